@@ -1,0 +1,32 @@
+#!/bin/sh -eu
+# Lists what is there (sources, kinds, messages, tests), so that adding a file edits no list.
+cd "$(dirname "$0")"
+names() { for f in "$1"/$2; do [ -e "$f" ] && basename "$f" ."${2##*.}"; done | LC_ALL=C sort; }
+put() { cat > "$1.tmp"; if cmp -s "$1.tmp" "$1" 2>/dev/null; then rm "$1.tmp"; else mv "$1.tmp" "$1"; fi; }
+list() { printf '%s =' "$1"; shift; for f in "$@"; do [ -e "$f" ] && printf ' %s' "$f"; done; echo; }
+programs() { # VARIABLE LDADD FILE...: a program of one source each
+	var=$1 ldadd=$2; shift 2
+	printf '%s =' "$var"; for f in "$@"; do [ -e "$f" ] && printf ' %s' "${f%.c}"; done; echo
+	for f in "$@"; do
+		[ -e "$f" ] || continue
+		v=$(printf %s "${f%.c}" | tr -c 'A-Za-z0-9' _)
+		printf '%s_SOURCES = %s\n%s_LDADD = $(%s)\n' "$v" "$f" "$v" "$ldadd"
+	done
+}
+{
+	export LC_ALL=C
+	list engine_src engine/*/*.[ch] engine/base/arch/*.h
+	printf 'kind_names ='; for k in $(names engine/kinds '*.c'); do printf ' %s' "$k"; done; echo
+	printf 'proto_src ='; for p in $(names proto '*.proto'); do printf ' proto/%s.pb-c.c' "$p"; done; echo
+	printf 'proto_hdr ='; for p in $(names proto '*.proto'); do printf ' proto/%s.pb-c.h' "$p"; done; echo
+	list proto_in proto/*.proto
+	list injector_src injector/*.[ch]
+	list ckpt_src tools/ckpt.c tools/cmd-*.c tools/lib-*.c tools/*.h
+	list testlib_src tests/lib/*.[ch]
+	programs cases CASE_LIBS tests/cases/*.c
+	programs unit_tests UNIT_LIBS tests/unit/test-*.c
+	programs test_helpers CASE_LIBS tests/fault/*.c tests/bench/*.c
+	list script_tests tests/lint/*.sh tests/cli/*.sh tests/apps/*.sh tests/fault/*.sh
+	list man_pages man/*.1
+} | put lists.am
+[ "${1-}" = lists ] || autoreconf -fi

@@ -1,0 +1,22 @@
+/* What is peculiar to x86-64: registers, addresses, the extended state. */
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/user.h>
+
+struct ckpt_regs {
+	struct user_regs_struct gp;     /* fs and gs bases among them */
+	uint64_t sigmask;
+	void *xstate;                   /* NT_X86_XSTATE as the kernel sizes it (AMX: over 8 KiB) */
+	size_t xstate_len;
+};
+
+#define CKPT_TASK_SIZE 0x7ffffffff000ull
+#define CKPT_PAGE 4096ull
+
+/* Parts of the extended state in use: XSTATE_BV of the header at 512. */
+static inline uint64_t ckpt_xstate_bv(const void *xstate, size_t len)
+{
+	return len >= 520 ? *(const uint64_t *)((const char *)xstate + 512) : 0;
+}
+#define CKPT_XFEATURE_TILEDATA 18

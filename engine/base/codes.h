@@ -1,0 +1,52 @@
+/*
+ * The catalogue of failures that a user can act on: a stable number, the exit
+ * status (1 failed, 3 unsupported) and the remedy. Numbers are never reused.
+ * 01xx the target, 02xx its state, 03xx the image, 04xx the restore, 05xx this machine.
+ */
+#pragma once
+
+#define CKPT_CODES(X) \
+	X(NO_SUCH_PROCESS,   101, 1, "check the number with ps") \
+	X(KERNEL_THREAD,     102, 1, "only user processes can be dumped") \
+	X(SELF_IN_TREE,      103, 1, "run ckpt from outside of the tree, or choose another root") \
+	X(TRACED,            104, 1, "end the debugger or tracer first") \
+	X(NOT_PERMITTED,     105, 1, "run ckpt as the owner of the process, or as root") \
+	X(TIMEOUT,           106, 1, "raise --timeout, or find what keeps the process from stopping") \
+	X(VANISHED,          107, 1, "start it again, or choose a living process") \
+	X(NO_GADGET,         108, 3, "the program offers no place to run a system call safely; use ckpt-run") \
+	X(FILE_KIND,         201, 3, "close it before the dump") \
+	X(EXTERNAL_PEER,     202, 3, "dump the process at the other end too, or close this descriptor before the dump") \
+	X(DELETED_FILE,      203, 3, "close it before the dump, or put a file at the path") \
+	X(SHELL_JOB,         204, 1, "add --shell-job (-j)") \
+	X(AREA_KIND,         205, 3, "unmap it before the dump") \
+	X(TASK_STATE,        206, 3, "undo this setting before the dump") \
+	X(SHARED_STATE,      207, 3, "start the processes without sharing this between them") \
+	X(NAMESPACE,         208, 3, "dump from inside of that namespace") \
+	X(FILE_LOCK,         209, 3, "release the lock before the dump") \
+	X(SIGNAL_QUEUE,      210, 3, "let the process take its signals before the dump") \
+	X(NO_IMAGE,          301, 1, "give the folder of a finished dump with -D") \
+	X(IMAGE_DAMAGED,     302, 1, "take the image from a backup or dump again") \
+	X(IMAGE_NEWER,       303, 1, "restore with the ckpt that wrote it, or a newer one") \
+	X(IMAGE_EXISTS,      304, 1, "choose another folder with -D, or remove that image") \
+	X(IMAGE_UNWRITABLE,  305, 1, "choose a folder that you may write to with -D") \
+	X(NO_SPACE,          306, 1, "free space, or choose another folder with -D") \
+	X(KIND_UNKNOWN,      307, 3, "restore with the ckpt that wrote it, or a newer one") \
+	X(IMAGE_FOREIGN,     308, 1, "only images written by ckpt can be used") \
+	X(PID_TAKEN,         401, 1, "end the process that has it, or restore in a pid namespace of its own") \
+	X(FILE_MISSING,      402, 1, "put the file back") \
+	X(FILE_CHANGED,      403, 1, "put back the file as it was at the dump") \
+	X(PRIVILEGE,         404, 1, "restore with that privilege") \
+	X(NO_ROOM,           405, 3, "report the address space map with ckpt show") \
+	X(NO_TERMINAL,       406, 1, "run the restore from a terminal with --shell-job") \
+	X(ADDRESS_IN_USE,    407, 1, "end the program that uses it") \
+	X(PIDFILE_EXISTS,    408, 1, "remove it, or choose another file") \
+	X(CPU_FEATURE,       409, 3, "restore on a machine whose processor has it") \
+	X(KERNEL_FEATURE,    501, 3, "run `ckpt check` to see what this kernel lacks") \
+	X(OPTION,            502, 3, "leave the option out")
+
+enum ckpt_code {
+	CKPT_E_NONE = 0,
+#define X(name, number, status, remedy) CKPT_E_##name = number,
+	CKPT_CODES(X)
+#undef X
+};

@@ -1,0 +1,17 @@
+/* Numbers and lines out of /proc. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "engine/base/arena.h"
+#include "engine/base/err.h"
+
+/* Reads FD to its end into the arena, NUL-terminated. Takes nothing: FD stays the caller's. */
+int ckpt_read_all(struct ckpt_arena *arena, int fd, char **textp, size_t *lenp, struct ckpt_err *err);
+/* The text after "KEY:" and blanks at the start of a line; NULL if there is none. Ends at '\n', not NUL-terminated. */
+const char *ckpt_line_after(const char *text, const char *key);
+/* Parses a number and moves *SP behind it; false if there is none or it overflows. */
+bool ckpt_parse_u64(const char **sp, int base, uint64_t *valuep);
+bool ckpt_parse_i64(const char **sp, int base, int64_t *valuep);
+/* Does the word (ending at blank, NUL or newline) W stand at S? */
+bool ckpt_word_is(const char *s, const char *w);

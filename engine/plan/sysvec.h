@@ -1,0 +1,36 @@
+/*
+ * The last system calls of a restored thread, as data. They run in
+ * injector/blob/sysvec.c, when nothing of this program is mapped any more.
+ */
+#pragma once
+#include <stdint.h>
+
+enum {
+	CKPT_SV_EQUAL = 1 << 0,         /* must return WANT; otherwise must not fail */
+	CKPT_SV_AWAIT = 1 << 1,         /* no call: wait until the word at ARG[0] reaches ARG[1] */
+	CKPT_SV_ARRIVE = 1 << 2,        /* no call: add one to the word at ARG[0] and wake who waits */
+	CKPT_SV_CLONE = 1 << 3,         /* clone3: the child goes on with the vector at WANT */
+	CKPT_SV_TILES = 1 << 4,         /* no call: use the AMX tiles, so that the kernel makes room for them */
+	CKPT_SV_MAY_FAIL = 1 << 5,      /* the result does not matter */
+};
+
+struct ckpt_sv_call {
+	int32_t nr;
+	uint32_t flags;
+	int64_t arg[6];
+	int64_t want;
+};
+
+/* In memory that the coordinator shares: where a vector failed, and with what. */
+struct ckpt_sv_status {
+	uint32_t failed;                /* 1 + index of the entry; 0: none */
+	uint32_t thread;                /* which thread of the task, from 0 */
+	int64_t ret;
+};
+
+struct ckpt_sysvec {
+	uint32_t n_calls;
+	uint32_t thread;
+	uint64_t status;                /* address of the task's struct ckpt_sv_status */
+	struct ckpt_sv_call call[];
+};

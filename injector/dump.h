@@ -1,0 +1,32 @@
+/* A dump from outside: freeze, capture, write, commit, then kill or let go. */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include "engine/base/arena.h"
+#include "engine/base/err.h"
+#include "engine/base/log.h"
+#include "engine/base/problems.h"
+
+struct ckpt_dump_opts {
+	pid_t pid;
+	int dirfd;                      /* images folder, borrowed */
+	const char *dir;                /* its name, for messages */
+	bool leave_running, leave_stopped, shell_job;
+	unsigned int timeout_s;         /* for the freeze and the capture; 0: none */
+	struct ckpt_log *log;
+	void (*progress)(void *arg, uint64_t done, uint64_t total);     /* bytes of memory; may be NULL; called by one thread */
+	void *progress_arg;
+};
+
+struct ckpt_dump_stats {
+	uint32_t n_tasks, n_threads;
+	uint64_t bytes;                 /* of the image */
+	uint64_t frozen_ns, total_ns;
+};
+
+/* On failure the tree goes on as it was and no image is left. PROBLEMS then holds all that was found (maybe none: *err). */
+int ckpt_dump(const struct ckpt_dump_opts *opts, struct ckpt_arena *arena, struct ckpt_dump_stats *stats,
+	      struct ckpt_problems *problems, struct ckpt_err *err);
+/* Every reason why the tree cannot be dumped; it is frozen for a moment, nothing is written. 0 also where problems were found. */
+int ckpt_dump_check(const struct ckpt_dump_opts *opts, struct ckpt_arena *arena, struct ckpt_problems *problems, struct ckpt_err *err);
