@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A frozen process tree as plain data. Built by capture or by reading a store; const afterwards. */
 #pragma once
 #include <stddef.h>
@@ -25,7 +26,7 @@ struct ckpt_task {
 	uint32_t id;                            /* 1.. */
 	uint32_t parent;                        /* 0 for the root of the tree */
 	pid_t pid, pgid, sid;
-	enum ckpt_task_state { CKPT_RUNNING, CKPT_STOPPED, CKPT_ZOMBIE } state;
+	enum ckpt_task_state { CKPT_RUNNING, CKPT_STOPPED, CKPT_ZOMBIE } run_state;
 	int stop_signal;                        /* CKPT_STOPPED */
 	int exit_status;                        /* CKPT_ZOMBIE: as wait(2) gives it */
 	char comm[16];
