@@ -23,6 +23,8 @@ struct ckpt_dump_stats {
 	uint32_t n_tasks, n_threads;
 	uint64_t bytes;                 /* of the image */
 	uint64_t frozen_ns, total_ns;
+	const char *const *losses;      /* what was seen and could not be kept: snapshot->lost */
+	size_t n_losses;
 };
 
 /* On failure the tree goes on as it was and no image is left. PROBLEMS then holds all that was found (maybe none: *err). */

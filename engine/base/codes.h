@@ -42,7 +42,8 @@
 	X(PIDFILE_EXISTS,    408, 1, "remove it, or choose another file") \
 	X(CPU_FEATURE,       409, 3, "restore on a machine whose processor has it") \
 	X(KERNEL_FEATURE,    501, 3, "run `ckpt check` to see what this kernel lacks") \
-	X(OPTION,            502, 3, "leave the option out")
+	X(OPTION,            502, 3, "leave the option out") \
+	X(COMMAND,           503, 3, "run `ckpt help` for the commands there are")
 
 enum ckpt_code {
 	CKPT_E_NONE = 0,

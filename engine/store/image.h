@@ -48,6 +48,7 @@ int ckpt_image_pages_fd(const struct ckpt_image *img);                  /* borro
 uint64_t ckpt_image_pages_size(const struct ckpt_image *img);
 uint64_t ckpt_image_content_id(const struct ckpt_image *img);
 uint64_t ckpt_image_bytes(const struct ckpt_image *img);                /* both files */
+uint64_t ckpt_image_n_records(const struct ckpt_image *img);            /* without the trailer */
 /* Compares every chunk of the pages file with its checksum, with up to N_THREADS threads. Names file and chunk. */
 int ckpt_image_verify_pages(const struct ckpt_image *img, unsigned int n_threads, struct ckpt_err *err);
 
