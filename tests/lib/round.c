@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The harness' side of a case. The keeper becomes the ordinary user itself where the variant wants that, so target
+ * and ckpt have the same rights. Processes are known by their innermost numbers: a user's restore lives in a pid
+ * namespace of its own.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "tests/lib/oracle.h"
+#include "tests/lib/round.h"
+
+#define CKPT_MS 60000			/* for one run of ckpt */
+#define MAX_TREE 2048
+
+struct keeper {
+	struct round *r;
+	pid_t root, inner;		/* as seen from here, and as it sees itself */
+	bool boxed;
+	struct oracle *before;
+	char *said;			/* by ckpt, at the last call */
+	char why[1200];
+	int n_images;
+};
+
+static int fail(struct keeper *k, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(k->why, sizeof(k->why), fmt, ap);
+	va_end(ap);
+	return ROUND_FAILED;
+}
+
+static size_t tree(struct keeper *k, pid_t *v)
+{
+	size_t n = test_descendants(v, MAX_TREE), kept = 0;
+
+	/* The first process of a box is ckpt's, unless it is the restored root. */
+	for (size_t i = 0; i < n; i++)
+		if (!k->boxed || test_inner_pid(v[i]) != 1 || k->inner == 1)
+			v[kept++] = v[i];
+	return kept;
+}
+
+static struct oracle *look(struct keeper *k)
+{
+	pid_t v[MAX_TREE];
+	size_t n = tree(k, v);
+
+	return oracle_take(v, n);
+}
+
+/* Verdicts of all processes of the story: 0 all there and ok, 1 some missing, else as decided. */
+static int read_verdicts(struct keeper *k, bool final)
+{
+	int result = ROUND_OK;
+
+	for (int i = 0; i == 0 || test_exists("%s/child.%d", k->r->dir, i); i++) {
+		char *path = test_text("%s/verdict.%d", k->r->dir, i), *text = test_read(path, NULL);
+
+		if (!text) {
+			result = -1;
+			if (final)
+				fail(k, "process %d of the story does not answer", i);
+		} else if (strcmp(text, "ok\n")) {
+			fail(k, "%.*s", (int)strcspn(text, "\n"), strstr(text, " - ") ? strstr(text, " - ") + 3 : text);
+			result = !strncmp(text, "skip", 4) ? ROUND_SKIPPED : ROUND_FAILED;
+		}
+		free(text);
+		free(path);
+		if (result > 0)
+			break;
+	}
+	return result;
+}
+
+static bool decided(struct keeper *k)
+{
+	return read_verdicts(k, false) >= 0;
+}
+
+static bool has_verdict(struct keeper *k)
+{
+	for (int i = 0; i == 0 || test_exists("%s/child.%d", k->r->dir, i); i++)
+		if (test_exists("%s/verdict.%d", k->r->dir, i))
+			return true;
+	return false;
+}
+
+static int start_target(struct keeper *k)
+{
+	struct round *r = k->r;
+	char index[16], *argv[] = { (char *)r->exe, "@target", r->dir, index, NULL };
+	char *out = test_text("%s/out", r->dir), *cwd = test_text("%s/w", r->dir);
+	char *ready = test_text("%s/ready.0", r->dir);
+
+	snprintf(index, sizeof(index), "%d", r->index);
+	k->root = k->inner = test_spawn(argv, out, cwd);
+	EVENTUALLY(test_exists("%s", ready) || has_verdict(k) || test_proc_state(k->root, NULL) == 'Z');
+	if (!test_exists("%s", ready)) {
+		int result = read_verdicts(k, false);
+
+		return result > 0 ? result : fail(k, "the target does not become ready");
+	}
+	return ROUND_OK;
+}
+
+/* Runs ckpt COMMAND with the story's options; what it printed is kept. */
+static int ckpt(struct keeper *k, const char *command, char *const more[])
+{
+	char *argv[32], *out = test_text("%s/ckpt.out", k->r->dir), pid[16];
+	int n = 0, status;
+
+	if (k->boxed && strcmp(command, "restore")) {
+		char *enter[] = { "nsenter", "--preserve-credentials", "-U", "-m", "-p", "-t", pid };
+
+		snprintf(pid, sizeof(pid), "%d", k->root);
+		for (size_t i = 0; i < ARRAY_SIZE(enter); i++)
+			argv[n++] = enter[i];
+	}
+	argv[n++] = (char *)k->r->ckpt;
+	argv[n++] = (char *)command;
+	for (int i = 0; more[i]; i++)
+		argv[n++] = more[i];
+	for (int i = 0; i < 4 && k->r->story->options[i] && strcmp(command, "check"); i++)
+		argv[n++] = (char *)k->r->story->options[i];
+	argv[n] = NULL;
+	unlink(out);
+	status = test_run(argv, out, "/", CKPT_MS);
+	free(k->said);
+	k->said = test_read(out, NULL);
+	free(out);
+	return status;
+}
+
+static char *image(struct keeper *k)
+{
+	return test_text("%s/img%d", k->r->dir, k->n_images);
+}
+
+static int dump(struct keeper *k, char *how)
+{
+	char pid[16], *dir;
+	int status;
+
+	snprintf(pid, sizeof(pid), "%d", k->boxed ? k->inner : k->root);
+	k->n_images++;
+	dir = image(k);
+	status = ckpt(k, "dump", (char *[]){ "-t", pid, "-D", dir, how, NULL });
+	free(dir);
+	return status;
+}
+
+static bool nothing_left(void)
+{
+	pid_t v[16];
+
+	while (waitpid(-1, NULL, WNOHANG | __WALL) > 0)
+		;
+	return test_descendants(v, 16) == 0;
+}
+
+static int compare(struct keeper *k)
+{
+	char prefix[300];
+	struct oracle *after = look(k);
+	size_t n;
+
+	snprintf(prefix, sizeof(prefix), "# %s: %.200s: ", k->r->variant, k->r->story->name);
+	n = oracle_compare(k->before, after, k->boxed, prefix);
+	oracle_free(after);
+	if (n && !(k->r->story->flags & CASE_LOSSY))
+		return fail(k, "%zu things differ outside", n);
+	return ROUND_OK;
+}
+
+static int dump_running(struct keeper *k)
+{
+	int status = dump(k, "-R");
+
+	if (status)
+		return fail(k, "ckpt dump -R exits with %d", status);
+	if (!test_proc_state(k->root, NULL) || test_proc_state(k->root, NULL) == 'Z')
+		return fail(k, "the target died of a dump -R");
+	return compare(k);
+}
+
+static int dump_and_restore(struct keeper *k)
+{
+	int status = dump(k, NULL);
+	pid_t v[MAX_TREE];
+	char *dir;
+
+	if (status)
+		return fail(k, "ckpt dump exits with %d", status);
+	if (!k->boxed && k->n_images == 1) {
+		status = test_wait(k->root, test_wait_ms());
+		if (status < 0 || !WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
+			return fail(k, "the target was not killed by the dump (status %x)", status);
+	}
+	if (!EVENTUALLY(nothing_left()))
+		return fail(k, "%zu processes are left after the dump", test_descendants(v, MAX_TREE));
+	if (k->r->story->between)
+		k->r->story->between();
+	dir = image(k);
+	status = ckpt(k, "restore", (char *[]){ "-d", "-D", dir, NULL });
+	free(dir);
+	if (status)
+		return fail(k, "ckpt restore exits with %d", status);
+	k->root = test_child_with_inner_pid(k->inner);
+	if (!k->root)
+		return fail(k, "ckpt restore is done, but process %d is not there", k->inner);
+	k->boxed = k->root != k->inner;
+	return compare(k);
+}
+
+static bool says_all(struct keeper *k)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(k->r->story->refused) && k->r->story->refused[i]; i++)
+		if (!k->said || !strstr(k->said, k->r->story->refused[i])) {
+			fail(k, "does not name \"%s\"", k->r->story->refused[i]);
+			return false;
+		}
+	return true;
+}
+
+static int be_refused(struct keeper *k)
+{
+	char pid[16], *dir;
+	int status, result = ROUND_OK;
+
+	snprintf(pid, sizeof(pid), "%d", k->root);
+	status = ckpt(k, "check", (char *[]){ "-t", pid, NULL });
+	if (status != 1 && status != 3)
+		return fail(k, "ckpt check -t exits with %d", status);
+	if (!says_all(k))
+		return ROUND_FAILED;
+	status = dump(k, NULL);
+	dir = image(k);
+	if (status != 1 && status != 3)
+		result = fail(k, "ckpt dump exits with %d", status);
+	else if (test_exists("%s/image", dir))
+		result = fail(k, "a refused dump leaves an image");
+	else if (!says_all(k))
+		result = ROUND_FAILED;
+	free(dir);
+	return result == ROUND_OK ? compare(k) : result;
+}
+
+static int take_through(struct keeper *k)
+{
+	int result = ROUND_OK, restores = k->r->mode == ROUND_TWICE ? k->r->restores : 1;
+
+	k->before = look(k);
+	if (k->r->mode == ROUND_DRY)
+		return compare(k);
+	if (k->r->story->refused[0])
+		return be_refused(k);
+	if (k->r->mode == ROUND_RUNNING)
+		return dump_running(k);
+	for (int i = 0; i < restores && result == ROUND_OK; i++)
+		result = dump_and_restore(k);
+	return result;
+}
+
+static int tell(struct keeper *k)
+{
+	char *go = test_text("%s/go", k->r->dir);
+	int result = start_target(k);
+
+	if (result == ROUND_OK)
+		result = take_through(k);
+	if (result != ROUND_OK)
+		return result;
+	test_write(go, "now\n");
+	EVENTUALLY(decided(k) || test_proc_state(k->root, NULL) == 'Z');
+	result = read_verdicts(k, true);
+	return result < 0 ? ROUND_FAILED : result;
+}
+
+static void comment(const char *what, const char *text)
+{
+	char *copy = strdup(text ? text : ""), *save, *line;
+
+	for (line = strtok_r(copy, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+		printf("#   %s: %s\n", what, line);
+	free(copy);
+}
+
+static int keep(struct round *r)
+{
+	struct keeper k = { .r = r };
+	char *out = test_text("%s/out", r->dir);
+	int result;
+
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	if (r->user)
+		test_become_user();
+	if (chdir(r->dir) < 0 || chdir("w") < 0)
+		return ROUND_FAILED;
+	result = tell(&k);
+	if (result == ROUND_OK) {
+		printf("ok - %s: %s\n", r->variant, r->story->name);
+	} else if (result == ROUND_SKIPPED) {
+		printf("ok - %s: %s # SKIP %s\n", r->variant, r->story->name, k.why);
+	} else {
+		char *said = test_read(out, NULL);
+
+		printf("not ok - %s: %s: %s\n", r->variant, r->story->name, k.why);
+		comment("ckpt", k.said);
+		comment("target", said);
+	}
+	if (!test_end_descendants()) {
+		printf("not ok - %s: %s: processes cannot be ended\n", r->variant, r->story->name);
+		result = ROUND_FAILED;
+	}
+	return result;
+}
+
+static bool prepare_folder(struct round *r)
+{
+	char *w;
+
+	r->dir = test_temp_dir();
+	w = test_text("%s/w", r->dir);
+	if (mkdir(w, 0777) < 0 || chmod(w, 0777) < 0)
+		return false;
+	free(w);
+	if (!r->user || getuid())
+		return true;
+	/* The build folder may be closed to the ordinary user. */
+	w = test_text("%s/case", r->dir);
+	if (!test_copy(r->exe, w, 0755))
+		return false;
+	r->exe = w;
+	w = test_text("%s/ckpt", r->dir);
+	if (r->ckpt && !test_copy(r->ckpt, w, 0755))
+		return false;
+	r->ckpt = w;
+	return true;
+}
+
+int round_run(struct round *r)
+{
+	int status;
+	pid_t pid;
+
+	if (!prepare_folder(r)) {
+		printf("not ok - %s: %s: cannot make a folder: %m\n", r->variant, r->story->name);
+		return ROUND_FAILED;
+	}
+	fflush(NULL);
+	pid = fork();
+	if (pid == 0)
+		exit(keep(r));
+	status = test_wait(pid, 4 * CKPT_MS);
+	if (status < 0) {
+		printf("not ok - %s: %s: does not come to an end\n", r->variant, r->story->name);
+		kill(pid, SIGKILL);
+	}
+	/* The keeper has ended all; what is left if it was killed comes to us. */
+	test_end_descendants();
+	if (getenv("CKPT_CASE_KEEP"))
+		printf("# kept: %s\n", r->dir);
+	else
+		test_remove_tree(r->dir);
+	return status >= 0 && WIFEXITED(status) ? WEXITSTATUS(status) : ROUND_FAILED;
+}
