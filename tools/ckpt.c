@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ckpt: a table of commands. main() reads the command line, opens the folder,
+ * runs the command and says in one place how it ended. Nothing is probed here:
+ * a small dump takes a few milliseconds in all.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+#include "config.h"
+#include "tools/ckpt.h"
+
+#define RESERVE (64ull << 30)           /* of address space, for what an operation needs at most */
+
+const struct ckpt_command ckpt_commands[] = {
+	{ "dump", CKPT_CMD_DUMP, "-t PID [-D DIR] [OPTIONS]", "freeze a process tree and write its image", ckpt_cmd_dump },
+	{ "restore", CKPT_CMD_RESTORE, "[-D DIR] [OPTIONS]", "bring a process tree back from its image", ckpt_cmd_restore },
+	{ "check", CKPT_CMD_CHECK, "[-t PID]", "say what this machine can do, or whether a tree can be dumped",
+	  ckpt_cmd_check },
+	{ "plan", CKPT_CMD_PLAN, "[-D DIR]", "print what a restore would do here, and do nothing", ckpt_cmd_plan },
+	{ "show", CKPT_CMD_SHOW, "[-D DIR] [--json] [-p PID]", "print what is in an image", ckpt_cmd_show },
+	{ "verify", CKPT_CMD_VERIFY, "[-D DIR]", "compare every byte of an image with its checksums", ckpt_cmd_verify },
+	{ NULL },
+};
+
+/* A file of ours at number 0, 1 or 2 would get what is meant for the terminal. */
+static void occupy_standard_fds(void)
+{
+	for (int fd = 0; fd < 3; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0)
+			return;
+}
+
+static void note_options(const struct ckpt_options *o)
+{
+	for (const struct ckpt_option *p = ckpt_option_table; p->name; p++)
+		if (p->fate == CKPT_NOTED && o->seen[p - ckpt_option_table])
+			ckpt_print(STDERR_FILENO, "note: --%s: %s\n", p->name, p->text);
+}
+
+static int help(const struct ckpt_options *o)
+{
+	if (o->topic)
+		ckpt_help_options(STDOUT_FILENO);
+	else if (o->command)
+		ckpt_help_command(o->command, STDOUT_FILENO);
+	else
+		ckpt_help_general(STDOUT_FILENO);
+	return 0;
+}
+
+static int run(struct ckpt_tool *t)
+{
+	int r = ckpt_arena_open(&t->arena, RESERVE, &t->err);
+
+	if (r < 0)
+		return r;
+	t->problems.arena = t->arena;
+	r = ckpt_tool_open(t, t->opts.command->bit == CKPT_CMD_DUMP);
+	if (r >= 0)
+		r = t->opts.command->run(t);
+	ckpt_tool_close(t, r < 0);
+	return r;
+}
+
+int main(int argc, char **argv)
+{
+	struct ckpt_tool t = { .dirfd = -1, .logfd = -1, .err = CKPT_ERR_INIT };
+	int r;
+
+	occupy_standard_fds();
+	r = ckpt_options_parse(&t.opts, argc, argv, &t.err);
+	if (r < 0) {
+		int status = ckpt_report_failure(&t);
+
+		return t.err.number ? status : 2;
+	}
+	if (t.opts.help)
+		return help(&t.opts);
+	if (t.opts.version)
+		return dprintf(STDOUT_FILENO, "ckpt %s\n", PACKAGE_VERSION) < 0;
+	note_options(&t.opts);
+	r = run(&t);
+	if (r < 0)
+		r = ckpt_report_failure(&t);
+	if (t.arena)
+		ckpt_arena_close(t.arena);
+	return r;
+}

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the commands of ckpt share: the table of options, one invocation, and
+ * how its end is reported. Only main() prints an error.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include "engine/base/arena.h"
+#include "engine/base/err.h"
+#include "engine/base/log.h"
+#include "engine/base/problems.h"
+#include "injector/dump.h"
+#include "injector/restore.h"
+
+/* ---- commands ---- */
+enum {
+	CKPT_CMD_DUMP = 1 << 0,
+	CKPT_CMD_RESTORE = 1 << 1,
+	CKPT_CMD_CHECK = 1 << 2,
+	CKPT_CMD_PLAN = 1 << 3,
+	CKPT_CMD_SHOW = 1 << 4,
+	CKPT_CMD_VERIFY = 1 << 5,
+	/* Where every option of CRIU is understood, with or without a meaning there. */
+	CKPT_CMD_CRIU = CKPT_CMD_DUMP | CKPT_CMD_RESTORE | CKPT_CMD_CHECK | CKPT_CMD_PLAN,
+	CKPT_CMD_IMAGE = CKPT_CMD_RESTORE | CKPT_CMD_PLAN | CKPT_CMD_SHOW | CKPT_CMD_VERIFY,
+	CKPT_CMD_ALL = CKPT_CMD_DUMP | CKPT_CMD_CHECK | CKPT_CMD_IMAGE,
+};
+
+struct ckpt_tool;
+
+struct ckpt_command {
+	const char *name;
+	unsigned int bit;
+	const char *usage;              /* what follows the name */
+	const char *summary;
+	int (*run)(struct ckpt_tool *t);        /* an exit status, or a negative errno with t->err or t->problems */
+};
+extern const struct ckpt_command ckpt_commands[];       /* ends with a NULL name */
+
+int ckpt_cmd_dump(struct ckpt_tool *t);
+int ckpt_cmd_restore(struct ckpt_tool *t);
+int ckpt_cmd_check(struct ckpt_tool *t);
+int ckpt_cmd_plan(struct ckpt_tool *t);
+int ckpt_cmd_show(struct ckpt_tool *t);
+int ckpt_cmd_verify(struct ckpt_tool *t);
+
+/* ---- options ---- */
+enum ckpt_option_type {
+	CKPT_OPT_FLAG,                  /* bool: --name, --no-name */
+	CKPT_OPT_TEXT,                  /* const char * */
+	CKPT_OPT_PID,                   /* pid_t */
+	CKPT_OPT_NUMBER,                /* unsigned int */
+	CKPT_OPT_LEVEL,                 /* int: -v, -vvv, -v4, --verbosity=4 */
+	CKPT_OPT_SIZE,                  /* digits and K, M or G */
+	CKPT_OPT_CHOICE,                /* one of VALUE, separated by | */
+};
+
+enum ckpt_option_fate {
+	CKPT_WORKS,
+	CKPT_HARMLESS,                  /* accepted: it changes nothing here, TEXT says why */
+	CKPT_NOTED,                     /* the same, but TEXT is told to the user */
+	CKPT_REFUSED,                   /* TEXT says what cannot be done */
+};
+
+struct ckpt_option {
+	const char *name;
+	char letter;                    /* 0: none */
+	enum ckpt_option_type type;
+	bool optional;                  /* the value, if any, is attached: --name=VALUE, -xVALUE */
+	bool ours;                      /* not an option of CRIU: only understood IN its commands */
+	enum ckpt_option_fate fate;
+	unsigned int in;                /* CKPT_WORKS: commands for which it has a meaning */
+	size_t at;                      /* CKPT_WORKS: where in struct ckpt_options */
+	const char *value;              /* its name in the help, NULL: none */
+	const char *text;
+};
+extern const struct ckpt_option ckpt_option_table[];    /* ends with a NULL name */
+#define CKPT_MAX_OPTIONS 128
+
+struct ckpt_options {
+	const struct ckpt_command *command;     /* NULL: none was given, HELP or VERSION is set */
+	const char *topic;              /* `ckpt help TOPIC` that is no command */
+	bool help, version;
+	pid_t tree;
+	pid_t pid;
+	const char *images_dir;
+	const char *work_dir;           /* NULL: the images folder */
+	const char *log_file;
+	const char *pidfile;
+	const char *feature;
+	int verbosity;                  /* -1: not given */
+	unsigned int timeout;
+	bool leave_running, leave_stopped, shell_job, detached, sibling, display_stats, json;
+	bool seen[CKPT_MAX_OPTIONS];    /* by index in the table */
+};
+
+/* Usage errors have no code of the catalogue (exit status 2); a refused option has CKPT_E_OPTION. */
+int ckpt_options_parse(struct ckpt_options *o, int argc, char **argv, struct ckpt_err *err);
+/* Is the option understood by that command? */
+bool ckpt_option_belongs(const struct ckpt_option *opt, unsigned int command);
+
+void ckpt_help_general(int fd);
+void ckpt_help_command(const struct ckpt_command *cmd, int fd);
+/* Every option of CRIU and what becomes of it: "--name VALUE", a tab, the fate, a tab, why. */
+void ckpt_help_options(int fd);
+
+/* ---- one invocation ---- */
+struct ckpt_progress {
+	bool on;                        /* stderr is a terminal */
+	bool shown;                     /* there is a line to be cleared */
+	uint64_t start, last;           /* CLOCK_MONOTONIC in ns */
+	const char *verb;
+};
+
+struct ckpt_tool {
+	struct ckpt_options opts;
+	struct ckpt_arena *arena;
+	struct ckpt_log log;
+	int dirfd;                      /* images folder, -1: not opened */
+	bool made_dir;                  /* by this dump */
+	int logfd;                      /* what the log owns, -1: nothing */
+	struct ckpt_progress progress;
+	struct ckpt_problems problems;
+	struct ckpt_err err;
+};
+
+/* Opens the folder of images (made first if MAKE), the log in the work folder. */
+int ckpt_tool_open(struct ckpt_tool *t, bool make);
+/* Closes both; FAILED: a folder that was made goes again, unless it holds the log. */
+void ckpt_tool_close(struct ckpt_tool *t, bool failed);
+/* PATH within the work folder; absolute ones stay as they are. */
+const char *ckpt_work_path(struct ckpt_tool *t, const char *path);
+
+/* ---- reports ---- */
+uint64_t ckpt_now_ns(void);
+/* "45.2 MiB" */
+const char *ckpt_human_bytes(char buf[24], uint64_t bytes);
+/* "2.1 ms" */
+const char *ckpt_human_time(char buf[24], uint64_t ns);
+void ckpt_report_dump(const struct ckpt_tool *t, const struct ckpt_dump_stats *st);
+void ckpt_report_restore(const struct ckpt_tool *t, const struct ckpt_restore_stats *st);
+/* "note: TEXT" for each, on stderr. */
+void ckpt_report_notes(const char *const *note, size_t n);
+/* Every problem, or the one error, on stderr. Returns the exit status. */
+int ckpt_report_failure(const struct ckpt_tool *t);
+/* On FD, with control characters replaced: names out of images and of /proc go to terminals. */
+void ckpt_print(int fd, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+void ckpt_progress_init(struct ckpt_progress *p, const char *verb);
+/* What dump and restore call; ARG is a struct ckpt_progress. */
+void ckpt_progress_show(void *arg, uint64_t done, uint64_t total);
+void ckpt_progress_end(struct ckpt_progress *p);
+
+/* ---- features of this machine ---- */
+struct ckpt_feature_site {
+	pid_t child;                    /* sleeps; stopped once ptrace was tried */
+	int pidfd;                      /* of it */
+	int eventfd;                    /* a descriptor that it shares */
+	bool stopped;
+	char detail[96];                /* filled by a probe: said after the name */
+};
+
+struct ckpt_feature {
+	const char *name;
+	bool needed;                    /* without it neither dump nor restore work */
+	int (*probe)(struct ckpt_feature_site *s);      /* by trying: 0 or a negative errno */
+	const char *cost;               /* what one loses without it */
+};
+extern const struct ckpt_feature ckpt_features_target[], ckpt_features_own[];   /* end with a NULL name */

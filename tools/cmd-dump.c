@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ckpt dump: freezes a process tree and writes its image. */
+#include "tools/ckpt.h"
+
+int ckpt_cmd_dump(struct ckpt_tool *t)
+{
+	const struct ckpt_dump_opts opts = {
+		.pid = t->opts.tree,
+		.dirfd = t->dirfd,
+		.dir = t->opts.images_dir,
+		.leave_running = t->opts.leave_running,
+		.leave_stopped = t->opts.leave_stopped,
+		.shell_job = t->opts.shell_job,
+		.timeout_s = t->opts.timeout,
+		.log = &t->log,
+		.progress = ckpt_progress_show,
+		.progress_arg = &t->progress,
+	};
+	struct ckpt_dump_stats stats = { 0 };
+	int r;
+
+	ckpt_progress_init(&t->progress, "dumping");
+	r = ckpt_dump(&opts, t->arena, &stats, &t->problems, &t->err);
+	ckpt_progress_end(&t->progress);
+	if (r < 0)
+		return r;
+	ckpt_report_notes(stats.losses, stats.n_losses);
+	ckpt_report_dump(t, &stats);
+	return 0;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ckpt restore: brings a process tree back. Without -d it ends as the root of the tree ends. */
+#include <sys/wait.h>
+#include "tools/ckpt.h"
+
+static void started(const struct ckpt_restore_stats *stats, void *arg)
+{
+	struct ckpt_tool *t = arg;
+
+	ckpt_progress_end(&t->progress);
+	ckpt_report_notes(stats->losses, stats->n_losses);
+	ckpt_report_restore(t, stats);
+}
+
+int ckpt_cmd_restore(struct ckpt_tool *t)
+{
+	const struct ckpt_restore_run run = {
+		.dirfd = t->dirfd,
+		.dir = t->opts.images_dir,
+		.detached = t->opts.detached,
+		.sibling = t->opts.sibling,
+		.pidfile = t->opts.pidfile ? ckpt_work_path(t, t->opts.pidfile) : NULL,
+		.plan = { .shell_job = t->opts.shell_job, .leave_stopped = t->opts.leave_stopped },
+		.log = &t->log,
+		.progress = ckpt_progress_show,
+		.progress_arg = &t->progress,
+	};
+	struct ckpt_restore_stats stats = { 0 };
+	int r;
+
+	ckpt_progress_init(&t->progress, "restoring");
+	r = ckpt_restore(&run, t->arena, &stats, started, t, &t->problems, &t->err);
+	ckpt_progress_end(&t->progress);
+	if (r < 0)
+		return r;
+	if (run.detached)
+		return 0;
+	return WIFSIGNALED(stats.exit_status) ? 128 + WTERMSIG(stats.exit_status) : WEXITSTATUS(stats.exit_status);
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ckpt show: what is in an image, for people or as JSON. Needs no privilege but to read it. */
+#include <errno.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include "engine/model/show.h"
+#include "engine/plan/plan.h"
+#include "engine/store/image.h"
+#include "tools/ckpt.h"
+
+#define MAX_LINE 1024
+
+static void show_object(const char *what, const struct ckpt_object *obj)
+{
+	char line[MAX_LINE] = "";
+
+	if (!obj)
+		return;
+	if (obj->msg)
+		ckpt_show_message(obj->msg, line, sizeof(line));
+	ckpt_print(STDOUT_FILENO, "  %s %s #%u %s\n", what, obj->kind->name, obj->id, line);
+}
+
+static void show_areas(const struct ckpt_snapshot *snap, const Ckpt__Mm *mm)
+{
+	for (size_t i = 0; mm && i < mm->n_areas; i++) {
+		const Ckpt__Area *a = mm->areas[i];
+		const struct ckpt_object *file = a->file ? ckpt_snapshot_object(snap, a->file) : NULL;
+
+		ckpt_print(STDOUT_FILENO, "  area %llx-%llx %c%c%c%c %s%s%.0u\n", (unsigned long long)a->start,
+			   (unsigned long long)a->end, a->prot & 1 ? 'r' : '-', a->prot & 2 ? 'w' : '-',
+			   a->prot & 4 ? 'x' : '-', a->shared ? 's' : 'p', a->name ? a->name : file ? file->kind->name : "",
+			   file ? " #" : "", file ? file->id : 0);
+	}
+}
+
+static void show_task(const struct ckpt_snapshot *snap, const struct ckpt_task *task)
+{
+	static const char *const state[] = { "running", "stopped", "zombie" };
+	char what[24];
+
+	ckpt_print(STDOUT_FILENO, "process %d \"%.16s\" %s, group %d, session %d\n", task->pid, task->comm,
+		   state[task->run_state], task->pgid, task->sid);
+	for (size_t i = 0; i < task->n_state; i++)
+		show_object("state", task->state[i]);
+	for (size_t i = 0; i < task->n_threads; i++) {
+		const struct ckpt_thread *th = &task->threads[i];
+
+		ckpt_print(STDOUT_FILENO, "  thread %d at %#llx\n", th->tid, (unsigned long long)th->regs.gp.rip);
+		for (size_t k = 0; k < th->n_state; k++)
+			show_object("  state", th->state[k]);
+	}
+	for (size_t i = 0; i < task->n_fds; i++) {
+		snprintf(what, sizeof(what), "fd %d%s", task->fds[i].number, task->fds[i].cloexec ? " (close-on-exec)" : "");
+		show_object(what, ckpt_snapshot_object(snap, task->fds[i].object));
+	}
+	show_areas(snap, task->mm);
+}
+
+/* The element of the array NAME whose member KEY is N. */
+static struct json_object *find(struct json_object *all, const char *name, const char *key, int64_t n)
+{
+	struct json_object *array = NULL, *value;
+
+	if (!json_object_object_get_ex(all, name, &array))
+		return NULL;
+	for (size_t i = 0; i < json_object_array_length(array); i++) {
+		struct json_object *e = json_object_array_get_idx(array, i);
+
+		if (json_object_object_get_ex(e, key, &value) && json_object_get_int64(value) == n)
+			return json_object_get(e);
+	}
+	return NULL;
+}
+
+static struct json_object *json_of_task(const struct ckpt_task *task, struct json_object *all)
+{
+	struct json_object *one = json_object_new_object(), *objects = json_object_new_array();
+	uint32_t last = 0;
+
+	json_object_object_add(one, "task", find(all, "tasks", "pid", task->pid));
+	for (size_t i = 0; i < task->n_fds; i++) {
+		struct json_object *o = find(all, "objects", "id", task->fds[i].object);
+
+		/* The same object at the next number is listed once; at a later one again, which is no harm. */
+		if (o && task->fds[i].object != last)
+			json_object_array_add(objects, o);
+		else
+			json_object_put(o);
+		last = task->fds[i].object;
+	}
+	json_object_object_add(one, "objects", objects);
+	return one;
+}
+
+static void show_json(const struct ckpt_snapshot *snap, const struct ckpt_task *task)
+{
+	struct json_object *all = ckpt_json_snapshot(snap), *one = task ? json_of_task(task, all) : json_object_get(all);
+	const char *text = json_object_to_json_string_ext(one, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE);
+
+	/* printf: the text is longer than any line, and JSON has escaped what a terminal might obey. */
+	printf("%s\n", text);
+	fflush(stdout);
+	json_object_put(one);
+	json_object_put(all);
+}
+
+static int show(struct ckpt_tool *t, const struct ckpt_snapshot *snap)
+{
+	const struct ckpt_task *task = NULL;
+
+	for (size_t i = 0; t->opts.pid && i < snap->n_tasks; i++)
+		if (snap->tasks[i]->pid == t->opts.pid)
+			task = snap->tasks[i];
+	if (t->opts.pid && !task)
+		return ckpt_refuse(&t->err, CKPT_E_NONE, -ESRCH, "%s: process %d is not in this image", t->opts.images_dir,
+				   t->opts.pid);
+	if (t->opts.json)
+		show_json(snap, task);
+	else if (task)
+		show_task(snap, task);
+	else
+		ckpt_show_snapshot(snap, STDOUT_FILENO);
+	return 0;
+}
+
+int ckpt_cmd_show(struct ckpt_tool *t)
+{
+	struct ckpt_image *img = NULL;
+	struct ckpt_snapshot *snap = NULL;
+	int r = ckpt_image_open(&img, t->arena, t->dirfd, t->opts.images_dir, &t->err);
+
+	if (r >= 0)
+		r = ckpt_image_load(img, &snap, &t->err);
+	if (r >= 0)
+		r = show(t, snap);
+	if (img)
+		ckpt_image_close(img);
+	return r;
+}

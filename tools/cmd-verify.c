@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ckpt verify: reads all of an image and compares it with its checksums, references and bounds included. */
+#include <unistd.h>
+#include "engine/store/image.h"
+#include "tools/ckpt.h"
+
+static int verify(struct ckpt_tool *t, struct ckpt_image *img)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	struct ckpt_snapshot *snap;
+	char size[24];
+	int r = ckpt_image_load(img, &snap, &t->err);
+
+	if (r >= 0)
+		r = ckpt_image_verify_pages(img, cpus < 1 ? 1 : cpus > 16 ? 16 : cpus, &t->err);
+	if (r < 0)
+		return r;
+	ckpt_print(STDOUT_FILENO, "ok: %s: %zu process%s, %llu records, %s, content id %016llx\n", t->opts.images_dir,
+		   snap->n_tasks, snap->n_tasks == 1 ? "" : "es", (unsigned long long)ckpt_image_n_records(img),
+		   ckpt_human_bytes(size, ckpt_image_bytes(img)), (unsigned long long)ckpt_image_content_id(img));
+	return 0;
+}
+
+int ckpt_cmd_verify(struct ckpt_tool *t)
+{
+	struct ckpt_image *img = NULL;
+	int r = ckpt_image_open(&img, t->arena, t->dirfd, t->opts.images_dir, &t->err);
+
+	if (r >= 0)
+		r = verify(t, img);
+	if (img)
+		ckpt_image_close(img);
+	return r;
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Every option of every command, and every option that CRIU has: what works,
+ * what is accepted because it changes nothing here, what is refused. The help,
+ * the parser and a test read it; the manual pages are compared with it.
+ */
+#include "tools/ckpt.h"
+
+#define AT(field) .at = offsetof(struct ckpt_options, field)
+#define DUMP CKPT_CMD_DUMP
+#define RESTORE CKPT_CMD_RESTORE
+#define CHECK CKPT_CMD_CHECK
+#define PLAN CKPT_CMD_PLAN
+#define SHOW CKPT_CMD_SHOW
+#define VERIFY CKPT_CMD_VERIFY
+#define FLAG(n, l, f, commands, t) \
+	{ .name = n, .letter = l, .type = CKPT_OPT_FLAG, .in = commands, AT(f), .text = t }
+#define VALUE(n, l, ty, f, commands, v, t) \
+	{ .name = n, .letter = l, .type = ty, .in = commands, AT(f), .value = v, .text = t }
+#define QUIET(n, l, ty, v, t) \
+	{ .name = n, .letter = l, .type = ty, .fate = CKPT_HARMLESS, .value = v, .text = t }
+#define NOT(n, l, ty, v, t) \
+	{ .name = n, .letter = l, .type = ty, .fate = CKPT_REFUSED, .value = v, .text = t }
+
+const struct ckpt_option ckpt_option_table[] = {
+	/* ---- what works ---- */
+	VALUE("tree", 't', CKPT_OPT_PID, tree, DUMP | CHECK, "PID", "root of the process tree"),
+	VALUE("images-dir", 'D', CKPT_OPT_TEXT, images_dir, CKPT_CMD_ALL & ~CHECK, "DIR",
+	      "folder of the image (default: the current one)"),
+	VALUE("work-dir", 'W', CKPT_OPT_TEXT, work_dir, DUMP | RESTORE, "DIR",
+	      "folder of the log and the pidfile (default: that of the image)"),
+	VALUE("log-file", 'o', CKPT_OPT_TEXT, log_file, DUMP | RESTORE | CHECK | PLAN, "FILE",
+	      "write the log to FILE in the work folder"),
+	{ .name = "verbosity", .letter = 'v', .type = CKPT_OPT_LEVEL, .optional = true, .in = DUMP | RESTORE | CHECK | PLAN,
+	  AT(verbosity), .value = "N",
+	  .text = "log 0 nothing, 1 warnings, 2 notes, 3 steps, 4 detail; also -vvv; plan: print the programs too" },
+	FLAG("leave-running", 'R', leave_running, DUMP, "let the tree go on after the dump (default: end it)"),
+	FLAG("leave-stopped", 's', leave_stopped, DUMP | RESTORE, "leave the tree stopped, as by SIGSTOP"),
+	FLAG("shell-job", 'j', shell_job, DUMP | RESTORE | CHECK | PLAN,
+	     "the tree belongs to a shell: its session and terminal are ours at restore"),
+	VALUE("timeout", 0, CKPT_OPT_NUMBER, timeout, DUMP | CHECK, "SECONDS",
+	      "give up when the dump takes longer (default 10; 0: never)"),
+	FLAG("restore-detached", 'd', detached, RESTORE, "return as soon as the tree runs"),
+	FLAG("restore-sibling", 'S', sibling, RESTORE, "make the root a child of the caller of ckpt (with -d)"),
+	VALUE("pidfile", 0, CKPT_OPT_TEXT, pidfile, RESTORE, "FILE",
+	      "write the root's pid to FILE, which must not exist"),
+	FLAG("display-stats", 0, display_stats, DUMP | RESTORE, "print numbers at the end, one a line"),
+	{ .name = "json", .type = CKPT_OPT_FLAG, .ours = true, .in = SHOW, AT(json), .text = "print JSON" },
+	{ .name = "pid", .letter = 'p', .type = CKPT_OPT_PID, .ours = true, .in = SHOW, AT(pid), .value = "PID",
+	  .text = "only that process" },
+	VALUE("feature", 0, CKPT_OPT_TEXT, feature, CHECK, "NAME", "probe only that feature"),
+	FLAG("help", 'h', help, CKPT_CMD_ALL, "say how to use the command"),
+	FLAG("version", 'V', version, CKPT_CMD_ALL, "print the version"),
+
+	/* ---- what changes nothing here ---- */
+	QUIET("tcp-established", 0, CKPT_OPT_FLAG, NULL, "a TCP connection is refused by name all the same"),
+	QUIET("tcp-close", 0, CKPT_OPT_FLAG, NULL, "no image holds a TCP connection"),
+	QUIET("skip-in-flight", 0, CKPT_OPT_FLAG, NULL, "no image holds a TCP connection"),
+	QUIET("network-lock", 0, CKPT_OPT_CHOICE, "iptables|nftables|skip", "no TCP connection is dumped: nothing to lock"),
+	{ .name = "ext-unix-sk", .letter = 'x', .type = CKPT_OPT_TEXT, .optional = true, .fate = CKPT_HARMLESS,
+	  .value = "INODES", .text = "a socket whose peer is outside of the tree is refused by name all the same" },
+	QUIET("link-remap", 0, CKPT_OPT_FLAG, NULL, "deleted files are carried in the image, no link is made"),
+	QUIET("file-locks", 'l', CKPT_OPT_FLAG, NULL, "locks are kept or refused by name all the same"),
+	QUIET("ghost-limit", 0, CKPT_OPT_SIZE, "SIZE", "deleted files of any size are carried"),
+	QUIET("ghost-fiemap", 0, CKPT_OPT_FLAG, NULL, "holes are never stored"),
+	QUIET("evasive-devices", 0, CKPT_OPT_FLAG, NULL, "devices are opened by their path"),
+	QUIET("force-irmap", 0, CKPT_OPT_FLAG, NULL, "watches are kept or refused by name all the same"),
+	QUIET("irmap-scan-path", 0, CKPT_OPT_TEXT, "PATH", "watches are kept or refused by name all the same"),
+	QUIET("file-validation", 0, CKPT_OPT_CHOICE, "filesize|buildid", "files are always compared with what they were"),
+	QUIET("skip-file-rwx-check", 0, CKPT_OPT_FLAG, NULL, "the mode of files is not compared"),
+	QUIET("cpu-cap", 0, CKPT_OPT_TEXT, "LIST", "what the programs use of the processor is always checked"),
+	QUIET("weak-sysctls", 0, CKPT_OPT_FLAG, NULL, "no sysctl is restored"),
+	QUIET("allow-uprobes", 0, CKPT_OPT_FLAG, NULL, "an area of uprobes is refused by name all the same"),
+	QUIET("auto-dedup", 0, CKPT_OPT_FLAG, NULL, "there is no parent image; an image is never used up"),
+	QUIET("pre-dump-mode", 0, CKPT_OPT_CHOICE, "splice|read", "there is no pre-dump"),
+	QUIET("skip-mnt", 0, CKPT_OPT_TEXT, "PATH", "no mount namespace is dumped"),
+	QUIET("enable-fs", 0, CKPT_OPT_TEXT, "LIST", "no mount namespace is dumped"),
+	QUIET("enable-external-sharing", 0, CKPT_OPT_FLAG, NULL, "no mount namespace is dumped"),
+	QUIET("enable-external-masters", 0, CKPT_OPT_FLAG, NULL, "no mount namespace is dumped"),
+	QUIET("mntns-compat-mode", 0, CKPT_OPT_FLAG, NULL, "no mount namespace is dumped"),
+	QUIET("unprivileged", 0, CKPT_OPT_FLAG, NULL, "no privilege is asked for but where it is needed"),
+	QUIET("no-default-config", 0, CKPT_OPT_FLAG, NULL, "no configuration file is read"),
+	QUIET("log-pid", 0, CKPT_OPT_FLAG, NULL, "all of an operation is in one log"),
+	QUIET("close", 0, CKPT_OPT_NUMBER, "FD", "restored processes inherit no descriptor of the caller"),
+	QUIET("deprecated", 0, CKPT_OPT_FLAG, NULL, "nothing is deprecated"),
+	QUIET("extra", 0, CKPT_OPT_FLAG, NULL, "check always probes everything"),
+	QUIET("experimental", 0, CKPT_OPT_FLAG, NULL, "check always probes everything"),
+	QUIET("all", 0, CKPT_OPT_FLAG, NULL, "check always probes everything"),
+	{ .name = "manage-cgroups", .type = CKPT_OPT_CHOICE, .optional = true, .fate = CKPT_NOTED,
+	  .value = "none|props|soft|full|strict|ignore",
+	  .text = "cgroups are not managed; a restored tree stays in the cgroup of ckpt" },
+
+	/* ---- what is refused ---- */
+	NOT("lazy-pages", 0, CKPT_OPT_FLAG, NULL, "cannot load memory later: all of it is in place before the tree runs"),
+	NOT("page-server", 0, CKPT_OPT_FLAG, NULL, "cannot send pages: dump to a shared folder, or copy the image"),
+	NOT("address", 0, CKPT_OPT_TEXT, "ADDRESS", "cannot use a page server"),
+	NOT("port", 0, CKPT_OPT_NUMBER, "PORT", "cannot use a page server"),
+	NOT("ps-socket", 0, CKPT_OPT_NUMBER, "FD", "cannot use a page server"),
+	NOT("tls", 0, CKPT_OPT_FLAG, NULL, "cannot use a page server"),
+	NOT("tls-cacert", 0, CKPT_OPT_TEXT, "FILE", "cannot use a page server"),
+	NOT("tls-cacrl", 0, CKPT_OPT_TEXT, "FILE", "cannot use a page server"),
+	NOT("tls-cert", 0, CKPT_OPT_TEXT, "FILE", "cannot use a page server"),
+	NOT("tls-key", 0, CKPT_OPT_TEXT, "FILE", "cannot use a page server"),
+	NOT("tls-no-cn-verify", 0, CKPT_OPT_FLAG, NULL, "cannot use a page server"),
+	NOT("track-mem", 0, CKPT_OPT_FLAG, NULL, "cannot dump changes only: every image is complete"),
+	NOT("prev-images-dir", 0, CKPT_OPT_TEXT, "DIR", "cannot build on another image: every image is complete"),
+	NOT("stream", 0, CKPT_OPT_FLAG, NULL, "cannot stream an image: dump to a folder, then copy it"),
+	NOT("compress", 'c', CKPT_OPT_FLAG, NULL, "cannot compress: compress the folder afterwards"),
+	NOT("compress-region", 0, CKPT_OPT_SIZE, "SIZE", "cannot compress: compress the folder afterwards"),
+	NOT("compress-acceleration", 0, CKPT_OPT_NUMBER, "N", "cannot compress: compress the folder afterwards"),
+	NOT("decompress-threads", 0, CKPT_OPT_NUMBER, "N", "cannot read compressed images"),
+	NOT("action-script", 0, CKPT_OPT_TEXT, "FILE", "cannot run scripts: run them before and after ckpt"),
+	NOT("exec-cmd", 0, CKPT_OPT_FLAG, NULL, "cannot become another program: use --restore-sibling"),
+	NOT("external", 0, CKPT_OPT_TEXT, "KIND[ID]:KEY", "cannot leave parts of the tree outside of the image"),
+	NOT("inherit-fd", 0, CKPT_OPT_TEXT, "fd[N]:KEY", "cannot replace a descriptor at restore"),
+	NOT("join-ns", 'J', CKPT_OPT_TEXT, "NS:WHERE", "cannot join a namespace: run ckpt inside of it, with nsenter"),
+	NOT("empty-ns", 0, CKPT_OPT_TEXT, "NS", "cannot make that namespace: run ckpt under unshare"),
+	NOT("root", 'r', CKPT_OPT_TEXT, "PATH", "cannot change the root: run ckpt under chroot"),
+	NOT("ext-mount-map", 'M', CKPT_OPT_TEXT, "KEY:PATH", "cannot map mounts: restore into a prepared mount namespace"),
+	NOT("veth-pair", 0, CKPT_OPT_TEXT, "IN=OUT", "cannot make network devices"),
+	NOT("cgroup-root", 0, CKPT_OPT_TEXT, "PATH", "cannot move to a cgroup: start ckpt in it"),
+	NOT("cgroup-yard", 0, CKPT_OPT_TEXT, "PATH", "cannot manage cgroups"),
+	NOT("cgroup-props", 0, CKPT_OPT_TEXT, "TEXT", "cannot manage cgroups"),
+	NOT("cgroup-props-file", 0, CKPT_OPT_TEXT, "FILE", "cannot manage cgroups"),
+	NOT("cgroup-dump-controller", 0, CKPT_OPT_TEXT, "NAME", "cannot manage cgroups"),
+	NOT("freeze-cgroup", 0, CKPT_OPT_TEXT, "PATH", "cannot freeze by a cgroup: the tree is stopped process by process"),
+	NOT("lsm-profile", 0, CKPT_OPT_TEXT, "TYPE:NAME", "cannot set a security label: start ckpt with it"),
+	NOT("lsm-mount-context", 0, CKPT_OPT_TEXT, "CONTEXT", "cannot set a security label of mounts"),
+	NOT("libdir", 'L', CKPT_OPT_TEXT, "DIR", "cannot load plugins"),
+	NOT("config", 0, CKPT_OPT_TEXT, "FILE", "cannot read a configuration file: give its options on the command line"),
+	NOT("status-fd", 0, CKPT_OPT_NUMBER, "FD", "cannot report readiness: there is no service to wait for"),
+	NOT("daemon", 0, CKPT_OPT_FLAG, NULL, "cannot become a service"),
+	NOT("orphan-pts-master", 0, CKPT_OPT_FLAG, NULL, "cannot hand over a terminal: use --shell-job"),
+	{ .name = NULL },
+};
+_Static_assert(sizeof(ckpt_option_table) / sizeof(ckpt_option_table[0]) <= CKPT_MAX_OPTIONS, "seen[] is too short");

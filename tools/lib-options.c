@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reads the command line by the table. Options may stand before and after the
+ * command and be abbreviated, as with CRIU; short ones may be joined. What an
+ * option means is not known here but for the type of its value.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "tools/ckpt.h"
+
+struct cursor {
+	struct ckpt_options *o;
+	struct ckpt_err *err;
+	int argc, i;                    /* I: the argument that is being read */
+	char **argv;
+};
+
+static int usage(struct ckpt_err *err, const char *what, const char *why)
+{
+	/* A plain failure without the text of an errno: nothing went wrong but the words. */
+	ckpt_refuse(err, CKPT_E_NONE, -EINVAL, "%s: %s (see `ckpt help`)", what, why);
+	return -EINVAL;
+}
+
+static const struct ckpt_option *by_name(const char *name, size_t len, bool *ambiguous)
+{
+	const struct ckpt_option *found = NULL;
+
+	*ambiguous = false;
+	for (const struct ckpt_option *p = ckpt_option_table; p->name; p++) {
+		if (strncmp(p->name, name, len))
+			continue;
+		if (!p->name[len]) {
+			*ambiguous = false;
+			return p;
+		}
+		*ambiguous = *ambiguous || found;
+		found = p;
+	}
+	return *ambiguous ? NULL : found;
+}
+
+static const struct ckpt_option *by_letter(char letter)
+{
+	for (const struct ckpt_option *p = ckpt_option_table; p->name; p++)
+		if (p->letter == letter)
+			return p;
+	return NULL;
+}
+
+bool ckpt_option_belongs(const struct ckpt_option *opt, unsigned int command)
+{
+	return (opt->in & command) || (!opt->ours && (command & CKPT_CMD_CRIU));
+}
+
+static bool number(const char *s, unsigned long max, unsigned long *valuep)
+{
+	char *end;
+
+	if (*s < '0' || *s > '9')
+		return false;
+	errno = 0;
+	*valuep = strtoul(s, &end, 10);
+	return !errno && !*end && *valuep <= max;
+}
+
+static bool size_ok(const char *s)
+{
+	size_t digits = strspn(s, "0123456789");
+
+	return digits && digits < 20 && (!s[digits] || (strchr("KMGkmg", s[digits]) && !s[digits + 1]));
+}
+
+static bool one_of(const char *choices, const char *s)
+{
+	size_t len = strlen(s);
+
+	for (const char *p = choices; p; p = strchr(p, '|') ? strchr(p, '|') + 1 : NULL)
+		if (len && !strncmp(p, s, len) && (p[len] == '|' || !p[len]))
+			return true;
+	return false;
+}
+
+/* The kind of value that was expected, NULL if TEXT is one; it is then stored at FIELD unless that is NULL. */
+static const char *take(const struct ckpt_option *opt, const char *text, void *field)
+{
+	unsigned long n = 0;
+
+	switch (opt->type) {
+	case CKPT_OPT_PID:
+		if (!number(text, INT_MAX, &n) || !n)
+			return "a process number";
+		if (field)
+			*(pid_t *)field = n;
+		return NULL;
+	case CKPT_OPT_NUMBER:
+		if (!number(text, INT_MAX, &n))
+			return "a number";
+		if (field)
+			*(unsigned int *)field = n;
+		return NULL;
+	case CKPT_OPT_LEVEL:
+		if (!number(text, INT_MAX, &n))
+			return "a level from 0 to 4";
+		*(int *)field = n > 4 ? 4 : n;
+		return NULL;
+	case CKPT_OPT_SIZE:
+		return size_ok(text) ? NULL : "a size: digits, then K, M or G or nothing";
+	case CKPT_OPT_CHOICE:
+		return one_of(opt->value, text) ? NULL : opt->value;
+	case CKPT_OPT_TEXT:
+	case CKPT_OPT_FLAG:
+		break;
+	}
+	if (!*text)
+		return "a value that is not empty";
+	if (field)
+		*(const char **)field = text;
+	return NULL;
+}
+
+static int set(struct cursor *c, const struct ckpt_option *opt, const char *shown, const char *value, bool on)
+{
+	void *field = opt->fate == CKPT_WORKS ? (char *)c->o + opt->at : NULL;
+	const char *expected;
+
+	/* Asked for what is done anyway: no note. */
+	c->o->seen[opt - ckpt_option_table] = on && !(opt->fate == CKPT_NOTED && value && !strcmp(value, "ignore"));
+	if (opt->type == CKPT_OPT_FLAG) {
+		if (field)
+			*(bool *)field = on;
+		return 0;
+	}
+	if (!value && opt->type == CKPT_OPT_LEVEL) {
+		int *level = field;
+
+		*level = *level < 0 ? 1 : *level < 4 ? *level + 1 : 4;
+		return 0;
+	}
+	if (!value)
+		return 0;
+	expected = take(opt, value, field);
+	if (!expected)
+		return 0;
+	return ckpt_refuse(c->err, CKPT_E_NONE, -EINVAL, "%s: \"%s\" is not %s%s (see `ckpt help`)", shown, value,
+			   opt->type == CKPT_OPT_CHOICE ? "one of " : "", expected);
+}
+
+/* The value of an option that must have one: attached, or the next argument. */
+static const char *value_of(struct cursor *c, const char *attached)
+{
+	if (attached)
+		return attached;
+	return c->i + 1 < c->argc ? c->argv[++c->i] : NULL;
+}
+
+static int read_long(struct cursor *c, const char *arg)
+{
+	const char *name = arg + 2, *eq = strchr(name, '='), *value;
+	size_t len = eq ? (size_t)(eq - name) : strlen(name);
+	bool on = true, ambiguous;
+	const struct ckpt_option *opt = by_name(name, len, &ambiguous);
+
+	if (!opt && !ambiguous && len > 3 && !strncmp(name, "no-", 3)) {
+		opt = by_name(name + 3, len - 3, &ambiguous);
+		on = false;
+	}
+	if (ambiguous)
+		return usage(c->err, arg, "more than one option begins like this");
+	if (!opt || (!on && opt->type != CKPT_OPT_FLAG))
+		return usage(c->err, arg, "there is no such option");
+	if (opt->type == CKPT_OPT_FLAG && eq)
+		return usage(c->err, arg, "this option takes no value");
+	if (opt->type == CKPT_OPT_FLAG || opt->optional)
+		return set(c, opt, arg, eq ? eq + 1 : NULL, on);
+	value = value_of(c, eq ? eq + 1 : NULL);
+	if (!value)
+		return usage(c->err, arg, "the value is missing");
+	return set(c, opt, arg, value, true);
+}
+
+/* -jR, -t 4711, -t4711, -vvv, -v4 */
+static int read_short(struct cursor *c, const char *arg)
+{
+	for (const char *p = arg + 1; *p; p++) {
+		const struct ckpt_option *opt = by_letter(*p);
+		const char shown[3] = { '-', *p, 0 }, *value = p[1] ? p + 1 : NULL;
+		int r;
+
+		if (!opt)
+			return usage(c->err, shown, "there is no such option");
+		if (opt->type == CKPT_OPT_FLAG || (opt->type == CKPT_OPT_LEVEL && (!value || *value < '0' || *value > '9'))) {
+			r = set(c, opt, shown, NULL, true);
+			if (r < 0)
+				return r;
+			continue;
+		}
+		if (!opt->optional)
+			value = value_of(c, value);
+		if (!value && !opt->optional)
+			return usage(c->err, shown, "the value is missing");
+		return set(c, opt, shown, value, true);
+	}
+	return 0;
+}
+
+static const struct {
+	const char *name, *instead;
+} foreign[] = {
+	{ "pre-dump", "every image is complete: use `ckpt dump`" },
+	{ "lazy-pages", "memory is in place before the tree runs: use `ckpt restore`" },
+	{ "page-server", "dump to a shared folder, or copy the image" },
+	{ "service", "there is no service: run `ckpt dump` and `ckpt restore`" },
+	{ "swrk", "there is no service: run `ckpt dump` and `ckpt restore`" },
+	{ "dedup", "every image is complete, nothing is stored twice" },
+	{ "cpuinfo", "the processor is compared by every restore: see `ckpt plan`" },
+	{ "exec", "use `ckpt check -t PID`" },
+};
+
+static int take_command(struct cursor *c, const char *word, unsigned int *n_wordsp)
+{
+	const struct ckpt_command *cmd = ckpt_commands;
+
+	if (*n_wordsp == 0 && !strcmp(word, "help")) {
+		c->o->help = true;
+		return 0;
+	}
+	++*n_wordsp;
+	while (cmd->name && strcmp(cmd->name, word))
+		cmd++;
+	if (cmd->name && c->o->command)
+		return usage(c->err, word, "there is another command already");
+	if (cmd->name) {
+		c->o->command = cmd;
+		return 0;
+	}
+	if (c->o->command)
+		return usage(c->err, word, "an option begins with -, and there is a command already");
+	if (c->o->help && !c->o->topic && !strcmp(word, "options")) {
+		c->o->topic = word;
+		return 0;
+	}
+	for (size_t i = 0; i < sizeof(foreign) / sizeof(foreign[0]); i++)
+		if (!strcmp(foreign[i].name, word))
+			return ckpt_refuse(c->err, CKPT_E_COMMAND, -EOPNOTSUPP, "%s: cannot do that; %s", word,
+					   foreign[i].instead);
+	return usage(c->err, word, "there is no such command");
+}
+
+/* What can only be judged when all has been read. */
+static int judge(const struct ckpt_options *o, struct ckpt_err *err)
+{
+	char shown[64];
+
+	if (o->help || o->version)
+		return 0;
+	if (!o->command)
+		return usage(err, "command", "one is missing");
+	for (const struct ckpt_option *p = ckpt_option_table; p->name; p++) {
+		if (!o->seen[p - ckpt_option_table])
+			continue;
+		snprintf(shown, sizeof(shown), "--%s", p->name);
+		if (!ckpt_option_belongs(p, o->command->bit))
+			return ckpt_refuse(err, CKPT_E_NONE, -EINVAL, "%s: ckpt %s has no such option (see `ckpt help %s`)",
+					   shown, o->command->name, o->command->name);
+		if (p->fate == CKPT_REFUSED)
+			return ckpt_refuse(err, CKPT_E_OPTION, -EOPNOTSUPP, "%s: %s", shown, p->text);
+	}
+	if (o->command->bit == CKPT_CMD_DUMP && !o->tree)
+		return usage(err, "dump", "--tree PID (-t) is missing");
+	if (o->command->bit == CKPT_CMD_DUMP && o->leave_running && o->leave_stopped)
+		return usage(err, "dump", "choose between --leave-running and --leave-stopped");
+	if (o->command->bit == CKPT_CMD_RESTORE && o->sibling && !o->detached)
+		return usage(err, "restore", "--restore-sibling (-S) needs --restore-detached (-d)");
+	return 0;
+}
+
+int ckpt_options_parse(struct ckpt_options *o, int argc, char **argv, struct ckpt_err *err)
+{
+	struct cursor c = { o, err, argc, 1, argv };
+	bool only_words = false;
+	unsigned int n_words = 0;
+	int r = 0;
+
+	*o = (struct ckpt_options){ .images_dir = ".", .verbosity = -1, .timeout = 10 };
+	for (; c.i < argc && r >= 0; c.i++) {
+		const char *arg = argv[c.i];
+
+		if (!only_words && !strcmp(arg, "--"))
+			only_words = true;
+		else if (only_words || arg[0] != '-' || !arg[1])
+			r = take_command(&c, arg, &n_words);
+		else if (arg[1] == '-')
+			r = read_long(&c, arg);
+		else
+			r = read_short(&c, arg);
+	}
+	return r < 0 ? r : judge(o, err);
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a user reads at the end: one line of numbers, notes, or the failure. Names
+ * in it may come from a hostile program or image: they never reach a terminal raw.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include "tools/ckpt.h"
+
+void ckpt_print(int fd, const char *fmt, ...)
+{
+	char text[2048];
+	size_t n;
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	n = strlen(text);
+	for (size_t i = 0; i < n; i++) {
+		unsigned char c = text[i];
+
+		if ((c < ' ' && !(c == '\n' && i + 1 == n)) || c == 0x7f)
+			text[i] = '?';
+	}
+	for (size_t done = 0; done < n;) {
+		ssize_t w = write(fd, text + done, n - done);
+
+		if (w <= 0)
+			return;
+		done += w;
+	}
+}
+
+const char *ckpt_human_bytes(char buf[24], uint64_t bytes)
+{
+	static const char *const unit[] = { "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
+	double n = bytes / 1024.0;
+	unsigned int u = 0;
+
+	if (bytes < 1024) {
+		snprintf(buf, 24, "%u bytes", (unsigned int)bytes);
+		return buf;
+	}
+	for (; n >= 1024 && u < 5; u++)
+		n /= 1024;
+	snprintf(buf, 24, "%.1f %s", n, unit[u]);
+	return buf;
+}
+
+const char *ckpt_human_time(char buf[24], uint64_t ns)
+{
+	if (ns < 1000000000ull)
+		snprintf(buf, 24, "%.1f ms", ns / 1e6);
+	else
+		snprintf(buf, 24, "%.3f s", ns / 1e9);
+	return buf;
+}
+
+/* "3 processes, 12 threads, 45.2 MiB in 0.031 s (1.4 GiB/s)" */
+static void amount(char *buf, size_t size, uint32_t n_tasks, uint32_t n_threads, uint64_t bytes, uint64_t ns)
+{
+	char b[24], rate[24];
+
+	ckpt_human_bytes(b, bytes);
+	ckpt_human_bytes(rate, ns ? (uint64_t)(bytes * 1e9 / ns) : 0);
+	snprintf(buf, size, "%u process%s, %u thread%s, %s in %.3f s (%s/s)", n_tasks, n_tasks == 1 ? "" : "es",
+		 n_threads, n_threads == 1 ? "" : "s", b, ns / 1e9, rate);
+}
+
+static void numbers(const char *what, uint32_t n_tasks, uint32_t n_threads, uint64_t bytes, uint64_t total_ns)
+{
+	ckpt_print(STDOUT_FILENO, "%s tasks: %u\n", what, n_tasks);
+	ckpt_print(STDOUT_FILENO, "%s threads: %u\n", what, n_threads);
+	ckpt_print(STDOUT_FILENO, "%s bytes: %llu\n", what, (unsigned long long)bytes);
+	ckpt_print(STDOUT_FILENO, "%s total time: %llu us\n", what, (unsigned long long)(total_ns / 1000));
+}
+
+void ckpt_report_dump(const struct ckpt_tool *t, const struct ckpt_dump_stats *st)
+{
+	char text[160], frozen[24];
+
+	if (t->opts.verbosity == 0)
+		return;
+	amount(text, sizeof(text), st->n_tasks, st->n_threads, st->bytes, st->total_ns);
+	ckpt_print(STDOUT_FILENO, "dumped %s, frozen for %s\n", text, ckpt_human_time(frozen, st->frozen_ns));
+	if (!t->opts.display_stats)
+		return;
+	numbers("dump", st->n_tasks, st->n_threads, st->bytes, st->total_ns);
+	ckpt_print(STDOUT_FILENO, "dump frozen time: %llu us\n", (unsigned long long)(st->frozen_ns / 1000));
+}
+
+void ckpt_report_restore(const struct ckpt_tool *t, const struct ckpt_restore_stats *st)
+{
+	char text[160], where[80] = "";
+
+	if (t->opts.verbosity == 0)
+		return;
+	amount(text, sizeof(text), st->n_tasks, st->n_threads, st->bytes, st->total_ns);
+	if (st->boxed)
+		snprintf(where, sizeof(where), ", in a user and pid namespace of its own; pid %d outside", st->root);
+	ckpt_print(STDOUT_FILENO, "restored %s%s\n", text, where);
+	if (!t->opts.display_stats)
+		return;
+	numbers("restore", st->n_tasks, st->n_threads, st->bytes, st->total_ns);
+	ckpt_print(STDOUT_FILENO, "restore root: %d\n", st->root);
+}
+
+void ckpt_report_notes(const char *const *note, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		ckpt_print(STDERR_FILENO, "note: %s\n", note[i]);
+}
+
+static int report(const struct ckpt_err *err)
+{
+	char sentence[1400];
+
+	ckpt_err_sentence(err, sentence, sizeof(sentence));
+	ckpt_print(STDERR_FILENO, "ckpt: %s\n", sentence);
+	return ckpt_err_exit_status(err);
+}
+
+int ckpt_report_failure(const struct ckpt_tool *t)
+{
+	int status = 1;
+
+	if (!t->problems.n)
+		return report(&t->err);
+	for (size_t i = 0; i < t->problems.n; i++) {
+		struct ckpt_err err = { -EINVAL, t->problems.v[i].number, "" };
+		int s;
+
+		snprintf(err.text, sizeof(err.text), "%s", t->problems.v[i].text);
+		s = report(&err);
+		status = s > status ? s : status;
+	}
+	return status;
+}

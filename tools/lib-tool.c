@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The folders and the log of one invocation. A folder that a dump made goes again when the dump fails. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "tools/ckpt.h"
+
+static int cannot_open(struct ckpt_tool *t, const char *dir, bool make, int code)
+{
+	if (make)
+		return ckpt_refuse(&t->err, CKPT_E_IMAGE_UNWRITABLE, code, "%s: cannot use as the images folder: %s", dir,
+				   strerrordesc_np(-code));
+	if (code == -ENOENT || code == -ENOTDIR)
+		return ckpt_refuse(&t->err, CKPT_E_NO_IMAGE, code, "%s: cannot open: %s", dir, strerrordesc_np(-code));
+	return ckpt_fail(&t->err, code, "%s: cannot open", dir);
+}
+
+static int open_images(struct ckpt_tool *t, bool make)
+{
+	const char *dir = t->opts.images_dir;
+
+	t->dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (t->dirfd < 0 && errno == ENOENT && make) {
+		/* Whoever reads it reads the memory of the programs. */
+		if (mkdir(dir, 0700) < 0)
+			return cannot_open(t, dir, make, -errno);
+		t->made_dir = true;
+		t->dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	}
+	return t->dirfd < 0 ? cannot_open(t, dir, make, -errno) : 0;
+}
+
+const char *ckpt_work_path(struct ckpt_tool *t, const char *path)
+{
+	const char *dir = t->opts.work_dir ? t->opts.work_dir : t->opts.images_dir;
+	size_t size = strlen(dir) + strlen(path) + 2;
+	char *joined;
+
+	if (*path == '/')
+		return path;
+	joined = ckpt_alloc(t->arena, size);
+	snprintf(joined, size, "%s/%s", dir, path);
+	return joined;
+}
+
+/* Without -o the log is for who asked for it with -v. */
+static int open_log(struct ckpt_tool *t)
+{
+	int level = t->opts.verbosity < 0 ? 2 : t->opts.verbosity;
+	const char *path;
+
+	ckpt_log_init(&t->log, t->opts.verbosity > 0 ? STDERR_FILENO : -1, level);
+	if (!t->opts.log_file)
+		return 0;
+	path = ckpt_work_path(t, t->opts.log_file);
+	t->logfd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (t->logfd < 0)
+		return ckpt_fail(&t->err, -errno, "%s: cannot write the log", path);
+	ckpt_log_init(&t->log, t->logfd, level);
+	return 0;
+}
+
+int ckpt_tool_open(struct ckpt_tool *t, bool make)
+{
+	int r = t->opts.command->bit == CKPT_CMD_CHECK ? 0 : open_images(t, make);
+
+	return r < 0 ? r : open_log(t);
+}
+
+void ckpt_tool_close(struct ckpt_tool *t, bool failed)
+{
+	if (t->logfd >= 0)
+		close(t->logfd);
+	if (t->dirfd >= 0)
+		close(t->dirfd);
+	t->logfd = t->dirfd = -1;
+	if (failed && t->made_dir)
+		rmdir(t->opts.images_dir);
+}
