@@ -5,9 +5,12 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 #include "engine/base/arena.h"
+#include "engine/base/creds.h"
 #include "engine/base/err.h"
 #include "engine/model/snapshot.h"
 #include "proto/memory.pb-c.h"
+
+#define CKPT_CPU_BYTES 1024             /* 8192 CPUs, the most that x86-64 can have */
 
 struct ckpt_host {
 	uid_t uid;
@@ -24,10 +27,27 @@ struct ckpt_host {
 	size_t vdso_len;
 	bool *pid_taken;                        /* for tasks[i] of the snapshot and its threads, pgid and sid: any of them taken */
 	bool has_timer_restore_ids;             /* PR_TIMER_CREATE_RESTORE_IDS, Linux 6.15 */
+
+	/* By ckpt_host_probe_creds(): what a restored task starts with. */
+	struct ckpt_creds creds;
+	int last_cap;                           /* the highest CAP_* of this kernel */
+	bool init_userns;                       /* capabilities of this process count outside of its user namespace too */
+	int policy, nice, rt_priority;          /* sched_getattr(2) of this process */
+	uint8_t cpus[CKPT_CPU_BYTES];           /* online; bit n of byte n/8 is CPU n */
+	int oom_score_adj;
+	uint64_t nr_open;                       /* the most that RLIMIT_NOFILE may be; 0: unknown */
+	bool can_store_bypass, can_indirect_branch;     /* PR_SET_SPECULATION_CTRL has an effect for them */
 };
 
 int ckpt_host_probe(struct ckpt_host **hostp, struct ckpt_arena *arena, const struct ckpt_snapshot *snap, struct ckpt_err *err);
+/* Its part that concerns credentials, scheduling and limits; called by ckpt_host_probe(). */
+int ckpt_host_probe_creds(struct ckpt_host *h, struct ckpt_arena *arena, struct ckpt_err *err);
 static inline bool ckpt_host_has_cap(const struct ckpt_host *h, int cap)
 {
 	return h->caps >> cap & 1;
+}
+/* For what the kernel asks of the first user namespace: limits, priorities, the OOM score. */
+static inline bool ckpt_host_has_init_cap(const struct ckpt_host *h, int cap)
+{
+	return h->init_userns && !h->box && ckpt_host_has_cap(h, cap);
 }
