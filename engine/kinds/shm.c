@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Shared anonymous memory. The kernel backs it by a file of its own, "/dev/zero (deleted)", that nobody has open.
+ * There is no create(): the engine makes it where it maps it (areas flagged SHARED_ANON).
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include "engine/capture/collect.h"
+#include "engine/model/object.h"
+#include "engine/plan/plan.h"
+#include "proto/shm.pb-c.h"
+
+/* The device of that name is a character device. */
+static bool match(const struct ckpt_probe *probe)
+{
+	return S_ISREG(probe->st.st_mode) && !strcmp(probe->link, "/dev/zero (deleted)");
+}
+
+static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_err *err)
+{
+	Ckpt__Shm *s = (void *)msg;
+
+	if (c->number >= 0)
+		return ckpt_refuse(err, CKPT_E_FILE_KIND, -EOPNOTSUPP,
+				   "shared anonymous memory that was opened as a file");
+	s->size = c->probe->st.st_size;
+	ckpt_has_content(c, s->size);
+	return 0;
+}
+
+static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ckpt_err *err)
+{
+	const Ckpt__Shm *s = (const void *)obj->msg;
+
+	(void)p;
+	if (!s->size || s->size > INT64_MAX || (obj->has_content && obj->content_size != s->size))
+		return ckpt_fail(err, -EBADMSG, "shm %u: bad size %llu", obj->id, (unsigned long long)s->size);
+	return 0;
+}
+
+const struct ckpt_kind ckpt_kind_shm = {
+	.name = "shm",
+	.scope = CKPT_PER_FILE,
+	.message = &ckpt__shm__descriptor,
+	.match = match,
+	.collect = collect,
+	.plan = plan,
+};
