@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Pairs of Unix sockets: queued data and its boundaries, closed and shut down sides, buffer sizes, children. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include "tests/lib/case.h"
+
+static int s[2], d[2], q[2];
+static char buf[100000];
+
+static void setup(void)
+{
+	int on = 1, size = 50000;
+
+	CHECK_CALL(socketpair(AF_UNIX, SOCK_STREAM, 0, s));
+	CHECK_CALL(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, d));
+	CHECK_CALL(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, q));
+	CHECK(write(s[0], "to one", 6) == 6 && write(s[0], ", more", 6) == 6);
+	CHECK(write(s[1], "to zero", 7) == 7);
+	CHECK(write(d[0], "first", 5) == 5 && write(d[0], "", 0) == 0 && write(d[0], "third", 5) == 5);
+	CHECK(write(q[1], "packet", 6) == 6 && write(q[1], "p", 1) == 1);
+	CHECK_CALL(setsockopt(s[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)));
+	CHECK_CALL(setsockopt(d[1], SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)));
+	CHECK_CALL(setsockopt(q[0], SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){ 0, 20000 }, sizeof(struct timeval)));
+}
+
+static int option(int fd, int name)
+{
+	int value = -1;
+	socklen_t len = sizeof(value);
+
+	CHECK_CALL(getsockopt(fd, SOL_SOCKET, name, &value, &len));
+	return value;
+}
+
+static void check(void)
+{
+	CHECK(read(s[1], buf, 100) == 12 && !memcmp(buf, "to one, more", 12));
+	CHECK(read(s[0], buf, 100) == 7 && !memcmp(buf, "to zero", 7));
+	CHECK(write(s[1], "again", 5) == 5 && read(s[0], buf, 100) == 5);
+	CHECK(read(d[1], buf, 100) == 5 && !memcmp(buf, "first", 5));
+	CHECK(read(d[1], buf, 100) == 0);
+	CHECK(read(d[1], buf, 100) == 5 && !memcmp(buf, "third", 5));
+	CHECK(read(d[1], buf, 100) < 0 && errno == EAGAIN);
+	CHECK(read(q[0], buf, 100) == 6 && !memcmp(buf, "packet", 6));
+	CHECK(read(q[0], buf, 100) == 1);
+	CHECK(read(q[0], buf, 100) < 0 && errno == EAGAIN);
+	CHECK_INT(fcntl(q[0], F_GETFD), FD_CLOEXEC);
+	CHECK_INT(option(s[0], SO_PASSCRED), 1);
+	CHECK_INT(option(s[1], SO_PASSCRED), 0);
+	CHECK_INT(option(d[1], SO_RCVBUF), 100000);
+	CHECK_INT(option(q[0], SO_TYPE), SOCK_SEQPACKET);
+}
+
+static void setup_half(void)
+{
+	CHECK_CALL(socketpair(AF_UNIX, SOCK_STREAM, 0, s));
+	CHECK_CALL(socketpair(AF_UNIX, SOCK_STREAM, 0, q));
+	CHECK(write(s[0], "bye", 3) == 3);
+	close(s[0]);
+	CHECK(write(q[0], "half", 4) == 4);
+	CHECK_CALL(shutdown(q[0], SHUT_WR));
+	CHECK_CALL(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, d));
+	CHECK_CALL(shutdown(d[0], SHUT_RD));
+}
+
+static void check_half(void)
+{
+	signal(SIGPIPE, SIG_IGN);
+	CHECK(read(s[1], buf, 100) == 3 && !memcmp(buf, "bye", 3));
+	CHECK(read(s[1], buf, 100) == 0);
+	CHECK(write(s[1], "x", 1) < 0 && errno == EPIPE);
+	CHECK(read(q[1], buf, 100) == 4);
+	CHECK(read(q[1], buf, 100) == 0);
+	CHECK(write(q[0], "x", 1) < 0 && errno == EPIPE);
+	CHECK(write(q[1], "back", 4) == 4 && read(q[0], buf, 100) == 4);
+	CHECK(write(d[1], "x", 1) < 0 && errno == EPIPE);
+	CHECK(write(d[0], "y", 1) == 1 && read(d[1], buf, 10) == 1);
+}
+
+static size_t queued;
+
+static void setup_full(void)
+{
+	ssize_t n;
+
+	CHECK_CALL(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, s));
+	for (size_t i = 0; i < sizeof(buf); i++)
+		buf[i] = i * 7 + i / 251;
+	while ((n = write(s[0], buf + queued % 50000, 777)) > 0)
+		queued += n;
+	CHECK(queued > 50000);
+}
+
+static void check_full(void)
+{
+	static char copy[777];
+	size_t got = 0;
+	ssize_t n;
+
+	CHECK(write(s[0], "x", 1) < 0 && errno == EAGAIN);
+	while ((n = read(s[1], copy, 777)) > 0) {
+		CHECK(!memcmp(copy, buf + got % 50000, n) || got / 50000 != (got + n) / 50000);
+		got += n;
+	}
+	CHECK_INT(got, queued);
+	CHECK(write(s[0], "x", 1) == 1);
+}
+
+static void setup_child(void)
+{
+	close(s[0]);
+}
+
+static void check_child(void)
+{
+	CHECK(read(s[1], buf, 100) == 8);
+	CHECK(write(s[1], buf, 8) == 8);
+	close(s[1]);
+}
+
+static void setup_shared(void)
+{
+	CHECK_CALL(socketpair(AF_UNIX, SOCK_STREAM, 0, s));
+	CHECK(write(s[0], "question", 8) == 8);
+	case_child(setup_child, check_child);
+	close(s[1]);
+}
+
+static void check_shared(void)
+{
+	CHECK(read(s[0], buf, 100) == 8 && !memcmp(buf, "question", 8));
+	CHECK(read(s[0], buf, 100) == 0);
+}
+
+/* Neither connected nor bound, and bound datagram sockets. */
+static int fresh, bound;
+static struct sockaddr_un name = { .sun_family = AF_UNIX, .sun_path = "dgram" };
+
+static void setup_single(void)
+{
+	fresh = CHECK_CALL(socket(AF_UNIX, SOCK_STREAM, 0));
+	bound = CHECK_CALL(socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0));
+	CHECK_CALL(bind(bound, (struct sockaddr *)&name, sizeof(name)));
+}
+
+static void check_single(void)
+{
+	int from = CHECK_CALL(socket(AF_UNIX, SOCK_DGRAM, 0));
+
+	CHECK(write(fresh, "x", 1) < 0 && errno == ENOTCONN);
+	CHECK_CALL(sendto(from, "mail", 4, 0, (struct sockaddr *)&name, sizeof(name)));
+	CHECK(read(bound, buf, 100) == 4 && !memcmp(buf, "mail", 4));
+}
+
+CASES({ "socket pairs keep queues, boundaries and options", setup, check },
+      { "closed and shut down sides stay so", setup_half, check_half },
+      { "a full socket stays full", setup_full, check_full },
+      { "a socket pair between parent and child stays connected", setup_shared, check_shared },
+      { "sockets without a peer work as before", setup_single, check_single })
