@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * An image in a folder: "image" (header, records, trailer) and "pages" (raw pages). Written under temporary names
  * and committed by rename, so that it is whole or absent; every byte is covered by a checksum.

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Opening an image: nothing of it is used before every record and the trailer have been checked. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "engine/base/cleanup.h"
+#include "engine/store/image.h"
+#include "engine/store/image-inside.h"
+#include "engine/store/record.h"
+
+static char *path_in(struct ckpt_arena *arena, const char *dir, const char *name)
+{
+	size_t size = strlen(dir) + strlen(name) + 2;
+	char *path = ckpt_alloc(arena, size);
+
+	snprintf(path, size, "%s/%s", dir, name);
+	return path;
+}
+
+/* Not to hang at a FIFO that somebody put there: O_NONBLOCK. */
+static int open_file(int dirfd, const char *name, const char *path, uint64_t *sizep, struct ckpt_err *err)
+{
+	CKPT_FD fd = openat(dirfd, name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 && errno == ENOENT)
+		return ckpt_refuse(err, CKPT_E_NO_IMAGE, -ENOENT, "%s: no such file", path);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return ckpt_fail(err, -errno, "%s: cannot open", path);
+	if (!S_ISREG(st.st_mode))
+		return ckpt_refuse(err, CKPT_E_IMAGE_FOREIGN, -EBADMSG, "%s: not a regular file", path);
+	*sizep = st.st_size;
+	return ckpt_take_fd(&fd);
+}
+
+static int check_header(const struct ckpt_image *img, struct ckpt_err *err)
+{
+	struct ckpt_image_header head;
+	ssize_t n = pread(img->image_fd, &head, sizeof(head), 0);
+
+	if (n < 0)
+		return ckpt_fail(err, -errno, "%s: cannot read", img->image_path);
+	if (n >= 8 && memcmp(head.magic, CKPT_IMAGE_MAGIC, 8))
+		return ckpt_refuse(err, CKPT_E_IMAGE_FOREIGN, -EBADMSG, "%s: not an image of ckpt", img->image_path);
+	if (n < (ssize_t)sizeof(head))
+		return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, -EBADMSG, "%s: header: the file ends in it",
+				   img->image_path);
+	if (ckpt_crc32c(0, &head, offsetof(struct ckpt_image_header, crc)) != head.crc)
+		return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, -EBADMSG, "%s: header: checksum does not match",
+				   img->image_path);
+	if (head.format > CKPT_IMAGE_FORMAT)
+		return ckpt_refuse(err, CKPT_E_IMAGE_NEWER, -EBADMSG, "%s: format %u is newer than %d", img->image_path,
+				   head.format, CKPT_IMAGE_FORMAT);
+	if (head.format != CKPT_IMAGE_FORMAT)
+		return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, -EBADMSG, "%s: header: format 0", img->image_path);
+	return 0;
+}
+
+struct opening {
+	struct ckpt_image *img;
+	struct ckpt_chain chain;
+	bool sums_seen;
+};
+
+static int take_checksums(struct opening *o, const struct ckpt_record_in *in, struct ckpt_err *err)
+{
+	struct ckpt_image *img = o->img;
+	Ckpt__Checksums *sums;
+	Ckpt__Record *rec;
+
+	rec = (void *)ckpt_record_unpack(in, &ckpt__record__descriptor, NULL, in->data, in->len, err);
+	if (!rec)
+		return err->code;
+	sums = (void *)ckpt_record_unpack(in, &ckpt__checksums__descriptor, img->arena, rec->body.data,
+					  rec->body.len, err);
+	ckpt__record__free_unpacked(rec, NULL);
+	if (!sums)
+		return err->code;
+	if (o->sums_seen || sums->chunk != CKPT_CHUNK || sums->size > INT64_MAX - CKPT_CHUNK ||
+	    sums->size % CKPT_PAGE || sums->n_crc != (sums->size + CKPT_CHUNK - 1) / CKPT_CHUNK)
+		return ckpt_record_damaged(err, in, "its numbers are impossible");
+	o->sums_seen = true;
+	img->pages_size = sums->size;
+	img->crc = sums->crc;
+	img->n_crc = sums->n_crc;
+	return 0;
+}
+
+static int take_trailer(struct opening *o, const struct ckpt_record_in *in, struct ckpt_err *err)
+{
+	const struct ckpt_chain *chain = &o->chain;
+	Ckpt__Trailer *trailer;
+	Ckpt__Record *rec;
+	bool same;
+
+	rec = (void *)ckpt_record_unpack(in, &ckpt__record__descriptor, NULL, in->data, in->len, err);
+	if (!rec)
+		return err->code;
+	trailer = (void *)ckpt_record_unpack(in, &ckpt__trailer__descriptor, NULL, rec->body.data, rec->body.len, err);
+	ckpt__record__free_unpacked(rec, NULL);
+	if (!trailer)
+		return err->code;
+	same = trailer->n_records == chain->n_records && trailer->crc == chain->crc &&
+	       trailer->content_id == chain->content_id;
+	ckpt__trailer__free_unpacked(trailer, NULL);
+	if (!same)
+		return ckpt_record_damaged(err, in, "records are missing, or not in their order");
+	if (!o->sums_seen)
+		return ckpt_record_damaged(err, in, "the checksums of the pages are missing");
+	o->img->content_id = chain->content_id;
+	return 1;
+}
+
+static int check_one(void *arg, const struct ckpt_record_in *in, struct ckpt_err *err)
+{
+	struct opening *o = arg;
+	int r = 0;
+
+	if (!strcmp(in->kind, "trailer"))
+		return take_trailer(o, in, err);
+	if (!strcmp(in->kind, "checksums"))
+		r = take_checksums(o, in, err);
+	ckpt_chain_add(&o->chain, &in->head);
+	return r;
+}
+
+static int check_records(struct ckpt_image *img, struct ckpt_err *err)
+{
+	struct opening o = { .img = img };
+	int r = check_header(img, err);
+
+	if (r < 0)
+		return r;
+	r = ckpt_records_scan(img->image_fd, img->image_size, img->image_path, check_one, &o, err);
+	if (r == 0)
+		return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, -EBADMSG, "%s: it ends after record %llu, without a trailer",
+				   img->image_path, (unsigned long long)o.chain.n_records);
+	return r < 0 ? r : 0;
+}
+
+static int open_pages(struct ckpt_image *img, int dirfd, struct ckpt_err *err)
+{
+	uint64_t size = 0;
+	int r = open_file(dirfd, CKPT_PAGES_NAME, img->pages_path, &size, err);
+
+	if (r == -ENOENT && !img->pages_size)
+		return 0;
+	if (r == -ENOENT)
+		return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, r, "%s: the file is missing", img->pages_path);
+	if (r < 0)
+		return r;
+	img->pages_fd = r;
+	if (size != img->pages_size)
+		return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, -EBADMSG, "%s: has %llu bytes, had %llu when it was written",
+				   img->pages_path, (unsigned long long)size, (unsigned long long)img->pages_size);
+	return 0;
+}
+
+int ckpt_image_open(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd, const char *dir, struct ckpt_err *err)
+{
+	struct ckpt_image *img = ckpt_new(arena, struct ckpt_image);
+	int r;
+
+	*imgp = NULL;
+	img->arena = arena;
+	img->image_path = path_in(arena, dir, CKPT_IMAGE_NAME);
+	img->pages_path = path_in(arena, dir, CKPT_PAGES_NAME);
+	img->pages_fd = -1;
+	img->image_fd = open_file(dirfd, CKPT_IMAGE_NAME, img->image_path, &img->image_size, err);
+	if (img->image_fd < 0)
+		return img->image_fd;
+	r = check_records(img, err);
+	if (r >= 0)
+		r = open_pages(img, dirfd, err);
+	if (r < 0) {
+		ckpt_image_close(img);
+		return r;
+	}
+	*imgp = img;
+	return 0;
+}
+
+void ckpt_image_close(struct ckpt_image *img)
+{
+	if (!img)
+		return;
+	if (img->image_fd >= 0)
+		close(img->image_fd);
+	if (img->pages_fd >= 0)
+		close(img->pages_fd);
+	img->image_fd = img->pages_fd = -1;
+}
+
+struct loading {
+	struct ckpt_snapshot_builder *builder;
+};
+
+static int load_one(void *arg, const struct ckpt_record_in *in, struct ckpt_err *err)
+{
+	struct loading *l = arg;
+
+	if (!strcmp(in->kind, "trailer"))
+		return 1;
+	if (!strcmp(in->kind, "checksums"))
+		return 0;
+	return ckpt_snapshot_builder_add(l->builder, in, err);
+}
+
+int ckpt_image_load(struct ckpt_image *img, struct ckpt_snapshot **snapp, struct ckpt_err *err)
+{
+	struct loading l = { ckpt_snapshot_builder_new(img->arena) };
+	struct ckpt_snapshot *snap;
+	int r;
+
+	r = ckpt_records_scan(img->image_fd, img->image_size, img->image_path, load_one, &l, err);
+	if (r < 0)
+		return r;
+	r = ckpt_snapshot_builder_finish(l.builder, &snap, err);
+	if (r >= 0)
+		r = ckpt_snapshot_check(snap, img->pages_size, err);
+	if (r < 0)
+		return ckpt_in(err, r, "%s", img->image_path);
+	*snapp = snap;
+	return 0;
+}
+
+int ckpt_image_pages_fd(const struct ckpt_image *img)
+{
+	return img->pages_fd;
+}
+
+uint64_t ckpt_image_pages_size(const struct ckpt_image *img)
+{
+	return img->pages_size;
+}
+
+uint64_t ckpt_image_content_id(const struct ckpt_image *img)
+{
+	return img->content_id;
+}
+
+uint64_t ckpt_image_bytes(const struct ckpt_image *img)
+{
+	return img->image_size + img->pages_size;
+}

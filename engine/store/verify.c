@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The pages file against its checksums, by several threads. Read, not mapped: a file that shrinks meanwhile is then an
+ * error and not a signal; and in pieces that stay in the cache between the copy and the checksum.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "engine/base/cleanup.h"
+#include "engine/store/image.h"
+#include "engine/store/image-inside.h"
+
+#define PIECE (128u << 10)
+#define THREADS_MAX 64
+
+struct verifying {
+	const struct ckpt_image *img;
+	uint64_t next;                  /* chunk to be taken, atomic */
+	uint64_t bad;                   /* the lowest that is wrong, atomic */
+	int bad_code;                   /* of a read that failed; 0: it is a checksum. Under LOCK, with BAD */
+	pthread_mutex_t lock;
+};
+
+static void report(struct verifying *v, uint64_t chunk, int code)
+{
+	pthread_mutex_lock(&v->lock);
+	if (chunk < v->bad) {
+		__atomic_store_n(&v->bad, chunk, __ATOMIC_RELAXED);
+		v->bad_code = code;
+	}
+	pthread_mutex_unlock(&v->lock);
+}
+
+static uint64_t end_of(const struct ckpt_image *img, uint64_t chunk)
+{
+	uint64_t end = (chunk + 1) * CKPT_CHUNK;
+
+	return end < img->pages_size ? end : img->pages_size;
+}
+
+static int sum_chunk(const struct ckpt_image *img, uint64_t chunk, void *buf, uint32_t *crcp)
+{
+	uint64_t at = chunk * CKPT_CHUNK, end = end_of(img, chunk);
+
+	*crcp = 0;
+	while (at < end) {
+		ssize_t n = pread(img->pages_fd, buf, end - at < PIECE ? end - at : PIECE, at);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n ? -errno : -ENODATA;
+		*crcp = ckpt_crc32c(*crcp, buf, n);
+		at += n;
+	}
+	return 0;
+}
+
+static void *work(void *arg)
+{
+	struct verifying *v = arg;
+	CKPT_FREE void *buf = malloc(PIECE);
+	uint64_t chunk;
+
+	/* Chunks are taken in order, so that below one that is wrong all have been, or are being, looked at. */
+	while ((chunk = __atomic_fetch_add(&v->next, 1, __ATOMIC_RELAXED)) < v->img->n_crc) {
+		uint32_t crc = 0;
+		int r;
+
+		if (chunk >= __atomic_load_n(&v->bad, __ATOMIC_RELAXED))
+			break;
+		r = buf ? sum_chunk(v->img, chunk, buf, &crc) : -ENOMEM;
+		if (r < 0 || crc != v->img->crc[chunk])
+			report(v, chunk, r);
+	}
+	return NULL;
+}
+
+static int describe(const struct verifying *v, struct ckpt_err *err)
+{
+	unsigned long long start = v->bad * CKPT_CHUNK, end = end_of(v->img, v->bad);
+
+	if (v->bad_code)
+		return ckpt_fail(err, v->bad_code, "%s: chunk %llu (bytes %llu to %llu): cannot read", v->img->pages_path,
+				 (unsigned long long)v->bad, start, end - 1);
+	return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, -EBADMSG,
+			   "%s: chunk %llu (bytes %llu to %llu): checksum does not match", v->img->pages_path,
+			   (unsigned long long)v->bad, start, end - 1);
+}
+
+int ckpt_image_verify_pages(const struct ckpt_image *img, unsigned int n_threads, struct ckpt_err *err)
+{
+	struct verifying v = { .img = img, .bad = UINT64_MAX, .lock = PTHREAD_MUTEX_INITIALIZER };
+	pthread_t thread[THREADS_MAX];
+	unsigned int n = 0;
+
+	if (n_threads > THREADS_MAX)
+		n_threads = THREADS_MAX;
+	if (n_threads > img->n_crc)
+		n_threads = img->n_crc;
+	/* This one works too; where no more can be had it works alone. */
+	while (n + 1 < n_threads && pthread_create(&thread[n], NULL, work, &v) == 0)
+		n++;
+	work(&v);
+	while (n)
+		pthread_join(thread[--n], NULL);
+	return v.bad == UINT64_MAX ? 0 : describe(&v, err);
+}

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Writing an image and committing it. What makes it an image is the last rename: up to there every failure, and
+ * every kill, leaves a folder without one.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+#include "engine/base/cleanup.h"
+#include "engine/store/image.h"
+#include "engine/store/record.h"
+#include "engine/store/temp.h"
+
+struct ckpt_image_writer {
+	struct ckpt_arena *arena;
+	int dirfd;
+	const char *dir;
+	struct ckpt_temp temp;
+	bool temp_image, temp_pages;    /* still there, under their temporary names */
+	uint64_t pages_size;
+	const uint32_t *crc;
+	size_t n_crc;
+};
+
+static int refuse_existing(int dirfd, const char *dir, struct ckpt_err *err)
+{
+	static const char *const names[] = { CKPT_IMAGE_NAME, CKPT_PAGES_NAME };
+	struct stat st;
+
+	for (int i = 0; i < 2; i++) {
+		if (fstatat(dirfd, names[i], &st, AT_SYMLINK_NOFOLLOW) == 0)
+			return ckpt_refuse(err, CKPT_E_IMAGE_EXISTS, -EEXIST,
+					   "%s/%s: cannot write: it is there already", dir, names[i]);
+		if (errno != ENOENT)
+			return ckpt_image_write_error(err, -errno, dir, names[i]);
+	}
+	return 0;
+}
+
+int ckpt_image_create(struct ckpt_image_writer **wp, struct ckpt_arena *arena, int dirfd, const char *dir,
+		      struct ckpt_err *err)
+{
+	struct ckpt_image_writer *w = ckpt_new(arena, struct ckpt_image_writer);
+	int r;
+
+	*wp = NULL;
+	ckpt_temp_sweep(dirfd);
+	r = refuse_existing(dirfd, dir, err);
+	if (r < 0)
+		return r;
+	w->arena = arena;
+	w->dirfd = dirfd;
+	w->dir = ckpt_strdup(arena, dir);
+	r = ckpt_temp_create(&w->temp, dirfd, dir, err);
+	if (r < 0)
+		return r;
+	w->temp_image = w->temp_pages = true;
+	*wp = w;
+	return 0;
+}
+
+int ckpt_image_writer_pages_fd(struct ckpt_image_writer *w)
+{
+	return w->temp.pages_fd;
+}
+
+void ckpt_image_set_checksums(struct ckpt_image_writer *w, uint64_t size, const uint32_t *crc, size_t n)
+{
+	w->pages_size = size;
+	w->crc = crc;
+	w->n_crc = n;
+}
+
+/* The pages file may have been allocated ahead, or end in a hole. */
+static int settle_pages(struct ckpt_image_writer *w, struct ckpt_err *err)
+{
+	struct stat st;
+
+	if (w->n_crc != (w->pages_size + CKPT_CHUNK - 1) / CKPT_CHUNK)
+		return ckpt_fail(err, -EINVAL, "%s/%s: cannot commit %zu checksums", w->dir, CKPT_PAGES_NAME,
+				 w->n_crc);
+	if (fstat(w->temp.pages_fd, &st) < 0)
+		return ckpt_image_write_error(err, -errno, w->dir, CKPT_PAGES_NAME);
+	if ((uint64_t)st.st_size != w->pages_size && ftruncate(w->temp.pages_fd, w->pages_size) < 0)
+		return ckpt_image_write_error(err, -errno, w->dir, CKPT_PAGES_NAME);
+	return 0;
+}
+
+static int write_end(struct ckpt_image_writer *w, struct ckpt_record_out *out, struct ckpt_err *err)
+{
+	Ckpt__Checksums sums = CKPT__CHECKSUMS__INIT;
+	Ckpt__Trailer trailer = CKPT__TRAILER__INIT;
+	Ckpt__Record rec = CKPT__RECORD__INIT;
+	int r;
+
+	sums.size = w->pages_size;
+	sums.chunk = CKPT_CHUNK;
+	sums.crc = (uint32_t *)w->crc;
+	sums.n_crc = w->n_crc;
+	rec.kind = (char *)"checksums";
+	r = ckpt_record_write(out, &rec, &sums.base, err);
+	if (r < 0)
+		return r;
+	trailer.n_records = out->chain.n_records;
+	trailer.crc = out->chain.crc;
+	trailer.content_id = out->chain.content_id;
+	rec.kind = (char *)"trailer";
+	r = ckpt_record_write(out, &rec, &trailer.base, err);
+	return r < 0 ? r : ckpt_record_out_flush(out, err);
+}
+
+static int write_image(struct ckpt_image_writer *w, const struct ckpt_snapshot *snap, uint64_t *bytesp,
+		       struct ckpt_err *err)
+{
+	struct ckpt_record_out out;
+	int r = ckpt_record_out_open(&out, w->temp.image_fd, w->dir, err);
+
+	if (r < 0)
+		return r;
+	r = ckpt_snapshot_write(&out, snap, w->arena, err);
+	if (r >= 0)
+		r = write_end(w, &out, err);
+	*bytesp = out.written;
+	ckpt_record_out_close(&out);
+	return r;
+}
+
+static int sync_files(struct ckpt_image_writer *w, struct ckpt_err *err)
+{
+	struct statfs fs;
+
+	if (fstatfs(w->temp.image_fd, &fs) == 0 && fs.f_type == TMPFS_MAGIC)
+		return 0;
+	if (w->pages_size && fdatasync(w->temp.pages_fd) < 0)
+		return ckpt_image_write_error(err, -errno, w->dir, CKPT_PAGES_NAME);
+	if (fdatasync(w->temp.image_fd) < 0)
+		return ckpt_image_write_error(err, -errno, w->dir, CKPT_IMAGE_NAME);
+	return 0;
+}
+
+static int sync_folder(struct ckpt_image_writer *w, struct ckpt_err *err)
+{
+	CKPT_FD fd = openat(w->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r;
+
+	/* A folder that may be written to but not read cannot be opened: then the whole file system. */
+	r = fd < 0 ? syncfs(w->temp.image_fd) : fsync(fd);
+	if (r < 0 && errno != EINVAL)
+		return ckpt_image_write_error(err, -errno, w->dir, CKPT_IMAGE_NAME);
+	return 0;
+}
+
+static int rename_new(int dirfd, const char *from, const char *to)
+{
+	struct stat st;
+
+	if (renameat2(dirfd, from, dirfd, to, RENAME_NOREPLACE) == 0)
+		return 0;
+	if (errno != EINVAL && errno != ENOSYS)
+		return -errno;
+	/* Not every file system has that: then somebody else's image can only be seen, not excluded. */
+	if (fstatat(dirfd, to, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return -EEXIST;
+	return renameat(dirfd, from, dirfd, to) < 0 ? -errno : 0;
+}
+
+static int publish(struct ckpt_image_writer *w, bool *therep, const char *from, const char *to, struct ckpt_err *err)
+{
+	int r = rename_new(w->dirfd, from, to);
+
+	if (r == -EEXIST)
+		return ckpt_refuse(err, CKPT_E_IMAGE_EXISTS, r, "%s/%s: cannot commit: it is there already", w->dir, to);
+	if (r < 0)
+		return ckpt_image_write_error(err, r, w->dir, to);
+	*therep = false;
+	return 0;
+}
+
+static int publish_both(struct ckpt_image_writer *w, struct ckpt_err *err)
+{
+	int r = 0;
+
+	if (w->pages_size) {
+		r = publish(w, &w->temp_pages, w->temp.pages, CKPT_PAGES_NAME, err);
+	} else {
+		unlinkat(w->dirfd, w->temp.pages, 0);
+		w->temp_pages = false;
+	}
+	if (r < 0)
+		return r;
+	r = publish(w, &w->temp_image, w->temp.image, CKPT_IMAGE_NAME, err);
+	if (r >= 0)
+		r = sync_folder(w, err);
+	if (r >= 0)
+		return 0;
+	if (!w->temp_image)
+		unlinkat(w->dirfd, CKPT_IMAGE_NAME, 0);
+	if (w->pages_size)
+		unlinkat(w->dirfd, CKPT_PAGES_NAME, 0);
+	return r;
+}
+
+int ckpt_image_commit(struct ckpt_image_writer *w, const struct ckpt_snapshot *snap, uint64_t *bytesp,
+		      struct ckpt_err *err)
+{
+	uint64_t bytes;
+	int r;
+
+	/* What a reader would not take must not be called an image. */
+	r = ckpt_snapshot_check(snap, w->pages_size, err);
+	if (r < 0)
+		return r;
+	r = settle_pages(w, err);
+	if (r >= 0)
+		r = write_image(w, snap, &bytes, err);
+	if (r >= 0)
+		r = sync_files(w, err);
+	if (r >= 0)
+		r = publish_both(w, err);
+	if (r >= 0)
+		*bytesp = bytes + w->pages_size;
+	return r;
+}
+
+void ckpt_image_writer_close(struct ckpt_image_writer *w)
+{
+	if (!w)
+		return;
+	/* In this order, see temp.c; the locks go last. */
+	if (w->temp_image)
+		unlinkat(w->dirfd, w->temp.image, 0);
+	if (w->temp_pages)
+		unlinkat(w->dirfd, w->temp.pages, 0);
+	close(w->temp.pages_fd);
+	close(w->temp.image_fd);
+	w->temp.pages_fd = w->temp.image_fd = -1;
+	w->temp_image = w->temp_pages = false;
+}
+
+void ckpt_image_remove(int dirfd)
+{
+	CKPT_FD fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	unlinkat(dirfd, CKPT_IMAGE_NAME, 0);
+	unlinkat(dirfd, CKPT_PAGES_NAME, 0);
+	if (fd >= 0)
+		fsync(fd);
+}
