@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* prctl(2): what belongs to the whole process or to its address space. */
+#include <errno.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include "engine/capture/collect.h"
+#include "engine/model/object.h"
+#include "engine/plan/plan.h"
+#include "proto/prctl.pb-c.h"
+
+#define PR_SET_MDWE 65                  /* Linux 6.3 */
+#define PR_GET_MDWE 66
+#define PR_SET_MEMORY_MERGE 67          /* Linux 6.4 */
+#define PR_GET_MEMORY_MERGE 68
+
+/* RET is the answer; of an option that the kernel does not know it is 0. */
+static int get(struct ckpt_collect *c, int option, uint32_t *valuep, struct ckpt_err *err)
+{
+	int64_t ret;
+	int r = ckpt_call(c, SYS_prctl, (uint64_t[6]){ option }, -1, NULL, 0, &ret, err);
+
+	if (r < 0)
+		return r;
+	if (ret < 0 && ret != -EINVAL)
+		return ckpt_fail(err, ret, "prctl %d: cannot get", option);
+	*valuep = ret < 0 ? 0 : ret;
+	return 0;
+}
+
+static int get_subreaper(struct ckpt_collect *c, Ckpt__Prctl *m, struct ckpt_err *err)
+{
+	int64_t ret;
+	int value = 0;
+	int r = ckpt_call(c, SYS_prctl, (uint64_t[6]){ PR_GET_CHILD_SUBREAPER }, 1, &value, sizeof(value), &ret, err);
+
+	if (r < 0)
+		return r;
+	if (ret < 0)
+		return ckpt_fail(err, ret, "child subreaper: cannot get");
+	m->has_child_subreaper = m->child_subreaper = value != 0;
+	return 0;
+}
+
+static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_err *err)
+{
+	Ckpt__Prctl *m = (void *)msg;
+	uint32_t merge = 0;
+	int r = get(c, PR_GET_DUMPABLE, &m->dumpable, err);
+
+	if (r >= 0)
+		r = get_subreaper(c, m, err);
+	if (r >= 0)
+		r = get(c, PR_GET_THP_DISABLE, &m->thp_disable, err);
+	if (r >= 0)
+		r = get(c, PR_GET_MDWE, &m->mdwe, err);
+	if (r >= 0)
+		r = get(c, PR_GET_MEMORY_MERGE, &merge, err);
+	if (r < 0)
+		return r;
+	m->has_thp_disable = m->thp_disable != 0;
+	m->has_mdwe = m->mdwe != 0;
+	m->has_memory_merge = m->memory_merge = merge != 0;
+	return 0;
+}
+
+static void set(struct ckpt_planner *p, enum ckpt_when when, int option, int64_t a, int64_t b)
+{
+	ckpt_call_late(p, when, SYS_prctl, (int64_t[6]){ option, a, b });
+}
+
+static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ckpt_err *err)
+{
+	const Ckpt__Prctl *m = (const void *)obj->msg;
+	const struct ckpt_task *task = ckpt_snapshot_task(ckpt_planner_snapshot(p), obj->task);
+
+	if (!task || m->dumpable > 2 || m->thp_disable > 3)
+		return ckpt_fail(err, -EBADMSG, "prctl %u: dumpable %u, thp_disable %u", obj->id, m->dumpable, m->thp_disable);
+	if (m->child_subreaper)
+		set(p, CKPT_AFTER_MEMORY, PR_SET_CHILD_SUBREAPER, 1, 0);
+	/* The other one that can be inherited from us: set also to zero. */
+	set(p, CKPT_AFTER_MEMORY, PR_SET_THP_DISABLE, m->thp_disable & 1, m->thp_disable & 2);
+	if (m->memory_merge)
+		set(p, CKPT_AFTER_MEMORY, PR_SET_MEMORY_MERGE, 1, 0);
+	/* No later: it cannot be undone, but by now every area has its protection. */
+	if (m->mdwe)
+		set(p, CKPT_AFTER_MEMORY, PR_SET_MDWE, m->mdwe, 0);
+	/* 2, "readable by root only", comes from a change of credentials and cannot be set: 0 is stricter. */
+	if (m->dumpable == 2)
+		ckpt_loss(p, "process %d: dumpable by root only; no core dumps of it any more", task->pid);
+	/* Every change of credentials, of any thread, resets it: therefore when all threads are through. */
+	set(p, CKPT_PARKED, PR_SET_DUMPABLE, m->dumpable == 1, 0);
+	return 0;
+}
+
+const struct ckpt_kind ckpt_kind_prctl = {
+	.name = "prctl",
+	.scope = CKPT_PER_TASK,
+	.message = &ckpt__prctl__descriptor,
+	.collect = collect,
+	.plan = plan,
+};
