@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* prctl(2) and personality(2): what belongs to one thread. Settings that would be lost without a trace are refused. */
+#include <errno.h>
+#include <linux/prctl.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include "engine/base/text.h"
+#include "engine/capture/collect.h"
+#include "engine/model/object.h"
+#include "engine/plan/plan.h"
+#include "engine/plan/host.h"
+#include "proto/thread_prctl.pb-c.h"
+
+#define PERSONALITY_QUERY 0xffffffffu
+
+static int get_int(struct ckpt_collect *c, int option, int *valuep, struct ckpt_err *err)
+{
+	int64_t ret;
+	int r = ckpt_call(c, SYS_prctl, (uint64_t[6]){ option }, 1, valuep, sizeof(*valuep), &ret, err);
+
+	if (r < 0)
+		return r;
+	return ret < 0 ? ckpt_fail(err, ret, "prctl %d: cannot get", option) : 0;
+}
+
+/* Only what the thread itself has chosen: "thread mitigated", but not "globally mitigated". */
+static uint32_t speculation(const char *status, const char *key, const char *by)
+{
+	const char *s = ckpt_line_after(status, key);
+	size_t n = strlen(by);
+
+	if (!s || strncmp(s, by, n) || s[n] != ' ')
+		return 0;
+	s += n + 1;
+	if (ckpt_word_is(s, "force"))
+		return PR_SPEC_FORCE_DISABLE;
+	return ckpt_word_is(s, "mitigated") || ckpt_word_is(s, "disabled") ? PR_SPEC_DISABLE : 0;
+}
+
+/* Of the processor's: state that a restore would drop. */
+static int check_processor(const char *status, struct ckpt_err *err)
+{
+	const char *features = ckpt_line_after(status, "x86_Thread_features");  /* Linux 6.6 */
+	const char *untag = ckpt_line_after(status, "untag_mask");              /* Linux 6.4 */
+	uint64_t mask;
+
+	if (features && !strncmp(features, "shstk", 5))
+		return ckpt_refuse(err, CKPT_E_TASK_STATE, -EOPNOTSUPP, "a thread has a shadow stack");
+	if (untag && ckpt_parse_u64(&untag, 16, &mask) && mask != UINT64_MAX)
+		return ckpt_refuse(err, CKPT_E_TASK_STATE, -EOPNOTSUPP, "the process uses tagged addresses");
+	return 0;
+}
+
+static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_err *err)
+{
+	Ckpt__ThreadPrctl *m = (void *)msg;
+	int pdeathsig = 0, tsc = 0;
+	const char *status;
+	int64_t ret;
+	int r = ckpt_status_text(c, &status, err);
+
+	if (r >= 0)
+		r = check_processor(status, err);
+	if (r >= 0)
+		r = ckpt_call(c, SYS_personality, (uint64_t[6]){ PERSONALITY_QUERY }, -1, NULL, 0, &ret, err);
+	if (r >= 0)
+		r = get_int(c, PR_GET_PDEATHSIG, &pdeathsig, err);
+	if (r >= 0)
+		r = get_int(c, PR_GET_TSC, &tsc, err);
+	if (r < 0)
+		return r;
+	m->personality = ret;
+	m->has_pdeathsig = pdeathsig != 0;
+	m->pdeathsig = pdeathsig;
+	m->has_no_tsc = m->no_tsc = tsc == PR_TSC_SIGSEGV;
+	m->store_bypass = speculation(status, "Speculation_Store_Bypass", "thread");
+	m->has_store_bypass = m->store_bypass != 0;
+	m->indirect_branch = speculation(status, "SpeculationIndirectBranch", "conditional");
+	m->has_indirect_branch = m->indirect_branch != 0;
+	return 0;
+}
+
+static void plan_speculation(struct ckpt_planner *p, const struct ckpt_task *task, bool can, int which, uint32_t value,
+			     const char *what)
+{
+	if (!value)
+		return;
+	if (can)
+		ckpt_call_late(p, CKPT_AFTER_MEMORY, SYS_prctl, (int64_t[6]){ PR_SET_SPECULATION_CTRL, which, value });
+	else
+		ckpt_loss(p, "process %d: its protection against %s: it cannot be chosen on this machine", task->pid, what);
+}
+
+static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ckpt_err *err)
+{
+	const Ckpt__ThreadPrctl *m = (const void *)obj->msg;
+	const struct ckpt_task *task = ckpt_snapshot_task(ckpt_planner_snapshot(p), obj->task);
+	const struct ckpt_host *host = ckpt_planner_host(p);
+
+	if (!task || m->pdeathsig > 64 || m->personality == PERSONALITY_QUERY)
+		return ckpt_fail(err, -EBADMSG, "thread_prctl %u: pdeathsig %u, personality %#x", obj->id, m->pdeathsig,
+				 m->personality);
+	ckpt_call_late(p, CKPT_AFTER_MEMORY, SYS_personality, (int64_t[6]){ m->personality });
+	if (m->no_tsc)
+		ckpt_call_late(p, CKPT_AFTER_MEMORY, SYS_prctl, (int64_t[6]){ PR_SET_TSC, PR_TSC_SIGSEGV });
+	plan_speculation(p, task, !host || host->can_store_bypass, PR_SPEC_STORE_BYPASS, m->store_bypass,
+			 "speculative store bypass");
+	plan_speculation(p, task, !host || host->can_indirect_branch, PR_SPEC_INDIRECT_BRANCH, m->indirect_branch,
+			 "indirect branch speculation");
+	/* A change of credentials clears it: this kind comes after creds. */
+	if (m->pdeathsig)
+		ckpt_call_late(p, CKPT_LAST, SYS_prctl, (int64_t[6]){ PR_SET_PDEATHSIG, m->pdeathsig });
+	return 0;
+}
+
+const struct ckpt_kind ckpt_kind_thread_prctl = {
+	.name = "thread_prctl",
+	.scope = CKPT_PER_THREAD,
+	.message = &ckpt__thread_prctl__descriptor,
+	.collect = collect,
+	.plan = plan,
+};
