@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Working directory, root, umask. The directory is entered by attach(), which can say what is wrong with it; a change
+ * of root waits until nobody opens a path any more, and does not move the working directory.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/capability.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "engine/base/cleanup.h"
+#include "engine/base/text.h"
+#include "engine/capture/collect.h"
+#include "engine/model/object.h"
+#include "engine/plan/plan.h"
+#include "engine/plan/host.h"
+#include "engine/plan/site.h"
+#include "proto/fs.pb-c.h"
+
+/* The path behind the link, and what it leads to. */
+static int get_path(struct ckpt_collect *c, const char *name, char **pathp, struct stat *st, struct ckpt_err *err)
+{
+	char path[PATH_MAX + 32];
+	int r = c->src->ops->read_link(c->src, c->tid, name, path, sizeof(path), err);
+	CKPT_FD fd = -1;
+
+	if (r < 0)
+		return r;
+	fd = c->src->ops->open_proc(c->src, c->tid, name, err);
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, st) < 0)
+		return ckpt_fail(err, -errno, "%s %s: cannot look at it", name, path);
+	/* The name may end in " (deleted)" by itself: the count of links tells. */
+	if (!st->st_nlink)
+		return ckpt_refuse(err, CKPT_E_DELETED_FILE, -ENOENT, "%s is a directory that is gone: %s", name, path);
+	if (path[0] != '/')
+		return ckpt_refuse(err, CKPT_E_NAMESPACE, -ENOENT, "%s cannot be reached from here: %s", name, path);
+	*pathp = ckpt_strdup(c->arena, path);
+	return 0;
+}
+
+static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_err *err)
+{
+	Ckpt__Fs *m = (void *)msg;
+	struct stat st, ours;
+	const char *status, *s;
+	uint64_t umask;
+	char *root;
+	int r = get_path(c, "cwd", &m->cwd, &st, err);
+
+	if (r < 0)
+		return r;
+	r = get_path(c, "root", &root, &st, err);
+	if (r < 0)
+		return r;
+	if (stat("/", &ours) < 0)
+		return ckpt_fail(err, -errno, "/: cannot look at it");
+	if (st.st_dev != ours.st_dev || st.st_ino != ours.st_ino)
+		m->root = root;
+	r = ckpt_status_text(c, &status, err);
+	if (r < 0)
+		return r;
+	s = ckpt_line_after(status, "Umask");
+	if (!s || !ckpt_parse_u64(&s, 8, &umask))
+		return ckpt_fail(err, -EBADMSG, "status: cannot read \"Umask:\"");
+	m->umask = umask;
+	return 0;
+}
+
+static void check_directory(struct ckpt_planner *p, const struct ckpt_task *task, const char *what, const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		ckpt_problem(p, errno == EACCES ? CKPT_E_PRIVILEGE : CKPT_E_FILE_MISSING,
+			     "process %d: cannot use its %s %s: %s", task->pid, what, path, strerror(errno));
+	else if (!S_ISDIR(st.st_mode))
+		ckpt_problem(p, CKPT_E_FILE_CHANGED, "process %d: its %s %s is no directory", task->pid, what, path);
+}
+
+static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ckpt_err *err)
+{
+	const Ckpt__Fs *m = (const void *)obj->msg;
+	const struct ckpt_task *task = ckpt_snapshot_task(ckpt_planner_snapshot(p), obj->task);
+	const struct ckpt_host *host = ckpt_planner_host(p);
+
+	if (!task || m->cwd[0] != '/' || (m->root && m->root[0] != '/') || m->umask > 0777)
+		return ckpt_fail(err, -EBADMSG, "fs %u: paths that do not start at the root, or umask %#o", obj->id, m->umask);
+	if (host)
+		check_directory(p, task, "working directory", m->cwd);
+	if (host && m->root) {
+		check_directory(p, task, "root", m->root);
+		if (!host->box && !ckpt_host_has_cap(host, CAP_SYS_CHROOT))
+			ckpt_problem(p, CKPT_E_PRIVILEGE, "process %d has %s as its root, which takes cap_sys_chroot",
+				     task->pid, m->root);
+	}
+	if (m->root)
+		ckpt_call_late(p, CKPT_AFTER_MEMORY, SYS_chroot,
+			       (int64_t[6]){ ckpt_late_data(p, m->root, strlen(m->root) + 1) });
+	ckpt_call_late(p, CKPT_AFTER_MEMORY, SYS_umask, (int64_t[6]){ m->umask });
+	return 0;
+}
+
+static int attach(struct ckpt_site *site, const struct ckpt_object *obj, struct ckpt_err *err)
+{
+	const Ckpt__Fs *m = (const void *)obj->msg;
+
+	(void)site;
+	return chdir(m->cwd) < 0 ? ckpt_fail(err, -errno, "working directory %s: cannot enter", m->cwd) : 0;
+}
+
+const struct ckpt_kind ckpt_kind_fs = {
+	.name = "fs",
+	.scope = CKPT_PER_TASK,
+	.message = &ckpt__fs__descriptor,
+	.collect = collect,
+	.plan = plan,
+	.attach = attach,
+};
