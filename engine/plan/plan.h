@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A restore, worked out and checked before anything is touched. */
 #pragma once
 #include <stddef.h>
@@ -20,7 +21,9 @@ struct ckpt_restore_opts {
 enum ckpt_verb {
 	CKPT_CREATE,            /* kind->create() into the bank */
 	CKPT_LINK,              /* kind->link() once all objects exist */
+	CKPT_SESSION,           /* setsid() */
 	CKPT_FORK,              /* clone3() with the old pid */
+	CKPT_GROUP,             /* setpgid() */
 	CKPT_INSTALL,           /* dup3() from the bank to the old number */
 	CKPT_ATTACH,            /* kind->attach() once all tasks have their descriptors */
 	CKPT_ENTER,             /* into the task's sysvec, which holds the commit */
@@ -29,8 +32,8 @@ enum ckpt_verb {
 struct ckpt_step {
 	enum ckpt_verb verb;
 	uint32_t actor;         /* the task that does it, 0 for the builder */
-	uint32_t object;        /* CKPT_FORK: the new task */
-	int number;             /* CKPT_INSTALL */
+	uint32_t object;        /* CKPT_FORK: the new task; CKPT_GROUP: 0 */
+	int number;             /* CKPT_INSTALL; CKPT_GROUP: the group, 0 for one of its own */
 	bool cloexec;
 };
 
@@ -40,7 +43,10 @@ struct ckpt_plan {
 	struct ckpt_step *steps;                /* each after everything it needs */
 	size_t n_steps;
 	struct ckpt_layout *layout;
-	struct ckpt_task_program **programs;    /* by task id - 1; NULL for a zombie; program.h */
+	int *bank;                              /* by object id: its descriptor number before it is installed; [0]: the pages file */
+	uint32_t outer;                         /* a session and group of the snapshot that become those of the restore; 0: none */
+	uint32_t outer_group;
+	struct ckpt_task_program **programs;    /* by task id - 1; NULL for a zombie; program.h. All NULL without a host */
 	struct ckpt_problems problems;          /* all that were found; a plan with any is not run */
 	const char **losses;                    /* what the restore cannot bring back here */
 	size_t n_losses;
@@ -70,6 +76,7 @@ void ckpt_loss(struct ckpt_planner *p, const char *fmt, ...) __attribute__((form
 
 /* When a call of a sysvec runs. All but CKPT_AFTER_COMMIT and later can still fail the restore. */
 enum ckpt_when {
+	CKPT_BEFORE_THREADS,    /* CKPT_PER_TASK: the address space is as it was, the leader is the only thread */
 	CKPT_AFTER_MEMORY,      /* the address space is as it was; every signal but SIGCHLD is blocked */
 	CKPT_AFTER_COMMIT,      /* the restore is decided: start what ticks */
 	CKPT_LAST,              /* give up privilege */

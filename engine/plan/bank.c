@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Objects wait in the bank until they are installed: descriptors with numbers that no task of the snapshot uses,
+ * from the highest downwards, so that installing one never covers another.
+ */
+#include <errno.h>
+#include "engine/plan/planner.h"
+
+#define MAX_BANK (1u << 20)
+#define LOWEST 64                       /* below are this process' own descriptors */
+
+static bool *used_numbers(struct ckpt_planner *p, int top)
+{
+	bool *used = ckpt_alloc(p->arena, top + 1);
+
+	for (size_t t = 0; t < p->snap->n_tasks; t++)
+		for (size_t i = 0; i < p->snap->tasks[t]->n_fds; i++)
+			if (p->snap->tasks[t]->fds[i].number <= top)
+				used[p->snap->tasks[t]->fds[i].number] = true;
+	return used;
+}
+
+int ckpt_plan_bank(struct ckpt_planner *p, struct ckpt_err *err)
+{
+	uint64_t limit = p->host->limits[RLIMIT_NOFILE].rlim_max;
+	int at = (limit < MAX_BANK ? limit : MAX_BANK) - 1;
+	bool *used = used_numbers(p, at);
+	int *bank = ckpt_alloc(p->arena, (p->snap->n_objects + 1) * sizeof(*bank));
+
+	for (size_t t = 0; t < p->snap->n_tasks; t++) {
+		const struct ckpt_task *task = p->snap->tasks[t];
+
+		if (task->n_fds && (uint64_t)task->fds[task->n_fds - 1].number >= limit)
+			return ckpt_refuse(err, CKPT_E_PRIVILEGE, -EMFILE,
+					   "process %d: descriptor %d is above the limit here, %llu (RLIMIT_NOFILE)", task->pid,
+					   task->fds[task->n_fds - 1].number, (unsigned long long)limit);
+	}
+	for (size_t id = 0; id <= p->snap->n_objects; id++) {
+		bank[id] = -1;
+		if (id && (p->snap->objects[id - 1]->kind->scope != CKPT_PER_FILE || !p->snap->objects[id - 1]->kind->create))
+			continue;
+		while (at >= LOWEST && used[at])
+			at--;
+		if (at < LOWEST)
+			return ckpt_refuse(err, CKPT_E_PRIVILEGE, -EMFILE,
+					   "the %zu open files of the image do not fit twice below %llu (RLIMIT_NOFILE)",
+					   p->snap->n_objects, (unsigned long long)limit);
+		bank[id] = at--;
+	}
+	p->plan->bank = bank;
+	return 0;
+}

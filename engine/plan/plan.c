@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Asks every kind, orders what they say, lays out memory, builds the programs, and keeps every problem. */
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include "engine/memory/layout.h"
+#include "engine/plan/planner.h"
+#include "engine/plan/program.h"
+
+void ckpt_planner_step(struct ckpt_planner *p, enum ckpt_verb verb, uint32_t actor, uint32_t object, int number, bool cloexec)
+{
+	struct ckpt_plan *plan = p->plan;
+
+	if (plan->n_steps == p->steps_room) {
+		struct ckpt_step *more;
+
+		p->steps_room = p->steps_room ? 2 * p->steps_room : 256;
+		more = ckpt_alloc(p->arena, p->steps_room * sizeof(*more));
+		if (plan->n_steps)
+			memcpy(more, plan->steps, plan->n_steps * sizeof(*more));
+		plan->steps = more;
+	}
+	plan->steps[plan->n_steps++] = (struct ckpt_step){ verb, actor, object, number, cloexec };
+}
+
+const struct ckpt_snapshot *ckpt_planner_snapshot(struct ckpt_planner *p)
+{
+	return p->snap;
+}
+
+const struct ckpt_host *ckpt_planner_host(struct ckpt_planner *p)
+{
+	return p->host;
+}
+
+const struct ckpt_restore_opts *ckpt_planner_opts(struct ckpt_planner *p)
+{
+	return p->opts;
+}
+
+const struct ckpt_object *ckpt_snapshot_object(const struct ckpt_snapshot *snap, uint32_t id)
+{
+	return id && id <= snap->n_objects ? snap->objects[id - 1] : NULL;
+}
+
+const struct ckpt_task *ckpt_snapshot_task(const struct ckpt_snapshot *snap, uint32_t id)
+{
+	return id && id <= snap->n_tasks ? snap->tasks[id - 1] : NULL;
+}
+
+void ckpt_needs(struct ckpt_planner *p, uint32_t object)
+{
+	if (!ckpt_snapshot_object(p->snap, object)) {
+		ckpt_problem(p, CKPT_E_IMAGE_DAMAGED, "%s %u: needs object %u, which there is not",
+			     p->obj->kind->name, p->obj->id, object);
+		return;
+	}
+	if (p->n_needs == p->needs_room) {
+		struct ckpt_need *more;
+
+		p->needs_room = p->needs_room ? 2 * p->needs_room : 64;
+		more = ckpt_alloc(p->arena, p->needs_room * sizeof(*more));
+		if (p->n_needs)
+			memcpy(more, p->needs, p->n_needs * sizeof(*more));
+		p->needs = more;
+	}
+	p->needs[p->n_needs++] = (struct ckpt_need){ p->obj->id, object };
+}
+
+void ckpt_comes_with(struct ckpt_planner *p, uint32_t maker)
+{
+	const struct ckpt_object *o = ckpt_snapshot_object(p->snap, maker);
+
+	if (!o || maker == p->obj->id || o->kind->scope != CKPT_PER_FILE || p->comes_with[maker])
+		ckpt_problem(p, CKPT_E_IMAGE_DAMAGED, "%s %u: cannot come with object %u",
+			     p->obj->kind->name, p->obj->id, maker);
+	else
+		p->comes_with[p->obj->id] = maker;
+}
+
+void ckpt_made_by_task(struct ckpt_planner *p)
+{
+	p->by_task[p->obj->id] = true;
+}
+
+void ckpt_problem(struct ckpt_planner *p, enum ckpt_code number, const char *fmt, ...)
+{
+	char text[900];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	ckpt_problem_add(&p->plan->problems, number, "%s", text);
+}
+
+void ckpt_loss(struct ckpt_planner *p, const char *fmt, ...)
+{
+	struct ckpt_plan *plan = p->plan;
+	char text[900];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	for (size_t i = 0; i < plan->n_losses; i++)
+		if (!strcmp(plan->losses[i], text))
+			return;
+	if (plan->n_losses == p->losses_room) {
+		const char **more;
+
+		p->losses_room = p->losses_room ? 2 * p->losses_room : 16;
+		more = ckpt_alloc(p->arena, p->losses_room * sizeof(*more));
+		if (plan->n_losses)
+			memcpy(more, plan->losses, plan->n_losses * sizeof(*more));
+		plan->losses = more;
+	}
+	plan->losses[plan->n_losses++] = ckpt_strdup(p->arena, text);
+}
+
+static void late(struct ckpt_planner *p, enum ckpt_when when, uint32_t flags, long nr, const int64_t arg[6], int64_t want)
+{
+	struct ckpt_sv_call call = { .nr = nr, .flags = flags, .want = want };
+
+	if (!p->program)
+		return;
+	memcpy(call.arg, arg, sizeof(call.arg));
+	ckpt_program_call(p->program, p->thread, when, &call);
+}
+
+void ckpt_call_late(struct ckpt_planner *p, enum ckpt_when when, long nr, const int64_t arg[6])
+{
+	late(p, when, 0, nr, arg, 0);
+}
+
+void ckpt_call_late_want(struct ckpt_planner *p, enum ckpt_when when, long nr, const int64_t arg[6], int64_t want)
+{
+	late(p, when, CKPT_SV_EQUAL, nr, arg, want);
+}
+
+int64_t ckpt_late_data(struct ckpt_planner *p, const void *data, size_t size)
+{
+	return p->program ? (int64_t)ckpt_program_data(p->program, data, size) : 0;
+}
+
+/* An error of one kind's plan() is a problem among the others. */
+static void ask(struct ckpt_planner *p, const struct ckpt_object *obj)
+{
+	struct ckpt_err err = CKPT_ERR_INIT;
+
+	if (!obj->kind->plan)
+		return;
+	p->obj = obj;
+	if (obj->kind->plan(p, obj, &err) < 0)
+		ckpt_problem_add_err(&p->plan->problems, &err);
+}
+
+static void ask_files(struct ckpt_planner *p)
+{
+	for (size_t i = 0; i < p->snap->n_objects; i++) {
+		const struct ckpt_kind *kind = p->snap->objects[i]->kind;
+
+		if (kind->scope == CKPT_PER_FILE || kind->scope == CKPT_PER_TREE)
+			ask(p, p->snap->objects[i]);
+	}
+}
+
+/* By the name of the kind, so that e.g. dumpable (prctl) comes after the ids (creds). */
+static void ask_thread(struct ckpt_planner *p, const struct ckpt_task *task, size_t thread)
+{
+	const struct ckpt_thread *t = &task->threads[thread];
+	size_t i = 0, k = 0, n_task = thread == 0 ? task->n_state : 0;
+
+	p->thread = thread;
+	while (i < n_task || k < t->n_state) {
+		const struct ckpt_object *a = i < n_task ? task->state[i] : NULL;
+		const struct ckpt_object *b = k < t->n_state ? t->state[k] : NULL;
+
+		if (a && (!b || strcmp(a->kind->name, b->kind->name) < 0))
+			ask(p, a), i++;
+		else
+			ask(p, b), k++;
+	}
+}
+
+static void plan_task(struct ckpt_planner *p, const struct ckpt_task *task)
+{
+	struct ckpt_err err = CKPT_ERR_INIT;
+
+	p->program = NULL;
+	if (p->host && ckpt_program_open(&p->program, p, task, &err) < 0) {
+		ckpt_in(&err, err.code, "process %d", task->pid);
+		ckpt_problem_add_err(&p->plan->problems, &err);
+		p->program = NULL;
+	}
+	for (size_t i = 0; i < task->n_threads; i++)
+		ask_thread(p, task, i);
+	if (p->program)
+		p->plan->programs[task->id - 1] = ckpt_program_close(p->program);
+	p->program = NULL;
+}
+
+static void plan_steps_of_task(struct ckpt_planner *p, const struct ckpt_task *task)
+{
+	for (size_t i = 0; i < task->n_fds; i++)
+		ckpt_planner_step(p, CKPT_INSTALL, task->id, task->fds[i].object, task->fds[i].number, task->fds[i].cloexec);
+	for (size_t i = 0; i < p->snap->n_objects; i++) {
+		const struct ckpt_object *o = p->snap->objects[i];
+
+		if (o->kind->scope == CKPT_PER_FILE && o->task == task->id && o->kind->attach)
+			ckpt_planner_step(p, CKPT_ATTACH, task->id, o->id, -1, false);
+	}
+	for (size_t i = 0; i < task->n_state; i++)
+		if (task->state[i]->kind->attach)
+			ckpt_planner_step(p, CKPT_ATTACH, task->id, task->state[i]->id, -1, false);
+	if (task->run_state != CKPT_ZOMBIE)
+		ckpt_planner_step(p, CKPT_ENTER, task->id, 0, -1, false);
+}
+
+/* Problems that lie in the meeting of image and machine and are nobody's kind. */
+static void check_host(struct ckpt_planner *p)
+{
+	const struct ckpt_snapshot *snap = p->snap;
+	const struct ckpt_host *host = p->host;
+	uint64_t missing = snap->inventory->xfeatures & ~host->xfeatures;
+
+	for (size_t i = 0; i < snap->n_tasks; i++) {
+		if (host->box && snap->tasks[i]->pid == 1)
+			ckpt_problem_add(&p->plan->problems, CKPT_E_PID_TAKEN,
+					 "process 1 of the image cannot be restored in a pid namespace of ckpt's own");
+		if (!host->box && host->pid_taken[i])
+			ckpt_problem_add(&p->plan->problems, CKPT_E_PID_TAKEN,
+					 "process %d (%s): its number, or that of a thread, group or session of it, is taken",
+					 snap->tasks[i]->pid, snap->tasks[i]->comm);
+	}
+	if (missing)
+		ckpt_problem_add(&p->plan->problems, CKPT_E_CPU_FEATURE,
+				 "the image holds processor state (XSAVE components %#llx) that this processor has not",
+				 (unsigned long long)missing);
+	if (host->box)
+		ckpt_loss(p, "pids may not be chosen here: restored in a user and pid namespace of its own");
+}
+
+int ckpt_plan_make(struct ckpt_plan **planp, struct ckpt_arena *arena, const struct ckpt_snapshot *snap,
+		   const struct ckpt_host *host, const struct ckpt_restore_opts *opts, struct ckpt_err *err)
+{
+	struct ckpt_plan *plan = ckpt_new(arena, struct ckpt_plan);
+	struct ckpt_planner p = { .arena = arena, .snap = snap, .host = host, .opts = opts, .plan = plan };
+	int r;
+
+	plan->snap = snap;
+	plan->opts = opts;
+	plan->problems.arena = arena;
+	plan->programs = ckpt_alloc(arena, snap->n_tasks * sizeof(*plan->programs));
+	p.comes_with = ckpt_alloc(arena, (snap->n_objects + 1) * sizeof(*p.comes_with));
+	p.by_task = ckpt_alloc(arena, snap->n_objects + 1);
+	ask_files(&p);
+	ckpt_order_objects(&p);
+	ckpt_plan_sessions(&p);
+	if (host) {
+		check_host(&p);
+		r = ckpt_plan_bank(&p, err);
+		if (r >= 0)
+			r = ckpt_layout_make(&plan->layout, arena, snap, host, err);
+		if (r < 0)
+			ckpt_problem_add_err(&plan->problems, err);
+		if (r < 0)
+			p.host = NULL;
+	}
+	for (size_t i = 0; i < snap->n_tasks; i++) {
+		if (snap->tasks[i]->run_state != CKPT_ZOMBIE)
+			plan_task(&p, snap->tasks[i]);
+		plan_steps_of_task(&p, snap->tasks[i]);
+	}
+	*planp = plan;
+	return 0;
+}

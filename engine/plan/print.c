@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A plan for people and for golden files: step by step, stable, one line each. */
+#include <stdio.h>
+#include <unistd.h>
+#include "engine/memory/layout.h"
+#include "engine/model/show.h"
+#include "engine/plan/plan.h"
+#include "engine/plan/program.h"
+
+static const char *const verbs[] = {
+	[CKPT_CREATE] = "create", [CKPT_LINK] = "link", [CKPT_SESSION] = "session", [CKPT_FORK] = "fork",
+	[CKPT_GROUP] = "group", [CKPT_INSTALL] = "install", [CKPT_ATTACH] = "attach", [CKPT_ENTER] = "enter",
+};
+
+static void print_step(const struct ckpt_plan *plan, const struct ckpt_step *s, int fd)
+{
+	const struct ckpt_snapshot *snap = plan->snap;
+	char who[32] = "builder", what[600] = "";
+
+	if (s->actor)
+		snprintf(who, sizeof(who), "process %d", snap->tasks[s->actor - 1]->pid);
+	if (s->verb == CKPT_FORK) {
+		snprintf(what, sizeof(what), "process %d (%s)", snap->tasks[s->object - 1]->pid, snap->tasks[s->object - 1]->comm);
+	} else if (s->verb == CKPT_GROUP) {
+		if (s->number < 0)
+			snprintf(what, sizeof(what), "that of the caller");
+		else
+			snprintf(what, sizeof(what), "%d", s->number ? s->number : snap->tasks[s->actor - 1]->pid);
+	} else if (s->verb == CKPT_INSTALL) {
+		snprintf(what, sizeof(what), "%s %u as fd %d%s", snap->objects[s->object - 1]->kind->name, s->object,
+			 s->number, s->cloexec ? ", close-on-exec" : "");
+	} else if (s->object) {
+		int n = snprintf(what, sizeof(what), "%s %u: ", snap->objects[s->object - 1]->kind->name, s->object);
+
+		ckpt_show_message(snap->objects[s->object - 1]->msg, what + n, sizeof(what) - n);
+	}
+	dprintf(fd, "%s: %s %s\n", who, verbs[s->verb], what);
+}
+
+static void print_program(const struct ckpt_plan *plan, uint32_t task, int fd)
+{
+	const struct ckpt_task_program *prog = plan->programs[task - 1];
+	const struct ckpt_task *t = plan->snap->tasks[task - 1];
+
+	for (size_t i = 0; prog && i < t->n_threads; i++) {
+		const struct ckpt_sysvec *v = (const void *)(prog->bytes + (prog->vec[i] - plan->layout->home));
+
+		dprintf(fd, "process %d: thread %d: %u calls\n", t->pid, t->threads[i].tid, v->n_calls);
+		for (uint32_t k = 0; k < v->n_calls; k++) {
+			const struct ckpt_sv_call *c = &v->call[k];
+
+			dprintf(fd, "  %4u: call %d(%#llx, %#llx, %#llx, %#llx, %#llx, %#llx) flags %u want %#llx\n", k, c->nr,
+				(unsigned long long)c->arg[0], (unsigned long long)c->arg[1], (unsigned long long)c->arg[2],
+				(unsigned long long)c->arg[3], (unsigned long long)c->arg[4], (unsigned long long)c->arg[5],
+				c->flags, (unsigned long long)c->want);
+		}
+	}
+}
+
+void ckpt_plan_print(const struct ckpt_plan *plan, int fd, bool with_programs)
+{
+	for (size_t i = 0; i < plan->n_steps; i++)
+		print_step(plan, &plan->steps[i], fd);
+	for (size_t i = 0; with_programs && i < plan->snap->n_tasks; i++)
+		print_program(plan, i + 1, fd);
+	for (size_t i = 0; i < plan->n_losses; i++)
+		dprintf(fd, "note: %s\n", plan->losses[i]);
+}

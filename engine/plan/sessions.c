@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Sessions and groups: a session is inherited at the fork and left only by becoming a leader, so a parent forks
+ * the children that stayed in the old session before its own setsid() and the others after it.
+ */
+#include "engine/plan/planner.h"
+
+static bool is_pid_of_task(const struct ckpt_snapshot *snap, pid_t pid)
+{
+	for (size_t i = 0; i < snap->n_tasks; i++)
+		if (snap->tasks[i]->pid == pid)
+			return true;
+	return false;
+}
+
+/* Session and group that the tree got from outside: with --shell-job they become those of the restore. */
+static void find_outer(struct ckpt_planner *p)
+{
+	const struct ckpt_task *root = p->snap->tasks[0];
+
+	if (!is_pid_of_task(p->snap, root->sid))
+		p->plan->outer = root->sid;
+	if (!is_pid_of_task(p->snap, root->pgid))
+		p->plan->outer_group = root->pgid;
+	if ((p->plan->outer || p->plan->outer_group) && !p->opts->shell_job)
+		ckpt_problem_add(&p->plan->problems, CKPT_E_SHELL_JOB,
+				 "process %d: is not a session leader: its session %d and group %d are those of a shell",
+				 root->pid, root->sid, root->pgid);
+}
+
+/* BORN: the session in which TASK is forked. */
+static void plan_task(struct ckpt_planner *p, const struct ckpt_task *task, pid_t *born)
+{
+	const struct ckpt_snapshot *snap = p->snap;
+	bool leads = task->sid == task->pid;
+
+	for (int after = 0; after <= (leads ? 1 : 0); after++) {
+		for (size_t i = task->id; i < snap->n_tasks; i++) {
+			const struct ckpt_task *child = snap->tasks[i];
+			bool leaves = child->sid == child->pid;
+			bool goes_after = leads && (leaves || child->sid == task->sid);
+
+			if (child->parent != task->id || goes_after != after)
+				continue;
+			born[i] = after ? task->sid : born[task->id - 1];
+			if (!leaves && child->sid != born[i])
+				ckpt_problem_add(&p->plan->problems, CKPT_E_TASK_STATE,
+						 "process %d (%s): its session %d cannot be had from its parent %d: "
+						 "the leader is gone", child->pid, child->comm, child->sid, task->pid);
+			ckpt_planner_step(p, CKPT_FORK, task->id, child->id, -1, false);
+		}
+		if (leads && !after) {
+			ckpt_planner_step(p, CKPT_SESSION, task->id, 0, -1, false);
+			for (uint32_t id = 1; id <= snap->n_objects; id++)
+				if (p->by_task[id] && snap->objects[id - 1]->task == task->id)
+					ckpt_planner_step(p, CKPT_CREATE, task->id, id, -1, false);
+		}
+	}
+}
+
+static void plan_group(struct ckpt_planner *p, const struct ckpt_task *task)
+{
+	const struct ckpt_snapshot *snap = p->snap;
+
+	if (task->pgid == task->pid) {
+		if (task->sid != task->pid)
+			ckpt_planner_step(p, CKPT_GROUP, task->id, 0, 0, false);
+		return;
+	}
+	if (task->pgid == (pid_t)p->plan->outer_group) {
+		ckpt_planner_step(p, CKPT_GROUP, task->id, 0, -1, false);
+		return;
+	}
+	for (size_t i = 0; i < snap->n_tasks; i++) {
+		if (snap->tasks[i]->pid != task->pgid)
+			continue;
+		if (snap->tasks[i]->sid == task->sid && snap->tasks[i]->pgid == task->pgid) {
+			ckpt_planner_step(p, CKPT_GROUP, task->id, 0, task->pgid, false);
+			return;
+		}
+	}
+	ckpt_problem_add(&p->plan->problems, CKPT_E_TASK_STATE, "process %d (%s): the leader of its group %d is gone",
+			 task->pid, task->comm, task->pgid);
+}
+
+void ckpt_plan_sessions(struct ckpt_planner *p)
+{
+	const struct ckpt_snapshot *snap = p->snap;
+	pid_t *born = ckpt_alloc(p->arena, snap->n_tasks * sizeof(*born));
+
+	find_outer(p);
+	born[0] = p->plan->outer ? (pid_t)p->plan->outer : snap->tasks[0]->sid;
+	for (size_t i = 0; i < snap->n_tasks; i++)
+		plan_task(p, snap->tasks[i], born);
+	for (size_t i = 0; i < snap->n_tasks; i++)
+		plan_group(p, snap->tasks[i]);
+}

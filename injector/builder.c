@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Makes every shared object once, in the plan's order, before any task exists: the restorer's region, shared
+ * memory, open files. Tasks inherit all of it by fork.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include "engine/base/cleanup.h"
+#include "engine/plan/host.h"
+#include "injector/job.h"
+#include "blob.h"
+
+#define FLAGS_SET (O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME | O_ASYNC)
+
+static int map_at(uint64_t at, uint64_t len, int flags, struct ckpt_err *err)
+{
+	void *p = mmap((void *)(uintptr_t)at, len, PROT_READ | PROT_WRITE, flags | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+
+	if (p != MAP_FAILED && (uintptr_t)p != at)      /* a kernel before 4.17 */
+		p = MAP_FAILED, errno = EEXIST;
+	return p == MAP_FAILED ? ckpt_fail(err, -errno, "cannot map %llu bytes for the restorer", (unsigned long long)len) : 0;
+}
+
+static int map_region(struct ckpt_job *job, struct ckpt_err *err)
+{
+	const struct ckpt_layout *l = job->plan->layout;
+	int r = map_at(l->gates, l->gates_len, MAP_SHARED, err);
+
+	if (r < 0)
+		return r;
+	job->gates = (void *)(uintptr_t)l->gates;
+	r = map_at(l->blob, CKPT_PAGE, MAP_PRIVATE, err);
+	if (r < 0)
+		return r;
+	memcpy((void *)(uintptr_t)l->blob, ckpt_blob, sizeof(ckpt_blob));
+	for (size_t i = 0; i + 1 < sizeof(ckpt_blob); i++)
+		if (ckpt_blob[i] == 0x0f && ckpt_blob[i + 1] == 0x05)
+			job->blob_syscall = l->blob + i;
+	if (mprotect((void *)(uintptr_t)l->blob, CKPT_PAGE, PROT_READ | PROT_EXEC) < 0)
+		return ckpt_fail(err, -errno, "cannot make the restorer executable");
+	return 0;
+}
+
+static int map_shared_memory(struct ckpt_job *job, struct ckpt_err *err)
+{
+	const struct ckpt_layout *l = job->plan->layout;
+
+	for (size_t i = 0; i < l->n_stages; i++) {
+		const struct ckpt_stage *s = &l->stages[i];
+		int r;
+
+		if (!s->object)
+			continue;
+		r = map_at(s->at, s->len, MAP_SHARED, err);
+		if (r >= 0)
+			r = ckpt_read_runs(job->pages_fd, job->plan->snap->objects[s->object - 1]->content, 0, s->at, err);
+		if (r < 0)
+			return ckpt_in(err, r, "shared memory %u", s->object);
+	}
+	return 0;
+}
+
+static int to_bank(struct ckpt_job *job, uint32_t object, int fd, struct ckpt_err *err)
+{
+	const struct ckpt_object *obj = job->plan->snap->objects[object - 1];
+	int flags = fcntl(fd, F_GETFL), want = (flags & ~FLAGS_SET) | (obj->file.flags & FLAGS_SET);
+
+	if (!(obj->file.flags & O_PATH)) {
+		if (flags != want && fcntl(fd, F_SETFL, want) < 0)
+			return ckpt_fail(err, -errno, "%s %u: cannot set flags %#o", obj->kind->name, object, want);
+		if (obj->file.has_pos && obj->file.pos && lseek(fd, obj->file.pos, SEEK_SET) < 0)
+			return ckpt_fail(err, -errno, "%s %u: cannot go to position %llu", obj->kind->name, object,
+					 (unsigned long long)obj->file.pos);
+	}
+	if (dup3(fd, job->plan->bank[object], O_CLOEXEC) < 0)
+		return ckpt_fail(err, -errno, "%s %u: cannot keep", obj->kind->name, object);
+	job->made[object] = true;
+	return 0;
+}
+
+int ckpt_builder_create(struct ckpt_job *job, uint32_t object, struct ckpt_err *err)
+{
+	const struct ckpt_object *obj = job->plan->snap->objects[object - 1];
+	CKPT_FD fd = obj->kind->create(&job->site, obj, err);
+
+	return fd < 0 ? fd : to_bank(job, object, fd, err);
+}
+
+static int site_fd_of(struct ckpt_site *site, uint32_t object, struct ckpt_err *err)
+{
+	struct ckpt_job *job = (struct ckpt_job *)site;
+
+	if (!object || object > job->plan->snap->n_objects || !job->made[object])
+		return ckpt_fail(err, -EBADF, "object %u: has not been made", object);
+	return job->plan->bank[object];
+}
+
+static int site_put(struct ckpt_site *site, uint32_t object, int fd_taken, struct ckpt_err *err)
+{
+	struct ckpt_job *job = (struct ckpt_job *)site;
+	CKPT_FD fd = fd_taken;
+
+	if (!object || object > job->plan->snap->n_objects || job->plan->bank[object] < 0)
+		return ckpt_fail(err, -EBADF, "object %u: nothing to put there", object);
+	return to_bank(job, object, fd, err);
+}
+
+static bool site_number_used(struct ckpt_site *site, int number)
+{
+	for (size_t i = 0; site->task && i < site->task->n_fds; i++)
+		if (site->task->fds[i].number == number)
+			return true;
+	return false;
+}
+
+static const struct ckpt_site_ops site_ops = {
+	.fd_of = site_fd_of,
+	.put = site_put,
+	.number_used = site_number_used,
+	.made_path = ckpt_undo_note,
+};
+
+/* Contents kept as pages: files without a name, memfds. What is mapped only was done above. */
+static int fill(struct ckpt_job *job, const struct ckpt_object *obj, struct ckpt_err *err)
+{
+	size_t room = 1u << 20;
+	char *buf = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int fd = job->plan->bank[obj->id], r = 0;
+
+	if (buf == MAP_FAILED)
+		return ckpt_fail(err, -errno, "%s %u: no memory", obj->kind->name, obj->id);
+	for (size_t i = 0; i < obj->content.n && r >= 0; i++) {
+		const struct ckpt_run *c = &obj->content.run[i];
+		uint64_t len = c->n_pages * CKPT_PAGE;
+
+		for (uint64_t at = 0; at < len && r >= 0;) {
+			ssize_t n = pread(job->pages_fd, buf, len - at < room ? len - at : room, c->offset + at);
+			uint64_t to = c->at + at;
+			size_t put = n <= 0 ? 0 : to + n > obj->content_size ? obj->content_size - to : (size_t)n;
+
+			if (n <= 0)
+				r = ckpt_fail(err, n ? -errno : -EIO, "%s %u: cannot read content", obj->kind->name, obj->id);
+			else if (pwrite(fd, buf, put, to) != (ssize_t)put)
+				r = ckpt_fail(err, -errno, "%s %u: cannot write content", obj->kind->name, obj->id);
+			else
+				at += n;
+		}
+	}
+	munmap(buf, room);
+	return r;
+}
+
+static int fill_all(struct ckpt_job *job, struct ckpt_err *err)
+{
+	const struct ckpt_snapshot *snap = job->plan->snap;
+
+	for (size_t i = 0; i < snap->n_objects; i++) {
+		const struct ckpt_object *obj = snap->objects[i];
+		int r;
+
+		if (!obj->has_content || !obj->kind->create || !job->made[obj->id])
+			continue;
+		/* several descriptions of one file: its content belongs to whoever kept it */
+		r = fill(job, obj, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int run_steps(struct ckpt_job *job, enum ckpt_verb verb, struct ckpt_err *err)
+{
+	for (uint32_t i = 0; i < job->n_steps[0]; i++) {
+		const struct ckpt_step *s = &job->plan->steps[job->steps[0][i]];
+		const struct ckpt_object *obj;
+		int r = 0;
+
+		if (s->verb != verb)
+			continue;
+		obj = job->plan->snap->objects[s->object - 1];
+		if (verb == CKPT_CREATE)
+			r = ckpt_builder_create(job, s->object, err);
+		else if (job->made[s->object])
+			r = obj->kind->link(&job->site, obj, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int prepare(struct ckpt_job *job, struct ckpt_err *err)
+{
+	struct rlimit64 lim;
+
+	if (prlimit64(0, RLIMIT_NOFILE, NULL, &lim) == 0) {
+		lim.rlim_cur = lim.rlim_max;
+		prlimit64(0, RLIMIT_NOFILE, &lim, NULL);
+	}
+	job->site.ops = &site_ops;
+	job->site.snap = job->plan->snap;
+	job->site.shell_job = job->plan->opts->shell_job;
+	job->made = ckpt_alloc(job->arena, job->plan->snap->n_objects + 1);
+	if (job->pages_fd >= 0) {
+		if (dup3(job->pages_fd, job->plan->bank[0], O_CLOEXEC) < 0)
+			return ckpt_fail(err, -errno, "pages: cannot keep open");
+		job->pages_fd = job->plan->bank[0];
+	}
+	return 0;
+}
+
+int ckpt_builder_run(struct ckpt_job *job, struct ckpt_err *err)
+{
+	int r = prepare(job, err);
+
+	if (r >= 0)
+		r = map_region(job, err);
+	if (r >= 0)
+		r = map_shared_memory(job, err);
+	if (r >= 0)
+		r = run_steps(job, CKPT_CREATE, err);
+	if (r >= 0)
+		r = fill_all(job, err);
+	if (r >= 0)
+		r = run_steps(job, CKPT_LINK, err);
+	return r;
+}

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The end of a restore. Every thread waits in the interpreter, attached to us: until all is done the tree dies with
+ * us. Then each process gives up the restorer's memory, each thread gets its registers, and all are let go.
+ */
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include "engine/base/cleanup.h"
+#include "engine/plan/program.h"
+#include "injector/job.h"
+
+#ifndef PTRACE_SETSIGMASK
+#define PTRACE_SETSIGMASK 0x420b
+#endif
+#define XSTATE_MAX 65536
+#define STOP_WAIT_MS 5000
+
+int ckpt_finish_seize(struct ckpt_job *job, struct ckpt_err *err)
+{
+	const struct ckpt_snapshot *snap = job->plan->snap;
+
+	for (size_t t = 0; t < snap->n_tasks; t++)
+		for (size_t i = 0; i < snap->tasks[t]->n_threads; i++) {
+			pid_t tid = snap->tasks[t]->threads[i].tid;
+
+			if (ptrace(PTRACE_SEIZE, tid, 0, PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD) < 0)
+				return ckpt_fail(err, -errno, "thread %d: cannot attach", tid);
+		}
+	return 0;
+}
+
+/* Waits for a stop that is not a signal; signals (SIGCHLD of children that end or stop now) are dropped. */
+static int wait_stop(pid_t tid, enum __ptrace_request go, struct ckpt_err *err)
+{
+	for (;;) {
+		int status;
+
+		if (waitpid(tid, &status, __WALL) != tid)
+			return ckpt_fail(err, -errno, "thread %d: cannot wait for it", tid);
+		if (!WIFSTOPPED(status))
+			return ckpt_fail(err, -ECHILD, "thread %d: ended with status %#x", tid, status);
+		if (status >> 16 == PTRACE_EVENT_STOP || WSTOPSIG(status) == (SIGTRAP | 0x80))
+			return 0;
+		if (ptrace(go, tid, 0, 0) < 0)
+			return ckpt_fail(err, -errno, "thread %d: cannot go on", tid);
+	}
+}
+
+static int stop_all(struct ckpt_job *job, struct ckpt_err *err)
+{
+	const struct ckpt_snapshot *snap = job->plan->snap;
+
+	for (size_t t = 0; t < snap->n_tasks; t++)
+		for (size_t i = 0; i < snap->tasks[t]->n_threads; i++)
+			if (ptrace(PTRACE_INTERRUPT, snap->tasks[t]->threads[i].tid, 0, 0) < 0)
+				return ckpt_fail(err, -errno, "thread %d: cannot stop", snap->tasks[t]->threads[i].tid);
+	for (size_t t = 0; t < snap->n_tasks; t++)
+		for (size_t i = 0; i < snap->tasks[t]->n_threads; i++) {
+			int r = wait_stop(snap->tasks[t]->threads[i].tid, PTRACE_CONT, err);
+
+			if (r < 0)
+				return r;
+		}
+	return 0;
+}
+
+/* A system call at the blob's own instruction; the thread is left in the stop behind it. */
+static int call_in(struct ckpt_job *job, pid_t tid, long nr, const int64_t *arg, int64_t *retp, struct ckpt_err *err)
+{
+	struct user_regs_struct regs;
+
+	if (ptrace(PTRACE_GETREGS, tid, 0, &regs) < 0)
+		return ckpt_fail(err, -errno, "thread %d: cannot read registers", tid);
+	regs.rip = job->blob_syscall;
+	regs.rax = nr;
+	regs.orig_rax = -1;
+	regs.rdi = arg[0], regs.rsi = arg[1], regs.rdx = arg[2];
+	regs.r10 = arg[3], regs.r8 = arg[4], regs.r9 = arg[5];
+	if (ptrace(PTRACE_SETREGS, tid, 0, &regs) < 0)
+		return ckpt_fail(err, -errno, "thread %d: cannot set registers", tid);
+	for (int stop = 0; stop < 2; stop++) {          /* at the entry, at the exit */
+		int r;
+
+		if (ptrace(PTRACE_SYSCALL, tid, 0, 0) < 0)
+			return ckpt_fail(err, -errno, "thread %d: cannot go on", tid);
+		r = wait_stop(tid, PTRACE_SYSCALL, err);
+		if (r < 0)
+			return r;
+	}
+	if (ptrace(PTRACE_GETREGS, tid, 0, &regs) < 0)
+		return ckpt_fail(err, -errno, "thread %d: cannot read registers", tid);
+	*retp = regs.rax;
+	return 0;
+}
+
+static int last_calls(struct ckpt_job *job, const struct ckpt_task *task, struct ckpt_err *err)
+{
+	const struct ckpt_task_program *prog = job->plan->programs[task->id - 1];
+	const struct ckpt_layout *l = job->plan->layout;
+	int64_t unmap[6] = { l->base, l->home + prog->len - l->base };
+	int64_t ret = 0;
+	int r;
+
+	for (size_t i = 0; i < prog->n_parked; i++) {
+		const struct ckpt_sv_call *c = &prog->parked[i];
+
+		r = call_in(job, task->pid, c->nr, c->arg, &ret, err);
+		if (r < 0)
+			return r;
+		if (c->flags & CKPT_SV_EQUAL ? ret != c->want : ret < 0 && ret > -4096)
+			return ckpt_fail(err, ret < 0 ? ret : -EIO, "process %d: call %d failed at the end", task->pid, c->nr);
+	}
+	r = call_in(job, task->pid, SYS_munmap, unmap, &ret, err);
+	if (r >= 0 && ret < 0)
+		r = ckpt_fail(err, ret, "process %d: cannot unmap the restorer", task->pid);
+	return r;
+}
+
+/* The image's state in a buffer of the size that this kernel wants; what it has more is in its initial state. */
+static int set_xstate(pid_t tid, const struct ckpt_regs *regs, struct ckpt_err *err)
+{
+	static __thread uint8_t buf[XSTATE_MAX] __attribute__((aligned(64)));
+	struct iovec iov = { buf, sizeof(buf) };
+
+	if (ptrace(PTRACE_GETREGSET, tid, NT_X86_XSTATE, &iov) < 0)
+		return ckpt_fail(err, -errno, "thread %d: cannot read the extended registers", tid);
+	memset(buf, 0, iov.iov_len);
+	memcpy(buf, regs->xstate, regs->xstate_len < iov.iov_len ? regs->xstate_len : iov.iov_len);
+	if (ptrace(PTRACE_SETREGSET, tid, NT_X86_XSTATE, &iov) < 0)
+		return ckpt_fail(err, -errno, "thread %d: cannot set the extended registers", tid);
+	return 0;
+}
+
+static int set_registers(const struct ckpt_thread *t, struct ckpt_err *err)
+{
+	struct user_regs_struct gp = t->regs.gp;
+	uint64_t mask = t->regs.sigmask;
+	int r = set_xstate(t->tid, &t->regs, err);
+
+	if (r < 0)
+		return r;
+	gp.orig_rax = -1;               /* no system call to be made again: that is in the registers already */
+	if (ptrace(PTRACE_SETREGS, t->tid, 0, &gp) < 0)
+		return ckpt_fail(err, -errno, "thread %d: cannot set registers", t->tid);
+	if (ptrace(PTRACE_SETSIGMASK, t->tid, sizeof(mask), &mask) < 0)
+		return ckpt_fail(err, -errno, "thread %d: cannot set the signal mask", t->tid);
+	return 0;
+}
+
+static int let_go(const struct ckpt_task *task, struct ckpt_err *err)
+{
+	for (size_t i = 0; i < task->n_threads; i++)
+		if (ptrace(PTRACE_DETACH, task->threads[i].tid, 0, 0) < 0)
+			return ckpt_fail(err, -errno, "thread %d: cannot detach", task->threads[i].tid);
+	return 0;
+}
+
+static char state_of(pid_t pid)
+{
+	char name[32], text[512];
+	const char *p;
+	ssize_t n;
+
+	snprintf(name, sizeof(name), "/proc/%d/stat", pid);
+	CKPT_FD fd = open(name, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	if (n <= 0)
+		return 0;
+	text[n] = '\0';
+	p = strrchr(text, ')');
+	return p && p[1] ? p[2] : 0;
+}
+
+/* Lets a process go into a stop, and waits for it: its parent, still held, must not hear of it later. */
+static int let_stop(const struct ckpt_task *task, struct ckpt_err *err)
+{
+	struct timespec ms = { 0, 1000000 };
+	int r;
+
+	if (kill(task->pid, SIGSTOP) < 0)
+		return ckpt_fail(err, -errno, "process %d: cannot stop", task->pid);
+	r = let_go(task, err);
+	for (int i = 0; r >= 0 && i < STOP_WAIT_MS && state_of(task->pid) != 'T'; i++)
+		nanosleep(&ms, NULL);
+	return r;
+}
+
+/* Children before parents: a stopped child's SIGCHLD is dropped at its parent's last calls. */
+int ckpt_finish_rest(struct ckpt_job *job, struct ckpt_err *err)
+{
+	const struct ckpt_snapshot *snap = job->plan->snap;
+	int r = stop_all(job, err);
+
+	for (size_t t = snap->n_tasks; r >= 0 && t-- > 0;) {
+		const struct ckpt_task *task = snap->tasks[t];
+
+		if (task->run_state == CKPT_ZOMBIE)
+			continue;
+		r = last_calls(job, task, err);
+		for (size_t i = 0; r >= 0 && i < task->n_threads; i++)
+			r = set_registers(&task->threads[i], err);
+		for (size_t i = 0; r >= 0 && i < task->n_threads; i++)
+			if (ptrace(PTRACE_SETOPTIONS, task->threads[i].tid, 0, PTRACE_O_TRACESYSGOOD) < 0)
+				r = ckpt_fail(err, -errno, "thread %d: cannot set options", task->threads[i].tid);
+		if (r >= 0 && (task->run_state == CKPT_STOPPED || job->plan->opts->leave_stopped))
+			r = let_stop(task, err);
+	}
+	for (size_t t = 0; r >= 0 && t < snap->n_tasks; t++) {
+		const struct ckpt_task *task = snap->tasks[t];
+
+		if (task->run_state == CKPT_RUNNING && !job->plan->opts->leave_stopped)
+			r = let_go(task, err);
+	}
+	return r;
+}

@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The coordinator: reads the image, plans, has everything built, checks the pages meanwhile, commits, and takes
+ * everything back on failure. Where pids may not be chosen all of that happens in a box (box.c).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include "engine/base/cleanup.h"
+#include "engine/plan/host.h"
+#include "engine/plan/program.h"
+#include "engine/store/image.h"
+#include "injector/box.h"
+#include "injector/job.h"
+#include "injector/restore.h"
+
+#define POLL_MS 20
+#define VERIFY_THREADS 2
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000ull + t.tv_nsec;
+}
+
+/* ---- plan ---- */
+
+static int load_and_plan(const struct ckpt_restore_run *run, struct ckpt_arena *arena, struct ckpt_image **imgp,
+			 struct ckpt_plan **planp, struct ckpt_problems *problems, struct ckpt_err *err)
+{
+	struct ckpt_snapshot *snap;
+	struct ckpt_host *host;
+	int r;
+
+	r = ckpt_image_open(imgp, arena, run->dirfd, run->dir, err);
+	if (r >= 0)
+		r = ckpt_image_load(*imgp, &snap, err);
+	if (r >= 0)
+		r = ckpt_host_probe(&host, arena, snap, err);
+	if (r >= 0)
+		r = ckpt_plan_make(planp, arena, snap, host, &run->plan, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < (*planp)->problems.n; i++)
+		ckpt_problem_add(problems, (*planp)->problems.v[i].number, "%s", (*planp)->problems.v[i].text);
+	if (run->pidfile && faccessat(AT_FDCWD, run->pidfile, F_OK, AT_EACCESS) == 0)
+		ckpt_problem_add(problems, CKPT_E_PIDFILE_EXISTS, "pidfile %s: exists", run->pidfile);
+	return host->box;
+}
+
+int ckpt_restore_plan(const struct ckpt_restore_run *run, struct ckpt_arena *arena, struct ckpt_plan **planp,
+		      struct ckpt_problems *problems, struct ckpt_err *err)
+{
+	struct ckpt_image *img = NULL;
+	int r = load_and_plan(run, arena, &img, planp, problems, err);
+
+	ckpt_image_close(img);
+	return r < 0 ? r : 0;
+}
+
+/* ---- the run ---- */
+
+static void index_steps(struct ckpt_job *job)
+{
+	const struct ckpt_plan *plan = job->plan;
+	size_t n = plan->snap->n_tasks + 1;
+
+	job->n_steps = ckpt_alloc(job->arena, n * sizeof(*job->n_steps));
+	job->steps = ckpt_alloc(job->arena, n * sizeof(*job->steps));
+	for (size_t i = 0; i < plan->n_steps; i++)
+		job->n_steps[plan->steps[i].actor]++;
+	for (size_t a = 0; a < n; a++) {
+		job->steps[a] = ckpt_alloc(job->arena, (job->n_steps[a] + 1) * sizeof(**job->steps));
+		job->n_steps[a] = 0;
+	}
+	for (size_t i = 0; i < plan->n_steps; i++)
+		job->steps[plan->steps[i].actor][job->n_steps[plan->steps[i].actor]++] = i;
+}
+
+static int open_job(struct ckpt_job *job, const struct ckpt_plan *plan, const struct ckpt_image *img,
+		    const struct ckpt_restore_run *run, struct ckpt_arena *arena, struct ckpt_err *err)
+{
+	size_t n = plan->snap->n_tasks;
+
+	*job = (struct ckpt_job){
+		.arena = arena, .plan = plan, .log = run->log, .pages_fd = ckpt_image_pages_fd(img),
+		.sibling = run->sibling, .coordinator = getpid(),
+	};
+	job->slots = mmap(NULL, n * sizeof(*job->slots), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (job->slots == MAP_FAILED)
+		return ckpt_fail(err, -errno, "cannot map %zu bytes", n * sizeof(*job->slots));
+	for (size_t i = 0; i < n; i++)
+		job->n_threads += plan->snap->tasks[i]->n_threads;
+	index_steps(job);
+	return 0;
+}
+
+/* What a failed vector was about, as well as the call tells it. */
+static int vector_failed(struct ckpt_job *job, const struct ckpt_task *task, const struct ckpt_sv_status *s, struct ckpt_err *err)
+{
+	const struct ckpt_task_program *prog = job->plan->programs[task->id - 1];
+	const struct ckpt_sysvec *v;
+	const struct ckpt_sv_call *c;
+
+	if (s->thread >= task->n_threads)
+		return ckpt_fail(err, -EIO, "process %d: the restorer failed", task->pid);
+	v = (const void *)(prog->bytes + (prog->vec[s->thread] - job->plan->layout->home));
+	c = &v->call[s->failed - 1];
+	return ckpt_fail(err, s->ret < 0 ? (int)s->ret : -EIO,
+			 "process %d: thread %d: step %u of its last stage (call %d, %#llx, %#llx, %#llx) returned %lld", task->pid,
+			 task->threads[s->thread].tid, s->failed - 1, c->nr, (unsigned long long)c->arg[0],
+			 (unsigned long long)c->arg[1], (unsigned long long)c->arg[2], (long long)s->ret);
+}
+
+/* Has any task failed or died? */
+static int check_tasks(struct ckpt_job *job, struct ckpt_err *err)
+{
+	const struct ckpt_snapshot *snap = job->plan->snap;
+
+	for (size_t i = 0; i < snap->n_tasks; i++) {
+		const struct ckpt_sv_status *s = (void *)(uintptr_t)ckpt_layout_status(job->plan->layout, i + 1);
+
+		if (job->slots[i].err.code) {
+			*err = job->slots[i].err;
+			return err->code;
+		}
+		if (__atomic_load_n(&s->failed, __ATOMIC_SEQ_CST))
+			return vector_failed(job, snap->tasks[i], s, err);
+	}
+	return 0;
+}
+
+static bool has_ended(pid_t pid)
+{
+	siginfo_t si = { 0 };
+	char name[32], text[256];
+	const char *p;
+	ssize_t n;
+
+	if (waitid(P_PID, pid, &si, WEXITED | WNOHANG | WNOWAIT) == 0 && si.si_pid)
+		return true;
+	snprintf(name, sizeof(name), "/proc/%d/stat", pid);
+	CKPT_FD fd = open(name, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	if (n <= 0)
+		return true;
+	text[n] = '\0';
+	p = strrchr(text, ')');
+	return p && (p[2] == 'Z' || p[2] == 'X');
+}
+
+static int check_lives(struct ckpt_job *job, struct ckpt_err *err)
+{
+	const struct ckpt_snapshot *snap = job->plan->snap;
+
+	for (size_t i = 0; i < snap->n_tasks; i++)
+		if (job->slots[i].born && snap->tasks[i]->run_state != CKPT_ZOMBIE && has_ended(snap->tasks[i]->pid)) {
+			int r = check_tasks(job, err);
+
+			return r < 0 ? r : ckpt_fail(err, -ECHILD, "process %d (%s): ended during its restore",
+						     snap->tasks[i]->pid, snap->tasks[i]->comm);
+		}
+	return 0;
+}
+
+static void report(const struct ckpt_restore_run *run, struct ckpt_job *job, uint64_t total)
+{
+	uint64_t done = 0;
+
+	if (!run->progress)
+		return;
+	for (size_t i = 0; i < job->plan->snap->n_tasks; i++) {
+		unsigned long size, resident;
+		char name[32], text[64];
+		ssize_t n;
+
+		snprintf(name, sizeof(name), "/proc/%d/statm", job->plan->snap->tasks[i]->pid);
+		CKPT_FD fd = open(name, O_RDONLY | O_CLOEXEC);
+		n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+		if (n <= 0)
+			continue;
+		text[n] = '\0';
+		if (sscanf(text, "%lu %lu", &size, &resident) == 2)
+			done += resident * CKPT_PAGE;
+	}
+	run->progress(run->progress_arg, done < total ? done : total, total);
+}
+
+static int await_all(struct ckpt_job *job, uint32_t *word, const struct ckpt_restore_run *run, uint64_t total, struct ckpt_err *err)
+{
+	for (unsigned int i = 1; !ckpt_gate_await_ms(word, job->n_threads, POLL_MS); i++) {
+		int r = check_tasks(job, err);
+
+		if (r >= 0 && i % 5 == 0)
+			r = check_lives(job, err);
+		if (r < 0)
+			return r;
+		report(run, job, total);
+	}
+	return check_tasks(job, err);
+}
+
+/* Ends whatever was born; orphans come to us (subreaper) and are reaped. */
+static void kill_tree(struct ckpt_job *job)
+{
+	const struct ckpt_snapshot *snap = job->plan->snap;
+
+	for (int round = 0; round < 500; round++) {
+		struct timespec ms = { 0, 2000000 };
+		bool left = false;
+
+		for (size_t i = 0; i < snap->n_tasks; i++) {
+			if (!job->slots[i].born)
+				continue;
+			if (round == 0)
+				kill(snap->tasks[i]->pid, SIGKILL);
+			if (waitpid(snap->tasks[i]->pid, NULL, WNOHANG | __WALL) == snap->tasks[i]->pid)
+				job->slots[i].born = 0;
+			else if (kill(snap->tasks[i]->pid, 0) < 0)
+				job->slots[i].born = 0;
+			left |= job->slots[i].born;
+		}
+		if (!left)
+			return;
+		nanosleep(&ms, NULL);
+	}
+}
+
+static int write_pidfile(const char *path, pid_t pid, struct ckpt_err *err)
+{
+	CKPT_FD fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	if (fd < 0 && errno == EEXIST)
+		return ckpt_refuse(err, CKPT_E_PIDFILE_EXISTS, -EEXIST, "pidfile %s: exists", path);
+	if (fd < 0 || dprintf(fd, "%d", pid) < 0)
+		return ckpt_fail(err, -errno, "pidfile %s: cannot write", path);
+	return 0;
+}
+
+static int build_and_commit(struct ckpt_job *job, const struct ckpt_image *img, const struct ckpt_restore_run *run,
+			    struct ckpt_err *err)
+{
+	uint64_t total = ckpt_image_pages_size(img);
+	int r = ckpt_builder_run(job, err);
+
+	if (r >= 0)
+		r = ckpt_task_fork(job, job->plan->snap->tasks[0], err);
+	if (r < 0)
+		return r;
+	r = ckpt_image_verify_pages(img, VERIFY_THREADS, err);  /* while the tasks read them; nothing runs before it is done */
+	if (r >= 0)
+		r = await_all(job, &job->gates->ready, run, total, err);
+	if (r >= 0)
+		r = ckpt_finish_seize(job, err);
+	if (r < 0)
+		return r;
+	ckpt_gate_arrive(&job->gates->commit);
+	r = await_all(job, &job->gates->done, run, total, err);
+	return r < 0 ? r : ckpt_finish_rest(job, err);
+}
+
+int ckpt_restore_here(const struct ckpt_plan *plan, const struct ckpt_image *img, const struct ckpt_restore_run *run,
+		      struct ckpt_arena *arena, struct ckpt_err *err)
+{
+	struct ckpt_job job;
+	int r = open_job(&job, plan, img, run, arena, err);
+
+	if (r < 0)
+		return r;
+	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+	if (run->pidfile && getpid() != 1)
+		r = write_pidfile(run->pidfile, plan->snap->tasks[0]->pid, err);
+	if (r >= 0) {
+		r = build_and_commit(&job, img, run, err);
+		if (r < 0 && run->pidfile && getpid() != 1)
+			unlink(run->pidfile);
+	}
+	if (r < 0) {
+		kill_tree(&job);
+		ckpt_undo_all(&job);
+	} else {
+		ckpt_undo_forget(&job);
+	}
+	prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0);
+	munmap(job.slots, plan->snap->n_tasks * sizeof(*job.slots));
+	return r;
+}
+
+static void fill_stats(struct ckpt_restore_stats *stats, const struct ckpt_plan *plan, const struct ckpt_image *img)
+{
+	*stats = (struct ckpt_restore_stats){
+		.n_tasks = plan->snap->n_tasks, .bytes = ckpt_image_bytes(img), .root = plan->snap->tasks[0]->pid,
+		.losses = plan->losses, .n_losses = plan->n_losses,
+	};
+	for (size_t i = 0; i < plan->snap->n_tasks; i++)
+		stats->n_threads += plan->snap->tasks[i]->n_threads;
+}
+
+static int wait_root(pid_t root, int *statusp, struct ckpt_err *err)
+{
+	while (waitpid(root, statusp, __WALL) < 0)
+		if (errno != EINTR)
+			return ckpt_fail(err, -errno, "process %d: cannot wait for its end", root);
+	return 0;
+}
+
+int ckpt_restore(const struct ckpt_restore_run *run, struct ckpt_arena *arena, struct ckpt_restore_stats *stats,
+		 void (*started)(const struct ckpt_restore_stats *stats, void *arg), void *arg,
+		 struct ckpt_problems *problems, struct ckpt_err *err)
+{
+	uint64_t start = now_ns();
+	struct ckpt_image *img = NULL;
+	struct ckpt_box box = { .channel = -1 };
+	struct ckpt_plan *plan;
+	int r = load_and_plan(run, arena, &img, &plan, problems, err);
+	bool boxed = r > 0;
+
+	if (r >= 0)
+		r = ckpt_problems_err(problems, err);
+	if (r >= 0)
+		fill_stats(stats, plan, img);
+	if (r >= 0 && boxed)
+		r = ckpt_box_restore(&box, plan, img, run, arena, err);
+	else if (r >= 0)
+		r = ckpt_restore_here(plan, img, run, arena, err);
+	ckpt_image_close(img);
+	if (r < 0)
+		return r;
+	if (boxed) {
+		stats->boxed = true;
+		stats->root = box.root;
+		if (run->pidfile)
+			r = write_pidfile(run->pidfile, box.root, err);
+	}
+	stats->total_ns = now_ns() - start;
+	if (started)
+		started(stats, arg);
+	if (r < 0 || run->detached || run->sibling)
+		return r;
+	return boxed ? ckpt_box_wait(&box, &stats->exit_status, err) : wait_root(stats->root, &stats->exit_status, err);
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A task of the restored tree, from its fork until it leaves this program for the interpreter. It walks its own
+ * steps of the plan; only raw system calls and the kinds run here, no allocation, no locks of libc.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/rseq.h>
+#include <linux/sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/rseq.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "engine/plan/program.h"
+#include "injector/job.h"
+
+#define N_SIGNALS 64
+
+/* Like the kernel's, which is what rt_sigaction takes. */
+struct kernel_sigaction {
+	void *handler;
+	unsigned long flags;
+	void *restorer;
+	uint64_t mask;
+};
+
+static void __attribute__((noreturn)) fail(struct ckpt_job *job, const struct ckpt_task *task, const struct ckpt_err *err)
+{
+	job->slots[task->id - 1].err = *err;
+	ckpt_gate_arrive(&job->gates->failed);
+	_exit(70);
+}
+
+/* Nothing of ours may reach the program: default actions; everything blocked but SIGCHLD, which the default drops. */
+static void reset_signals(void)
+{
+	struct kernel_sigaction dfl = { 0 };
+	uint64_t all_but_chld = ~(1ull << (SIGCHLD - 1));
+	stack_t none = { .ss_flags = SS_DISABLE };
+
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all_but_chld, NULL, 8);
+	for (int n = 1; n <= N_SIGNALS; n++)
+		syscall(SYS_rt_sigaction, n, &dfl, NULL, 8);
+	sigaltstack(&none, NULL);
+}
+
+/* Ends as the zombie did: with its exit status, or by its signal. */
+static void __attribute__((noreturn)) die(const struct ckpt_task *task)
+{
+	struct rlimit no_core = { 0, 0 };
+	int status = task->exit_status;
+	uint64_t none = 0;
+
+	if (WIFSIGNALED(status)) {
+		setrlimit(RLIMIT_CORE, &no_core);
+		prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+		syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, 8);
+		syscall(SYS_kill, task->pid, WTERMSIG(status));
+	}
+	_exit(WEXITSTATUS(status));
+}
+
+static int set_group(struct ckpt_job *job, const struct ckpt_task *task, int number, struct ckpt_err *err)
+{
+	pid_t group = number < 0 ? getpgid(job->coordinator) : number;
+
+	if (getpgid(0) == (group ? group : task->pid))
+		return 0;
+	return setpgid(0, group) < 0 ? ckpt_fail(err, -errno, "cannot join group %d", group) : 0;
+}
+
+static int install(struct ckpt_job *job, const struct ckpt_step *s, struct ckpt_err *err)
+{
+	if (dup3(job->plan->bank[s->object], s->number, s->cloexec ? O_CLOEXEC : 0) < 0)
+		return ckpt_fail(err, -errno, "fd %d: cannot install %s %u", s->number,
+				 job->plan->snap->objects[s->object - 1]->kind->name, s->object);
+	return 0;
+}
+
+static int run_step(struct ckpt_job *job, const struct ckpt_task *task, const struct ckpt_step *s, struct ckpt_err *err)
+{
+	const struct ckpt_snapshot *snap = job->plan->snap;
+
+	switch (s->verb) {
+	case CKPT_SESSION:
+		return setsid() < 0 ? ckpt_fail(err, -errno, "cannot make a session") : 0;
+	case CKPT_CREATE:
+		return ckpt_builder_create(job, s->object, err);
+	case CKPT_FORK:
+		return ckpt_task_fork(job, snap->tasks[s->object - 1], err);
+	case CKPT_GROUP:
+		return set_group(job, task, s->number, err);
+	case CKPT_INSTALL:
+		return install(job, s, err);
+	case CKPT_LINK:
+		return snap->objects[s->object - 1]->kind->link(&job->site, snap->objects[s->object - 1], err);
+	case CKPT_ATTACH:
+		return snap->objects[s->object - 1]->kind->attach(&job->site, snap->objects[s->object - 1], err);
+	case CKPT_ENTER:
+		return 0;
+	}
+	return ckpt_fail(err, -EINVAL, "unknown step %d", s->verb);
+}
+
+/* The stretches between barriers, by verb. */
+static void run_steps(struct ckpt_job *job, const struct ckpt_task *task, unsigned int verbs)
+{
+	struct ckpt_err err = CKPT_ERR_INIT;
+
+	for (uint32_t i = 0; i < job->n_steps[task->id]; i++) {
+		const struct ckpt_step *s = &job->plan->steps[job->steps[task->id][i]];
+
+		if (!(verbs >> s->verb & 1))
+			continue;
+		if (run_step(job, task, s, &err) < 0) {
+			ckpt_in(&err, err.code, "process %d", task->pid);
+			fail(job, task, &err);
+		}
+	}
+}
+
+/* libc's rseq area goes with the rest of this program; the kernel must not write there any more. */
+static void leave_libc(void)
+{
+	syscall(SYS_rseq, (char *)__builtin_thread_pointer() + __rseq_offset, 32, RSEQ_FLAG_UNREGISTER, RSEQ_SIG);
+	syscall(SYS_set_robust_list, NULL, 24);
+	syscall(SYS_set_tid_address, NULL);
+}
+
+static void __attribute__((noreturn)) enter(struct ckpt_job *job, const struct ckpt_task *task)
+{
+	const struct ckpt_task_program *prog = job->plan->programs[task->id - 1];
+	const struct ckpt_layout *l = job->plan->layout;
+	struct ckpt_err err = CKPT_ERR_INIT;
+	void *home = mmap((void *)(uintptr_t)l->home, prog->len, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+
+	if (home == MAP_FAILED) {
+		ckpt_fail(&err, -errno, "process %d: cannot map %zu bytes for its restore", task->pid, prog->len);
+		fail(job, task, &err);
+	}
+	memcpy(home, prog->bytes, prog->len);
+	leave_libc();
+	__asm__ volatile("mov %0, %%rsp\n\t"
+			 "push $0\n\t"
+			 "jmp *%1"
+			 : : "r"(prog->stack), "r"(l->blob), "D"(prog->entry) : "memory");
+	__builtin_unreachable();
+}
+
+static void __attribute__((noreturn)) task_main(struct ckpt_job *job, const struct ckpt_task *task, pid_t parent)
+{
+	uint32_t n_tasks = job->plan->snap->n_tasks;
+	struct ckpt_err err = CKPT_ERR_INIT;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	if (getppid() != parent && !(job->sibling && task->id == 1))
+		_exit(71);
+	job->slots[task->id - 1].born = 1;
+	job->site.task = task;
+	job->log = NULL;
+	reset_signals();
+	if (ckpt_stage_task(job, task, &err) < 0) {
+		ckpt_in(&err, err.code, "process %d", task->pid);
+		fail(job, task, &err);
+	}
+	run_steps(job, task, 1u << CKPT_SESSION | 1u << CKPT_CREATE | 1u << CKPT_FORK);
+	ckpt_gate_arrive(&job->gates->forked);
+	ckpt_gate_await(&job->gates->forked, n_tasks);
+	run_steps(job, task, 1u << CKPT_GROUP | 1u << CKPT_INSTALL);
+	ckpt_gate_arrive(&job->gates->installed);
+	ckpt_gate_await(&job->gates->installed, n_tasks);
+	if (task->run_state == CKPT_ZOMBIE)
+		die(task);
+	run_steps(job, task, 1u << CKPT_LINK | 1u << CKPT_ATTACH);
+	enter(job, task);
+}
+
+int ckpt_task_fork(struct ckpt_job *job, const struct ckpt_task *task, struct ckpt_err *err)
+{
+	pid_t pid = task->pid, self = getpid();
+	struct clone_args ca = {
+		.flags = job->sibling && task->id == 1 ? CLONE_PARENT : 0,
+		.exit_signal = job->sibling && task->id == 1 ? 0 : SIGCHLD,
+		.set_tid = (uintptr_t)&pid,
+		.set_tid_size = 1,
+	};
+	long r = syscall(SYS_clone3, &ca, sizeof(ca));
+
+	if (r == 0)
+		task_main(job, task, self);
+	if (r < 0 && errno == EEXIST)
+		return ckpt_refuse(err, CKPT_E_PID_TAKEN, -EEXIST, "process %d (%s): its number is taken", task->pid, task->comm);
+	if (r < 0 && errno == EPERM)
+		return ckpt_refuse(err, CKPT_E_PRIVILEGE, -EPERM,
+				   "process %d (%s): may not choose its number (CAP_CHECKPOINT_RESTORE)", task->pid, task->comm);
+	return r < 0 ? ckpt_fail(err, -errno, "process %d (%s): cannot fork", task->pid, task->comm) : 0;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Names in the file system that a restore made: taken back should it fail. Only what is still ours is removed. */
+#include <errno.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "injector/job.h"
+
+int ckpt_undo_note(struct ckpt_site *site, const char *path, const char *aside, struct ckpt_err *err)
+{
+	struct ckpt_job *job = (struct ckpt_job *)site;
+	struct ckpt_undo *u = ckpt_new(job->arena, struct ckpt_undo);
+	struct stat st;
+
+	(void)err;
+	u->path = ckpt_strdup(job->arena, path);
+	u->aside = aside ? ckpt_strdup(job->arena, aside) : NULL;
+	if (lstat(path, &st) == 0)
+		u->dev = st.st_dev, u->ino = st.st_ino;
+	u->next = job->undo;
+	job->undo = u;
+	return 0;
+}
+
+static bool still_ours(const struct ckpt_undo *u)
+{
+	struct stat st;
+
+	return lstat(u->path, &st) == 0 && (!u->ino || (st.st_dev == u->dev && st.st_ino == u->ino));
+}
+
+void ckpt_undo_all(struct ckpt_job *job)
+{
+	for (struct ckpt_undo *u = job->undo; u; u = u->next) {
+		if (u->ino && still_ours(u))
+			unlink(u->path);
+		if (u->aside)
+			rename(u->aside, u->path);
+	}
+	job->undo = NULL;
+}
+
+void ckpt_undo_forget(struct ckpt_job *job)
+{
+	for (struct ckpt_undo *u = job->undo; u; u = u->next)
+		if (u->aside)
+			unlink(u->aside);
+	job->undo = NULL;
+}
