@@ -1,8 +1,15 @@
 #!/bin/sh -eu
+# SPDX-License-Identifier: Apache-2.0
 # Lists what is there (sources, kinds, messages, tests), so that adding a file edits no list.
 cd "$(dirname "$0")"
 names() { for f in "$1"/$2; do [ -e "$f" ] && basename "$f" ."${2##*.}"; done | LC_ALL=C sort; }
-put() { cat > "$1.tmp"; if cmp -s "$1.tmp" "$1" 2>/dev/null; then rm "$1.tmp"; else mv "$1.tmp" "$1"; fi; }
+# Only if it differs: what did not change is not built again, and a source folder may be read-only. All at once: two
+# builds may do this at a time.
+put() {
+	new=$(cat)
+	if [ -e "$1" ] && [ "$new" = "$(cat "$1")" ]; then return; fi
+	printf '%s\n' "$new" > "$1.$$" && mv "$1.$$" "$1"
+}
 list() { printf '%s =' "$1"; shift; for f in "$@"; do [ -e "$f" ] && printf ' %s' "$f"; done; echo; }
 programs() { # VARIABLE LDADD FILE...: a program of one source each
 	var=$1 ldadd=$2; shift 2
