@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Named pipes. Anyone may come to the path and be the other end, so that one end alone is fine; what counts is
+ * whether somebody outside was there at the dump. A reader that nobody has ever written to is not at end of file
+ * yet: it has to be opened while there is no writer.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "engine/base/cleanup.h"
+#include "engine/base/text.h"
+#include "engine/capture/collect.h"
+#include "engine/capture/path.h"
+#include "engine/capture/pipe.h"
+#include "engine/model/object.h"
+#include "engine/plan/inode.h"
+#include "engine/plan/path.h"
+#include "proto/fifo.pb-c.h"
+
+static bool match(const struct ckpt_probe *probe)
+{
+	return S_ISFIFO(probe->st.st_mode) && probe->link[0] == '/';
+}
+
+/* Has descriptor NAME in /proc/PID/fd, whose folder is DIR, the FIFO open the other way round? */
+static bool is_other_end(struct ckpt_collect *c, int dir, const char *pid, const char *name)
+{
+	char path[300], text[PATH_MAX];
+	const char *at;
+	uint64_t flags;
+	ssize_t n = readlinkat(dir, name, text, sizeof(text) - 1);
+
+	text[n > 0 ? n : 0] = '\0';
+	if (strcmp(text, c->probe->link))
+		return false;
+	snprintf(path, sizeof(path), "/proc/%s/fdinfo/%s", pid, name);
+	CKPT_FD fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	if (n <= 0)
+		return false;
+	text[n] = '\0';
+	at = ckpt_line_after(text, "flags");
+	if (!at || !ckpt_parse_u64(&at, 8, &flags) || flags & O_PATH)
+		return false;
+	return ckpt_writes(c->flags) ? ckpt_reads(flags) : ckpt_writes(flags);
+}
+
+static bool holds_other_end(struct ckpt_collect *c, const char *pid)
+{
+	char path[280];
+	bool found = false;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%s/fd", pid);
+	dir = opendir(path);
+	for (struct dirent *e = dir ? readdir(dir) : NULL; e && !found; e = readdir(dir))
+		found = e->d_name[0] != '.' && is_other_end(c, dirfd(dir), pid, e->d_name);
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
+/* A process outside of the tree that may still write to us, or read from us; 0: none that we may see. Our own
+ * duplicates of what the tree has open do not count. */
+static uint32_t find_outside(struct ckpt_collect *c)
+{
+	DIR *proc = opendir("/proc");
+	uint32_t found = 0;
+
+	for (struct dirent *e = proc ? readdir(proc) : NULL; e && !found; e = readdir(proc)) {
+		pid_t pid = strtol(e->d_name, NULL, 10);
+
+		if (pid > 0 && pid != getpid() && !ckpt_pid_in_tree(c, pid) && holds_other_end(c, e->d_name))
+			found = pid;
+	}
+	if (proc)
+		closedir(proc);
+	return found;
+}
+
+static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_err *err)
+{
+	Ckpt__Fifo *m = (void *)msg;
+	struct ckpt_pipe pipe;
+	const char *path;
+	int r;
+
+	if (ckpt_path_of(c, &path) != CKPT_PATH_SAME)
+		return ckpt_refuse(err, CKPT_E_DELETED_FILE, -ENOENT, "FIFO %s: it is not at its path any more", path);
+	if (c->flags & O_PATH)
+		return ckpt_refuse(err, CKPT_E_FILE_KIND, -EOPNOTSUPP, "FIFO %s: it is open as a path only (O_PATH)", path);
+	m->path = (char *)path;
+	r = ckpt_pipe_peek(c->arena, c->fd, c->flags, &pipe, err);
+	if (r < 0)
+		return ckpt_in(err, r, "FIFO %s", path);
+	m->capacity = pipe.capacity;
+	m->has_peer_gone = m->peer_gone = pipe.peer_gone;
+	m->has_packets = m->packets = pipe.packets;
+	m->data = pipe.data;
+	m->n_data = pipe.n_data;
+	if (!pipe.peer_gone)
+		m->outside = find_outside(c);
+	m->has_outside = m->outside;
+	return 0;
+}
+
+static struct ckpt_pipe pipe_of(const Ckpt__Fifo *m)
+{
+	return (struct ckpt_pipe){ m->capacity, m->peer_gone, m->packets, m->data, m->n_data };
+}
+
+struct ends {
+	bool reader, writer, ended;     /* ENDED: of some reader all writers have gone */
+	const Ckpt__Fifo *full;         /* says what is in it */
+};
+
+static struct ends find_ends(const struct ckpt_snapshot *snap, const struct ckpt_object *obj)
+{
+	struct ends ends = { .full = (const void *)obj->msg };
+
+	for (size_t i = 0; i < snap->n_objects; i++) {
+		const struct ckpt_object *other = snap->objects[i];
+		const Ckpt__Fifo *m = (const void *)other->msg;
+
+		if (!ckpt_same_inode(other, obj))
+			continue;
+		ends.reader |= ckpt_reads(other->file.flags);
+		ends.writer |= ckpt_writes(other->file.flags);
+		ends.ended |= m->peer_gone && ckpt_reads(other->file.flags);
+		if (!ends.full->n_data)
+			ends.full = m;
+	}
+	return ends;
+}
+
+/* A writer knows for sure whether it has a reader; a reader may be waiting for its first writer. */
+static void check_outside(struct ckpt_planner *p, const struct ckpt_object *obj, const Ckpt__Fifo *m, struct ends ends)
+{
+	char who[40];
+
+	if (m->peer_gone || (ends.reader && ends.writer))
+		return;
+	ckpt_path_who(p, obj, who, sizeof(who));
+	if (m->outside)
+		ckpt_problem(p, CKPT_E_EXTERNAL_PEER, "%sFIFO %s: process %u outside of the tree has its %s end",
+			     who, m->path, m->outside, ends.reader ? "writing" : "reading");
+	else if (!ends.reader)
+		ckpt_problem(p, CKPT_E_EXTERNAL_PEER, "%sFIFO %s: a process outside of the tree reads it", who, m->path);
+}
+
+static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ckpt_err *err)
+{
+	const Ckpt__Fifo *m = (const void *)obj->msg, *maker;
+	const struct ckpt_snapshot *snap = ckpt_planner_snapshot(p);
+	const struct ckpt_object *first = ckpt_inode_first(snap, obj);
+	struct ckpt_pipe pipe = pipe_of(m);
+	struct stat st;
+
+	maker = (const void *)first->msg;
+	if (!ckpt_path_sane(m->path) || !ckpt_pipe_sane(&pipe) || m->capacity != maker->capacity)
+		return ckpt_fail(err, -EBADMSG, "fifo %u: bad path, capacity or content", obj->id);
+	check_outside(p, obj, m, find_ends(snap, obj));
+	ckpt_path_here(p, obj, m->path, S_IFIFO, obj->file.flags, &st);
+	if (first != obj)
+		ckpt_comes_with(p, first->id);
+	return 0;
+}
+
+/* Without blocking; of another path for another name of the same FIFO. */
+static int open_end(const struct ckpt_object *obj, struct ckpt_err *err)
+{
+	const Ckpt__Fifo *m = (const void *)obj->msg;
+	CKPT_FD fd = open(m->path, (obj->file.flags & O_ACCMODE) | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0)
+		return ckpt_fail(err, -errno, "FIFO %s: cannot open", m->path);
+	if (fstat(fd, &st) < 0 || !S_ISFIFO(st.st_mode))
+		return ckpt_refuse(err, CKPT_E_FILE_CHANGED, -ESTALE, "FIFO %s: it is none any more", m->path);
+	return ckpt_take_fd(&fd);
+}
+
+/* Is it to be opened while both ends are there, or after? */
+static bool opened_with_both(const struct ckpt_object *obj, struct ends ends)
+{
+	const Ckpt__Fifo *m = (const void *)obj->msg;
+
+	return m->peer_gone || ends.writer || ends.full->n_data || ckpt_writes(obj->file.flags);
+}
+
+/* Puts all objects of the FIFO whose time is NOW; MINE is that of OBJ. */
+static int put_all(struct ckpt_site *site, const struct ckpt_object *obj, struct ends ends, bool now, int *mine,
+		   struct ckpt_err *err)
+{
+	for (size_t i = obj->id - 1; i < site->snap->n_objects; i++) {
+		const struct ckpt_object *other = site->snap->objects[i];
+		int fd;
+
+		if (!ckpt_same_inode(other, obj) || opened_with_both(other, ends) != now)
+			continue;
+		fd = open_end(other, err);
+		if (fd >= 0 && other != obj)
+			fd = site->ops->put(site, other->id, fd, err);
+		else if (fd >= 0)
+			*mine = fd;
+		if (fd < 0)
+			return fd;
+	}
+	return 0;
+}
+
+static int fill(int fd, const Ckpt__Fifo *m, struct ckpt_err *err)
+{
+	struct ckpt_pipe pipe = pipe_of(m);
+	int r, n = 0;
+
+	if (ioctl(fd, FIONREAD, &n) < 0 || n)
+		return ckpt_refuse(err, CKPT_E_ADDRESS_IN_USE, -EBUSY, "FIFO %s: others are using it", m->path);
+	r = ckpt_pipe_fill(fd, &pipe, err);
+	return ckpt_in(err, r, "FIFO %s", m->path);
+}
+
+/* Readers that wait for their first writer come when the one that puts the content has gone. */
+static int create(struct ckpt_site *site, const struct ckpt_object *obj, struct ckpt_err *err)
+{
+	struct ends ends = find_ends(site->snap, obj);
+	bool both = ends.writer || ends.ended || ends.full->n_data;
+	int r = 0;
+	CKPT_FD mine = -1;
+
+	if (both) {
+		struct ckpt_object hold = *obj;
+
+		hold.file.flags = O_RDWR;
+		CKPT_FD fd = open_end(&hold, err);
+		r = fd < 0 ? fd : fill(fd, ends.full, err);
+		if (r >= 0)
+			r = put_all(site, obj, ends, true, &mine, err);
+	}
+	if (r >= 0)
+		r = put_all(site, obj, ends, false, &mine, err);
+	return r < 0 ? r : ckpt_take_fd(&mine);
+}
+
+const struct ckpt_kind ckpt_kind_fifo = {
+	.name = "fifo",
+	.scope = CKPT_PER_FILE,
+	.message = &ckpt__fifo__descriptor,
+	.match = match,
+	.collect = collect,
+	.plan = plan,
+	.create = create,
+};
