@@ -109,6 +109,8 @@ static int probe_sched(struct ckpt_host *h, struct ckpt_err *err)
 	h->policy = attr.sched_policy;
 	h->nice = attr.sched_nice;
 	h->rt_priority = attr.sched_priority;
+	if (syscall(SYS_get_mempolicy, &h->mempolicy, NULL, 0, NULL, 0) < 0 && errno != ENOSYS)
+		return ckpt_fail(err, -errno, "memory policy: cannot get");
 	return 0;
 }
 

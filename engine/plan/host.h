@@ -34,6 +34,7 @@ struct ckpt_host {
 	bool init_userns;                       /* capabilities of this process count outside of its user namespace too */
 	int policy, nice, rt_priority;          /* sched_getattr(2) of this process */
 	uint8_t cpus[CKPT_CPU_BYTES];           /* online; bit n of byte n/8 is CPU n */
+	int mempolicy;                          /* get_mempolicy(2); 0: the default, or a kernel without */
 	int oom_score_adj;
 	uint64_t nr_open;                       /* the most that RLIMIT_NOFILE may be; 0: unknown */
 	bool can_store_bypass, can_indirect_branch;     /* PR_SET_SPECULATION_CTRL has an effect for them */
