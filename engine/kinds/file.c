@@ -64,9 +64,8 @@ static void collect_deleted(struct ckpt_collect *c, Ckpt__File *f)
 	f->gid = st->st_gid;
 	f->mtime_sec = st->st_mtim.tv_sec;
 	f->mtime_nsec = st->st_mtim.tv_nsec;
-	/* Seen only as a mapping: nobody knows whose it is. */
-	if (c->fd < 0 && !(f->mode & 07777)) {
-		f->mode |= 0600;
+	/* Seen only as a mapping, by an ordinary user. */
+	if (c->fd < 0) {
 		f->uid = geteuid();
 		f->gid = getegid();
 		f->has_mtime_sec = f->has_mtime_nsec = false;

@@ -56,8 +56,6 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 	m->has_uid = m->has_gid = c->fd >= 0;
 	m->uid = st->st_uid;
 	m->gid = st->st_gid;
-	if (c->fd < 0 && !m->mode)
-		m->mode = 0777;
 	ckpt_has_content(c, m->size);
 	return 0;
 }
