@@ -216,7 +216,8 @@ static bool is_at_number(const struct ckpt_site *site, const Ckpt__EpollTarget *
 	return false;
 }
 
-static int add_target(struct ckpt_site *site, const struct ckpt_object *obj, const Ckpt__EpollTarget *t, struct ckpt_err *err)
+static int add_target(struct ckpt_site *site, const struct ckpt_object *obj, const Ckpt__EpollTarget *t,
+		      struct ckpt_err *err)
 {
 	int epoll = site->ops->fd_of(site, obj->id, err), fd, r;
 
