@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Address spaces: each area of smaps becomes one of the image, or is refused by name. */
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include "engine/base/cleanup.h"
+#include "engine/base/text.h"
+#include "engine/capture/state.h"
+
+static bool starts_with(const char *s, const char *head)
+{
+	return !strncmp(s, head, strlen(head));
+}
+
+/* The kernel's own: the vDSO and its data. */
+static bool is_vdso(const char *name)
+{
+	return !strcmp(name, "[vdso]") || starts_with(name, "[vvar");
+}
+
+/* Why an area cannot be dumped, NULL if it can. */
+static const char *refusal(const struct ckpt_map *m)
+{
+	static const struct { uint64_t flags; const char *why; } by_flag[] = {
+		{ CKPT_MAP(HT), "huge pages of hugetlbfs cannot be dumped" },
+		{ CKPT_MAP(UM) | CKPT_MAP(UW) | CKPT_MAP(UI), "its page faults go to a userfaultfd" },
+		{ CKPT_MAP(SS), "a shadow stack cannot be dumped" },
+		{ CKPT_MAP(SL), "it is sealed by mseal(2)" },
+		{ CKPT_MAP(PF) | CKPT_MAP(IO), "memory of a device cannot be dumped" },
+	};
+	static const struct { const char *name, *why; } by_name[] = {
+		{ "[uprobes]", "a probe of a tracer is active" },
+		{ "/secretmem", "memory of memfd_secret(2) cannot be read" },
+		{ "/SYSV", "System V shared memory cannot be dumped" },
+		{ "anon_inode:", "this kind of file cannot be dumped" },
+	};
+
+	for (size_t i = 0; i < sizeof(by_name) / sizeof(by_name[0]); i++) {
+		if (starts_with(m->name, by_name[i].name))
+			return by_name[i].why;
+	}
+	for (size_t i = 0; i < sizeof(by_flag) / sizeof(by_flag[0]); i++) {
+		if (m->flags & by_flag[i].flags)
+			return by_flag[i].why;
+	}
+	if (m->ino && m->name[0] != '/' && !starts_with(m->name, "[anon_shmem:"))
+		return "this kind of file cannot be dumped";
+	return NULL;
+}
+
+static uint32_t area_flags(const struct ckpt_map *m)
+{
+	static const struct { uint64_t map; uint32_t area; } pairs[] = {
+		{ CKPT_MAP(GD), CKPT__AREA__FLAG__GROWS_DOWN }, { CKPT_MAP(NR), CKPT__AREA__FLAG__NO_RESERVE },
+		{ CKPT_MAP(LO), CKPT__AREA__FLAG__LOCKED }, { CKPT_MAP(LF), CKPT__AREA__FLAG__LOCK_ON_FAULT },
+		{ CKPT_MAP(DC), CKPT__AREA__FLAG__DONT_FORK }, { CKPT_MAP(DD), CKPT__AREA__FLAG__DONT_DUMP },
+		{ CKPT_MAP(WF), CKPT__AREA__FLAG__WIPE_ON_FORK }, { CKPT_MAP(HG), CKPT__AREA__FLAG__HUGE },
+		{ CKPT_MAP(NH), CKPT__AREA__FLAG__NO_HUGE }, { CKPT_MAP(MG), CKPT__AREA__FLAG__MERGEABLE },
+		{ CKPT_MAP(SR), CKPT__AREA__FLAG__SEQUENTIAL }, { CKPT_MAP(RR), CKPT__AREA__FLAG__RANDOM },
+		{ CKPT_MAP(DP), CKPT__AREA__FLAG__DROPPABLE },
+	};
+	uint32_t flags = 0;
+
+	for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++)
+		flags |= m->flags & pairs[i].map ? pairs[i].area : 0;
+	return flags;
+}
+
+static bool is_file(const struct ckpt_map *m)
+{
+	return m->ino || m->name[0] == '/';
+}
+
+/* The file is taken even if the area is refused: both may be worth a problem. */
+static int fill_file(struct ckpt_capture *c, struct ckpt_capture_task *t, const struct ckpt_map *m, Ckpt__Area *area,
+		     struct ckpt_err *err)
+{
+	struct ckpt_capture_file *f;
+	int r = ckpt_capture_mapped(c, t, m, &f, err);
+
+	if (r < 0)
+		return r;
+	area->has_offset = area->has_file = true;
+	area->offset = m->offset;
+	area->file = f ? f->obj->id : 0;
+	if (m->shared && m->flags & CKPT_MAP(MW))
+		area->flags |= CKPT__AREA__FLAG__WRITABLE_LATER;
+	if (f && !strcmp(f->probe.link, "/dev/zero (deleted)") && m->shared)
+		area->flags |= CKPT__AREA__FLAG__SHARED_ANON;
+	return 0;
+}
+
+static int fill_area(struct ckpt_capture *c, struct ckpt_capture_task *t, const struct ckpt_map *m, Ckpt__Area *area,
+		     struct ckpt_err *err)
+{
+	bool vdso = is_vdso(m->name);
+	const char *why = vdso ? NULL : refusal(m);
+	int r = 0;
+
+	ckpt__area__init(area);
+	area->start = m->start;
+	area->end = m->end;
+	area->prot = m->prot;
+	area->shared = m->shared;
+	area->flags = area_flags(m) | (vdso ? CKPT__AREA__FLAG__VDSO : 0);
+	if (why)
+		ckpt_problem_add(c->problems, CKPT_E_AREA_KIND, "%s: area %llx-%llx%s%s: %s", t->who,
+				 (unsigned long long)m->start, (unsigned long long)m->end, *m->name ? " of " : "",
+				 m->name, why);
+	else if (!vdso && is_file(m))
+		r = fill_file(c, t, m, area, err);
+	if (m->unknown[0])
+		ckpt_capture_lost(c, "%s: area %llx-%llx: a setting of it (\"%s\") is not known", t->who,
+				  (unsigned long long)m->start, (unsigned long long)m->end, m->unknown);
+	area->has_flags = area->flags != 0;
+	if (m->name[0] == '[')
+		area->name = (char *)m->name;
+	return r;
+}
+
+static void fill_mm(const struct ckpt_stat *st, Ckpt__Mm *mm)
+{
+	mm->start_code = st->start_code;
+	mm->end_code = st->end_code;
+	mm->start_data = st->start_data;
+	mm->end_data = st->end_data;
+	mm->start_brk = mm->brk = st->start_brk;
+	mm->start_stack = st->start_stack;
+	mm->arg_start = st->arg_start;
+	mm->arg_end = st->arg_end;
+	mm->env_start = st->env_start;
+	mm->env_end = st->env_end;
+}
+
+static int fill_auxv(struct ckpt_capture *c, struct ckpt_capture_task *t, Ckpt__Mm *mm, struct ckpt_err *err)
+{
+	char *text;
+	int r;
+
+	CKPT_FD fd = c->src->ops->open_proc(c->src, t->frozen->pid, "auxv", err);
+	if (fd < 0)
+		return fd;
+	r = ckpt_read_all(c->arena, fd, &text, &mm->auxv.len, err);
+	mm->auxv.data = (uint8_t *)text;
+	return ckpt_in(err, r, "auxv");
+}
+
+static int read_maps(struct ckpt_capture *c, struct ckpt_capture_task *t, struct ckpt_err *err)
+{
+	CKPT_FD fd = c->src->ops->open_proc(c->src, t->frozen->pid, "smaps", err);
+
+	if (fd < 0)
+		return fd;
+	return ckpt_maps_read(c->arena, fd, &t->maps, &t->n_maps, err);
+}
+
+static int fill_areas(struct ckpt_capture *c, struct ckpt_capture_task *t, Ckpt__Mm *mm, struct ckpt_err *err)
+{
+	Ckpt__Area *area = ckpt_alloc(c->arena, t->n_maps * sizeof(*area));
+
+	mm->areas = ckpt_alloc(c->arena, t->n_maps * sizeof(mm->areas[0]));
+	for (size_t i = 0; i < t->n_maps; i++) {
+		int r;
+
+		/* The same page for everybody, above all addresses of programs. */
+		if (!strcmp(t->maps[i].name, "[vsyscall]"))
+			continue;
+		mm->areas[mm->n_areas] = &area[mm->n_areas];
+		r = fill_area(c, t, &t->maps[i], &area[mm->n_areas], err);
+		if (r < 0)
+			return r;
+		mm->n_areas++;
+	}
+	return 0;
+}
+
+static int task_areas(struct ckpt_capture *c, struct ckpt_capture_task *t, struct ckpt_err *err)
+{
+	Ckpt__Mm *mm = t->task->mm = ckpt_new(c->arena, Ckpt__Mm);
+	struct ckpt_capture_file *exe = NULL;
+	int r = read_maps(c, t, err);
+
+	ckpt__mm__init(mm);
+	fill_mm(&t->stat, mm);
+	if (r >= 0)
+		r = fill_auxv(c, t, mm, err);
+	if (r >= 0)
+		r = ckpt_capture_exe(c, t, &exe, err);
+	if (r < 0)
+		return ckpt_in(err, r, "%s", t->who);
+	mm->exe = exe ? exe->obj->id : 0;
+	return fill_areas(c, t, mm, err);
+}
+
+int ckpt_capture_areas(struct ckpt_capture *c, struct ckpt_err *err)
+{
+	for (size_t i = 0; i < c->n_tasks; i++) {
+		int r = 0;
+
+		if (!c->tasks[i].frozen->zombie)
+			r = task_areas(c, &c->tasks[i], err);
+		if (r >= 0)
+			r = ckpt_capture_go_on(c, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}

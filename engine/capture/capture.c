@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The order of a capture. Nothing here changes the target; what must (a remote call) the source undoes. */
+#include <errno.h>
+#include "engine/capture/state.h"
+
+int ckpt_capture_problem(struct ckpt_capture *c, int code, const struct ckpt_err *err)
+{
+	if (code >= 0)
+		return 0;
+	if (err->number == CKPT_E_NONE)
+		return code;
+	ckpt_problem_add_err(c->problems, err);
+	return 0;
+}
+
+static int run(struct ckpt_capture *c, struct ckpt_err *err)
+{
+	static const struct {
+		const char *what;
+		int (*step)(struct ckpt_capture *c, struct ckpt_err *err);
+	} steps[] = {
+		{ "scope", ckpt_capture_scope }, { "files", ckpt_capture_files }, { "areas", ckpt_capture_areas },
+		{ "objects", ckpt_capture_objects }, { "pages", ckpt_capture_memory },
+	};
+	struct ckpt_frozen *frozen;
+	size_t n;
+	int r = c->src->ops->freeze(c->src, c->arena, &frozen, &n, err);
+
+	if (r < 0)
+		return r;
+	ckpt_logf(c->opts->log, 3, "frozen: %zu processes", n);
+	r = ckpt_capture_tasks(c, frozen, n, err);
+	for (size_t i = 0; r >= 0 && i < sizeof(steps) / sizeof(steps[0]); i++) {
+		r = ckpt_capture_go_on(c, err);
+		if (r < 0)
+			return r;
+		r = steps[i].step(c, err);
+		ckpt_logf(c->opts->log, 4, "captured: %s", steps[i].what);
+	}
+	return r;
+}
+
+static void finish(struct ckpt_capture *c)
+{
+	struct ckpt_snapshot *snap = c->snap;
+
+	snap->n_objects = c->n_files + c->n_state;
+	snap->objects = ckpt_alloc(c->arena, snap->n_objects * sizeof(snap->objects[0]));
+	for (size_t i = 0; i < c->n_files; i++)
+		snap->objects[i] = c->files[i]->obj;
+	for (size_t i = 0; i < c->n_state; i++)
+		snap->objects[c->n_files + i] = c->state[i];
+}
+
+int ckpt_capture(struct ckpt_source *src, const struct ckpt_capture_opts *opts, struct ckpt_arena *arena,
+		 struct ckpt_snapshot **snapp, struct ckpt_memory_work **workp, struct ckpt_problems *problems,
+		 struct ckpt_err *err)
+{
+	struct ckpt_capture *c = ckpt_new(arena, struct ckpt_capture);
+	int r;
+
+	c->src = src;
+	c->arena = arena;
+	c->opts = opts;
+	c->problems = problems;
+	c->snap = ckpt_new(arena, struct ckpt_snapshot);
+	c->snap->inventory = ckpt_new(arena, Ckpt__Inventory);
+	ckpt__inventory__init(c->snap->inventory);
+	c->work = ckpt_memory_open(src, arena);
+	*workp = NULL;
+	r = run(c, err);
+	if (r < 0) {
+		ckpt_memory_close(c->work);
+		return r;
+	}
+	finish(c);
+	*snapp = c->snap;
+	*workp = c->work;
+	return 0;
+}

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a kind may ask while it collects. Without a capture behind it (unit tests of kinds) it gets the plain answers. */
+#include <errno.h>
+#include <linux/kcmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "engine/base/cleanup.h"
+#include "engine/base/text.h"
+#include "engine/capture/state.h"
+
+int ckpt_proc_text(struct ckpt_collect *c, const char *name, char **textp, size_t *lenp, struct ckpt_err *err)
+{
+	CKPT_FD fd = c->src->ops->open_proc(c->src, c->tid, name, err);
+
+	if (fd < 0)
+		return fd;
+	return ckpt_in(err, ckpt_read_all(c->arena, fd, textp, lenp, err), "%s", name);
+}
+
+static struct ckpt_status *status_of(struct ckpt_capture *cap, pid_t tid)
+{
+	struct ckpt_status **slot = &cap->status[(uint32_t)tid % CKPT_FILE_BUCKETS], *s;
+
+	for (s = *slot; s && s->tid != tid; s = s->next)
+		;
+	if (s)
+		return s;
+	s = ckpt_new(cap->arena, struct ckpt_status);
+	s->tid = tid;
+	s->next = *slot;
+	return *slot = s;
+}
+
+int ckpt_status_text(struct ckpt_collect *c, const char **textp, struct ckpt_err *err)
+{
+	struct ckpt_status *s, none = { 0 };
+	int r;
+
+	s = c->capture ? status_of(c->capture, c->tid) : &none;
+	if (!s->text) {
+		/* /proc/TID is the thread, though it is not listed. */
+		r = ckpt_proc_text(c, "status", &s->text, NULL, err);
+		if (r < 0)
+			return r;
+	}
+	*textp = s->text;
+	return 0;
+}
+
+static const struct ckpt_task *task_of(const struct ckpt_capture *cap, pid_t pid)
+{
+	for (size_t i = 0; cap && i < cap->n_tasks; i++) {
+		if (cap->tasks[i].frozen->pid == pid)
+			return cap->tasks[i].task;
+	}
+	return NULL;
+}
+
+static int compare_number(const void *key, const void *element)
+{
+	int a = *(const int *)key, b = ((const struct ckpt_fd *)element)->number;
+
+	return a < b ? -1 : a > b;
+}
+
+uint32_t ckpt_object_of_fd(struct ckpt_collect *c, pid_t pid, int number)
+{
+	const struct ckpt_task *task = task_of(c->capture, pid);
+	const struct ckpt_fd *fd;
+
+	if (!task || !task->n_fds)
+		return 0;
+	fd = bsearch(&number, task->fds, task->n_fds, sizeof(task->fds[0]), compare_number);
+	return fd ? fd->object : 0;
+}
+
+bool ckpt_epoll_target_is(struct ckpt_collect *c, int tfd, uint32_t off, pid_t pid, int number)
+{
+	struct kcmp_epoll_slot slot = { .efd = c->number, .tfd = tfd, .toff = off };
+
+	return c->src->ops->compare(c->src, pid, c->pid, KCMP_EPOLL_TFD, number, (uintptr_t)&slot) == 0;
+}
+
+bool ckpt_pid_in_tree(struct ckpt_collect *c, pid_t pid)
+{
+	return task_of(c->capture, pid) != NULL;
+}
+
+int ckpt_call(struct ckpt_collect *c, long nr, const uint64_t arg[6], int buf_arg, void *buf, size_t buf_len,
+	      int64_t *retp, struct ckpt_err *err)
+{
+	struct ckpt_call call = { .nr = nr, .buf_arg = buf_arg, .buf = buf, .buf_len = buf_len };
+	int r;
+
+	if (arg)
+		memcpy(call.arg, arg, sizeof(call.arg));
+	r = c->src->ops->call(c->src, c->tid, &call, err);
+	*retp = call.ret;
+	return r;
+}
+
+void ckpt_has_content(struct ckpt_collect *c, uint64_t size)
+{
+	if (!c->capture)
+		return;
+	c->capture->object->has_content = true;
+	c->capture->object->content_size = size;
+}
+
+static void add_lost(struct ckpt_capture *cap, const char *text)
+{
+	struct ckpt_snapshot *snap = cap->snap;
+
+	for (size_t i = 0; i < snap->n_lost; i++) {
+		if (!strcmp(snap->lost[i], text))
+			return;
+	}
+	snap->lost = ckpt_capture_grow(cap->arena, snap->lost, snap->n_lost, &cap->lost_room, sizeof(snap->lost[0]));
+	snap->lost[snap->n_lost++] = ckpt_strdup(cap->arena, text);
+}
+
+void ckpt_capture_lost(struct ckpt_capture *cap, const char *fmt, ...)
+{
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	add_lost(cap, text);
+}
+
+void ckpt_lost(struct ckpt_collect *c, const char *fmt, ...)
+{
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (c->capture)
+		add_lost(c->capture, text);
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where the bytes come from: the pages of tasks, and the contents of files that no path leads to any more. Several
+ * descriptions of one such file have one content, kept with the first of them.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <string.h>
+#include "engine/base/cleanup.h"
+#include "engine/capture/state.h"
+
+static bool same_file(const struct ckpt_capture_file *a, const struct ckpt_capture_file *b)
+{
+	return a->obj->has_content && b->obj->has_content && a->obj->file.dev == b->obj->file.dev &&
+	       a->obj->file.ino == b->obj->file.ino;
+}
+
+static bool is_first(const struct ckpt_capture *c, const struct ckpt_capture_file *f)
+{
+	size_t i = 0;
+
+	while (!same_file(c->files[i], f))
+		i++;
+	return c->files[i] == f;
+}
+
+/* A description of our own, *SEEKP, unless the file does not let us open it again. -1: it cannot be read at all. */
+static int reader(struct ckpt_capture *c, const struct ckpt_capture_file *f, int *fdp, bool *seekp,
+		  struct ckpt_err *err)
+{
+	char path[40];
+	CKPT_FD fd = -1;
+	int r = ckpt_capture_file_open(c, f, &fd, err);
+
+	*fdp = -1;
+	if (r < 0 || fd < 0)
+		return r;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	*seekp = true;
+	*fdp = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (*fdp < 0 && (f->obj->file.flags & O_ACCMODE) != O_WRONLY && !(f->obj->file.flags & O_PATH)) {
+		*seekp = f->origin != CKPT_FROM_FD;
+		*fdp = ckpt_take_fd(&fd);
+	}
+	return 0;
+}
+
+static bool maps_it(const struct ckpt_capture *c, const Ckpt__Area *a, const struct ckpt_capture_file *f)
+{
+	return a->file && a->file <= c->n_files && same_file(c->files[a->file - 1], f);
+}
+
+/* Every mapping of the file in the tree; returns how many. PIECE NULL: only counts. */
+static size_t find_pieces(const struct ckpt_capture *c, const struct ckpt_capture_file *f, struct ckpt_piece *piece)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < c->n_tasks; i++) {
+		const struct ckpt_task *task = c->tasks[i].task;
+
+		for (size_t j = 0; task->mm && j < task->mm->n_areas; j++) {
+			const Ckpt__Area *a = task->mm->areas[j];
+
+			if (!maps_it(c, a, f))
+				continue;
+			if (piece)
+				piece[n] = (struct ckpt_piece){ task->pid, a->start, a->end, a->offset, a->shared };
+			n++;
+		}
+	}
+	return n;
+}
+
+static int add_mapped(struct ckpt_capture *c, struct ckpt_capture_file *f, struct ckpt_err *err)
+{
+	size_t n = find_pieces(c, f, NULL);
+	struct ckpt_piece *piece = ckpt_alloc(c->arena, n * sizeof(*piece));
+
+	if (!n)
+		return ckpt_refuse(err, CKPT_E_DELETED_FILE, -ENOTSUP, "%s: its content cannot be read", f->probe.link);
+	find_pieces(c, f, piece);
+	return ckpt_memory_add_mapped(c->work, f->obj, piece, n, f->probe.fs_magic == TMPFS_MAGIC, err);
+}
+
+static int add_content(struct ckpt_capture *c, struct ckpt_capture_file *first, struct ckpt_err *err)
+{
+	for (size_t i = 0; i < c->n_files; i++) {
+		bool seek;
+		int fd, r;
+
+		if (!same_file(c->files[i], first))
+			continue;
+		r = reader(c, c->files[i], &fd, &seek, err);
+		if (r < 0)
+			return r;
+		if (fd >= 0)
+			return ckpt_memory_add_file(c->work, first->obj, fd, seek, err);
+	}
+	return add_mapped(c, first, err);
+}
+
+static int add_task(struct ckpt_capture *c, struct ckpt_capture_task *t, struct ckpt_err *err)
+{
+	struct ckpt_task *task = t->task, *parent = task->parent ? c->snap->tasks[task->parent - 1] : NULL;
+	int r = ckpt_memory_add_task(c->work, task, parent, err);
+
+	if (r < 0)
+		ckpt_in(err, r, "%s", t->who);
+	return ckpt_capture_problem(c, r, err);
+}
+
+int ckpt_capture_memory(struct ckpt_capture *c, struct ckpt_err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < c->n_tasks; i++) {
+		if (c->tasks[i].task->mm)
+			r = add_task(c, &c->tasks[i], err);
+		if (r >= 0)
+			r = ckpt_capture_go_on(c, err);
+	}
+	for (size_t i = 0; r >= 0 && !c->problems->n && i < c->n_files; i++) {
+		struct ckpt_capture_file *f = c->files[i];
+
+		if (!f->obj->has_content || !f->obj->content_size || !is_first(c, f))
+			continue;
+		r = add_content(c, f, err);
+		if (r < 0)
+			r = ckpt_capture_problem(c, r, err);
+	}
+	return r;
+}

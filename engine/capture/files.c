@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Every descriptor of every task, and which of them are the same open file. What fdinfo and stat say tells most of
+ * them apart; kcmp(2), which orders files, is asked only within a class of equals.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <linux/kcmp.h>
+#include "engine/base/cleanup.h"
+#include "engine/base/text.h"
+#include "engine/capture/state.h"
+
+struct entry {                          /* of getdents64(2) */
+	uint64_t ino;
+	int64_t next;
+	uint16_t len;
+	uint8_t type;
+	char name[];
+};
+
+/* One descriptor while it is looked at. */
+struct found {
+	struct ckpt_capture_task *t;
+	int number;
+	struct ckpt_fdinfo info;
+	bool has_pos;
+	struct ckpt_probe probe;
+	char link[PATH_MAX + 16];       /* " (deleted)" comes on top */
+};
+
+uint32_t ckpt_file_hash(uint64_t a, uint64_t b)
+{
+	uint64_t h = (a * 0x9e3779b97f4a7c15ull ^ b) * 0xff51afd7ed558ccdull;
+
+	return (h ^ h >> 32) % CKPT_FILE_BUCKETS;
+}
+
+void *ckpt_capture_grow(struct ckpt_arena *arena, void *v, size_t n, size_t *roomp, size_t size)
+{
+	void *bigger;
+
+	if (n < *roomp)
+		return v;
+	*roomp = *roomp ? 2 * *roomp : 16;
+	bigger = ckpt_alloc(arena, *roomp * size);
+	if (n)
+		memcpy(bigger, v, n * size);
+	return bigger;
+}
+
+struct ckpt_capture_file *ckpt_capture_file_add(struct ckpt_capture *c, const struct ckpt_kind *kind,
+						const struct ckpt_probe *probe)
+{
+	struct ckpt_capture_file *f = ckpt_new(c->arena, struct ckpt_capture_file);
+
+	f->obj = ckpt_new(c->arena, struct ckpt_object);
+	f->obj->id = c->n_files + 1;
+	f->obj->kind = kind;
+	f->obj->file.dev = probe->st.st_dev;
+	f->obj->file.ino = probe->st.st_ino;
+	f->probe = *probe;
+	f->probe.link = ckpt_strdup(c->arena, probe->link);
+	c->files = ckpt_capture_grow(c->arena, c->files, c->n_files, &c->files_room, sizeof(c->files[0]));
+	c->files[c->n_files++] = f;
+	return f;
+}
+
+static struct ckpt_file_class *find_class(struct ckpt_capture *c, const struct found *d)
+{
+	const struct stat *st = &d->probe.st;
+	uint32_t flags = d->info.flags & ~O_CLOEXEC;
+	uint32_t h = ckpt_file_hash(st->st_dev ^ (uint64_t)flags << 32, st->st_ino ^ d->info.pos << 20);
+	struct ckpt_file_class *k;
+
+	for (k = c->class_of[h]; k; k = k->next) {
+		if (k->dev == st->st_dev && k->ino == st->st_ino && k->pos == d->info.pos && k->flags == flags &&
+		    k->mode == st->st_mode)
+			return k;
+	}
+	k = ckpt_new(c->arena, struct ckpt_file_class);
+	*k = (struct ckpt_file_class){ .dev = st->st_dev, .ino = st->st_ino, .pos = d->info.pos, .flags = flags,
+				       .mode = st->st_mode, .next = c->class_of[h] };
+	c->class_of[h] = k;
+	return k;
+}
+
+/* The file that D refers to, if it has been seen; otherwise NULL, and *ATP is where it goes in its class. */
+static int find_file(struct ckpt_capture *c, const struct ckpt_file_class *k, const struct found *d, size_t *atp,
+		     struct ckpt_capture_file **filep, struct ckpt_err *err)
+{
+	size_t low = 0, high = k->n;
+
+	*filep = NULL;
+	while (low < high) {
+		size_t mid = (low + high) / 2;
+		const struct ckpt_capture_file *f = k->v[mid];
+		int order = c->src->ops->compare(c->src, d->t->frozen->pid, f->pid, KCMP_FILE, d->number, f->number);
+
+		if (order < 0)
+			return ckpt_fail(err, order, "cannot compare with fd %d of process %d", f->number, f->pid);
+		if (!order) {
+			*filep = k->v[mid];
+			return 0;
+		}
+		if (order == 1)
+			high = mid;
+		else
+			low = mid + 1;
+	}
+	*atp = low;
+	return 0;
+}
+
+static void class_insert(struct ckpt_capture *c, struct ckpt_file_class *k, size_t at, struct ckpt_capture_file *f)
+{
+	k->v = ckpt_capture_grow(c->arena, k->v, k->n, &k->room, sizeof(k->v[0]));
+	memmove(k->v + at + 1, k->v + at, (k->n - at) * sizeof(k->v[0]));
+	k->v[at] = f;
+	k->n++;
+}
+
+static int read_fdinfo(struct ckpt_capture *c, struct found *d, struct ckpt_err *err)
+{
+	char name[32], text[4096];
+	ssize_t n;
+
+	snprintf(name, sizeof(name), "fdinfo/%d", d->number);
+	CKPT_FD fd = c->src->ops->open_proc(c->src, d->t->frozen->pid, name, err);
+	if (fd < 0)
+		return fd;
+	/* What is wanted stands in front of what the kind of file adds, which may be long. */
+	n = read(fd, text, sizeof(text) - 1);
+	if (n < 0)
+		return ckpt_fail(err, -errno, "fdinfo: cannot read");
+	text[n] = '\0';
+	return ckpt_fdinfo_parse(text, &d->info, err);
+}
+
+/* Who gets a signal when something can be read is not kept. */
+static bool has_owner(int fd, uint32_t flags)
+{
+	struct f_owner_ex owner;
+
+	if (flags & O_PATH)
+		return false;
+	return flags & O_ASYNC || fcntl(fd, F_GETSIG) > 0 || (!fcntl(fd, F_GETOWN_EX, &owner) && owner.pid);
+}
+
+static int look(struct ckpt_capture *c, struct found *d, struct ckpt_err *err)
+{
+	const struct ckpt_source_ops *ops = c->src->ops;
+	pid_t pid = d->t->frozen->pid;
+	char name[32];
+	int r;
+
+	snprintf(name, sizeof(name), "fd/%d", d->number);
+	r = ops->read_link(c->src, pid, name, d->link, sizeof(d->link), err);
+	if (r < 0)
+		return r;
+	d->probe.link = d->link;
+	r = read_fdinfo(c, d, err);
+	if (r < 0)
+		return r;
+	CKPT_FD fd = ops->dup_fd(c->src, pid, d->number, err);
+	if (fd < 0)
+		return fd;
+	r = ckpt_probe_fill(c, fd, &d->probe, err);
+	if (r < 0)
+		return r;
+	if (has_owner(fd, d->info.flags))
+		ckpt_problem_add(c->problems, CKPT_E_FILE_KIND, "%s: fd %d: %s: it has an owner for SIGIO", d->t->who,
+				 d->number, d->link);
+	if (d->info.lock[0])
+		ckpt_problem_add(c->problems, CKPT_E_FILE_LOCK, "%s: fd %d: %s: a lock (%s) is held", d->t->who,
+				 d->number, d->link, d->info.lock);
+	/* Files on disk have a position always; for devices it depends. */
+	d->has_pos = !(d->info.flags & O_PATH) &&
+		     (S_ISREG(d->probe.st.st_mode) || S_ISDIR(d->probe.st.st_mode) || lseek(fd, 0, SEEK_CUR) >= 0);
+	return 0;
+}
+
+/* A file that has not been seen yet. 1: no kind wants it, which is a problem and has been added. */
+static int new_file(struct ckpt_capture *c, const struct found *d, struct ckpt_capture_file **filep,
+		    struct ckpt_err *err)
+{
+	const struct ckpt_kind *kind;
+	struct ckpt_capture_file *f;
+	char what[sizeof(d->link) + 64];
+	int r = ckpt_probe_kind(&d->probe, &kind, err);
+
+	if (r < 0)
+		return r;
+	if (!kind) {
+		ckpt_probe_describe(&d->probe, what, sizeof(what));
+		ckpt_problem_add(c->problems, CKPT_E_FILE_KIND, "%s: fd %d: %.800s: this kind of file cannot be dumped",
+				 d->t->who, d->number, what);
+		return 1;
+	}
+	f = ckpt_capture_file_add(c, kind, &d->probe);
+	f->origin = CKPT_FROM_FD;
+	f->pid = d->t->frozen->pid;
+	f->number = d->number;
+	f->obj->task = d->t->task->id;
+	f->obj->file.flags = d->info.flags & ~O_CLOEXEC;
+	f->obj->file.has_pos = d->has_pos;
+	f->obj->file.pos = d->has_pos ? d->info.pos : 0;
+	*filep = f;
+	return 0;
+}
+
+static int add_fd(struct ckpt_capture *c, struct found *d, size_t *roomp, struct ckpt_err *err)
+{
+	struct ckpt_task *task = d->t->task;
+	struct ckpt_file_class *k;
+	struct ckpt_capture_file *f;
+	size_t at = 0;
+	int r = look(c, d, err);
+
+	if (r < 0)
+		return r;
+	k = find_class(c, d);
+	r = find_file(c, k, d, &at, &f, err);
+	if (r < 0)
+		return r;
+	if (!f) {
+		r = new_file(c, d, &f, err);
+		if (r)
+			return r < 0 ? r : 0;
+		class_insert(c, k, at, f);
+	}
+	task->fds = ckpt_capture_grow(c->arena, task->fds, task->n_fds, roomp, sizeof(task->fds[0]));
+	task->fds[task->n_fds++] = (struct ckpt_fd){
+		.number = d->number, .cloexec = d->info.flags & O_CLOEXEC, .object = f->obj->id,
+	};
+	return 0;
+}
+
+static int compare_numbers(const void *a, const void *b)
+{
+	const struct ckpt_fd *x = a, *y = b;
+
+	return x->number < y->number ? -1 : x->number > y->number;
+}
+
+static int walk_entries(struct ckpt_capture *c, struct found *d, const char *buf, long len, size_t *roomp,
+			struct ckpt_err *err)
+{
+	for (long at = 0; at < len;) {
+		const struct entry *e = (const void *)(buf + at);
+		const char *p = e->name;
+		uint64_t number;
+		int r;
+
+		at += e->len;
+		if (!ckpt_parse_u64(&p, 10, &number) || number > INT_MAX)
+			continue;       /* "." and ".." */
+		d->number = number;
+		r = add_fd(c, d, roomp, err);
+		if (r < 0)
+			return ckpt_in(err, r, "%s: fd %d", d->t->who, d->number);
+	}
+	return 0;
+}
+
+static int task_files(struct ckpt_capture *c, struct ckpt_capture_task *t, struct ckpt_err *err)
+{
+	char buf[32768] __attribute__((aligned(8)));
+	struct found d = { .t = t };
+	size_t room = 0;
+	int r = 0;
+
+	CKPT_FD fd = c->src->ops->open_proc(c->src, t->frozen->pid, "fd", err);
+	if (fd < 0)
+		return ckpt_in(err, fd, "%s", t->who);
+	for (;;) {
+		long n = syscall(SYS_getdents64, fd, buf, sizeof(buf));
+
+		if (n < 0)
+			return ckpt_fail(err, -errno, "%s: cannot list descriptors", t->who);
+		if (!n)
+			break;
+		r = walk_entries(c, &d, buf, n, &room, err);
+		if (r < 0)
+			return r;
+	}
+	qsort(t->task->fds, t->task->n_fds, sizeof(t->task->fds[0]), compare_numbers);
+	return 0;
+}
+
+int ckpt_capture_files(struct ckpt_capture *c, struct ckpt_err *err)
+{
+	for (size_t i = 0; i < c->n_tasks; i++) {
+		int r = 0;
+
+		if (!c->tasks[i].frozen->zombie)
+			r = task_files(c, &c->tasks[i], err);
+		if (r >= 0)
+			r = ckpt_capture_go_on(c, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}

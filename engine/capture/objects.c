@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Asks every kind for its objects, when all files of all tasks are known. Remote calls of a task come in one go: the
+ * source keeps a thread prepared for them as long as nobody looks at the memory of the target.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include "engine/base/cleanup.h"
+#include "engine/capture/state.h"
+
+static ProtobufCMessage *new_message(struct ckpt_arena *arena, const ProtobufCMessageDescriptor *desc)
+{
+	ProtobufCMessage *msg = ckpt_alloc(arena, desc->sizeof_message);
+
+	desc->message_init(msg);
+	return msg;
+}
+
+/* A refused object takes its place without a kind behind it, so that the plan finds all other problems and no false
+ * ones; what other kinds may read of it must not be NULL. */
+static void neutralize(struct ckpt_arena *arena, struct ckpt_object *obj)
+{
+	struct ckpt_kind *kind = ckpt_new(arena, struct ckpt_kind);
+	const ProtobufCMessageDescriptor *desc = obj->kind->message;
+
+	*kind = (struct ckpt_kind){ .name = obj->kind->name, .scope = obj->kind->scope, .message = desc };
+	obj->kind = kind;
+	for (unsigned int i = 0; i < desc->n_fields; i++) {
+		const ProtobufCFieldDescriptor *field = &desc->fields[i];
+		char **string = (char **)((char *)obj->msg + field->offset);
+
+		if (field->label == PROTOBUF_C_LABEL_REQUIRED && field->type == PROTOBUF_C_TYPE_STRING && !*string)
+			*string = ckpt_strdup(arena, "");
+	}
+}
+
+/* Returns 0, 1 for "nothing to keep", or an error that is no problem of the user's. */
+static int collect(struct ckpt_capture *c, struct ckpt_collect *cc, struct ckpt_object *obj, const char *subject,
+		   struct ckpt_err *err)
+{
+	int r = 0;
+
+	obj->msg = new_message(c->arena, obj->kind->message);
+	c->object = obj;
+	cc->object = obj->id;
+	if (obj->kind->collect)
+		r = obj->kind->collect(cc, obj->msg, err);
+	c->object = NULL;
+	if (r >= 0)
+		return r;
+	ckpt_in(err, r, "%s", subject);
+	neutralize(c->arena, obj);
+	return ckpt_capture_problem(c, r, err);
+}
+
+static const char *who(const struct ckpt_capture *c, pid_t pid)
+{
+	for (size_t i = 0; i < c->n_tasks; i++) {
+		if (c->tasks[i].frozen->pid == pid)
+			return c->tasks[i].who;
+	}
+	return "process";
+}
+
+static int collect_file(struct ckpt_capture *c, struct ckpt_capture_file *f, struct ckpt_err *err)
+{
+	struct ckpt_collect cc = {
+		.src = c->src, .arena = c->arena, .capture = c, .pid = f->pid, .tid = f->pid, .number = f->number,
+		.fd = -1, .flags = f->obj->file.flags, .probe = &f->probe, .shell_job = c->opts->shell_job,
+	};
+	char subject[512];
+	CKPT_FD fd = -1;
+	int r;
+
+	if (f->number >= 0)
+		snprintf(subject, sizeof(subject), "%s: fd %d", who(c, f->pid), f->number);
+	else
+		snprintf(subject, sizeof(subject), "%s: mapping of %s", who(c, f->pid), f->probe.link);
+	r = ckpt_capture_file_open(c, f, &fd, err);
+	if (r < 0)
+		return ckpt_in(err, r, "%s", subject);
+	cc.fd = fd;
+	r = collect(c, &cc, f->obj, subject, err);
+	return r < 0 ? r : 0;
+}
+
+/* An object that is no file; *OBJP is NULL where there is nothing to keep. */
+static int collect_state(struct ckpt_capture *c, const struct ckpt_kind *kind, struct ckpt_collect *cc, uint32_t task,
+			 struct ckpt_object **objp, struct ckpt_err *err)
+{
+	struct ckpt_object *obj = ckpt_new(c->arena, struct ckpt_object);
+	char subject[128];
+	int r;
+
+	if (kind->scope == CKPT_PER_THREAD && cc->tid != cc->pid)
+		snprintf(subject, sizeof(subject), "%s: thread %d", who(c, cc->pid), cc->tid);
+	else
+		snprintf(subject, sizeof(subject), "%s", who(c, cc->pid));
+	obj->id = c->n_files + c->n_state + 1;
+	obj->kind = kind;
+	obj->task = task;
+	obj->tid = kind->scope == CKPT_PER_THREAD ? cc->tid : 0;
+	*objp = NULL;
+	r = collect(c, cc, obj, subject, err);
+	if (r)
+		return r < 0 ? r : 0;
+	c->state = ckpt_capture_grow(c->arena, c->state, c->n_state, &c->state_room, sizeof(c->state[0]));
+	*objp = c->state[c->n_state++] = obj;
+	return 0;
+}
+
+/* Every kind of that scope; those that have something are put into the array at *STATEP. */
+static int collect_scope(struct ckpt_capture *c, enum ckpt_scope scope, pid_t pid, pid_t tid, uint32_t task,
+			 struct ckpt_object ***statep, size_t *np, struct ckpt_err *err)
+{
+	struct ckpt_collect cc = {
+		.src = c->src, .arena = c->arena, .capture = c, .pid = pid, .tid = tid, .number = -1, .fd = -1,
+		.shell_job = c->opts->shell_job,
+	};
+	struct ckpt_object *found[ckpt_n_kinds + 1];
+	size_t n = 0;
+
+	for (unsigned int i = 0; i < ckpt_n_kinds; i++) {
+		int r;
+
+		if (ckpt_kinds[i]->scope != scope)
+			continue;
+		r = collect_state(c, ckpt_kinds[i], &cc, task, &found[n], err);
+		if (r < 0)
+			return r;
+		n += found[n] != NULL;
+	}
+	*np = n;
+	*statep = memcpy(ckpt_alloc(c->arena, n * sizeof(found[0])), found, n * sizeof(found[0]));
+	return 0;
+}
+
+/* brk(2) with 0 only tells where it is; maps shows it rounded up. */
+static int collect_brk(struct ckpt_capture *c, const struct ckpt_task *task, struct ckpt_err *err)
+{
+	static const uint64_t arg[6];
+	struct ckpt_collect cc = { .src = c->src, .arena = c->arena, .capture = c, .pid = task->pid, .tid = task->pid };
+	int64_t brk;
+	int r = ckpt_call(&cc, SYS_brk, arg, -1, NULL, 0, &brk, err);
+
+	if (r < 0)
+		return r;
+	if (brk < 0)
+		return ckpt_fail(err, brk, "brk: cannot ask");
+	task->mm->brk = brk;
+	return 0;
+}
+
+static int collect_task(struct ckpt_capture *c, struct ckpt_capture_task *t, struct ckpt_err *err)
+{
+	struct ckpt_task *task = t->task;
+	int r = collect_brk(c, task, err);
+
+	if (r < 0) {
+		ckpt_in(err, r, "%s", t->who);
+		r = ckpt_capture_problem(c, r, err);
+		/* Where one remote call is not possible no other is. */
+		return r;
+	}
+	r = collect_scope(c, CKPT_PER_TASK, task->pid, task->pid, task->id, &task->state, &task->n_state, err);
+	for (size_t i = 0; r >= 0 && i < task->n_threads; i++) {
+		struct ckpt_thread *thread = &task->threads[i];
+
+		r = collect_scope(c, CKPT_PER_THREAD, task->pid, thread->tid, task->id, &thread->state,
+				  &thread->n_state, err);
+	}
+	return r;
+}
+
+int ckpt_capture_objects(struct ckpt_capture *c, struct ckpt_err *err)
+{
+	struct ckpt_object **unused;
+	size_t n_unused;
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < c->n_files; i++) {
+		r = collect_file(c, c->files[i], err);
+		if (r >= 0 && i % 64 == 0)
+			r = ckpt_capture_go_on(c, err);
+	}
+	for (size_t i = 0; r >= 0 && i < c->n_tasks; i++) {
+		if (!c->tasks[i].frozen->zombie)
+			r = collect_task(c, &c->tasks[i], err);
+		if (r >= 0)
+			r = ckpt_capture_go_on(c, err);
+	}
+	if (r < 0)
+		return r;
+	return collect_scope(c, CKPT_PER_TREE, c->tasks[0].frozen->pid, c->tasks[0].frozen->pid, 0, &unused, &n_unused,
+			     err);
+}

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a capture knows while it is at it. For the files of this folder only: everything else sees collect.h. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "engine/base/arena.h"
+#include "engine/base/problems.h"
+#include "engine/capture/capture.h"
+#include "engine/capture/collect.h"
+#include "engine/capture/maps.h"
+#include "engine/model/snapshot.h"
+
+/* Where a descriptor of our own for an open file comes from. */
+enum ckpt_file_origin {
+	CKPT_FROM_FD,                   /* descriptor NUMBER of PID */
+	CKPT_FROM_EXE,                  /* /proc/PID/exe */
+	CKPT_FROM_MAP,                  /* /proc/PID/map_files/START-END */
+	CKPT_FROM_PATH,                 /* open(2) by its name: an ordinary user may not follow map_files */
+	CKPT_FROM_NOWHERE,              /* deleted and only mapped, and we are an ordinary user */
+};
+
+/* One open file description, or one mapped file. */
+struct ckpt_capture_file {
+	struct ckpt_object *obj;
+	struct ckpt_probe probe;
+	enum ckpt_file_origin origin;
+	pid_t pid;                      /* the first task that has it */
+	int number;                     /* of PID; -1: only mapped */
+	uint64_t start, end;            /* CKPT_FROM_MAP: the area of PID */
+	struct ckpt_capture_file *next; /* of the same bucket */
+};
+
+/* Descriptions that only kcmp(2) can tell apart: all that is read of them is equal. */
+struct ckpt_file_class {
+	uint64_t dev, ino, pos;
+	uint32_t flags, mode;
+	struct ckpt_capture_file **v;   /* in the order of kcmp(2) */
+	size_t n, room;
+	struct ckpt_file_class *next;
+};
+
+struct ckpt_stat {
+	char comm[16];
+	int64_t pgrp, session, n_threads, exit_code;
+	uint64_t start_code, end_code, start_stack, start_data, end_data, start_brk;
+	uint64_t arg_start, arg_end, env_start, env_end;
+};
+
+struct ckpt_capture_task {
+	const struct ckpt_frozen *frozen;
+	struct ckpt_task *task;
+	const char *who;                /* "process 123 (redis-server)" */
+	struct ckpt_stat stat;
+	struct ckpt_map *maps;
+	size_t n_maps;
+};
+
+#define CKPT_FILE_BUCKETS 1024u
+
+struct ckpt_capture {
+	struct ckpt_source *src;
+	struct ckpt_arena *arena;
+	const struct ckpt_capture_opts *opts;
+	struct ckpt_problems *problems;
+	struct ckpt_snapshot *snap;
+	struct ckpt_memory_work *work;
+
+	struct ckpt_capture_task *tasks;
+	size_t n_tasks;
+
+	struct ckpt_capture_file **files;       /* files[i] is object i + 1 */
+	size_t n_files, files_room;
+	struct ckpt_file_class *class_of[CKPT_FILE_BUCKETS];    /* of descriptors */
+	struct ckpt_capture_file *mapped[CKPT_FILE_BUCKETS];    /* by what fstat(2) says of the file */
+	struct ckpt_map_key {                                   /* by what maps says of it */
+		struct ckpt_map_key *next;
+		uint64_t ino;
+		uint32_t major, minor, flags;
+		const char *name;
+		struct ckpt_capture_file *file;                 /* NULL: refused */
+	} *map_key[CKPT_FILE_BUCKETS];
+	bool no_map_files;              /* this user may not follow them */
+
+	struct ckpt_fs_magic { uint64_t dev; long magic; } magics[16];  /* of file systems seen */
+	unsigned int n_magics;
+
+	struct ckpt_object *object;             /* being collected */
+	struct ckpt_status {
+		struct ckpt_status *next;
+		pid_t tid;
+		char *text;
+	} *status[CKPT_FILE_BUCKETS];                   /* of all threads asked for */
+	struct { pid_t pid; int number; char *text; } fdinfo;   /* of the last descriptor asked for */
+
+	struct ckpt_object **state;     /* objects that are not files, in order */
+	size_t n_state, state_room;
+	size_t lost_room;
+};
+
+/* ---- tasks.c ---- */
+/* Reads who and what every task is; finds what they share that they must not. */
+int ckpt_capture_tasks(struct ckpt_capture *c, const struct ckpt_frozen *frozen, size_t n, struct ckpt_err *err);
+/* Takes the text of /proc/PID/stat apart. */
+int ckpt_stat_parse(const char *text, struct ckpt_stat *st, struct ckpt_err *err);
+/* The first line of a status that starts with KEY as a number; 0 if there is none. */
+uint64_t ckpt_status_u64(const char *text, const char *key);
+/* Namespaces and state that tasks and threads share or do not share. */
+int ckpt_capture_scope(struct ckpt_capture *c, struct ckpt_err *err);
+
+/* ---- files.c ---- */
+/* All descriptors of all tasks: task->fds, and c->files. */
+int ckpt_capture_files(struct ckpt_capture *c, struct ckpt_err *err);
+/* A new file object; KIND says of what kind. */
+struct ckpt_capture_file *ckpt_capture_file_add(struct ckpt_capture *c, const struct ckpt_kind *kind,
+						const struct ckpt_probe *probe);
+uint32_t ckpt_file_hash(uint64_t a, uint64_t b);
+
+/* ---- fdinfo.c ---- */
+struct ckpt_fdinfo {
+	uint32_t flags;                 /* as open(2) takes them, O_CLOEXEC among them */
+	uint64_t pos;
+	char lock[16];                  /* "POSIX", "FLOCK", "LEASE", ... of a lock that is held through it, else "" */
+};
+int ckpt_fdinfo_parse(const char *text, struct ckpt_fdinfo *info, struct ckpt_err *err);
+
+/* ---- probe.c ---- */
+/* Fills PROBE from FD, but for the link. */
+int ckpt_probe_fill(struct ckpt_capture *c, int fd, struct ckpt_probe *probe, struct ckpt_err *err);
+/* The kind that claims it; NULL: none does. Two of them: an error. */
+int ckpt_probe_kind(const struct ckpt_probe *probe, const struct ckpt_kind **kindp, struct ckpt_err *err);
+/* "socket:[12] (IPv4 stream socket)": for messages. */
+void ckpt_probe_describe(const struct ckpt_probe *probe, char *buf, size_t size);
+
+/* ---- areas.c, mapped.c ---- */
+/* Address spaces of all tasks: task->mm, and the files that are mapped. */
+int ckpt_capture_areas(struct ckpt_capture *c, struct ckpt_err *err);
+/* The object behind an area that has a file. *FILEP is NULL if it was refused (a problem was added). */
+int ckpt_capture_mapped(struct ckpt_capture *c, struct ckpt_capture_task *t, const struct ckpt_map *m,
+			struct ckpt_capture_file **filep, struct ckpt_err *err);
+int ckpt_capture_exe(struct ckpt_capture *c, struct ckpt_capture_task *t, struct ckpt_capture_file **filep,
+		     struct ckpt_err *err);
+/* A descriptor of our own, opened again; -1: there is none to be had. */
+int ckpt_capture_file_open(struct ckpt_capture *c, const struct ckpt_capture_file *f, int *fdp, struct ckpt_err *err);
+
+/* ---- objects.c ---- */
+/* Asks every kind: file objects, then those of tasks, threads and the tree. */
+int ckpt_capture_objects(struct ckpt_capture *c, struct ckpt_err *err);
+
+/* ---- content.c ---- */
+/* Lists the pages of tasks and the contents of files as work. */
+int ckpt_capture_memory(struct ckpt_capture *c, struct ckpt_err *err);
+
+static inline int ckpt_capture_go_on(const struct ckpt_capture *c, struct ckpt_err *err)
+{
+	return c->opts->go_on ? c->opts->go_on(c->opts->arg, err) : 0;
+}
+/* Gathers what a user can act on: returns 0 for that, else CODE. */
+int ckpt_capture_problem(struct ckpt_capture *c, int code, const struct ckpt_err *err);
+/* Something that the image will lack: kept in it, and printed. */
+void ckpt_capture_lost(struct ckpt_capture *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Grows an array in the arena; returns where the new one goes. */
+void *ckpt_capture_grow(struct ckpt_arena *arena, void *v, size_t n, size_t *roomp, size_t size);

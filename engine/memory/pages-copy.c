@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Copies what was listed into the pages file, chunk by chunk: read, checksum, write. Several threads, because one of
+ * them can read while another writes; they take the chunks in order, from one cursor over the runs.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include "engine/memory/pages-work.h"
+#include "engine/store/image.h"
+
+#define MAX_THREADS 4
+#define MAX_RANGES (CKPT_CHUNK / CKPT_PAGE)
+#define PROGRESS_NS 50000000ll
+
+struct range {
+	const struct ckpt_memory_part *part;
+	uint64_t at, len;
+};
+
+/* What one chunk is made of. */
+struct job {
+	size_t chunk, n;
+	size_t len;
+	struct range range[MAX_RANGES];
+};
+
+struct copy {
+	struct ckpt_memory_work *w;
+	const struct ckpt_memory_copy *opts;
+	uint32_t *crc;
+	pthread_mutex_t lock;           /* of all that follows */
+	size_t part, run, chunk;        /* what comes next */
+	uint64_t page;                  /* pages of that run that are done with */
+	uint64_t done;
+	bool failed;
+	struct ckpt_err err;            /* the first one */
+};
+
+struct worker {
+	struct copy *copy;
+	char *buf;                      /* CKPT_CHUNK */
+	struct job job;
+	pthread_t thread;
+};
+
+/* Steps over what is stored by another part and over what is empty; false at the end. */
+static bool find_run(struct copy *c)
+{
+	for (; c->part < c->w->n; c->part++, c->run = 0) {
+		const struct ckpt_memory_part *p = &c->w->part[c->part];
+
+		for (; c->run < p->n; c->run++) {
+			if (p->run[c->run].offset >= p->base)
+				return true;
+		}
+	}
+	return false;
+}
+
+/* Takes the next chunk. False: there is none, or somebody failed. */
+static bool claim(struct copy *c, struct job *job)
+{
+	uint64_t room = MAX_RANGES;
+
+	job->n = job->len = 0;
+	pthread_mutex_lock(&c->lock);
+	while (!c->failed && room && find_run(c)) {
+		const struct ckpt_memory_part *p = &c->w->part[c->part];
+		const struct ckpt_run *run = &p->run[c->run];
+		uint64_t n = run->n_pages - c->page;
+
+		if (n > room)
+			n = room;
+		job->range[job->n++] = (struct range){ p, run->at + c->page * CKPT_PAGE, n * CKPT_PAGE };
+		job->len += n * CKPT_PAGE;
+		room -= n;
+		c->page += n;
+		if (c->page == run->n_pages) {
+			c->page = 0;
+			c->run++;
+		}
+	}
+	job->chunk = c->chunk++;
+	pthread_mutex_unlock(&c->lock);
+	return job->len;
+}
+
+/* As many ranges of one task as follow each other, in one call. */
+static int read_task(struct copy *c, const struct job *job, size_t *ip, char **bufp, struct ckpt_err *err)
+{
+	pid_t pid = job->range[*ip].part->pid;
+	struct iovec iov[MAX_RANGES];
+	size_t n = 0, len = 0;
+	int r;
+
+	for (; *ip < job->n; ++*ip) {
+		const struct range *range = &job->range[*ip];
+
+		if (range->part->sort != CKPT_PART_TASK || range->part->pid != pid)
+			break;
+		iov[n++] = (struct iovec){ (void *)range->at, range->len };
+		len += range->len;
+	}
+	r = c->w->src->ops->read_mem(c->w->src, pid, iov, n, *bufp, err);
+	*bufp += len;
+	return ckpt_in(err, r, "process %d", pid);
+}
+
+/* Behind the end of the file the page is filled with zeroes. */
+static int read_file(const struct range *range, char *buf, struct ckpt_err *err)
+{
+	size_t done = 0;
+
+	while (done < range->len) {
+		ssize_t n = pread(range->part->fd, buf + done, range->len - done, range->at + done);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return ckpt_fail(err, -errno, "content of a file: cannot read");
+		if (!n)
+			break;
+		done += n;
+	}
+	memset(buf + done, 0, range->len - done);
+	return 0;
+}
+
+/* Pieces are sorted by offset and hold every page of every run. */
+static int read_mapped(struct copy *c, const struct range *range, char *buf, struct ckpt_err *err)
+{
+	const struct ckpt_piece *p = range->part->piece, *stop = p + range->part->n_pieces;
+	uint64_t at = range->at, end = range->at + range->len;
+
+	for (; at < end; p++) {
+		uint64_t p_end;
+		struct iovec iov;
+		int r;
+
+		if (p == stop)
+			return ckpt_fail(err, -EFAULT, "content of a mapped file: cannot read");
+		p_end = p->offset + (p->end - p->start);
+		if (p_end <= at)
+			continue;
+		iov.iov_base = (void *)(p->start + (at - p->offset));
+		iov.iov_len = (p_end < end ? p_end : end) - at;
+		r = c->w->src->ops->read_mem(c->w->src, p->pid, &iov, 1, buf, err);
+		if (r < 0)
+			return ckpt_in(err, r, "process %d: content of a mapped file", p->pid);
+		at += iov.iov_len;
+		buf += iov.iov_len;
+	}
+	return 0;
+}
+
+static int read_job(struct copy *c, const struct job *job, char *buf, struct ckpt_err *err)
+{
+	size_t i = 0;
+	int r = 0;
+
+	while (r >= 0 && i < job->n) {
+		const struct range *range = &job->range[i];
+
+		if (range->part->sort == CKPT_PART_TASK) {
+			r = read_task(c, job, &i, &buf, err);
+			continue;
+		}
+		if (range->part->sort == CKPT_PART_FILE)
+			r = read_file(range, buf, err);
+		else
+			r = read_mapped(c, range, buf, err);
+		buf += range->len;
+		i++;
+	}
+	return r;
+}
+
+static int write_job(struct copy *c, const struct job *job, const char *buf, struct ckpt_err *err)
+{
+	size_t done = 0;
+
+	while (done < job->len) {
+		ssize_t n = pwrite(c->opts->fd, buf + done, job->len - done, (off_t)job->chunk * CKPT_CHUNK + done);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && (errno == ENOSPC || errno == EDQUOT || errno == EFBIG))
+			return ckpt_refuse(err, CKPT_E_NO_SPACE, -errno, "image: no space for %llu bytes of memory",
+					   (unsigned long long)c->w->size);
+		if (n <= 0)
+			return ckpt_fail(err, n ? -errno : -EIO, "image: cannot write pages");
+		done += n;
+	}
+	return 0;
+}
+
+static void fail(struct copy *c, const struct ckpt_err *err)
+{
+	pthread_mutex_lock(&c->lock);
+	if (!c->failed)
+		c->err = *err;
+	c->failed = true;
+	pthread_mutex_unlock(&c->lock);
+}
+
+/* One chunk; false when there is nothing more to do. */
+static bool work_once(struct worker *w)
+{
+	struct copy *c = w->copy;
+	struct ckpt_err err = CKPT_ERR_INIT;
+	int r;
+
+	if (!claim(c, &w->job))
+		return false;
+	r = read_job(c, &w->job, w->buf, &err);
+	if (r >= 0) {
+		c->crc[w->job.chunk] = ckpt_crc32c(0, w->buf, w->job.len);
+		r = write_job(c, &w->job, w->buf, &err);
+	}
+	if (r < 0) {
+		fail(c, &err);
+		return false;
+	}
+	pthread_mutex_lock(&c->lock);
+	c->done += w->job.len;
+	pthread_mutex_unlock(&c->lock);
+	return true;
+}
+
+static void *run_worker(void *arg)
+{
+	while (work_once(arg))
+		;
+	return NULL;
+}
+
+static int64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000ll + t.tv_nsec;
+}
+
+static void report(struct copy *c, int64_t *lastp)
+{
+	int64_t now = now_ns();
+	uint64_t done;
+
+	if (!c->opts->progress || now - *lastp < PROGRESS_NS)
+		return;
+	*lastp = now;
+	pthread_mutex_lock(&c->lock);
+	done = c->done;
+	pthread_mutex_unlock(&c->lock);
+	c->opts->progress(c->opts->progress_arg, done, c->w->size);
+}
+
+/* The calling thread works too, and between two chunks sees to the rest. */
+static void run_first(struct worker *w)
+{
+	struct copy *c = w->copy;
+	int64_t last = now_ns();
+	struct ckpt_err err = CKPT_ERR_INIT;
+
+	while (work_once(w)) {
+		report(c, &last);
+		if (c->opts->go_on && c->opts->go_on(c->opts->go_on_arg, &err) < 0) {
+			fail(c, &err);
+			return;
+		}
+	}
+}
+
+/* More than the chunks are of no use; neither are more than the processors. */
+static unsigned int useful_threads(const struct ckpt_memory_copy *opts, size_t n_chunks)
+{
+	cpu_set_t set;
+	unsigned int n = opts->n_threads;
+
+	if (!n) {
+		n = sched_getaffinity(0, sizeof(set), &set) < 0 ? 1 : CPU_COUNT(&set);
+		/* On one processor the second thread still works while the first waits for the disk. */
+		n = n < 2 ? 2 : n > MAX_THREADS ? MAX_THREADS : n;
+	}
+	/* Starting a thread takes as long as copying a quarter of a chunk. */
+	return n_chunks < 2 * n ? 1 : n;
+}
+
+static void run(struct copy *c, unsigned int n_threads)
+{
+	struct worker *w = ckpt_alloc(c->w->arena, n_threads * sizeof(*w));
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < n_threads; i++) {
+		char *buf = ckpt_alloc(c->w->arena, CKPT_CHUNK + CKPT_PAGE);
+
+		w[i].copy = c;
+		w[i].buf = (char *)(((uintptr_t)buf + CKPT_PAGE - 1) & ~(CKPT_PAGE - 1));
+	}
+	while (n + 1 < n_threads && !pthread_create(&w[n + 1].thread, NULL, run_worker, &w[n + 1]))
+		n++;
+	run_first(&w[0]);
+	for (unsigned int i = 1; i <= n; i++)
+		pthread_join(w[i].thread, NULL);
+}
+
+int ckpt_memory_copy(struct ckpt_memory_work *w, const struct ckpt_memory_copy *opts, uint32_t **crcp, size_t *np,
+		     struct ckpt_err *err)
+{
+	size_t n_chunks = (w->size + CKPT_CHUNK - 1) / CKPT_CHUNK;
+	struct copy c = { .w = w, .opts = opts, .lock = PTHREAD_MUTEX_INITIALIZER };
+
+	c.crc = ckpt_alloc(w->arena, n_chunks * sizeof(c.crc[0]));
+	*crcp = c.crc;
+	*np = n_chunks;
+	if (!n_chunks)
+		return 0;
+	run(&c, useful_threads(opts, n_chunks));
+	if (c.failed) {
+		*err = c.err;
+		return err->code;
+	}
+	if (opts->progress)
+		opts->progress(opts->progress_arg, w->size, w->size);
+	return 0;
+}

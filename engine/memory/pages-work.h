@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The list of what is to be copied. For the files engine/memory/pages*.c only. */
+#pragma once
+#include "engine/memory/pages.h"
+
+#define CKPT_UNASSIGNED UINT64_MAX      /* ckpt_run.offset: not yet in the pages file */
+
+/* Pages that have one reader. Those of its runs with an offset below BASE are stored by another part. */
+struct ckpt_memory_part {
+	enum { CKPT_PART_TASK, CKPT_PART_FILE, CKPT_PART_MAPPED } sort;
+	pid_t pid;                      /* CKPT_PART_TASK */
+	int fd;                         /* CKPT_PART_FILE, else -1 */
+	const struct ckpt_piece *piece; /* CKPT_PART_MAPPED: by offset, not overlapping */
+	size_t n_pieces;
+	const struct ckpt_run *run;
+	size_t n;
+	uint64_t base;
+};
+
+struct ckpt_memory_work {
+	struct ckpt_source *src;
+	struct ckpt_arena *arena;
+	struct ckpt_memory_part *part;
+	size_t n, room;
+	uint64_t size;                  /* of the pages file so far */
+};
+
+/* Runs as they are found: neighbours become one. */
+struct ckpt_run_list {
+	struct ckpt_arena *arena;
+	struct ckpt_run *v;
+	size_t n, room;
+};
+/* BARRIER: a run that ends there is not made longer (areas keep runs of their own). */
+void ckpt_run_add(struct ckpt_run_list *list, uint64_t at, uint64_t n_pages, uint64_t offset, uint64_t barrier);
+
+/* ---- pages-scan.c ---- */
+/* The pages of all private areas of MM. *GUARDP: the address of a guard page, 0 if there is none. */
+int ckpt_pages_scan(struct ckpt_run_list *list, int pagemap_fd, const Ckpt__Mm *mm, uint64_t *guardp,
+		    struct ckpt_err *err);
+
+/* ---- pages-share.c ---- */
+/* Gives pages that CHILD still shares with PARENT the parent's place: the runs of CHILD are made anew. */
+int ckpt_pages_share(struct ckpt_memory_work *w, struct ckpt_task *child, int child_pagemap,
+		     const struct ckpt_task *parent, struct ckpt_err *err);
+
+/* ---- pages-mapped.c ---- */
+/* The pages of an object of SIZE bytes that PIECEs reach. *PIECEP: where each of them is to be read, by offset. */
+int ckpt_pages_mapped(struct ckpt_run_list *list, struct ckpt_source *src, const struct ckpt_piece *piece, size_t n,
+		      uint64_t size, bool sparse, struct ckpt_piece **piecep, size_t *n_piecesp, struct ckpt_err *err);

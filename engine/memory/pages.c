@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is to be copied, and where to in the pages file: in the order in which it is added. */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+#include "engine/base/cleanup.h"
+#include "engine/memory/pages-work.h"
+
+struct ckpt_memory_work *ckpt_memory_open(struct ckpt_source *src, struct ckpt_arena *arena)
+{
+	struct ckpt_memory_work *w = ckpt_new(arena, struct ckpt_memory_work);
+
+	w->src = src;
+	w->arena = arena;
+	return w;
+}
+
+void ckpt_memory_close(struct ckpt_memory_work *w)
+{
+	for (size_t i = 0; w && i < w->n; i++) {
+		ckpt_close_fd(&w->part[i].fd);
+		w->part[i].fd = -1;
+	}
+}
+
+uint64_t ckpt_memory_size(const struct ckpt_memory_work *w)
+{
+	return w->size;
+}
+
+void ckpt_run_add(struct ckpt_run_list *list, uint64_t at, uint64_t n_pages, uint64_t offset, uint64_t barrier)
+{
+	struct ckpt_run *last = list->n ? &list->v[list->n - 1] : NULL;
+
+	if (last && last->at + last->n_pages * CKPT_PAGE == at && at != barrier &&
+	    (offset == CKPT_UNASSIGNED ? last->offset == CKPT_UNASSIGNED :
+	     last->offset != CKPT_UNASSIGNED && last->offset + last->n_pages * CKPT_PAGE == offset)) {
+		last->n_pages += n_pages;
+		return;
+	}
+	if (list->n == list->room) {
+		size_t room = list->room ? 2 * list->room : 64;
+		struct ckpt_run *v = ckpt_alloc(list->arena, room * sizeof(*v));
+
+		if (list->n)
+			memcpy(v, list->v, list->n * sizeof(*v));
+		list->v = v;
+		list->room = room;
+	}
+	list->v[list->n++] = (struct ckpt_run){ .at = at, .n_pages = n_pages, .offset = offset };
+}
+
+/* Gives every page that has no place yet the next one. */
+static void assign(struct ckpt_memory_work *w, struct ckpt_pages *pages)
+{
+	for (size_t i = 0; i < pages->n; i++) {
+		struct ckpt_run *run = &pages->run[i];
+
+		if (run->offset != CKPT_UNASSIGNED)
+			continue;
+		run->offset = w->size;
+		w->size += run->n_pages * CKPT_PAGE;
+	}
+}
+
+static void add_part(struct ckpt_memory_work *w, struct ckpt_memory_part part, struct ckpt_pages *pages)
+{
+	part.base = w->size;
+	part.run = pages->run;
+	part.n = pages->n;
+	assign(w, pages);
+	if (w->n == w->room) {
+		size_t room = w->room ? 2 * w->room : 16;
+		struct ckpt_memory_part *v = ckpt_alloc(w->arena, room * sizeof(*v));
+
+		if (w->n)
+			memcpy(v, w->part, w->n * sizeof(*v));
+		w->part = v;
+		w->room = room;
+	}
+	w->part[w->n++] = part;
+}
+
+int ckpt_memory_add_task(struct ckpt_memory_work *w, struct ckpt_task *task, const struct ckpt_task *parent,
+			 struct ckpt_err *err)
+{
+	struct ckpt_run_list list = { .arena = w->arena };
+	uint64_t guard = 0;
+	int r;
+
+	CKPT_FD fd = w->src->ops->open_proc(w->src, task->pid, "pagemap", err);
+	if (fd < 0)
+		return fd;
+	r = ckpt_pages_scan(&list, fd, task->mm, &guard, err);
+	if (r < 0)
+		return r;
+	if (guard)
+		return ckpt_refuse(err, CKPT_E_AREA_KIND, -ENOTSUP, "address %llx: guard pages cannot be dumped",
+				   (unsigned long long)guard);
+	task->pages = (struct ckpt_pages){ list.v, list.n };
+	if (parent && parent->mm) {
+		r = ckpt_pages_share(w, task, fd, parent, err);
+		if (r < 0)
+			return r;
+	}
+	add_part(w, (struct ckpt_memory_part){ .sort = CKPT_PART_TASK, .pid = task->pid, .fd = -1 }, &task->pages);
+	return 0;
+}
+
+static uint64_t page_up(uint64_t n)
+{
+	return (n + CKPT_PAGE - 1) & ~(CKPT_PAGE - 1);
+}
+
+/* Where FD has data; file systems that cannot tell say that all of it is. */
+static int find_data(struct ckpt_run_list *list, int fd, uint64_t size, struct ckpt_err *err)
+{
+	uint64_t at = 0;
+
+	while (at < size) {
+		off_t data = lseek(fd, at, SEEK_DATA), hole;
+
+		if (data < 0 && errno == ENXIO)
+			return 0;
+		if (data < 0)
+			return ckpt_fail(err, -errno, "content: cannot find data");
+		hole = lseek(fd, data, SEEK_HOLE);
+		if (hole < 0)
+			return ckpt_fail(err, -errno, "content: cannot find a hole");
+		at = data & ~(CKPT_PAGE - 1);
+		if (at >= size)
+			return 0;
+		if ((uint64_t)hole > size)
+			hole = size;
+		ckpt_run_add(list, at, (page_up(hole) - at) / CKPT_PAGE, CKPT_UNASSIGNED, UINT64_MAX);
+		at = page_up(hole);
+	}
+	return 0;
+}
+
+int ckpt_memory_add_file(struct ckpt_memory_work *w, struct ckpt_object *obj, int fd, bool seek,
+			 struct ckpt_err *err)
+{
+	struct ckpt_run_list list = { .arena = w->arena };
+	CKPT_FD mine = fd;
+	int r = 0;
+
+	if (seek)
+		r = find_data(&list, fd, obj->content_size, err);
+	else if (obj->content_size)
+		ckpt_run_add(&list, 0, page_up(obj->content_size) / CKPT_PAGE, CKPT_UNASSIGNED, UINT64_MAX);
+	if (r < 0)
+		return r;
+	obj->content = (struct ckpt_pages){ list.v, list.n };
+	add_part(w, (struct ckpt_memory_part){ .sort = CKPT_PART_FILE, .fd = ckpt_take_fd(&mine) }, &obj->content);
+	return 0;
+}
+
+int ckpt_memory_add_mapped(struct ckpt_memory_work *w, struct ckpt_object *obj, const struct ckpt_piece *piece,
+			   size_t n, bool sparse, struct ckpt_err *err)
+{
+	struct ckpt_run_list list = { .arena = w->arena };
+	struct ckpt_memory_part part = { .sort = CKPT_PART_MAPPED, .fd = -1 };
+	struct ckpt_piece *where;
+	int r = ckpt_pages_mapped(&list, w->src, piece, n, obj->content_size, sparse, &where, &part.n_pieces, err);
+
+	if (r < 0)
+		return r;
+	part.piece = where;
+	obj->content = (struct ckpt_pages){ list.v, list.n };
+	add_part(w, part, &obj->content);
+	return 0;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The dump side of memory: which pages there are, where in the pages file each of them goes, and copying them.
+ * A page that a child shares copy-on-write with its parent is stored once.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include "engine/base/arena.h"
+#include "engine/base/err.h"
+#include "engine/capture/source.h"
+#include "engine/model/object.h"
+#include "engine/model/snapshot.h"
+
+struct ckpt_memory_work;
+
+/* Part of an object as a task has it mapped. */
+struct ckpt_piece {
+	pid_t pid;
+	uint64_t start, end;            /* addresses */
+	uint64_t offset;                /* of START in the object */
+	bool shared;
+};
+
+struct ckpt_memory_work *ckpt_memory_open(struct ckpt_source *src, struct ckpt_arena *arena);
+/* Closes the descriptors that it holds. NULL is fine. */
+void ckpt_memory_close(struct ckpt_memory_work *work);
+
+/* Lists the pages of the private areas of TASK in task->pages. Parents come before their children; PARENT may be NULL.
+ * Refuses guard pages by name. */
+int ckpt_memory_add_task(struct ckpt_memory_work *work, struct ckpt_task *task, const struct ckpt_task *parent,
+			 struct ckpt_err *err);
+/* Lists the content of OBJ, content_size bytes, as FD has it. Takes FD. SEEK: the description is our own, so that its
+ * position may move to find holes; otherwise all of it is read. */
+int ckpt_memory_add_file(struct ckpt_memory_work *work, struct ckpt_object *obj, int fd, bool seek,
+			 struct ckpt_err *err);
+/* The same as tasks have it mapped. SPARSE: memory without a file behind it, where reading a hole would fill it. */
+int ckpt_memory_add_mapped(struct ckpt_memory_work *work, struct ckpt_object *obj, const struct ckpt_piece *piece,
+			   size_t n, bool sparse, struct ckpt_err *err);
+
+/* Bytes of the pages file. */
+uint64_t ckpt_memory_size(const struct ckpt_memory_work *work);
+
+struct ckpt_memory_copy {
+	int fd;                         /* the pages file, borrowed */
+	unsigned int n_threads;         /* at most; 0: as many as are useful here */
+	void (*progress)(void *arg, uint64_t done, uint64_t total);     /* by the calling thread; may be NULL */
+	void *progress_arg;
+	int (*go_on)(void *arg, struct ckpt_err *err);                  /* the same; a failure ends the copy; may be NULL */
+	void *go_on_arg;
+};
+
+/* Copies everything that was listed. *CRCP (in the arena): CRC32C of each started chunk of the pages file. */
+int ckpt_memory_copy(struct ckpt_memory_work *work, const struct ckpt_memory_copy *copy, uint32_t **crcp, size_t *np,
+		     struct ckpt_err *err);

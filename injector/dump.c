@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A dump from outside. Until the image is committed the tree only stands still; whatever fails, and whatever signal
+ * asks us to stop, lets it go on. Signals are blocked and looked at between steps, so that none ends us half-way.
+ */
+#include <config.h>
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+#include "engine/base/log.h"
+#include "engine/capture/capture.h"
+#include "engine/plan/plan.h"
+#include "engine/store/image.h"
+#include "injector/dump.h"
+#include "injector/source-ptrace.h"
+
+struct dump {
+	const struct ckpt_dump_opts *opts;
+	struct ckpt_arena *arena;
+	struct ckpt_problems *problems;
+	sigset_t watched, old_mask;
+	uint64_t started, deadline;     /* CLOCK_MONOTONIC; 0: none */
+	struct ckpt_source *src;
+	struct ckpt_snapshot *snap;
+	struct ckpt_memory_work *work;
+	struct ckpt_image_writer *writer;
+	bool committed;
+};
+
+static uint64_t clock_ns(clockid_t clock)
+{
+	struct timespec t;
+
+	clock_gettime(clock, &t);
+	return t.tv_sec * 1000000000ull + t.tv_nsec;
+}
+
+/* A signal that we would have ignored anyway (nohup) stays without effect. */
+static void block_signals(struct dump *d)
+{
+	static const int stops[] = { SIGINT, SIGTERM, SIGHUP, SIGALRM, SIGQUIT, SIGPIPE };
+	sigset_t blocked;
+
+	sigemptyset(&d->watched);
+	for (size_t i = 0; i < sizeof(stops) / sizeof(stops[0]); i++) {
+		struct sigaction sa;
+
+		if (!sigaction(stops[i], NULL, &sa) && sa.sa_handler != SIG_IGN)
+			sigaddset(&d->watched, stops[i]);
+	}
+	blocked = d->watched;
+	/* A file that gets too large is to be an error of write(2). */
+	sigaddset(&blocked, SIGXFSZ);
+	pthread_sigmask(SIG_BLOCK, &blocked, &d->old_mask);
+}
+
+/* What made us stop has been reported by then and must not end us as well. */
+static void unblock_signals(struct dump *d, int result)
+{
+	static const struct timespec now;
+	sigset_t taken;
+
+	sigemptyset(&taken);
+	if (result == -ECANCELED)
+		taken = d->watched;
+	if (!sigismember(&d->old_mask, SIGXFSZ))
+		sigaddset(&taken, SIGXFSZ);
+	for (int i = 0; i < _NSIG && sigtimedwait(&taken, NULL, &now) > 0; i++)
+		;
+	pthread_sigmask(SIG_SETMASK, &d->old_mask, NULL);
+}
+
+static int check_signals(const struct dump *d, struct ckpt_err *err)
+{
+	sigset_t pending;
+
+	if (sigpending(&pending) < 0)
+		return 0;
+	for (int sig = 1; sig < 32; sig++) {
+		if (sigismember(&pending, sig) > 0 && sigismember(&d->watched, sig) > 0)
+			return ckpt_fail(err, -ECANCELED, "process %d: dump stopped by SIG%s, the process goes on",
+					 d->opts->pid, sigabbrev_np(sig));
+	}
+	return 0;
+}
+
+/* Between the steps of a capture. */
+static int go_on(void *arg, struct ckpt_err *err)
+{
+	const struct dump *d = arg;
+
+	if (d->deadline && clock_ns(CLOCK_MONOTONIC) > d->deadline)
+		return ckpt_refuse(err, CKPT_E_TIMEOUT, -ETIMEDOUT, "process %d: not captured within %u s", d->opts->pid,
+				   d->opts->timeout_s);
+	return check_signals(d, err);
+}
+
+/* Between chunks of memory, which take as long as they take. */
+static int go_on_copying(void *arg, struct ckpt_err *err)
+{
+	return check_signals(arg, err);
+}
+
+static int plan_problems(struct dump *d, struct ckpt_err *err)
+{
+	const struct ckpt_restore_opts opts = { .shell_job = d->opts->shell_job };
+	struct ckpt_plan *plan;
+	int r = ckpt_plan_make(&plan, d->arena, d->snap, NULL, &opts, err);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < plan->problems.n; i++)
+		ckpt_problem_add(d->problems, plan->problems.v[i].number, "%s", plan->problems.v[i].text);
+	return 0;
+}
+
+/* Freezes, captures, and gathers everything that stands against a dump. */
+static int capture(struct dump *d, struct ckpt_err *err)
+{
+	const struct ckpt_capture_opts opts = {
+		.shell_job = d->opts->shell_job, .log = d->opts->log, .go_on = go_on, .arg = d,
+	};
+	int r;
+
+	if (d->opts->timeout_s)
+		d->deadline = clock_ns(CLOCK_MONOTONIC) + d->opts->timeout_s * 1000000000ull;
+	r = ckpt_capture(d->src, &opts, d->arena, &d->snap, &d->work, d->problems, err);
+	if (r < 0)
+		return r;
+	ckpt_logf(d->opts->log, 3, "captured: %zu objects, %llu KiB of memory", d->snap->n_objects,
+		  (unsigned long long)ckpt_memory_size(d->work) >> 10);
+	return plan_problems(d, err);
+}
+
+static int open_source(struct dump *d, struct ckpt_err *err)
+{
+	const struct ckpt_ptrace_opts opts = { .timeout_s = d->opts->timeout_s, .log = d->opts->log };
+
+	return ckpt_source_ptrace_open(&d->src, d->arena, d->opts->pid, &opts, err);
+}
+
+static int copy_memory(struct dump *d, struct ckpt_err *err)
+{
+	const struct ckpt_memory_copy copy = {
+		.fd = ckpt_image_writer_pages_fd(d->writer),
+		.progress = d->opts->progress, .progress_arg = d->opts->progress_arg,
+		.go_on = go_on_copying, .go_on_arg = d,
+	};
+	uint32_t *crc;
+	size_t n;
+	int r = ckpt_memory_copy(d->work, &copy, &crc, &n, err);
+
+	if (r < 0)
+		return r;
+	ckpt_image_set_checksums(d->writer, ckpt_memory_size(d->work), crc, n);
+	ckpt_logf(d->opts->log, 4, "memory is copied");
+	return 0;
+}
+
+/* The vDSO of the root: all tasks of one kernel have the same. */
+static int read_vdso(struct dump *d, Ckpt__Inventory *inv, struct ckpt_err *err)
+{
+	const struct ckpt_task *root = d->snap->tasks[0];
+
+	for (size_t i = 0; root->mm && i < root->mm->n_areas; i++) {
+		const Ckpt__Area *a = root->mm->areas[i];
+		struct iovec range = { (void *)a->start, a->end - a->start };
+
+		if (!a->name || strcmp(a->name, "[vdso]"))
+			continue;
+		inv->has_vdso = true;
+		inv->vdso.len = range.iov_len;
+		inv->vdso.data = ckpt_alloc(d->arena, range.iov_len);
+		return d->src->ops->read_mem(d->src, root->pid, &range, 1, inv->vdso.data, err);
+	}
+	return 0;
+}
+
+static uint64_t xfeatures(const struct ckpt_snapshot *snap)
+{
+	uint64_t all = 0;
+
+	for (size_t i = 0; i < snap->n_tasks; i++) {
+		for (size_t j = 0; j < snap->tasks[i]->n_threads; j++) {
+			const struct ckpt_regs *regs = &snap->tasks[i]->threads[j].regs;
+
+			all |= ckpt_xstate_bv(regs->xstate, regs->xstate_len);
+		}
+	}
+	return all;
+}
+
+/* Clocks are those of the freeze, told by how long ago that was. */
+static void fill_clocks(const struct dump *d, Ckpt__Inventory *inv)
+{
+	uint64_t frozen_at = ckpt_source_ptrace_frozen_at(d->src), ago = clock_ns(CLOCK_MONOTONIC) - frozen_at;
+
+	inv->has_time_ns = inv->has_monotonic_ns = inv->has_boottime_ns = true;
+	inv->time_ns = clock_ns(CLOCK_REALTIME) - ago;
+	inv->monotonic_ns = frozen_at;
+	inv->boottime_ns = clock_ns(CLOCK_BOOTTIME) - ago;
+}
+
+static int fill_inventory(struct dump *d, struct ckpt_err *err)
+{
+	Ckpt__Inventory *inv = d->snap->inventory;
+	struct utsname uts;
+
+	inv->format = CKPT_IMAGE_FORMAT;
+	inv->ckpt_version = (char *)PACKAGE_VERSION;
+	if (!uname(&uts)) {
+		inv->hostname = ckpt_strdup(d->arena, uts.nodename);
+		inv->kernel = ckpt_strdup(d->arena, uts.release);
+		inv->machine = ckpt_strdup(d->arena, uts.machine);
+	}
+	inv->has_root_pid = inv->has_shell_job = inv->has_outer_sid = inv->has_outer_pgid = true;
+	inv->root_pid = d->snap->tasks[0]->pid;
+	inv->shell_job = d->opts->shell_job;
+	inv->outer_sid = getsid(0);
+	inv->outer_pgid = getpgid(0);
+	inv->has_xfeatures = inv->has_uid = true;
+	inv->xfeatures = xfeatures(d->snap);
+	inv->uid = getuid();
+	fill_clocks(d, inv);
+	return read_vdso(d, inv, err);
+}
+
+static void fill_stats(const struct dump *d, struct ckpt_dump_stats *stats)
+{
+	stats->n_tasks = d->snap->n_tasks;
+	stats->n_threads = 0;
+	for (size_t i = 0; i < d->snap->n_tasks; i++)
+		stats->n_threads += d->snap->tasks[i]->n_threads;
+	stats->losses = d->snap->lost;
+	stats->n_losses = d->snap->n_lost;
+}
+
+static uint64_t frozen_for(const struct dump *d)
+{
+	return clock_ns(CLOCK_MONOTONIC) - ckpt_source_ptrace_frozen_at(d->src);
+}
+
+/* Everything that can fail is over when the tree is killed. */
+static int commit(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err *err)
+{
+	Ckpt__Inventory *inv = d->snap->inventory;
+	int r;
+
+	stats->frozen_ns = frozen_for(d);
+	if (d->opts->leave_running) {
+		d->src->ops->thaw(d->src);
+		stats->frozen_ns = frozen_for(d);
+	}
+	inv->has_frozen_ns = true;
+	inv->frozen_ns = stats->frozen_ns;
+	r = check_signals(d, err);
+	if (r < 0)
+		return r;
+	r = ckpt_image_commit(d->writer, d->snap, &stats->bytes, err);
+	if (r < 0)
+		return r;
+	d->committed = true;
+	return check_signals(d, err);
+}
+
+static int end_tree(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err *err)
+{
+	int r;
+
+	if (d->opts->leave_running)
+		return 0;
+	if (d->opts->leave_stopped)
+		r = ckpt_source_ptrace_stop(d->src, err);
+	else
+		r = ckpt_source_ptrace_kill(d->src, err);
+	stats->frozen_ns = frozen_for(d);
+	/* Some may have died: the image is all that is left of them. */
+	return ckpt_in(err, r, "the image in %s is complete, but", d->opts->dir);
+}
+
+static int run(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err *err)
+{
+	int r = open_source(d, err);
+
+	/* Before anything is stopped: a folder that cannot be written to costs the target nothing. */
+	if (r >= 0)
+		r = ckpt_image_create(&d->writer, d->arena, d->opts->dirfd, d->opts->dir, err);
+	if (r >= 0)
+		r = check_signals(d, err);
+	if (r >= 0)
+		r = capture(d, err);
+	if (r >= 0)
+		r = ckpt_problems_err(d->problems, err);
+	if (r >= 0)
+		r = fill_inventory(d, err);
+	if (r >= 0)
+		r = copy_memory(d, err);
+	if (r >= 0)
+		r = commit(d, stats, err);
+	if (r < 0) {
+		/* The tree goes on first: removing a large file takes its time. */
+		ckpt_source_ptrace_close(d->src);
+		d->src = NULL;
+		if (d->committed)
+			ckpt_image_remove(d->opts->dirfd);
+		return r;
+	}
+	fill_stats(d, stats);
+	return end_tree(d, stats, err);
+}
+
+static void init(struct dump *d, const struct ckpt_dump_opts *opts, struct ckpt_arena *arena,
+		 struct ckpt_problems *problems)
+{
+	*d = (struct dump){ .opts = opts, .arena = arena, .problems = problems };
+	if (!problems->arena)
+		problems->arena = arena;
+	d->started = clock_ns(CLOCK_MONOTONIC);
+	block_signals(d);
+}
+
+static void finish(struct dump *d, int result)
+{
+	ckpt_memory_close(d->work);
+	ckpt_source_ptrace_close(d->src);
+	ckpt_image_writer_close(d->writer);
+	unblock_signals(d, result);
+}
+
+int ckpt_dump(const struct ckpt_dump_opts *opts, struct ckpt_arena *arena, struct ckpt_dump_stats *stats,
+	      struct ckpt_problems *problems, struct ckpt_err *err)
+{
+	struct dump d;
+	int r;
+
+	memset(stats, 0, sizeof(*stats));
+	init(&d, opts, arena, problems);
+	r = run(&d, stats, err);
+	finish(&d, r);
+	stats->total_ns = clock_ns(CLOCK_MONOTONIC) - d.started;
+	return r;
+}
+
+int ckpt_dump_check(const struct ckpt_dump_opts *opts, struct ckpt_arena *arena, struct ckpt_problems *problems,
+		    struct ckpt_err *err)
+{
+	struct dump d;
+	int r;
+
+	init(&d, opts, arena, problems);
+	r = open_source(&d, err);
+	if (r >= 0)
+		r = capture(&d, err);
+	finish(&d, r);
+	return r < 0 ? r : 0;
+}
