@@ -20,7 +20,7 @@ enum case_flag {
 	CASE_ONCE = 4,		/* no restore of the restored: check() cannot tell apart, or it takes long */
 	CASE_STAYS = 8,		/* only dump -R: there is nothing more to learn from a restore */
 	CASE_GOES = 16,		/* no dump -R */
-	CASE_LOSSY = 32,	/* what the oracle sees differs by design; the story says why */
+	CASE_LOSSY = 32,	/* changes all the time: the oracle is not asked */
 };
 
 struct story {

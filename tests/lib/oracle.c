@@ -88,7 +88,6 @@ static void add_text(struct oracle *o, const char *path, const char *key)
 static void add_lines(struct oracle *o, const char *path, const char *key)
 {
 	char *text = test_read(path, NULL), *line, *save;
-	unsigned int n = 0;
 
 	for (line = text ? strtok_r(text, "\n", &save) : NULL; line; line = strtok_r(NULL, "\n", &save)) {
 		char *end = line;
@@ -108,7 +107,7 @@ static void add_lines(struct oracle *o, const char *path, const char *key)
 			end = strrchr(end, '\t') + 1;
 		if (!strcmp(line, "State"))
 			strcpy(end, *end == 'Z' ? "Z" : *end == 'T' ? "T" : "");
-		oracle_add(o, end, "%s/%s%s%.0u", key, line, strcmp(line, "tfd") ? "" : "#", n++);
+		oracle_add(o, end, "%s/%s", key, line);
 	}
 	free(text);
 }

@@ -171,13 +171,16 @@ static bool nothing_left(void)
 static int compare(struct keeper *k)
 {
 	char prefix[300];
-	struct oracle *after = look(k);
+	struct oracle *after;
 	size_t n;
 
+	if (k->r->story->flags & CASE_LOSSY)
+		return ROUND_OK;
+	after = look(k);
 	snprintf(prefix, sizeof(prefix), "# %s: %.200s: ", k->r->variant, k->r->story->name);
 	n = oracle_compare(k->before, after, k->boxed, prefix);
 	oracle_free(after);
-	if (n && !(k->r->story->flags & CASE_LOSSY))
+	if (n)
 		return fail(k, "%zu things differ outside", n);
 	return ROUND_OK;
 }

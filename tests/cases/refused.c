@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What cannot be captured is refused by name, all of it at once, by `ckpt check -t` and by the dump, which leaves no
+ * image; the program goes on and does not notice.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/io_uring.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/inotify.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "tests/lib/case.h"
+
+static int tcp[3], ring, inotify, pidfd, gone, fds[2];
+static char buf[100];
+
+static void connect_tcp(void)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof(a);
+
+	tcp[0] = CHECK_CALL(socket(AF_INET, SOCK_STREAM, 0));
+	if (bind(tcp[0], (struct sockaddr *)&a, len) < 0)
+		case_skip("no loopback network: %m");
+	CHECK_CALL(listen(tcp[0], 1));
+	CHECK_CALL(getsockname(tcp[0], (struct sockaddr *)&a, &len));
+	tcp[1] = CHECK_CALL(socket(AF_INET, SOCK_STREAM, 0));
+	if (connect(tcp[1], (struct sockaddr *)&a, len) < 0)
+		case_skip("no loopback network: %m");
+	tcp[2] = CHECK_CALL(accept(tcp[0], NULL, NULL));
+	CHECK(dup2(tcp[1], 41) == 41 && dup2(tcp[2], 42) == 42);
+}
+
+/* Each at a number of its own, to be found in what ckpt says. */
+static void setup(void)
+{
+	struct io_uring_params params = { 0 };
+
+	connect_tcp();
+	ring = syscall(SYS_io_uring_setup, 4, &params);
+	if (ring < 0)
+		case_skip("no io_uring: %m");
+	CHECK(dup2(ring, 43) == 43);
+	inotify = CHECK_CALL(inotify_init1(IN_NONBLOCK));
+	CHECK_CALL(inotify_add_watch(inotify, ".", IN_CREATE));
+	CHECK(dup2(inotify, 44) == 44);
+	pidfd = CHECK_CALL(syscall(SYS_pidfd_open, getpid(), 0));
+	CHECK(dup2(pidfd, 45) == 45);
+	CHECK_CALL(mkdir("folder", 0755));
+	gone = CHECK_CALL(open("folder", O_RDONLY | O_DIRECTORY));
+	CHECK_CALL(rmdir("folder"));
+	CHECK(dup2(gone, 46) == 46);
+	CHECK(read(inotify, buf, 100) > 0);
+}
+
+static void check(void)
+{
+	struct stat st;
+	int fd;
+
+	CHECK(write(tcp[1], "over tcp", 8) == 8);
+	CHECK(read(tcp[2], buf, 100) == 8);
+	CHECK(write(42, "back", 4) == 4 && read(41, buf, 100) == 4);
+	CHECK(read(inotify, buf, 100) < 0 && errno == EAGAIN);
+	fd = CHECK_CALL(open("created", O_CREAT | O_WRONLY, 0644));
+	close(fd);
+	CHECK(read(inotify, buf, 100) > 0);
+	CHECK_CALL(syscall(SYS_pidfd_send_signal, pidfd, 0, NULL, 0));
+	CHECK_CALL(fstat(gone, &st));
+	CHECK_INT(st.st_nlink, 0);
+	CHECK_CALL(fstat(ring, &st));
+}
+
+/* Of a child, one is named, too. */
+static void setup_child(void)
+{
+	inotify = CHECK_CALL(inotify_init());
+	CHECK(dup2(inotify, 47) == 47);
+}
+
+static void setup_in_child(void)
+{
+	case_child(setup_child, NULL);
+}
+
+static void setup_lock(void)
+{
+	int fd = CHECK_CALL(open("locked", O_CREAT | O_RDWR, 0644));
+
+	CHECK(dup2(fd, 48) == 48);
+	CHECK_CALL(flock(fd, LOCK_EX));
+}
+
+static void check_lock(void)
+{
+	int fd = CHECK_CALL(open("locked", O_RDWR));
+
+	CHECK(flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK);
+}
+
+static char *secret;
+
+static void setup_area(void)
+{
+	int fd = syscall(447, 0);		/* memfd_secret, Linux 5.14 */
+
+	if (fd < 0)
+		case_skip("no secret memory: %m");
+	CHECK_CALL(ftruncate(fd, 4096));
+	secret = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (secret == MAP_FAILED)
+		case_skip("no secret memory: %m");
+	strcpy(secret, "quiet");
+	close(fd);
+}
+
+static void check_area(void)
+{
+	CHECK_TEXT(secret, "quiet");
+}
+
+/* The other end of a pipe and of a socket is in a process outside of the tree. */
+static void setup_outside(void)
+{
+	int p[2];
+
+	CHECK_CALL(pipe(p));
+	CHECK_CALL(socketpair(AF_UNIX, SOCK_STREAM, 0, fds));
+	if (fork() == 0) {
+		/* An orphan: its parent ends, so it becomes the harness'. */
+		if (fork() == 0) {
+			setsid();
+			for (;;)
+				pause();
+		}
+		_exit(0);
+	}
+	CHECK(dup2(p[0], 51) == 51);
+	close(p[0]);
+	close(p[1]);
+	CHECK(dup2(fds[0], 52) == 52);
+	close(fds[0]);
+	close(fds[1]);
+	test_sleep_ms(50);
+	while (waitpid(-1, NULL, WNOHANG) > 0)
+		;
+}
+
+static void check_outside(void)
+{
+	struct pollfd p[2] = { { 51, POLLIN, 0 }, { 52, POLLIN, 0 } };
+
+	CHECK_INT(poll(p, 2, 0), 0);
+	CHECK(write(52, "x", 1) == 1);
+}
+
+CASES({ "files that cannot be captured are named all at once", setup, check,
+	.refused = { "fd 41", "fd 42", "fd 43", "fd 44", "fd 45", "fd 46", "io_uring", "inotify", "CKPT-E0201", "CKPT-E0203" } },
+      { "what a child holds is named", setup_in_child, NULL, .refused = { "fd 47", "inotify" } },
+      { "a file lock is refused", setup_lock, check_lock, .refused = { "fd 48", "CKPT-E0209" } },
+      { "secret memory is refused", setup_area, check_area, .refused = { "CKPT-E0205" } },
+      { "files that lead outside of the tree are named", setup_outside, check_outside,
+	.refused = { "fd 51", "fd 52", "CKPT-E0202" } })
