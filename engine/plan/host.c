@@ -140,6 +140,8 @@ int ckpt_host_probe(struct ckpt_host **hostp, struct ckpt_arena *arena, const st
 	h->xfeatures = xcr0();
 	h->has_timer_restore_ids = prctl(PR_TIMER_CREATE_RESTORE_IDS, PR_TIMER_CREATE_RESTORE_IDS_GET, 0, 0, 0) >= 0;
 	r = probe_areas(h, arena, err);
+	if (r >= 0)
+		r = ckpt_host_probe_creds(h, arena, err);
 	if (r < 0)
 		return r;
 	probe_pids(h, arena, snap);
