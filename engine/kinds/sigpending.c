@@ -112,7 +112,6 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 	return own.n || shared.n ? 0 : 1;
 }
 
-/* The mask that the leader gets at the end, and its number. */
 static const struct ckpt_thread *leader_of(struct ckpt_planner *p, const struct ckpt_object *obj)
 {
 	const struct ckpt_task *task = ckpt_snapshot_task(ckpt_planner_snapshot(p), obj->task);
@@ -121,16 +120,15 @@ static const struct ckpt_thread *leader_of(struct ckpt_planner *p, const struct 
 }
 
 /*
- * A SIGCHLD has to wait until the last one from restoring the children was dropped. It is not blocked until then, and
- * would be dropped itself: block it, if that is how it ends anyway.
+ * A SIGCHLD has to wait until the last one from restoring the children was dropped, when every thread is at rest. It
+ * would be dropped itself, were it not blocked until the thread is given its own mask.
  */
-static void block_sigchld(struct ckpt_planner *p, const struct ckpt_thread *leader)
+static void block_sigchld(struct ckpt_planner *p)
 {
 	uint64_t mask = BIT(SIGCHLD);
 
-	if (leader->regs.sigmask & mask)
-		ckpt_call_late(p, CKPT_PARKED, SYS_rt_sigprocmask,
-			       (int64_t[6]){ SIG_BLOCK, ckpt_late_data(p, &mask, sizeof(mask)), 0, 8 });
+	ckpt_call_late(p, CKPT_PARKED, SYS_rt_sigprocmask,
+		       (int64_t[6]){ SIG_BLOCK, ckpt_late_data(p, &mask, sizeof(mask)), 0, 8 });
 }
 
 static int plan_queue(struct ckpt_planner *p, const struct ckpt_object *obj, const struct ckpt_thread *leader,
@@ -152,7 +150,7 @@ static int plan_queue(struct ckpt_planner *p, const struct ckpt_object *obj, con
 			continue;
 		}
 		if (info.si_signo == SIGCHLD) {
-			block_sigchld(p, leader);
+			block_sigchld(p);
 			when = CKPT_PARKED;
 		}
 		at = ckpt_late_data(p, &info, sizeof(info));

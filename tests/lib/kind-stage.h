@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * For unit tests of kinds of processes and threads: collect() through a source that is the calling process; plan() of
+ * one object of one task, without a planner; and its calls made by the calling process instead of by the interpreter.
+ */
+#pragma once
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "engine/capture/collect.h"
+#include "engine/memory/layout.h"
+#include "engine/plan/program-builder.h"
+#include "engine/plan/site.h"
+#include "tests/lib/tap.h"
+
+#define HOME 0x200000000ull
+#define HOME_LEN (1u << 20)
+
+static struct ckpt_arena *arena;
+
+/* A source that is this process. */
+static siginfo_t queued[2][8];          /* what peek_signal() shows: of the thread, of the process */
+
+static int self_open_proc(struct ckpt_source *src, pid_t tid, const char *name, struct ckpt_err *err)
+{
+	char path[64];
+	int fd;
+
+	(void)src;
+	snprintf(path, sizeof(path), "/proc/%d/%s", tid, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? ckpt_fail(err, -errno, "%s: cannot open", path) : fd;
+}
+
+static int self_read_link(struct ckpt_source *src, pid_t tid, const char *name, char *buf, size_t size, struct ckpt_err *err)
+{
+	char path[64];
+	ssize_t n;
+
+	(void)src;
+	snprintf(path, sizeof(path), "/proc/%d/%s", tid, name);
+	n = readlink(path, buf, size - 1);
+	if (n < 0)
+		return ckpt_fail(err, -errno, "%s: cannot read", path);
+	buf[n] = '\0';
+	return n;
+}
+
+static int self_call(struct ckpt_source *src, pid_t tid, struct ckpt_call *c, struct ckpt_err *err)
+{
+	long r;
+
+	(void)src, (void)tid, (void)err;
+	if (c->buf_arg >= 0)
+		c->arg[c->buf_arg] = (uintptr_t)c->buf;
+	r = syscall(c->nr, c->arg[0], c->arg[1], c->arg[2], c->arg[3], c->arg[4], c->arg[5]);
+	c->ret = r < 0 ? -errno : r;
+	return 0;
+}
+
+static int self_peek(struct ckpt_source *src, pid_t tid, bool of_process, unsigned int n, siginfo_t *info, struct ckpt_err *err)
+{
+	(void)src, (void)tid, (void)err;
+	if (n >= 8 || !queued[of_process][n].si_signo)
+		return 0;
+	*info = queued[of_process][n];
+	return 1;
+}
+
+static const struct ckpt_source_ops self_ops = {
+	.name = "self",
+	.open_proc = self_open_proc,
+	.read_link = self_read_link,
+	.call = self_call,
+	.peek_signal = self_peek,
+};
+
+__attribute__((unused)) static int collect(const struct ckpt_kind *kind, ProtobufCMessage **msgp, struct ckpt_err *err)
+{
+	struct ckpt_source src = { &self_ops };
+	struct ckpt_collect c = { .src = &src, .arena = arena, .pid = getpid(), .tid = getpid(), .number = -1, .fd = -1 };
+
+	*msgp = ckpt_alloc(arena, kind->message->sizeof_message);
+	protobuf_c_message_init(kind->message, *msgp);
+	return kind->collect(&c, *msgp, err);
+}
+
+struct stage {
+	struct ckpt_snapshot snap;
+	struct ckpt_task task, *tasks[1];
+	struct ckpt_thread threads[2];
+	struct ckpt_object obj;
+	struct ckpt_host host;
+	struct ckpt_plan plan;
+	struct ckpt_layout layout;
+	struct ckpt_thread_calls calls;
+	struct ckpt_program_builder builder;
+	struct ckpt_planner planner;
+	struct ckpt_err err;
+};
+
+static struct ckpt_host here;           /* this machine */
+
+__attribute__((unused)) static void probe_here(void)
+{
+	struct ckpt_snapshot none = { 0 };
+	struct ckpt_err err = CKPT_ERR_INIT;
+	struct ckpt_host *host;
+
+	must(ckpt_arena_open(&arena, 1ull << 30, &err) == 0, "memory");
+	must(ckpt_host_probe(&host, arena, &none, &err) == 0, "facts about this machine: %s", err.text);
+	here = *host;
+	here.box = false;               /* no test makes one by itself */
+}
+
+/* Fills S for MSG; the host is this machine until a test changes it. */
+static void stage_init(struct stage *s, const char *kind, void *msg)
+{
+	memset(s, 0, sizeof(*s));
+	s->host = here;
+	s->threads[0].tid = getpid();
+	s->task = (struct ckpt_task){ .id = 1, .pid = getpid(), .threads = s->threads, .n_threads = 1 };
+	s->tasks[0] = &s->task;
+	s->snap = (struct ckpt_snapshot){ .tasks = s->tasks, .n_tasks = 1 };
+	s->obj = (struct ckpt_object){ .id = 1, .kind = ckpt_kind_find(kind), .msg = msg, .task = 1, .tid = getpid() };
+	s->plan.problems.arena = arena;
+	s->layout.home = HOME;
+	s->builder = (struct ckpt_program_builder){
+		.p = &s->planner, .task = &s->task, .layout = &s->layout, .threads = &s->calls,
+	};
+	s->planner = (struct ckpt_planner){
+		.arena = arena, .snap = &s->snap, .host = &s->host, .plan = &s->plan, .obj = &s->obj, .program = &s->builder,
+	};
+}
+
+static int stage_plan(struct stage *s)
+{
+	return s->obj.kind->plan(&s->planner, &s->obj, &s->err);
+}
+
+static int run_calls(const struct ckpt_call_list *l)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		const struct ckpt_sv_call *c = &l->v[i];
+		long r = syscall(c->nr, c->arg[0], c->arg[1], c->arg[2], c->arg[3], c->arg[4], c->arg[5]);
+
+		if ((c->flags & CKPT_SV_EQUAL) ? r != c->want : r < 0) {
+			diag("call %zu: nr %d (%#lx, %#lx, %#lx) returned %ld, errno %d", i, c->nr,
+			     (long)c->arg[0], (long)c->arg[1], (long)c->arg[2], r, errno);
+			return -1;
+		}
+	}
+	return 0;
+}
+
+/* As the interpreter would, and the coordinator afterwards. */
+__attribute__((unused)) static int stage_run(struct stage *s)
+{
+	void *home = mmap((void *)HOME, HOME_LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	struct ckpt_site site = { .snap = &s->snap, .task = &s->task };
+
+	if (home == MAP_FAILED || s->builder.data_len > HOME_LEN)
+		return -1;
+	if (s->builder.data_len)
+		memcpy(home, s->builder.data, s->builder.data_len);
+	if (s->obj.kind->attach && s->obj.kind->attach(&site, &s->obj, &s->err) < 0)
+		return -1;
+	for (int when = 0; when < CKPT_PARKED; when++)
+		if (run_calls(&s->calls.phase[when]) < 0)
+			return -1;
+	return run_calls(&s->builder.parked);
+}
