@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Credentials out of /proc/PID/status. Without CONFIG_MULTIUSER some lines are missing: such a kernel is not supported. */
+/* Credentials out of /proc/PID/status. Without CONFIG_MULTIUSER some lines are missing: such a
+ * kernel is not supported. */
 #include <errno.h>
 #include <stdlib.h>
 #include "engine/base/creds.h"
@@ -10,7 +11,8 @@ static int bad(struct ckpt_err *err, const char *key)
 	return ckpt_fail(err, -EBADMSG, "status: cannot read \"%s:\"", key);
 }
 
-static int parse_ids(const char *status, const char *key, uint32_t ids[CKPT_N_IDS], struct ckpt_err *err)
+static int parse_ids(const char *status, const char *key, uint32_t ids[CKPT_N_IDS],
+		     struct ckpt_err *err)
 {
 	const char *s = ckpt_line_after(status, key);
 	uint64_t value;
@@ -37,7 +39,8 @@ static int compare_u32(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static int parse_groups(struct ckpt_arena *arena, const char *status, struct ckpt_creds *creds, struct ckpt_err *err)
+static int parse_groups(struct ckpt_arena *arena, const char *status, struct ckpt_creds *creds,
+			struct ckpt_err *err)
 {
 	const char *line = ckpt_line_after(status, "Groups"), *s = line;
 	uint64_t value;
@@ -56,11 +59,16 @@ static int parse_groups(struct ckpt_arena *arena, const char *status, struct ckp
 	return 0;
 }
 
-int ckpt_creds_parse(struct ckpt_arena *arena, const char *status, struct ckpt_creds *creds, struct ckpt_err *err)
+int ckpt_creds_parse(struct ckpt_arena *arena, const char *status, struct ckpt_creds *creds,
+		     struct ckpt_err *err)
 {
-	const struct { const char *key; uint64_t *mask; } masks[] = {
-		{ "CapInh", &creds->inheritable }, { "CapPrm", &creds->permitted }, { "CapEff", &creds->effective },
-		{ "CapBnd", &creds->bounding }, { "CapAmb", &creds->ambient },
+	const struct {
+		const char *key;
+		uint64_t *mask;
+	} masks[] = {
+		{ "CapInh", &creds->inheritable }, { "CapPrm", &creds->permitted },
+		{ "CapEff", &creds->effective },   { "CapBnd", &creds->bounding },
+		{ "CapAmb", &creds->ambient },
 	};
 	uint64_t nnp;
 	int r;

@@ -9,7 +9,7 @@
 #include "engine/plan/plan.h"
 #include "proto/comm.pb-c.h"
 
-#define NAME_SIZE 16            /* TASK_COMM_LEN, with the NUL */
+#define NAME_SIZE 16 /* TASK_COMM_LEN, with the NUL */
 
 static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_err *err)
 {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Credentials of a thread: ids, groups, capabilities, securebits, no_new_privs. They are given up by the thread itself
- * at the very end, when a failure would be too late: plan() finds out beforehand whether every single call is allowed,
- * and emits only what differs from the credentials of the restore. Nobody gets more than the caller has.
+ * Credentials of a thread: ids, groups, capabilities, securebits, no_new_privs. They are given up
+ * by the thread itself at the very end, when a failure would be too late: plan() finds out
+ * beforehand whether every single call is allowed, and emits only what differs from the credentials
+ * of the restore. Nobody gets more than the caller has.
  */
 #include <errno.h>
 #include <linux/capability.h>
@@ -19,8 +20,8 @@
 #include "engine/plan/plan.h"
 #include "proto/creds.pb-c.h"
 
-#define GROUPS_MAX 65536                        /* NGROUPS_MAX */
-#define KNOWN_SECUREBITS 0xffu                  /* Linux 6.14 has more, which older ones refuse */
+#define GROUPS_MAX 65536       /* NGROUPS_MAX */
+#define KNOWN_SECUREBITS 0xffu /* Linux 6.14 has more, which older ones refuse */
 #define SECUREBIT_LOCKS 0xaau
 #define KEEP_CAPS (1u << SECURE_KEEP_CAPS)
 #define BIT(cap) (1ull << (cap))
@@ -39,7 +40,8 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 		r = ckpt_creds_parse(c->arena, status, creds, err);
 	/* PR_GET_KEEPCAPS is one of these bits. */
 	if (r >= 0)
-		r = ckpt_call(c, SYS_prctl, (uint64_t[6]){ PR_GET_SECUREBITS }, -1, NULL, 0, &bits, err);
+		r = ckpt_call(c, SYS_prctl, (uint64_t[6]){ PR_GET_SECUREBITS }, -1, NULL, 0, &bits,
+			      err);
 	if (r < 0)
 		return r;
 	if (bits < 0)
@@ -65,9 +67,9 @@ struct change {
 	struct ckpt_planner *p;
 	const struct ckpt_host *host;
 	pid_t pid;
-	struct ckpt_creds from;         /* of a task before its last calls */
+	struct ckpt_creds from; /* of a task before its last calls */
 	struct ckpt_creds to;
-	bool uids, gids, groups;        /* differ */
+	bool uids, gids, groups; /* differ */
 };
 
 static bool may(const struct change *ch, int cap)
@@ -125,58 +127,81 @@ static void check_ids(const struct change *ch)
 	bool any_gid = may(ch, CAP_SETGID) && !ch->host->box;
 
 	if (ch->uids && !any_uid && !may_shuffle(ch->from.uid, ch->to.uid))
-		ckpt_problem(ch->p, CKPT_E_PRIVILEGE, "process %d runs as uid %s, this restore as %s", ch->pid,
+		ckpt_problem(ch->p, CKPT_E_PRIVILEGE,
+			     "process %d runs as uid %s, this restore as %s", ch->pid,
 			     show_ids(ch->to.uid, was), show_ids(ch->from.uid, is));
 	if (ch->gids && !any_gid && !may_shuffle(ch->from.gid, ch->to.gid))
-		ckpt_problem(ch->p, CKPT_E_PRIVILEGE, "process %d runs as gid %s, this restore as %s", ch->pid,
+		ckpt_problem(ch->p, CKPT_E_PRIVILEGE,
+			     "process %d runs as gid %s, this restore as %s", ch->pid,
 			     show_ids(ch->to.gid, was), show_ids(ch->from.gid, is));
 	if (ch->groups && ch->host->box)
-		ckpt_loss(ch->p, "process %d: its list of supplementary groups: it becomes that of the caller", ch->pid);
+		ckpt_loss(ch->p,
+			  "process %d: its supplementary groups: they become those of the caller",
+			  ch->pid);
 	else if (ch->groups && !may(ch, CAP_SETGID))
-		ckpt_problem(ch->p, CKPT_E_PRIVILEGE, "process %d has other supplementary groups than this restore, "
-			     "and setting them takes cap_setgid", ch->pid);
+		ckpt_problem(ch->p, CKPT_E_PRIVILEGE,
+			     "process %d has other supplementary groups than this restore, "
+			     "and setting them takes cap_setgid",
+			     ch->pid);
 }
 
 static void check_caps(const struct change *ch)
 {
 	const struct ckpt_creds *from = &ch->from, *to = &ch->to;
 	uint64_t missing = to->permitted & ~(ch->host->box ? 0 : from->permitted);
-	uint64_t heritable = from->inheritable | (from->bounding & (may(ch, CAP_SETPCAP) ? ~0ull : from->permitted));
+	uint64_t heritable = from->inheritable |
+			     (from->bounding & (may(ch, CAP_SETPCAP) ? ~0ull : from->permitted));
 	char names[512];
 
 	if (missing)
-		ckpt_problem(ch->p, CKPT_E_PRIVILEGE, "process %d has capabilities that this restore cannot give: %s", ch->pid,
-			     show_caps(missing, names, sizeof(names)));
+		ckpt_problem(ch->p, CKPT_E_PRIVILEGE,
+			     "process %d has capabilities that this restore cannot give: %s",
+			     ch->pid, show_caps(missing, names, sizeof(names)));
 	if (to->inheritable & ~heritable)
-		ckpt_problem(ch->p, CKPT_E_PRIVILEGE, "process %d has inheritable capabilities that this restore cannot give: %s",
-			     ch->pid, show_caps(to->inheritable & ~heritable, names, sizeof(names)));
+		ckpt_problem(
+			ch->p, CKPT_E_PRIVILEGE,
+			"process %d has inheritable capabilities that this restore cannot give: %s",
+			ch->pid, show_caps(to->inheritable & ~heritable, names, sizeof(names)));
 	if (to->bounding & ~from->bounding)
-		ckpt_loss(ch->p, "process %d: its bounding set loses %s, which this restore has not", ch->pid,
-			  show_caps(to->bounding & ~from->bounding, names, sizeof(names)));
+		ckpt_loss(ch->p,
+			  "process %d: its bounding set loses %s, which this restore has not",
+			  ch->pid, show_caps(to->bounding & ~from->bounding, names, sizeof(names)));
 	if ((from->bounding & ~to->bounding) && !may(ch, CAP_SETPCAP))
-		ckpt_problem(ch->p, CKPT_E_PRIVILEGE, "process %d has a smaller capability bounding set than this restore, "
-			     "and setting it takes cap_setpcap", ch->pid);
+		ckpt_problem(ch->p, CKPT_E_PRIVILEGE,
+			     "process %d has a smaller capability bounding set than this restore, "
+			     "and setting it takes cap_setpcap",
+			     ch->pid);
 	if (to->ambient && (from->securebits & SECBIT_NO_CAP_AMBIENT_RAISE))
-		ckpt_problem(ch->p, CKPT_E_PRIVILEGE, "process %d has ambient capabilities, which the securebits of this "
-			     "restore do not allow", ch->pid);
+		ckpt_problem(ch->p, CKPT_E_PRIVILEGE,
+			     "process %d has ambient capabilities, which the securebits of this "
+			     "restore do not allow",
+			     ch->pid);
 }
 
 static void check_securebits(const struct change *ch)
 {
 	uint32_t old = ch->from.securebits, new = ch->to.securebits, changed = old ^ new;
 	uint32_t locks = old & SECUREBIT_LOCKS;
-	/* Where capabilities have to outlive a change of the uid, KEEP_CAPS is switched on in between. */
+	/* Where capabilities have to outlive a change of the uid, KEEP_CAPS is switched on in
+	 * between. */
 	bool keep_locked = (old & SECBIT_KEEP_CAPS_LOCKED) && !(old & KEEP_CAPS) && ch->uids;
 
 	if (changed & ~KNOWN_SECUREBITS)
-		ckpt_problem(ch->p, CKPT_E_KERNEL_FEATURE, "process %d has securebits %#x, of which ckpt cannot set some", ch->pid, new);
+		ckpt_problem(ch->p, CKPT_E_KERNEL_FEATURE,
+			     "process %d has securebits %#x, of which ckpt cannot set some",
+			     ch->pid, new);
 	else if ((locks >> 1 & changed) || (locks & ~new) || keep_locked)
-		ckpt_problem(ch->p, CKPT_E_PRIVILEGE, "process %d has securebits %#x, those of this restore are %#x and locked",
-			     ch->pid, new, old);
+		ckpt_problem(
+			ch->p, CKPT_E_PRIVILEGE,
+			"process %d has securebits %#x, those of this restore are %#x and locked",
+			ch->pid, new, old);
 	else if ((changed & ~KEEP_CAPS) && !may(ch, CAP_SETPCAP))
-		ckpt_problem(ch->p, CKPT_E_PRIVILEGE, "process %d has securebits %#x, and setting them takes cap_setpcap", ch->pid, new);
+		ckpt_problem(ch->p, CKPT_E_PRIVILEGE,
+			     "process %d has securebits %#x, and setting them takes cap_setpcap",
+			     ch->pid, new);
 	if (ch->from.no_new_privs && !ch->to.no_new_privs)
-		ckpt_loss(ch->p, "process %d: no_new_privs stays set, as it is of this restore", ch->pid);
+		ckpt_loss(ch->p, "process %d: no_new_privs stays set, as it is of this restore",
+			  ch->pid);
 }
 
 /* ---- the calls ---- */
@@ -184,7 +209,7 @@ static void check_securebits(const struct change *ch)
 /* What the kernel will have when the calls so far are made. */
 struct caps {
 	uint64_t effective, permitted, inheritable;
-	bool known;                     /* a change of ids may have cleared some */
+	bool known; /* a change of ids may have cleared some */
 };
 
 static void last(const struct change *ch, long nr, int64_t a, int64_t b, int64_t c, int64_t d)
@@ -192,20 +217,25 @@ static void last(const struct change *ch, long nr, int64_t a, int64_t b, int64_t
 	ckpt_call_late(ch->p, CKPT_LAST, nr, (int64_t[6]){ a, b, c, d });
 }
 
-static void set_caps(const struct change *ch, struct caps *now, uint64_t effective, uint64_t permitted, uint64_t inheritable)
+static void set_caps(const struct change *ch, struct caps *now, uint64_t effective,
+		     uint64_t permitted, uint64_t inheritable)
 {
 	struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3, 0 };
 	struct __user_cap_data_struct data[2] = {
-		{ effective, permitted, inheritable }, { effective >> 32, permitted >> 32, inheritable >> 32 },
+		{ effective, permitted, inheritable },
+		{ effective >> 32, permitted >> 32, inheritable >> 32 },
 	};
 
-	if (now->known && now->effective == effective && now->permitted == permitted && now->inheritable == inheritable)
+	if (now->known && now->effective == effective && now->permitted == permitted &&
+	    now->inheritable == inheritable)
 		return;
-	last(ch, SYS_capset, ckpt_late_data(ch->p, &head, sizeof(head)), ckpt_late_data(ch->p, data, sizeof(data)), 0, 0);
+	last(ch, SYS_capset, ckpt_late_data(ch->p, &head, sizeof(head)),
+	     ckpt_late_data(ch->p, data, sizeof(data)), 0, 0);
 	*now = (struct caps){ effective, permitted, inheritable, true };
 }
 
-/* setfsuid(2) and setfsgid(2) return the old id and never fail: asked twice, the second answer tells. */
+/* setfsuid(2) and setfsgid(2) return the old id and never fail: asked twice, the second answer
+ * tells. */
 static void set_fs_id(const struct change *ch, long nr, uint32_t id)
 {
 	last(ch, nr, id, 0, 0, 0);
@@ -216,12 +246,16 @@ static void set_groups(const struct change *ch)
 {
 	const struct ckpt_creds *to = &ch->to;
 
-	if (ch->groups && !ch->host->box)
-		last(ch, SYS_setgroups, to->n_groups,
-		     to->n_groups ? ckpt_late_data(ch->p, to->groups, to->n_groups * sizeof(*to->groups)) : 0, 0, 0);
+	if (ch->groups && !ch->host->box) {
+		size_t size = to->n_groups * sizeof(*to->groups);
+		int64_t at = size ? ckpt_late_data(ch->p, to->groups, size) : 0;
+
+		last(ch, SYS_setgroups, to->n_groups, at, 0, 0);
+	}
 	if (!ch->gids)
 		return;
-	last(ch, SYS_setresgid, to->gid[CKPT_ID_REAL], to->gid[CKPT_ID_EFFECTIVE], to->gid[CKPT_ID_SAVED], 0);
+	last(ch, SYS_setresgid, to->gid[CKPT_ID_REAL], to->gid[CKPT_ID_EFFECTIVE],
+	     to->gid[CKPT_ID_SAVED], 0);
 	if (to->gid[CKPT_ID_FS] != to->gid[CKPT_ID_EFFECTIVE])
 		set_fs_id(ch, SYS_setfsgid, to->gid[CKPT_ID_FS]);
 }
@@ -238,12 +272,13 @@ static uint32_t set_uids(const struct change *ch, struct caps *now)
 		last(ch, SYS_prctl, PR_SET_KEEPCAPS, 1, 0, 0);
 		bits |= KEEP_CAPS;
 	}
-	last(ch, SYS_setresuid, to->uid[CKPT_ID_REAL], to->uid[CKPT_ID_EFFECTIVE], to->uid[CKPT_ID_SAVED], 0);
+	last(ch, SYS_setresuid, to->uid[CKPT_ID_REAL], to->uid[CKPT_ID_EFFECTIVE],
+	     to->uid[CKPT_ID_SAVED], 0);
 	now->known = false;
 	if (to->uid[CKPT_ID_FS] != to->uid[CKPT_ID_EFFECTIVE]) {
 		set_caps(ch, now, from->permitted, from->permitted, from->inheritable);
 		set_fs_id(ch, SYS_setfsuid, to->uid[CKPT_ID_FS]);
-		now->known = false;     /* to and from root it clears and sets those of file access */
+		now->known = false; /* to and from root it clears and sets those of file access */
 	}
 	return bits;
 }
@@ -272,15 +307,16 @@ static void set_securebits(const struct change *ch, uint32_t now)
 {
 	uint32_t bits = ch->to.securebits;
 
-	if ((bits ^ now) == KEEP_CAPS)          /* this one takes no capability */
+	if ((bits ^ now) == KEEP_CAPS) /* this one takes no capability */
 		last(ch, SYS_prctl, PR_SET_KEEPCAPS, !!(bits & KEEP_CAPS), 0, 0);
 	else if (bits != now)
 		last(ch, SYS_prctl, PR_SET_SECUREBITS, bits, 0, 0);
 }
 
 /*
- * The order is that of what each call needs: ids while there are capabilities for it; inheritable ones while the
- * bounding set is whole; ambient ones after both and before securebits may forbid them; at last the capabilities.
+ * The order is that of what each call needs: ids while there are capabilities for it; inheritable
+ * ones while the bounding set is whole; ambient ones after both and before securebits may forbid
+ * them; at last the capabilities.
  */
 static void emit(const struct change *ch)
 {
@@ -311,12 +347,16 @@ static int unpack(const struct ckpt_object *obj, struct ckpt_creds *to, struct c
 	const Ckpt__Creds *m = (const void *)obj->msg;
 
 	if (m->n_uid != CKPT_N_IDS || m->n_gid != CKPT_N_IDS || m->n_groups > GROUPS_MAX)
-		return ckpt_fail(err, -EBADMSG, "creds %u: %zu uids, %zu gids, %zu groups", obj->id, m->n_uid, m->n_gid, m->n_groups);
+		return ckpt_fail(err, -EBADMSG, "creds %u: %zu uids, %zu gids, %zu groups", obj->id,
+				 m->n_uid, m->n_gid, m->n_groups);
 	if ((m->effective & ~m->permitted) || (m->ambient & ~(m->permitted & m->inheritable)))
-		return ckpt_fail(err, -EBADMSG, "creds %u: capabilities that no thread can have", obj->id);
+		return ckpt_fail(err, -EBADMSG, "creds %u: capabilities that no thread can have",
+				 obj->id);
 	for (int i = 0; i < CKPT_N_IDS; i++) {
-		if (m->uid[i] == UINT32_MAX || m->gid[i] == UINT32_MAX)         /* means "leave it as it is" */
-			return ckpt_fail(err, -EBADMSG, "creds %u: an id that no thread can have", obj->id);
+		/* It means "leave it as it is". */
+		if (m->uid[i] == UINT32_MAX || m->gid[i] == UINT32_MAX)
+			return ckpt_fail(err, -EBADMSG, "creds %u: an id that no thread can have",
+					 obj->id);
 		to->uid[i] = m->uid[i];
 		to->gid[i] = m->gid[i];
 	}
@@ -344,7 +384,8 @@ static void start_in_box(const struct ckpt_host *host, struct ckpt_creds *from)
 
 static bool same_groups(const struct ckpt_creds *a, const struct ckpt_creds *b)
 {
-	return a->n_groups == b->n_groups && (!a->n_groups || !memcmp(a->groups, b->groups, a->n_groups * sizeof(*a->groups)));
+	return a->n_groups == b->n_groups &&
+	       (!a->n_groups || !memcmp(a->groups, b->groups, a->n_groups * sizeof(*a->groups)));
 }
 
 static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ckpt_err *err)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Working directory, root, umask. The directory is entered by attach(), which can say what is wrong with it; a change
- * of root waits until nobody opens a path any more, and does not move the working directory.
+ * Working directory, root, umask. The directory is entered by attach(), which can say what is wrong
+ * with it; a change of root waits until nobody opens a path any more, and does not move the working
+ * directory.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,7 +23,8 @@
 #include "proto/fs.pb-c.h"
 
 /* The path behind the link, and what it leads to. */
-static int get_path(struct ckpt_collect *c, const char *name, char **pathp, struct stat *st, struct ckpt_err *err)
+static int get_path(struct ckpt_collect *c, const char *name, char **pathp, struct stat *st,
+		    struct ckpt_err *err)
 {
 	char path[PATH_MAX + 32];
 	int r = c->src->ops->read_link(c->src, c->tid, name, path, sizeof(path), err);
@@ -37,9 +39,11 @@ static int get_path(struct ckpt_collect *c, const char *name, char **pathp, stru
 		return ckpt_fail(err, -errno, "%s %s: cannot look at it", name, path);
 	/* The name may end in " (deleted)" by itself: the count of links tells. */
 	if (!st->st_nlink)
-		return ckpt_refuse(err, CKPT_E_DELETED_FILE, -ENOENT, "%s is a directory that is gone: %s", name, path);
+		return ckpt_refuse(err, CKPT_E_DELETED_FILE, -ENOENT,
+				   "%s is a directory that is gone: %s", name, path);
 	if (path[0] != '/')
-		return ckpt_refuse(err, CKPT_E_NAMESPACE, -ENOENT, "%s cannot be reached from here: %s", name, path);
+		return ckpt_refuse(err, CKPT_E_NAMESPACE, -ENOENT,
+				   "%s cannot be reached from here: %s", name, path);
 	*pathp = ckpt_strdup(c->arena, path);
 	return 0;
 }
@@ -72,15 +76,18 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 	return 0;
 }
 
-static void check_directory(struct ckpt_planner *p, const struct ckpt_task *task, const char *what, const char *path)
+static void check_directory(struct ckpt_planner *p, const struct ckpt_task *task, const char *what,
+			    const char *path)
 {
 	struct stat st;
 
 	if (stat(path, &st) < 0)
 		ckpt_problem(p, errno == EACCES ? CKPT_E_PRIVILEGE : CKPT_E_FILE_MISSING,
-			     "process %d: cannot use its %s %s: %s", task->pid, what, path, strerror(errno));
+			     "process %d: cannot use its %s %s: %s", task->pid, what, path,
+			     strerror(errno));
 	else if (!S_ISDIR(st.st_mode))
-		ckpt_problem(p, CKPT_E_FILE_CHANGED, "process %d: its %s %s is no directory", task->pid, what, path);
+		ckpt_problem(p, CKPT_E_FILE_CHANGED, "process %d: its %s %s is no directory",
+			     task->pid, what, path);
 }
 
 static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ckpt_err *err)
@@ -90,13 +97,16 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 	const struct ckpt_host *host = ckpt_planner_host(p);
 
 	if (!task || m->cwd[0] != '/' || (m->root && m->root[0] != '/') || m->umask > 0777)
-		return ckpt_fail(err, -EBADMSG, "fs %u: paths that do not start at the root, or umask %#o", obj->id, m->umask);
+		return ckpt_fail(err, -EBADMSG,
+				 "fs %u: paths that do not start at the root, or umask %#o",
+				 obj->id, m->umask);
 	if (host)
 		check_directory(p, task, "working directory", m->cwd);
 	if (host && m->root) {
 		check_directory(p, task, "root", m->root);
 		if (!host->box && !ckpt_host_has_cap(host, CAP_SYS_CHROOT))
-			ckpt_problem(p, CKPT_E_PRIVILEGE, "process %d has %s as its root, which takes cap_sys_chroot",
+			ckpt_problem(p, CKPT_E_PRIVILEGE,
+				     "process %d has %s as its root, which takes cap_sys_chroot",
 				     task->pid, m->root);
 	}
 	if (m->root)
@@ -111,7 +121,9 @@ static int attach(struct ckpt_site *site, const struct ckpt_object *obj, struct 
 	const Ckpt__Fs *m = (const void *)obj->msg;
 
 	(void)site;
-	return chdir(m->cwd) < 0 ? ckpt_fail(err, -errno, "working directory %s: cannot enter", m->cwd) : 0;
+	return chdir(m->cwd) < 0
+		       ? ckpt_fail(err, -errno, "working directory %s: cannot enter", m->cwd)
+		       : 0;
 }
 
 const struct ckpt_kind ckpt_kind_fs = {

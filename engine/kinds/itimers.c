@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * setitimer(2). What is left of each is restored, as if no time had passed. An ITIMER_REAL that has expired while
- * SIGALRM is blocked stands still until the signal is taken: it shows an interval and no value.
+ * setitimer(2). What is left of each is restored, as if no time had passed. An ITIMER_REAL that has
+ * expired while SIGALRM is blocked stands still until the signal is taken: it shows an interval and
+ * no value.
  */
 #include <errno.h>
 #include <sys/syscall.h>
@@ -11,7 +12,7 @@
 #include "engine/plan/plan.h"
 #include "proto/itimers.pb-c.h"
 
-#define N_TIMERS 3              /* ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF */
+#define N_TIMERS 3 /* ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF */
 #define US 1000000ull
 
 static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_err *err)
@@ -25,7 +26,8 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 	for (int i = 0; i < N_TIMERS; i++) {
 		struct itimerval now = { 0 };
 		int64_t ret;
-		int r = ckpt_call(c, SYS_getitimer, (uint64_t[6]){ i }, 1, &now, sizeof(now), &ret, err);
+		int r = ckpt_call(c, SYS_getitimer, (uint64_t[6]){ i }, 1, &now, sizeof(now), &ret,
+				  err);
 
 		if (r < 0)
 			return r;
@@ -48,15 +50,19 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 	const Ckpt__Itimers *m = (const void *)obj->msg;
 
 	if (m->n_value_us != N_TIMERS || m->n_interval_us != N_TIMERS)
-		return ckpt_fail(err, -EBADMSG, "itimers %u: %zu values, %zu intervals", obj->id, m->n_value_us, m->n_interval_us);
+		return ckpt_fail(err, -EBADMSG, "itimers %u: %zu values, %zu intervals", obj->id,
+				 m->n_value_us, m->n_interval_us);
 	for (int i = 0; i < N_TIMERS; i++) {
-		/* One that stands still cannot be made: it expires one interval later, which is when it would have next. */
-		uint64_t value = m->value_us[i] || i != ITIMER_REAL ? m->value_us[i] : m->interval_us[i];
+		/* One that stands still cannot be made: it expires one interval later, which is
+		 * when it would have next. */
+		uint64_t value =
+			m->value_us[i] || i != ITIMER_REAL ? m->value_us[i] : m->interval_us[i];
 		struct itimerval timer = { timeval(m->interval_us[i]), timeval(value) };
 
 		if (value || m->interval_us[i])
 			ckpt_call_late(p, CKPT_AFTER_COMMIT, SYS_setitimer,
-				       (int64_t[6]){ i, ckpt_late_data(p, &timer, sizeof(timer)), 0 });
+				       (int64_t[6]){ i, ckpt_late_data(p, &timer, sizeof(timer)),
+						     0 });
 	}
 	return 0;
 }

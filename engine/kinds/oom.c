@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What happens to a process that goes wrong: how soon it is killed when memory is short, and what is dumped of it. */
+/* What happens to a process that goes wrong: how soon it is killed when memory is short, and what
+ * is dumped of it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -30,7 +31,7 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 		return ckpt_fail(err, -EBADMSG, "oom_score_adj: cannot read the number");
 	m->score_adj = score;
 	r = ckpt_proc_text(c, "coredump_filter", &filter, &len, err);
-	if (r == -ENOENT)               /* a kernel without core dumps */
+	if (r == -ENOENT) /* a kernel without core dumps */
 		return 0;
 	if (r < 0)
 		return r;
@@ -50,8 +51,10 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 
 	if (!task || m->score_adj < -1000 || m->score_adj > 1000)
 		return ckpt_fail(err, -EBADMSG, "oom %u: score %d", obj->id, m->score_adj);
-	if (host && m->score_adj < host->oom_score_adj && !ckpt_host_has_init_cap(host, CAP_SYS_RESOURCE))
-		ckpt_loss(p, "process %d: oom_score_adj %d stays at %d: lowering it takes cap_sys_resource",
+	if (host && m->score_adj < host->oom_score_adj &&
+	    !ckpt_host_has_init_cap(host, CAP_SYS_RESOURCE))
+		ckpt_loss(p,
+			  "process %d: oom_score_adj %d stays at %d, less takes cap_sys_resource",
 			  task->pid, m->score_adj, host->oom_score_adj);
 	return 0;
 }
@@ -77,7 +80,8 @@ static int attach(struct ckpt_site *site, const struct ckpt_object *obj, struct 
 	(void)site;
 	r = snprintf(text, sizeof(text), "%d", m->score_adj);
 	r = write_text("/proc/self/oom_score_adj", text, r, &ignored);
-	/* EACCES is the loss that the plan has announced; if it was too pessimistic, so much the better. */
+	/* EACCES is the loss that the plan has announced; if it was too pessimistic, so much the
+	 * better. */
 	if (r < 0 && r != -EACCES)
 		return ckpt_fail(err, r, "/proc/self/oom_score_adj: cannot set %d", m->score_adj);
 	if (!m->has_coredump_filter)

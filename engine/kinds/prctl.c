@@ -8,9 +8,9 @@
 #include "engine/plan/plan.h"
 #include "proto/prctl.pb-c.h"
 
-#define PR_SET_MDWE 65                  /* Linux 6.3 */
+#define PR_SET_MDWE 65 /* Linux 6.3 */
 #define PR_GET_MDWE 66
-#define PR_SET_MEMORY_MERGE 67          /* Linux 6.4 */
+#define PR_SET_MEMORY_MERGE 67 /* Linux 6.4 */
 #define PR_GET_MEMORY_MERGE 68
 
 /* RET is the answer; of an option that the kernel does not know it is 0. */
@@ -31,7 +31,8 @@ static int get_subreaper(struct ckpt_collect *c, Ckpt__Prctl *m, struct ckpt_err
 {
 	int64_t ret;
 	int value = 0;
-	int r = ckpt_call(c, SYS_prctl, (uint64_t[6]){ PR_GET_CHILD_SUBREAPER }, 1, &value, sizeof(value), &ret, err);
+	int r = ckpt_call(c, SYS_prctl, (uint64_t[6]){ PR_GET_CHILD_SUBREAPER }, 1, &value,
+			  sizeof(value), &ret, err);
 
 	if (r < 0)
 		return r;
@@ -74,7 +75,8 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 	const struct ckpt_task *task = ckpt_snapshot_task(ckpt_planner_snapshot(p), obj->task);
 
 	if (!task || m->dumpable > 2 || m->thp_disable > 3)
-		return ckpt_fail(err, -EBADMSG, "prctl %u: dumpable %u, thp_disable %u", obj->id, m->dumpable, m->thp_disable);
+		return ckpt_fail(err, -EBADMSG, "prctl %u: dumpable %u, thp_disable %u", obj->id,
+				 m->dumpable, m->thp_disable);
 	if (m->child_subreaper)
 		set(p, CKPT_AFTER_MEMORY, PR_SET_CHILD_SUBREAPER, 1, 0);
 	/* The other one that can be inherited from us: set also to zero. */
@@ -84,10 +86,13 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 	/* No later: it cannot be undone, but by now every area has its protection. */
 	if (m->mdwe)
 		set(p, CKPT_AFTER_MEMORY, PR_SET_MDWE, m->mdwe, 0);
-	/* 2, "readable by root only", comes from a change of credentials and cannot be set: 0 is stricter. */
+	/* 2, "readable by root only", comes from a change of credentials and cannot be set: 0 is
+	 * stricter. */
 	if (m->dumpable == 2)
-		ckpt_loss(p, "process %d: dumpable by root only; no core dumps of it any more", task->pid);
-	/* Every change of credentials, of any thread, resets it: therefore when all threads are through. */
+		ckpt_loss(p, "process %d: dumpable by root only; no core dumps of it any more",
+			  task->pid);
+	/* Every change of credentials, of any thread, resets it: therefore when all threads are
+	 * through. */
 	set(p, CKPT_PARKED, PR_SET_DUMPABLE, m->dumpable == 1, 0);
 	return 0;
 }

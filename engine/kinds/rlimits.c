@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Resource limits. Read from /proc/PID/limits: prlimit(2) of another user's process takes CAP_SYS_RESOURCE. Where this
- * machine allows less, a hard limit becomes ours as long as the soft limit, which is what programs notice, fits.
+ * Resource limits. Read from /proc/PID/limits: prlimit(2) of another user's process takes
+ * CAP_SYS_RESOURCE. Where this machine allows less, a hard limit becomes ours as long as the soft
+ * limit, which is what programs notice, fits.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -17,7 +18,7 @@
 #include "engine/plan/host.h"
 #include "proto/rlimits.pb-c.h"
 
-#define NO_LIMIT UINT64_MAX     /* RLIM64_INFINITY */
+#define NO_LIMIT UINT64_MAX /* RLIM64_INFINITY */
 
 static const struct {
 	const char *line, *name;
@@ -79,7 +80,8 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 		const char *s = find_line(text, limits[i].line);
 
 		if (!s || !parse_limit(&s, &m->soft[i]) || !parse_limit(&s, &m->hard[i]))
-			return ckpt_fail(err, -EBADMSG, "limits: cannot read \"%s\"", limits[i].line);
+			return ckpt_fail(err, -EBADMSG, "limits: cannot read \"%s\"",
+					 limits[i].line);
 	}
 	return 0;
 }
@@ -95,7 +97,7 @@ static uint64_t ceiling(const struct ckpt_host *host, size_t i)
 {
 	uint64_t most = NO_LIMIT;
 
-	if (i == RLIMIT_NOFILE && host->nr_open)        /* nobody may go beyond */
+	if (i == RLIMIT_NOFILE && host->nr_open) /* nobody may go beyond */
 		most = host->nr_open;
 	if (!ckpt_host_has_init_cap(host, CAP_SYS_RESOURCE) && host->limits[i].rlim_max < most)
 		most = host->limits[i].rlim_max;
@@ -114,24 +116,28 @@ static void fit(struct ckpt_planner *p, pid_t pid, size_t i, struct rlimit64 *li
 	if (limit->rlim_max <= most)
 		return;
 	if (limit->rlim_cur <= most)
-		ckpt_loss(p, "process %d: hard limit RLIMIT_%s was %s and becomes %s", pid, limits[i].name,
-			  show(limit->rlim_max, was), show(most, is));
+		ckpt_loss(p, "process %d: hard limit RLIMIT_%s was %s and becomes %s", pid,
+			  limits[i].name, show(limit->rlim_max, was), show(most, is));
 	else
-		ckpt_problem(p, CKPT_E_PRIVILEGE, "process %d: limit RLIMIT_%s is %s, and here it can be %s at most; "
-			     "more takes cap_sys_resource", pid, limits[i].name, show(limit->rlim_cur, was), show(most, is));
+		ckpt_problem(p, CKPT_E_PRIVILEGE,
+			     "process %d: limit RLIMIT_%s is %s, and here it can be %s at most; "
+			     "more takes cap_sys_resource",
+			     pid, limits[i].name, show(limit->rlim_cur, was), show(most, is));
 	limit->rlim_max = most;
 	if (limit->rlim_cur > most)
 		limit->rlim_cur = most;
 }
 
 /*
- * Most are set as soon as memory and threads are there: nothing of what follows opens files, maps memory or makes
- * processes. Three would decide over calls of the same phase that other threads make: how many signals may be queued
- * and timers be made, and which priority a thread may choose. They wait, and cannot fail: fit() has seen to that.
+ * Most are set as soon as memory and threads are there: nothing of what follows opens files, maps
+ * memory or makes processes. Three would decide over calls of the same phase that other threads
+ * make: how many signals may be queued and timers be made, and which priority a thread may choose.
+ * They wait, and cannot fail: fit() has seen to that.
  */
 static enum ckpt_when when_to_set(size_t i)
 {
-	return i == RLIMIT_SIGPENDING || i == RLIMIT_NICE || i == RLIMIT_RTPRIO ? CKPT_AFTER_COMMIT : CKPT_AFTER_MEMORY;
+	return i == RLIMIT_SIGPENDING || i == RLIMIT_NICE || i == RLIMIT_RTPRIO ? CKPT_AFTER_COMMIT
+										: CKPT_AFTER_MEMORY;
 }
 
 static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ckpt_err *err)
@@ -140,12 +146,14 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 	const struct ckpt_task *task = ckpt_snapshot_task(ckpt_planner_snapshot(p), obj->task);
 
 	if (!task || m->n_soft != m->n_hard || m->n_soft > RLIM_NLIMITS)
-		return ckpt_fail(err, -EBADMSG, "rlimits %u: %zu soft, %zu hard", obj->id, m->n_soft, m->n_hard);
+		return ckpt_fail(err, -EBADMSG, "rlimits %u: %zu soft, %zu hard", obj->id,
+				 m->n_soft, m->n_hard);
 	for (size_t i = 0; i < m->n_soft; i++) {
 		struct rlimit64 limit = { m->soft[i], m->hard[i] };
 
 		if (limit.rlim_cur > limit.rlim_max)
-			return ckpt_fail(err, -EBADMSG, "rlimits %u: soft limit %s over hard limit", obj->id, limits[i].name);
+			return ckpt_fail(err, -EBADMSG, "rlimits %u: soft limit %s over hard limit",
+					 obj->id, limits[i].name);
 		fit(p, task->pid, i, &limit);
 		ckpt_call_late(p, when_to_set(i), SYS_prlimit64,
 			       (int64_t[6]){ 0, i, ckpt_late_data(p, &limit, sizeof(limit)), 0 });

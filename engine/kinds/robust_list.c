@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* set_robust_list(2): the mutexes to be released when the thread dies. The list itself is memory. */
+/* set_robust_list(2): the mutexes to be released when the thread dies. The list itself is memory.
+ */
 #include <errno.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>

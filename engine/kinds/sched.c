@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How and where a thread runs: policy and priority, processors, memory nodes, I/O priority, timer slack. All of it is
- * set again even where it is the default: the restore itself may be nice, or bound to a processor.
+ * How and where a thread runs: policy and priority, processors, memory nodes, I/O priority, timer
+ * slack. All of it is set again even where it is the default: the restore itself may be nice, or
+ * bound to a processor.
  */
 #include <errno.h>
 #include <linux/capability.h>
@@ -21,15 +22,16 @@
 #include "proto/sched.pb-c.h"
 
 #ifndef SCHED_EXT
-#define SCHED_EXT 7                     /* Linux 6.12 */
+#define SCHED_EXT 7 /* Linux 6.12 */
 #endif
 #define KEPT_FLAGS (SCHED_FLAG_RESET_ON_FORK | SCHED_FLAG_RECLAIM | SCHED_FLAG_DL_OVERRUN)
 #define UTIL_MAX 1024
-#define NODES_BYTES 128                 /* 1024 nodes, the most that x86-64 can have */
+#define NODES_BYTES 128 /* 1024 nodes, the most that x86-64 can have */
 
 static bool is_fair(uint32_t policy)
 {
-	return policy == SCHED_NORMAL || policy == SCHED_BATCH || policy == SCHED_IDLE || policy == SCHED_EXT;
+	return policy == SCHED_NORMAL || policy == SCHED_BATCH || policy == SCHED_IDLE ||
+	       policy == SCHED_EXT;
 }
 
 static bool is_rt(uint32_t policy)
@@ -39,21 +41,25 @@ static bool is_rt(uint32_t policy)
 
 /* ---- capture ---- */
 
-/* A fair thread shows its time slice, chosen or not (Linux 6.12): it was chosen if it is not as ours. */
+/* A fair thread shows its time slice, chosen or not (Linux 6.12): it was chosen if it is not as
+ * ours. */
 static bool chose_slice(const struct sched_attr *attr)
 {
 	struct sched_attr own = { 0 };
 
 	return attr->sched_runtime && syscall(SYS_sched_getattr, 0, &own, sizeof(own), 0) == 0 &&
-	       is_fair(own.sched_policy) && own.sched_runtime && attr->sched_runtime != own.sched_runtime;
+	       is_fair(own.sched_policy) && own.sched_runtime &&
+	       attr->sched_runtime != own.sched_runtime;
 }
 
 /* The values of a thread that chose none, and what a kernel without the feature shows. */
 static bool chose_clamps(const struct sched_attr *attr)
 {
-	if (attr->sched_util_min == 0 && (attr->sched_util_max == UTIL_MAX || attr->sched_util_max == 0))
+	if (attr->sched_util_min == 0 &&
+	    (attr->sched_util_max == UTIL_MAX || attr->sched_util_max == 0))
 		return false;
-	return !(is_rt(attr->sched_policy) && attr->sched_util_min == UTIL_MAX && attr->sched_util_max == UTIL_MAX);
+	return !(is_rt(attr->sched_policy) && attr->sched_util_min == UTIL_MAX &&
+		 attr->sched_util_max == UTIL_MAX);
 }
 
 static int collect_policy(struct ckpt_collect *c, Ckpt__Sched *m, struct ckpt_err *err)
@@ -64,11 +70,13 @@ static int collect_policy(struct ckpt_collect *c, Ckpt__Sched *m, struct ckpt_er
 	if (syscall(SYS_sched_getattr, c->tid, &attr, sizeof(attr), 0) < 0)
 		return ckpt_fail(err, -errno, "scheduling: cannot get");
 	if (attr.sched_policy > SCHED_EXT)
-		return ckpt_refuse(err, CKPT_E_TASK_STATE, -EOPNOTSUPP, "scheduling policy %u is not known", attr.sched_policy);
+		return ckpt_refuse(err, CKPT_E_TASK_STATE, -EOPNOTSUPP,
+				   "scheduling policy %u is not known", attr.sched_policy);
 	m->policy = attr.sched_policy;
 	m->flags = attr.sched_flags & KEPT_FLAGS;
 	m->has_flags = m->flags != 0;
-	nice = syscall(SYS_getpriority, PRIO_PROCESS, c->tid);  /* sched_getattr hides that of a real-time thread */
+	/* On its own: sched_getattr hides that of a real-time thread. */
+	nice = syscall(SYS_getpriority, PRIO_PROCESS, c->tid);
 	if (nice < 0)
 		return ckpt_fail(err, -errno, "nice value: cannot get");
 	m->nice = 20 - nice;
@@ -93,7 +101,8 @@ static size_t trimmed(const uint8_t *bytes, size_t len)
 	return len;
 }
 
-static void keep_bytes(struct ckpt_arena *arena, ProtobufCBinaryData *to, const uint8_t *bytes, size_t len)
+static void keep_bytes(struct ckpt_arena *arena, ProtobufCBinaryData *to, const uint8_t *bytes,
+		       size_t len)
 {
 	to->len = trimmed(bytes, len);
 	to->data = memcpy(ckpt_alloc(arena, to->len + 1), bytes, to->len);
@@ -115,21 +124,24 @@ static int collect_cpus(struct ckpt_collect *c, Ckpt__Sched *m, struct ckpt_err 
 	return 0;
 }
 
-/* Two answers, and a remote call has one buffer: the nodes are asked for only where there is a policy. */
+/* Two answers, and a remote call has one buffer: the nodes are asked for only where there is a
+ * policy. */
 static int collect_nodes(struct ckpt_collect *c, Ckpt__Sched *m, struct ckpt_err *err)
 {
 	uint8_t nodes[NODES_BYTES] = { 0 };
 	int64_t ret;
 	int mode = 0;
-	int r = ckpt_call(c, SYS_get_mempolicy, (uint64_t[6]){ 0 }, 0, &mode, sizeof(mode), &ret, err);
+	int r = ckpt_call(c, SYS_get_mempolicy, (uint64_t[6]){ 0 }, 0, &mode, sizeof(mode), &ret,
+			  err);
 
-	if (r < 0 || ret == -ENOSYS)            /* a kernel without CONFIG_NUMA */
+	if (r < 0 || ret == -ENOSYS) /* a kernel without CONFIG_NUMA */
 		return r;
 	if (ret < 0)
 		return ckpt_fail(err, ret, "memory policy: cannot get");
 	if (mode == MPOL_DEFAULT)
 		return 0;
-	r = ckpt_call(c, SYS_get_mempolicy, (uint64_t[6]){ 0, 0, 8 * sizeof(nodes) }, 1, nodes, sizeof(nodes), &ret, err);
+	r = ckpt_call(c, SYS_get_mempolicy, (uint64_t[6]){ 0, 0, 8 * sizeof(nodes) }, 1, nodes,
+		      sizeof(nodes), &ret, err);
 	if (r < 0)
 		return r;
 	if (ret < 0)
@@ -153,7 +165,8 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 		r = collect_nodes(c, m, err);
 	/* By the thread itself: the file in /proc takes CAP_SYS_NICE. */
 	if (r >= 0)
-		r = ckpt_call(c, SYS_prctl, (uint64_t[6]){ PR_GET_TIMERSLACK }, -1, NULL, 0, &slack, err);
+		r = ckpt_call(c, SYS_prctl, (uint64_t[6]){ PR_GET_TIMERSLACK }, -1, NULL, 0, &slack,
+			      err);
 	if (r < 0)
 		return r;
 	if (slack < 0)
@@ -161,7 +174,7 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 	m->has_timerslack_ns = true;
 	m->timerslack_ns = slack;
 	ioprio = syscall(SYS_ioprio_get, IOPRIO_WHO_PROCESS, c->tid);
-	if (ioprio < 0 && errno != ENOSYS)      /* a kernel without block devices */
+	if (ioprio < 0 && errno != ENOSYS) /* a kernel without block devices */
 		return ckpt_fail(err, -errno, "I/O priority: cannot get");
 	/* The value that stands for none has been 4 and 0; only 0 can be set. */
 	m->ioprio = ioprio < 0 || IOPRIO_PRIO_CLASS(ioprio) == IOPRIO_CLASS_NONE ? 0 : ioprio;
@@ -175,13 +188,16 @@ static int check(const struct ckpt_object *obj, const Ckpt__Sched *m, struct ckp
 	bool nice = m->nice >= -20 && m->nice <= 19;
 	bool priority = is_rt(m->policy) ? m->priority >= 1 && m->priority <= 99 : m->priority == 0;
 
-	if (m->policy > SCHED_EXT || (!is_fair(m->policy) && !is_rt(m->policy) && m->policy != SCHED_DEADLINE))
+	if (m->policy > SCHED_EXT ||
+	    (!is_fair(m->policy) && !is_rt(m->policy) && m->policy != SCHED_DEADLINE))
 		return ckpt_fail(err, -EBADMSG, "sched %u: policy %u", obj->id, m->policy);
 	if (!nice || !priority || (m->flags & ~(uint64_t)KEPT_FLAGS))
-		return ckpt_fail(err, -EBADMSG, "sched %u: nice %d, priority %u, flags %#llx", obj->id, m->nice, m->priority,
-				 (unsigned long long)m->flags);
-	if (m->cpus.len > CKPT_CPU_BYTES || (!m->all_cpus && !m->cpus.len) || m->nodes.len > NODES_BYTES)
-		return ckpt_fail(err, -EBADMSG, "sched %u: %zu bytes of processors, %zu of nodes", obj->id, m->cpus.len, m->nodes.len);
+		return ckpt_fail(err, -EBADMSG, "sched %u: nice %d, priority %u, flags %#llx",
+				 obj->id, m->nice, m->priority, (unsigned long long)m->flags);
+	if (m->cpus.len > CKPT_CPU_BYTES || (!m->all_cpus && !m->cpus.len) ||
+	    m->nodes.len > NODES_BYTES)
+		return ckpt_fail(err, -EBADMSG, "sched %u: %zu bytes of processors, %zu of nodes",
+				 obj->id, m->cpus.len, m->nodes.len);
 	return 0;
 }
 
@@ -196,30 +212,46 @@ static bool takes_privilege(const struct ckpt_host *host, const Ckpt__Sched *m)
 		return true;
 	if (is_rt(m->policy))
 		return ((int)m->policy != host->policy && !host->limits[RLIMIT_RTPRIO].rlim_cur) ||
-		       ((int)m->priority > host->rt_priority && m->priority > host->limits[RLIMIT_RTPRIO].rlim_cur);
+		       ((int)m->priority > host->rt_priority &&
+			m->priority > host->limits[RLIMIT_RTPRIO].rlim_cur);
 	return host->policy == SCHED_IDLE && m->policy != SCHED_IDLE && m->nice < least_nice;
 }
 
-static void check_host(struct ckpt_planner *p, const struct ckpt_host *host, const struct ckpt_task *task, const Ckpt__Sched *m)
+static void check_host(struct ckpt_planner *p, const struct ckpt_host *host,
+		       const struct ckpt_task *task, const Ckpt__Sched *m)
 {
 	bool may_nice = ckpt_host_has_init_cap(host, CAP_SYS_NICE);
 
 	if (takes_privilege(host, m) && !may_nice)
-		ckpt_problem(p, CKPT_E_PRIVILEGE, "process %d has a higher priority (policy %u, nice %d, priority %u) than this "
-			     "restore, which takes cap_sys_nice", task->pid, m->policy, m->nice, m->priority);
-	if (IOPRIO_PRIO_CLASS(m->ioprio) == IOPRIO_CLASS_RT && !may_nice && !ckpt_host_has_init_cap(host, CAP_SYS_ADMIN))
-		ckpt_problem(p, CKPT_E_PRIVILEGE, "process %d has real-time I/O priority, which takes cap_sys_nice", task->pid);
+		ckpt_problem(p, CKPT_E_PRIVILEGE,
+			     "process %d has a higher priority (policy %u, nice %d, priority %u) "
+			     "than this restore, which takes cap_sys_nice",
+			     task->pid, m->policy, m->nice, m->priority);
+	if (IOPRIO_PRIO_CLASS(m->ioprio) == IOPRIO_CLASS_RT && !may_nice &&
+	    !ckpt_host_has_init_cap(host, CAP_SYS_ADMIN))
+		ckpt_problem(p, CKPT_E_PRIVILEGE,
+			     "process %d has real-time I/O priority, which takes cap_sys_nice",
+			     task->pid);
 	for (size_t i = 0; !m->all_cpus && i < 8 * m->cpus.len; i++)
 		if ((m->cpus.data[i / 8] >> i % 8 & 1) && !(host->cpus[i / 8] >> i % 8 & 1))
-			ckpt_problem(p, CKPT_E_CPU_FEATURE, "process %d is bound to processor %zu, which is not here", task->pid, i);
+			ckpt_problem(p, CKPT_E_CPU_FEATURE,
+				     "process %d is bound to processor %zu, which is not here",
+				     task->pid, i);
 }
 
 static void emit_policy(struct ckpt_planner *p, const Ckpt__Sched *m)
 {
 	struct sched_attr attr = {
-		.size = sizeof(attr), .sched_policy = m->policy, .sched_flags = m->flags, .sched_nice = m->nice,
-		.sched_priority = m->priority, .sched_runtime = m->runtime, .sched_deadline = m->deadline,
-		.sched_period = m->period, .sched_util_min = m->util_min, .sched_util_max = m->util_max,
+		.size = sizeof(attr),
+		.sched_policy = m->policy,
+		.sched_flags = m->flags,
+		.sched_nice = m->nice,
+		.sched_priority = m->priority,
+		.sched_runtime = m->runtime,
+		.sched_deadline = m->deadline,
+		.sched_period = m->period,
+		.sched_util_min = m->util_min,
+		.sched_util_max = m->util_max,
 	};
 
 	if (m->has_util_min || m->has_util_max)
@@ -227,8 +259,10 @@ static void emit_policy(struct ckpt_planner *p, const Ckpt__Sched *m)
 	else
 		attr.size = SCHED_ATTR_SIZE_VER0;
 	/* The nice value on its own: not every policy takes it. */
-	ckpt_call_late(p, CKPT_AFTER_MEMORY, SYS_setpriority, (int64_t[6]){ PRIO_PROCESS, 0, m->nice });
-	ckpt_call_late(p, CKPT_AFTER_MEMORY, SYS_sched_setattr, (int64_t[6]){ 0, ckpt_late_data(p, &attr, sizeof(attr)), 0 });
+	ckpt_call_late(p, CKPT_AFTER_MEMORY, SYS_setpriority,
+		       (int64_t[6]){ PRIO_PROCESS, 0, m->nice });
+	ckpt_call_late(p, CKPT_AFTER_MEMORY, SYS_sched_setattr,
+		       (int64_t[6]){ 0, ckpt_late_data(p, &attr, sizeof(attr)), 0 });
 }
 
 static void emit_cpus(struct ckpt_planner *p, const Ckpt__Sched *m)
@@ -236,9 +270,10 @@ static void emit_cpus(struct ckpt_planner *p, const Ckpt__Sched *m)
 	uint8_t all[CKPT_CPU_BYTES];
 	size_t len = m->all_cpus ? sizeof(all) : m->cpus.len;
 
-	memset(all, 0xff, sizeof(all));         /* those that there are and that the cpuset allows */
+	memset(all, 0xff, sizeof(all)); /* those that there are and that the cpuset allows */
 	ckpt_call_late(p, CKPT_AFTER_MEMORY, SYS_sched_setaffinity,
-		       (int64_t[6]){ 0, len, ckpt_late_data(p, m->all_cpus ? all : m->cpus.data, len) });
+		       (int64_t[6]){ 0, len,
+				     ckpt_late_data(p, m->all_cpus ? all : m->cpus.data, len) });
 }
 
 static void emit_nodes(struct ckpt_planner *p, const Ckpt__Sched *m)
@@ -252,9 +287,10 @@ static void emit_nodes(struct ckpt_planner *p, const Ckpt__Sched *m)
 	if (m->nodes.len) {
 		memcpy(nodes, m->nodes.data, m->nodes.len);
 		at = ckpt_late_data(p, nodes, sizeof(nodes));
-		n_bits = 8 * sizeof(nodes) + 1;         /* the kernel looks at one less */
+		n_bits = 8 * sizeof(nodes) + 1; /* the kernel looks at one less */
 	}
-	ckpt_call_late(p, CKPT_AFTER_MEMORY, SYS_set_mempolicy, (int64_t[6]){ m->mempolicy, at, n_bits });
+	ckpt_call_late(p, CKPT_AFTER_MEMORY, SYS_set_mempolicy,
+		       (int64_t[6]){ m->mempolicy, at, n_bits });
 }
 
 static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ckpt_err *err)
@@ -270,11 +306,14 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 		return ckpt_fail(err, -EBADMSG, "sched %u: of no task", obj->id);
 	if (host)
 		check_host(p, host, task, m);
-	/* The policy last: a deadline thread may not be bound, and a real-time thread has no slack to choose. */
+	/* The policy last: a deadline thread may not be bound, and a real-time thread has no slack
+	 * to choose. */
 	emit_cpus(p, m);
 	emit_nodes(p, m);
-	ckpt_call_late(p, CKPT_AFTER_MEMORY, SYS_prctl, (int64_t[6]){ PR_SET_TIMERSLACK, m->timerslack_ns });
-	ckpt_call_late(p, CKPT_AFTER_MEMORY, SYS_ioprio_set, (int64_t[6]){ IOPRIO_WHO_PROCESS, 0, m->ioprio });
+	ckpt_call_late(p, CKPT_AFTER_MEMORY, SYS_prctl,
+		       (int64_t[6]){ PR_SET_TIMERSLACK, m->timerslack_ns });
+	ckpt_call_late(p, CKPT_AFTER_MEMORY, SYS_ioprio_set,
+		       (int64_t[6]){ IOPRIO_WHO_PROCESS, 0, m->ioprio });
 	emit_policy(p, m);
 	return 0;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a process does on signals. Only those that are caught or ignored are asked for, and SIGCHLD: of a signal with
- * the default action mask and flags mean nothing, but SA_NOCLDWAIT and SA_NOCLDSTOP of SIGCHLD do.
+ * What a process does on signals. Only those that are caught or ignored are asked for, and SIGCHLD:
+ * of a signal with the default action mask and flags mean nothing, but SA_NOCLDWAIT and
+ * SA_NOCLDSTOP of SIGCHLD do.
  */
 #include <errno.h>
 #include <signal.h>
@@ -13,7 +14,7 @@
 #include "proto/sigactions.pb-c.h"
 
 #define N_SIGNALS 64
-#define BIT(signo) (1ull << ((signo) - 1))
+#define BIT(signo) (1ull << ((signo)-1))
 
 /* As the kernel has it: sigset_t is of 8 bytes, handlers are numbers. */
 struct action {
@@ -43,7 +44,8 @@ static int wanted(struct ckpt_collect *c, uint64_t *signalsp, struct ckpt_err *e
 static int get(struct ckpt_collect *c, uint32_t signo, struct action *a, struct ckpt_err *err)
 {
 	int64_t ret;
-	int r = ckpt_call(c, SYS_rt_sigaction, (uint64_t[6]){ signo, 0, 0, 8 }, 2, a, sizeof(*a), &ret, err);
+	int r = ckpt_call(c, SYS_rt_sigaction, (uint64_t[6]){ signo, 0, 0, 8 }, 2, a, sizeof(*a),
+			  &ret, err);
 
 	if (r < 0)
 		return r;
@@ -91,13 +93,17 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 		const Ckpt__Sigaction *from = m->actions[i];
 		struct action a = { from->handler, from->flags, from->restorer, from->mask };
 
-		if (from->signo < 1 || from->signo > N_SIGNALS || from->signo == SIGKILL || from->signo == SIGSTOP)
-			return ckpt_fail(err, -EBADMSG, "sigactions %u: signal %u", obj->id, from->signo);
+		if (from->signo < 1 || from->signo > N_SIGNALS || from->signo == SIGKILL ||
+		    from->signo == SIGSTOP)
+			return ckpt_fail(err, -EBADMSG, "sigactions %u: signal %u", obj->id,
+					 from->signo);
 		/*
-		 * Before there are other threads: ignoring a signal throws away what any of them has pending of it.
-		 * SIGCHLD at the very end: those that come from restoring dead and stopped children must not be seen.
+		 * Before there are other threads: ignoring a signal throws away what any of them
+		 * has pending of it. SIGCHLD at the very end: those that come from restoring dead
+		 * and stopped children must not be seen.
 		 */
-		ckpt_call_late(p, from->signo == SIGCHLD ? CKPT_PARKED : CKPT_BEFORE_THREADS, SYS_rt_sigaction,
+		ckpt_call_late(p, from->signo == SIGCHLD ? CKPT_PARKED : CKPT_BEFORE_THREADS,
+			       SYS_rt_sigaction,
 			       (int64_t[6]){ from->signo, ckpt_late_data(p, &a, sizeof(a)), 0, 8 });
 	}
 	return 0;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * sigaltstack(2). A thread that is on its alternate stack keeps it: that is seen by the stack pointer, not by a flag.
- * With SS_AUTODISARM it is disabled meanwhile, and its signal frame, in memory, brings it back.
+ * sigaltstack(2). A thread that is on its alternate stack keeps it: that is seen by the stack
+ * pointer, not by a flag. With SS_AUTODISARM it is disabled meanwhile, and its signal frame, in
+ * memory, brings it back.
  */
 #include <errno.h>
 #include <signal.h>
@@ -12,7 +13,7 @@
 #include "proto/sigaltstack.pb-c.h"
 
 #ifndef SS_AUTODISARM
-#define SS_AUTODISARM (1u << 31)        /* Linux 4.7 */
+#define SS_AUTODISARM (1u << 31) /* Linux 4.7 */
 #endif
 
 static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_err *err)
@@ -41,7 +42,8 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 	if (m->flags & ~(SS_AUTODISARM | SS_DISABLE))
 		return ckpt_fail(err, -EBADMSG, "sigaltstack %u: flags %#x", obj->id, m->flags);
 	ss.ss_flags = (int)m->flags;
-	ckpt_call_late(p, CKPT_AFTER_MEMORY, SYS_sigaltstack, (int64_t[6]){ ckpt_late_data(p, &ss, sizeof(ss)) });
+	ckpt_call_late(p, CKPT_AFTER_MEMORY, SYS_sigaltstack,
+		       (int64_t[6]){ ckpt_late_data(p, &ss, sizeof(ss)) });
 	return 0;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Signals that wait, with all that is told about them: every thread queues its own to itself, which is the one case in
- * which the kernel lets a program choose si_code. The leader also queues those of the process.
+ * Signals that wait, with all that is told about them: every thread queues its own to itself, which
+ * is the one case in which the kernel lets a program choose si_code. The leader also queues those
+ * of the process.
  */
 #include <errno.h>
 #include <signal.h>
@@ -13,14 +14,14 @@
 #include "engine/plan/plan.h"
 #include "proto/sigpending.pb-c.h"
 
-#define INFO_SIZE 128           /* siginfo_t of every Linux */
+#define INFO_SIZE 128 /* siginfo_t of every Linux */
 #define QUEUE_MAX (1u << 20)
-#define BIT(signo) (1ull << ((signo) - 1))
+#define BIT(signo) (1ull << ((signo)-1))
 
 struct queue {
 	ProtobufCBinaryData *v;
 	size_t n, room;
-	uint64_t seen;          /* signals in it */
+	uint64_t seen; /* signals in it */
 };
 
 static void add(struct ckpt_collect *c, struct queue *q, const siginfo_t *info)
@@ -51,7 +52,8 @@ static void add_bare(struct ckpt_collect *c, struct queue *q, uint64_t pending)
 	}
 }
 
-static int read_queue(struct ckpt_collect *c, bool of_process, struct queue *q, struct ckpt_err *err)
+static int read_queue(struct ckpt_collect *c, bool of_process, struct queue *q,
+		      struct ckpt_err *err)
 {
 	const char *key = of_process ? "ShdPnd" : "SigPnd", *s;
 	uint64_t pending;
@@ -79,13 +81,15 @@ static int read_queue(struct ckpt_collect *c, bool of_process, struct queue *q, 
 	return 0;
 }
 
-/* Neither can be blocked: queued again, the one would end the restore and the other would stop it half-way. */
+/* Neither can be blocked: queued again, the one would end the restore and the other would stop it
+ * half-way. */
 static int check_unblockable(const struct queue *q, struct ckpt_err *err)
 {
 	if (q->seen & BIT(SIGKILL))
 		return ckpt_refuse(err, CKPT_E_VANISHED, -ESRCH, "the process is being killed");
 	if (q->seen & BIT(SIGSTOP))
-		return ckpt_refuse(err, CKPT_E_SIGNAL_QUEUE, -EBUSY, "SIGSTOP waits to be delivered");
+		return ckpt_refuse(err, CKPT_E_SIGNAL_QUEUE, -EBUSY,
+				   "SIGSTOP waits to be delivered");
 	return 0;
 }
 
@@ -120,8 +124,9 @@ static const struct ckpt_thread *leader_of(struct ckpt_planner *p, const struct 
 }
 
 /*
- * A SIGCHLD has to wait until the last one from restoring the children was dropped, when every thread is at rest. It
- * would be dropped itself, were it not blocked until the thread is given its own mask.
+ * A SIGCHLD has to wait until the last one from restoring the children was dropped, when every
+ * thread is at rest. It would be dropped itself, were it not blocked until the thread is given its
+ * own mask.
  */
 static void block_sigchld(struct ckpt_planner *p)
 {
@@ -131,8 +136,9 @@ static void block_sigchld(struct ckpt_planner *p)
 		       (int64_t[6]){ SIG_BLOCK, ckpt_late_data(p, &mask, sizeof(mask)), 0, 8 });
 }
 
-static int plan_queue(struct ckpt_planner *p, const struct ckpt_object *obj, const struct ckpt_thread *leader,
-		      bool of_process, const ProtobufCBinaryData *v, size_t n, struct ckpt_err *err)
+static int plan_queue(struct ckpt_planner *p, const struct ckpt_object *obj,
+		      const struct ckpt_thread *leader, bool of_process,
+		      const ProtobufCBinaryData *v, size_t n, struct ckpt_err *err)
 {
 	for (size_t i = 0; i < n; i++) {
 		enum ckpt_when when = CKPT_AFTER_MEMORY;
@@ -140,12 +146,16 @@ static int plan_queue(struct ckpt_planner *p, const struct ckpt_object *obj, con
 		int64_t at;
 
 		if (v[i].len != sizeof(info))
-			return ckpt_fail(err, -EBADMSG, "sigpending %u: a signal of %zu bytes", obj->id, v[i].len);
+			return ckpt_fail(err, -EBADMSG, "sigpending %u: a signal of %zu bytes",
+					 obj->id, v[i].len);
 		memcpy(&info, v[i].data, sizeof(info));
-		if (info.si_signo < 1 || info.si_signo > 64 || info.si_signo == SIGKILL || info.si_signo == SIGSTOP)
-			return ckpt_fail(err, -EBADMSG, "sigpending %u: signal %d", obj->id, info.si_signo);
+		if (info.si_signo < 1 || info.si_signo > 64 || info.si_signo == SIGKILL ||
+		    info.si_signo == SIGSTOP)
+			return ckpt_fail(err, -EBADMSG, "sigpending %u: signal %d", obj->id,
+					 info.si_signo);
 		if (info.si_signo == SIGCHLD && obj->tid != leader->tid) {
-			ckpt_problem(p, CKPT_E_SIGNAL_QUEUE, "process %d: a SIGCHLD waits that was sent to thread %d alone",
+			ckpt_problem(p, CKPT_E_SIGNAL_QUEUE,
+				     "process %d: a SIGCHLD waits that was sent to thread %d alone",
 				     leader->tid, obj->tid);
 			continue;
 		}
@@ -155,7 +165,8 @@ static int plan_queue(struct ckpt_planner *p, const struct ckpt_object *obj, con
 		}
 		at = ckpt_late_data(p, &info, sizeof(info));
 		if (of_process)
-			ckpt_call_late(p, when, SYS_rt_sigqueueinfo, (int64_t[6]){ leader->tid, info.si_signo, at });
+			ckpt_call_late(p, when, SYS_rt_sigqueueinfo,
+				       (int64_t[6]){ leader->tid, info.si_signo, at });
 		else
 			ckpt_call_late(p, when, SYS_rt_tgsigqueueinfo,
 				       (int64_t[6]){ leader->tid, obj->tid, info.si_signo, at });
@@ -170,7 +181,9 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 	int r;
 
 	if (!leader || (m->n_shared && obj->tid != leader->tid))
-		return ckpt_fail(err, -EBADMSG, "sigpending %u: signals of the process belong to its leader", obj->id);
+		return ckpt_fail(err, -EBADMSG,
+				 "sigpending %u: signals of the process belong to its leader",
+				 obj->id);
 	r = plan_queue(p, obj, leader, false, m->own, m->n_own, err);
 	if (r < 0)
 		return r;

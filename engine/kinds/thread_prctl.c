@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* prctl(2) and personality(2): what belongs to one thread. Settings that would be lost without a trace are refused. */
+/* prctl(2) and personality(2): what belongs to one thread. Settings that would be lost without a
+ * trace are refused. */
 #include <errno.h>
 #include <linux/prctl.h>
 #include <string.h>
@@ -16,7 +17,8 @@
 static int get_int(struct ckpt_collect *c, int option, int *valuep, struct ckpt_err *err)
 {
 	int64_t ret;
-	int r = ckpt_call(c, SYS_prctl, (uint64_t[6]){ option }, 1, valuep, sizeof(*valuep), &ret, err);
+	int r = ckpt_call(c, SYS_prctl, (uint64_t[6]){ option }, 1, valuep, sizeof(*valuep), &ret,
+			  err);
 
 	if (r < 0)
 		return r;
@@ -40,14 +42,16 @@ static uint32_t speculation(const char *status, const char *key, const char *by)
 /* Of the processor's: state that a restore would drop. */
 static int check_processor(const char *status, struct ckpt_err *err)
 {
-	const char *features = ckpt_line_after(status, "x86_Thread_features");  /* Linux 6.6 */
-	const char *untag = ckpt_line_after(status, "untag_mask");              /* Linux 6.4 */
+	const char *features = ckpt_line_after(status, "x86_Thread_features"); /* Linux 6.6 */
+	const char *untag = ckpt_line_after(status, "untag_mask");	       /* Linux 6.4 */
 	uint64_t mask;
 
 	if (features && !strncmp(features, "shstk", 5))
-		return ckpt_refuse(err, CKPT_E_TASK_STATE, -EOPNOTSUPP, "a thread has a shadow stack");
+		return ckpt_refuse(err, CKPT_E_TASK_STATE, -EOPNOTSUPP,
+				   "a thread has a shadow stack");
 	if (untag && ckpt_parse_u64(&untag, 16, &mask) && mask != UINT64_MAX)
-		return ckpt_refuse(err, CKPT_E_TASK_STATE, -EOPNOTSUPP, "the process uses tagged addresses");
+		return ckpt_refuse(err, CKPT_E_TASK_STATE, -EOPNOTSUPP,
+				   "the process uses tagged addresses");
 	return 0;
 }
 
@@ -62,7 +66,8 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 	if (r >= 0)
 		r = check_processor(status, err);
 	if (r >= 0)
-		r = ckpt_call(c, SYS_personality, (uint64_t[6]){ PERSONALITY_QUERY }, -1, NULL, 0, &ret, err);
+		r = ckpt_call(c, SYS_personality, (uint64_t[6]){ PERSONALITY_QUERY }, -1, NULL, 0,
+			      &ret, err);
 	if (r >= 0)
 		r = get_int(c, PR_GET_PDEATHSIG, &pdeathsig, err);
 	if (r >= 0)
@@ -80,15 +85,17 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 	return 0;
 }
 
-static void plan_speculation(struct ckpt_planner *p, const struct ckpt_task *task, bool can, int which, uint32_t value,
-			     const char *what)
+static void plan_speculation(struct ckpt_planner *p, const struct ckpt_task *task, bool can,
+			     int which, uint32_t value, const char *what)
 {
 	if (!value)
 		return;
 	if (can)
-		ckpt_call_late(p, CKPT_AFTER_MEMORY, SYS_prctl, (int64_t[6]){ PR_SET_SPECULATION_CTRL, which, value });
+		ckpt_call_late(p, CKPT_AFTER_MEMORY, SYS_prctl,
+			       (int64_t[6]){ PR_SET_SPECULATION_CTRL, which, value });
 	else
-		ckpt_loss(p, "process %d: its protection against %s: it cannot be chosen on this machine", task->pid, what);
+		ckpt_loss(p, "process %d: its protection against %s: not to be chosen here",
+			  task->pid, what);
 }
 
 static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ckpt_err *err)
@@ -98,18 +105,20 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 	const struct ckpt_host *host = ckpt_planner_host(p);
 
 	if (!task || m->pdeathsig > 64 || m->personality == PERSONALITY_QUERY)
-		return ckpt_fail(err, -EBADMSG, "thread_prctl %u: pdeathsig %u, personality %#x", obj->id, m->pdeathsig,
-				 m->personality);
+		return ckpt_fail(err, -EBADMSG, "thread_prctl %u: pdeathsig %u, personality %#x",
+				 obj->id, m->pdeathsig, m->personality);
 	ckpt_call_late(p, CKPT_AFTER_MEMORY, SYS_personality, (int64_t[6]){ m->personality });
 	if (m->no_tsc)
-		ckpt_call_late(p, CKPT_AFTER_MEMORY, SYS_prctl, (int64_t[6]){ PR_SET_TSC, PR_TSC_SIGSEGV });
-	plan_speculation(p, task, !host || host->can_store_bypass, PR_SPEC_STORE_BYPASS, m->store_bypass,
-			 "speculative store bypass");
-	plan_speculation(p, task, !host || host->can_indirect_branch, PR_SPEC_INDIRECT_BRANCH, m->indirect_branch,
-			 "indirect branch speculation");
+		ckpt_call_late(p, CKPT_AFTER_MEMORY, SYS_prctl,
+			       (int64_t[6]){ PR_SET_TSC, PR_TSC_SIGSEGV });
+	plan_speculation(p, task, !host || host->can_store_bypass, PR_SPEC_STORE_BYPASS,
+			 m->store_bypass, "speculative store bypass");
+	plan_speculation(p, task, !host || host->can_indirect_branch, PR_SPEC_INDIRECT_BRANCH,
+			 m->indirect_branch, "indirect branch speculation");
 	/* A change of credentials clears it: this kind comes after creds. */
 	if (m->pdeathsig)
-		ckpt_call_late(p, CKPT_LAST, SYS_prctl, (int64_t[6]){ PR_SET_PDEATHSIG, m->pdeathsig });
+		ckpt_call_late(p, CKPT_LAST, SYS_prctl,
+			       (int64_t[6]){ PR_SET_PDEATHSIG, m->pdeathsig });
 	return 0;
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* set_tid_address(2): what pthread_join(3) waits for. Also zero is set again: a thread may have been made with an address. */
+/* set_tid_address(2): what pthread_join(3) waits for. Also zero is set again: a thread may have
+ * been made with an address. */
 #include <errno.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -12,12 +13,14 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 {
 	Ckpt__TidAddress *m = (void *)msg;
 	int64_t ret;
-	int r = ckpt_call(c, SYS_prctl, (uint64_t[6]){ PR_GET_TID_ADDRESS }, 1, &m->address, sizeof(m->address), &ret, err);
+	int r = ckpt_call(c, SYS_prctl, (uint64_t[6]){ PR_GET_TID_ADDRESS }, 1, &m->address,
+			  sizeof(m->address), &ret, err);
 
 	if (r < 0)
 		return r;
 	if (ret == -EINVAL)
-		return ckpt_refuse(err, CKPT_E_KERNEL_FEATURE, ret, "this kernel is built without CONFIG_CHECKPOINT_RESTORE");
+		return ckpt_refuse(err, CKPT_E_KERNEL_FEATURE, ret,
+				   "this kernel is built without CONFIG_CHECKPOINT_RESTORE");
 	return ret < 0 ? ckpt_fail(err, ret, "tid address: cannot get") : 0;
 }
 
@@ -26,7 +29,8 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 	const Ckpt__TidAddress *m = (const void *)obj->msg;
 
 	(void)err;
-	ckpt_call_late_want(p, CKPT_AFTER_MEMORY, SYS_set_tid_address, (int64_t[6]){ m->address }, obj->tid);
+	ckpt_call_late_want(p, CKPT_AFTER_MEMORY, SYS_set_tid_address, (int64_t[6]){ m->address },
+			    obj->tid);
 	return 0;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Facts about this process that a restored task inherits until it gives them up: credentials, priority, limits.
- * Also which processors are there. Impure, like host.c.
+ * Facts about this process that a restored task inherits until it gives them up: credentials,
+ * priority, limits. Also which processors are there. Impure, like host.c.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -27,7 +27,8 @@ static int read_text(struct ckpt_arena *arena, const char *path, char **textp, s
 	return ckpt_in(err, ckpt_read_all(arena, fd, textp, NULL, err), "%s", path);
 }
 
-static int read_number(struct ckpt_arena *arena, const char *path, int64_t *valuep, struct ckpt_err *err)
+static int read_number(struct ckpt_arena *arena, const char *path, int64_t *valuep,
+		       struct ckpt_err *err)
 {
 	const char *s;
 	char *text;
@@ -64,8 +65,8 @@ static int parse_cpus(const char *s, uint8_t *cpus, struct ckpt_err *err)
 	return ckpt_fail(err, -EBADMSG, "online processors: cannot read the list");
 }
 
-/* The first user namespace maps all numbers to themselves. A copy of it that does so too is taken for it: what it
- * cannot do then fails where it is tried. */
+/* The first user namespace maps all numbers to themselves. A copy of it that does so too is taken
+ * for it: what it cannot do then fails where it is tried. */
 static bool is_init_userns(const char *map)
 {
 	uint64_t inside, outside, count;
@@ -116,7 +117,7 @@ static int probe_sched(struct ckpt_host *h, struct ckpt_err *err)
 
 static int probe_numbers(struct ckpt_host *h, struct ckpt_arena *arena, struct ckpt_err *err)
 {
-	int64_t last_cap = 40, oom = 0, nr_open = 0;    /* CAP_CHECKPOINT_RESTORE */
+	int64_t last_cap = 40, oom = 0, nr_open = 0; /* CAP_CHECKPOINT_RESTORE */
 	int r;
 
 	r = read_number(arena, "/proc/sys/kernel/cap_last_cap", &last_cap, err);
@@ -129,7 +130,8 @@ static int probe_numbers(struct ckpt_host *h, struct ckpt_arena *arena, struct c
 	if (r < 0)
 		return r;
 	if (last_cap < 0 || last_cap > 63)
-		return ckpt_fail(err, -EBADMSG, "/proc/sys/kernel/cap_last_cap: number out of range");
+		return ckpt_fail(err, -EBADMSG,
+				 "/proc/sys/kernel/cap_last_cap: number out of range");
 	h->last_cap = last_cap;
 	h->oom_score_adj = oom;
 	h->nr_open = nr_open > 0 ? nr_open : 0;
@@ -153,10 +155,11 @@ int ckpt_host_probe_creds(struct ckpt_host *h, struct ckpt_arena *arena, struct 
 	r = read_text(arena, "/proc/self/uid_map", &text, err);
 	if (r < 0)
 		return r;
-	h->init_userns = !text || is_init_userns(text);         /* no file: no user namespaces in this kernel */
+	h->init_userns =
+		!text || is_init_userns(text); /* no file: no user namespaces in this kernel */
 	r = read_text(arena, "/sys/devices/system/cpu/online", &text, err);
 	if (r < 0)
 		return r;
-	memset(h->cpus, text ? 0 : 0xff, sizeof(h->cpus));      /* no /sys here: let the kernel judge */
+	memset(h->cpus, text ? 0 : 0xff, sizeof(h->cpus)); /* no /sys here: let the kernel judge */
 	return text ? parse_cpus(text, h->cpus, err) : 0;
 }

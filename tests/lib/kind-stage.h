@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * For unit tests of kinds of processes and threads: collect() through a source that is the calling process; plan() of
- * one object of one task, without a planner; and its calls made by the calling process instead of by the interpreter.
+ * For unit tests of kinds of processes and threads: collect() through a source that is the calling
+ * process; plan() of one object of one task, without a planner; and its calls made by the calling
+ * process instead of by the interpreter.
  */
 #pragma once
 #include <errno.h>
@@ -21,9 +22,10 @@
 static struct ckpt_arena *arena;
 
 /* A source that is this process. */
-static siginfo_t queued[2][8];          /* what peek_signal() shows: of the thread, of the process */
+static siginfo_t queued[2][8]; /* what peek_signal() shows: of the thread, of the process */
 
-static int self_open_proc(struct ckpt_source *src, pid_t tid, const char *name, struct ckpt_err *err)
+static int self_open_proc(struct ckpt_source *src, pid_t tid, const char *name,
+			  struct ckpt_err *err)
 {
 	char path[64];
 	int fd;
@@ -34,7 +36,8 @@ static int self_open_proc(struct ckpt_source *src, pid_t tid, const char *name, 
 	return fd < 0 ? ckpt_fail(err, -errno, "%s: cannot open", path) : fd;
 }
 
-static int self_read_link(struct ckpt_source *src, pid_t tid, const char *name, char *buf, size_t size, struct ckpt_err *err)
+static int self_read_link(struct ckpt_source *src, pid_t tid, const char *name, char *buf,
+			  size_t size, struct ckpt_err *err)
 {
 	char path[64];
 	ssize_t n;
@@ -60,7 +63,8 @@ static int self_call(struct ckpt_source *src, pid_t tid, struct ckpt_call *c, st
 	return 0;
 }
 
-static int self_peek(struct ckpt_source *src, pid_t tid, bool of_process, unsigned int n, siginfo_t *info, struct ckpt_err *err)
+static int self_peek(struct ckpt_source *src, pid_t tid, bool of_process, unsigned int n,
+		     siginfo_t *info, struct ckpt_err *err)
 {
 	(void)src, (void)tid, (void)err;
 	if (n >= 8 || !queued[of_process][n].si_signo)
@@ -77,10 +81,16 @@ static const struct ckpt_source_ops self_ops = {
 	.peek_signal = self_peek,
 };
 
-__attribute__((unused)) static int collect(const struct ckpt_kind *kind, ProtobufCMessage **msgp, struct ckpt_err *err)
+__attribute__((unused)) static int collect(const struct ckpt_kind *kind, ProtobufCMessage **msgp,
+					   struct ckpt_err *err)
 {
 	struct ckpt_source src = { &self_ops };
-	struct ckpt_collect c = { .src = &src, .arena = arena, .pid = getpid(), .tid = getpid(), .number = -1, .fd = -1 };
+	struct ckpt_collect c = { .src = &src,
+				  .arena = arena,
+				  .pid = getpid(),
+				  .tid = getpid(),
+				  .number = -1,
+				  .fd = -1 };
 
 	*msgp = ckpt_alloc(arena, kind->message->sizeof_message);
 	protobuf_c_message_init(kind->message, *msgp);
@@ -101,7 +111,7 @@ struct stage {
 	struct ckpt_err err;
 };
 
-static struct ckpt_host here;           /* this machine */
+static struct ckpt_host here; /* this machine */
 
 __attribute__((unused)) static void probe_here(void)
 {
@@ -110,9 +120,10 @@ __attribute__((unused)) static void probe_here(void)
 	struct ckpt_host *host;
 
 	must(ckpt_arena_open(&arena, 1ull << 30, &err) == 0, "memory");
-	must(ckpt_host_probe(&host, arena, &none, &err) == 0, "facts about this machine: %s", err.text);
+	must(ckpt_host_probe(&host, arena, &none, &err) == 0, "facts about this machine: %s",
+	     err.text);
 	here = *host;
-	here.box = false;               /* no test makes one by itself */
+	here.box = false; /* no test makes one by itself */
 }
 
 /* Fills S for MSG; the host is this machine until a test changes it. */
@@ -121,17 +132,29 @@ static void stage_init(struct stage *s, const char *kind, void *msg)
 	memset(s, 0, sizeof(*s));
 	s->host = here;
 	s->threads[0].tid = getpid();
-	s->task = (struct ckpt_task){ .id = 1, .pid = getpid(), .threads = s->threads, .n_threads = 1 };
+	s->task = (struct ckpt_task){
+		.id = 1, .pid = getpid(), .threads = s->threads, .n_threads = 1
+	};
 	s->tasks[0] = &s->task;
 	s->snap = (struct ckpt_snapshot){ .tasks = s->tasks, .n_tasks = 1 };
-	s->obj = (struct ckpt_object){ .id = 1, .kind = ckpt_kind_find(kind), .msg = msg, .task = 1, .tid = getpid() };
+	s->obj = (struct ckpt_object){
+		.id = 1, .kind = ckpt_kind_find(kind), .msg = msg, .task = 1, .tid = getpid()
+	};
 	s->plan.problems.arena = arena;
 	s->layout.home = HOME;
 	s->builder = (struct ckpt_program_builder){
-		.p = &s->planner, .task = &s->task, .layout = &s->layout, .threads = &s->calls,
+		.p = &s->planner,
+		.task = &s->task,
+		.layout = &s->layout,
+		.threads = &s->calls,
 	};
 	s->planner = (struct ckpt_planner){
-		.arena = arena, .snap = &s->snap, .host = &s->host, .plan = &s->plan, .obj = &s->obj, .program = &s->builder,
+		.arena = arena,
+		.snap = &s->snap,
+		.host = &s->host,
+		.plan = &s->plan,
+		.obj = &s->obj,
+		.program = &s->builder,
 	};
 }
 
@@ -144,7 +167,8 @@ static int run_calls(const struct ckpt_call_list *l)
 {
 	for (size_t i = 0; i < l->n; i++) {
 		const struct ckpt_sv_call *c = &l->v[i];
-		long r = syscall(c->nr, c->arg[0], c->arg[1], c->arg[2], c->arg[3], c->arg[4], c->arg[5]);
+		long r = syscall(c->nr, c->arg[0], c->arg[1], c->arg[2], c->arg[3], c->arg[4],
+				 c->arg[5]);
 
 		if ((c->flags & CKPT_SV_EQUAL) ? r != c->want : r < 0) {
 			diag("call %zu: nr %d (%#lx, %#lx, %#lx) returned %ld, errno %d", i, c->nr,
@@ -158,7 +182,8 @@ static int run_calls(const struct ckpt_call_list *l)
 /* As the interpreter would, and the coordinator afterwards. */
 __attribute__((unused)) static int stage_run(struct stage *s)
 {
-	void *home = mmap((void *)HOME, HOME_LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	void *home = mmap((void *)HOME, HOME_LEN, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 	struct ckpt_site site = { .snap = &s->snap, .task = &s->task };
 
 	if (home == MAP_FAILED || s->builder.data_len > HOME_LEN)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * State of processes and threads, kind by kind and without ptrace: a process makes some state and is collected through
- * a source that is itself, the message travels as bytes, and a second process runs the calls that plan() emits, for
- * real, and is collected again. Both messages must be equal.
+ * State of processes and threads, kind by kind and without ptrace: a process makes some state and
+ * is collected through a source that is itself, the message travels as bytes, and a second process
+ * runs the calls that plan() emits, for real, and is collected again. Both messages must be equal.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -33,12 +33,13 @@
 struct story {
 	const char *name, *kind;
 	void (*setup)(void);
-	bool root;                              /* takes privilege */
-	void (*level)(void *msg, bool back);    /* evens out what may differ; BACK: puts in what belongs to this process */
+	bool root;			     /* takes privilege */
+	void (*level)(void *msg, bool back); /* evens out what may differ; BACK: puts in what
+						belongs to this process */
 };
 
 struct parcel {
-	int collected;                          /* what collect() returned; negative: failed */
+	int collected; /* what collect() returned; negative: failed */
 	size_t len;
 	uint8_t bytes[PACKED_MAX];
 	char text[256];
@@ -69,7 +70,8 @@ static void original(const struct story *s, struct parcel *to)
 static void restored(const struct story *s, const struct parcel *from, struct parcel *to)
 {
 	const struct ckpt_kind *kind = ckpt_kind_find(s->kind);
-	ProtobufCMessage *msg = protobuf_c_message_unpack(kind->message, NULL, from->len, from->bytes);
+	ProtobufCMessage *msg =
+		protobuf_c_message_unpack(kind->message, NULL, from->len, from->bytes);
 	struct stage *st = ckpt_new(arena, struct stage);
 
 	to->collected = -1;
@@ -81,7 +83,8 @@ static void restored(const struct story *s, const struct parcel *from, struct pa
 		return;
 	}
 	if (st->plan.problems.n) {
-		snprintf(to->text, sizeof(to->text), "problem: %.240s", st->plan.problems.v[0].text);
+		snprintf(to->text, sizeof(to->text), "problem: %.240s",
+			 st->plan.problems.v[0].text);
 		return;
 	}
 	if (stage_run(st) < 0) {
@@ -93,7 +96,8 @@ static void restored(const struct story *s, const struct parcel *from, struct pa
 
 static void round_trip(const struct story *s)
 {
-	struct parcel *p = mmap(NULL, 2 * sizeof(*p), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct parcel *p = mmap(NULL, 2 * sizeof(*p), PROT_READ | PROT_WRITE,
+				MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	if (s->root && geteuid()) {
 		diag("%s: skipped, takes root", s->name);
@@ -112,12 +116,14 @@ static void round_trip(const struct story *s)
 			_exit(0);
 		}
 		waitpid(pid, &status, 0);
-		if (!ok(status == 0 && p[i].collected == 0, "%s: %s %s", s->kind, s->name, i ? "restored" : "collected")) {
+		if (!ok(status == 0 && p[i].collected == 0, "%s: %s %s", s->kind, s->name,
+			i ? "restored" : "collected")) {
 			diag("status %#x, collect %d: %s", status, p[i].collected, p[i].text);
 			return;
 		}
 	}
-	ok(p[0].len == p[1].len && !memcmp(p[0].bytes, p[1].bytes, p[0].len), "%s: %s is the same", s->kind, s->name);
+	ok(p[0].len == p[1].len && !memcmp(p[0].bytes, p[1].bytes, p[0].len), "%s: %s is the same",
+	   s->kind, s->name);
 	munmap(p, 2 * sizeof(*p));
 }
 
@@ -128,7 +134,8 @@ static void on_signal(int signo, siginfo_t *info, void *context)
 
 static void setup_actions(void)
 {
-	struct sigaction a = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART };
+	struct sigaction a = { .sa_sigaction = on_signal,
+			       .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART };
 
 	sigaddset(&a.sa_mask, SIGTERM);
 	sigaction(SIGUSR1, &a, NULL);
@@ -141,7 +148,9 @@ static void setup_actions(void)
 static void setup_altstack(void)
 {
 	static char stack[65536];
-	stack_t ss = { .ss_sp = stack, .ss_size = sizeof(stack), .ss_flags = (int)(1u << 31) };         /* SS_AUTODISARM */
+	stack_t ss = { .ss_sp = stack,
+		       .ss_size = sizeof(stack),
+		       .ss_flags = (int)(1u << 31) }; /* SS_AUTODISARM */
 
 	sigaltstack(&ss, NULL);
 }
@@ -169,7 +178,10 @@ static void level_itimers(void *msg, bool back)
 
 static void make_timer(clockid_t clock, int notify, int signo, int64_t seconds, bool forget)
 {
-	struct { uint64_t value; int signo, notify, tid, pad[11]; } ev = { 0x123456789a, signo, notify, getpid(), { 0 } };
+	struct {
+		uint64_t value;
+		int signo, notify, tid, pad[11];
+	} ev = { 0x123456789a, signo, notify, getpid(), { 0 } };
 	struct itimerspec its = { { 0, 5000000 }, { seconds, 0 } };
 	int id;
 
@@ -183,7 +195,7 @@ static void make_timer(clockid_t clock, int notify, int signo, int64_t seconds, 
 static void setup_timers(void)
 {
 	make_timer(CLOCK_MONOTONIC, SIGEV_SIGNAL, SIGUSR2, 1000, false);
-	make_timer(CLOCK_REALTIME, SIGEV_NONE, 0, 2000, true);         /* leaves a gap in the ids */
+	make_timer(CLOCK_REALTIME, SIGEV_NONE, 0, 2000, true); /* leaves a gap in the ids */
 	make_timer(CLOCK_REALTIME, SIGEV_NONE, 0, 2000, false);
 	make_timer(CLOCK_BOOTTIME, SIGEV_THREAD_ID, SIGRTMIN, 0, false);
 	make_timer(CLOCK_PROCESS_CPUTIME_ID, SIGEV_SIGNAL, SIGUSR1, 3000, false);
@@ -221,7 +233,7 @@ static void setup_sched(void)
 	sched_setaffinity(0, sizeof(one), &one);
 	setpriority(PRIO_PROCESS, 0, 7);
 	prctl(PR_SET_TIMERSLACK, 123456);
-	syscall(SYS_ioprio_set, 1, 0, (3 << 13) | 7);   /* idle */
+	syscall(SYS_ioprio_set, 1, 0, (3 << 13) | 7); /* idle */
 }
 
 static void setup_fifo(void)
@@ -276,7 +288,8 @@ static void set_caps(uint64_t effective, uint64_t permitted, uint64_t inheritabl
 {
 	struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3, 0 };
 	struct __user_cap_data_struct data[2] = {
-		{ effective, permitted, inheritable }, { effective >> 32, permitted >> 32, inheritable >> 32 },
+		{ effective, permitted, inheritable },
+		{ effective >> 32, permitted >> 32, inheritable >> 32 },
 	};
 
 	if (syscall(SYS_capset, &head, data) < 0)
@@ -301,9 +314,10 @@ static void setup_some_caps(void)
 		_exit(1);
 	set_caps(here.creds.permitted, here.creds.permitted, some);
 	prctl(PR_CAPBSET_DROP, CAP_SYS_TIME, 0, 0, 0);
-	prctl(PR_CAPBSET_DROP, CAP_NET_RAW, 0, 0, 0);           /* inheritable all the same */
+	prctl(PR_CAPBSET_DROP, CAP_NET_RAW, 0, 0, 0); /* inheritable all the same */
 	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_NET_BIND_SERVICE, 0, 0);
-	prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE);
+	prctl(PR_SET_SECUREBITS,
+	      SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE);
 	set_caps(1ull << CAP_NET_RAW, some, some);
 }
 
@@ -320,28 +334,28 @@ static void setup_saved_root(void)
 }
 
 static const struct story stories[] = {
-	{ "handlers, ignored signals and flags of SIGCHLD", "sigactions", setup_actions, false, NULL },
-	{ "an alternate stack that disarms itself", "sigaltstack", setup_altstack, false, NULL },
-	{ "no alternate stack", "sigaltstack", NULL, false, NULL },
+	{ "handlers, ignored signals and flags of SIGCHLD", "sigactions", setup_actions },
+	{ "an alternate stack that disarms itself", "sigaltstack", setup_altstack },
+	{ "no alternate stack", "sigaltstack", NULL },
 	{ "two timers", "itimers", setup_itimers, false, level_itimers },
 	{ "timers of all sorts, with a gap", "posix_timers", setup_timers, false, level_timers },
-	{ "lower limits", "rlimits", setup_limits, false, NULL },
-	{ "limits as they are", "rlimits", NULL, false, NULL },
-	{ "one processor, nice, slack, idle I/O", "sched", setup_sched, false, NULL },
-	{ "nothing special", "sched", NULL, false, NULL },
-	{ "a real-time thread that is nice", "sched", setup_fifo, true, NULL },
-	{ "another directory and umask", "fs", setup_fs, false, NULL },
-	{ "the clear address", "tid_address", NULL, false, NULL },
-	{ "the list of mutexes", "robust_list", NULL, false, NULL },
-	{ "a name with a newline", "comm", setup_name, false, NULL },
-	{ "subreaper, no huge pages, not dumpable", "prctl", setup_prctl, true, NULL },
-	{ "personality and the parent's death", "thread_prctl", setup_thread_prctl, false, NULL },
-	{ "score and filter", "oom", setup_oom, true, NULL },
-	{ "the caller's own", "creds", NULL, false, NULL },
-	{ "an ordinary user with groups", "creds", setup_ordinary_user, true, NULL },
-	{ "an ordinary user with capabilities", "creds", setup_some_caps, true, NULL },
-	{ "root without capabilities", "creds", setup_root_without_caps, true, NULL },
-	{ "a user that may become root again", "creds", setup_saved_root, true, NULL },
+	{ "lower limits", "rlimits", setup_limits },
+	{ "limits as they are", "rlimits", NULL },
+	{ "one processor, nice, slack, idle I/O", "sched", setup_sched },
+	{ "nothing special", "sched", NULL },
+	{ "a real-time thread that is nice", "sched", setup_fifo, true },
+	{ "another directory and umask", "fs", setup_fs },
+	{ "the clear address", "tid_address", NULL },
+	{ "the list of mutexes", "robust_list", NULL },
+	{ "a name with a newline", "comm", setup_name },
+	{ "subreaper, no huge pages, not dumpable", "prctl", setup_prctl, true },
+	{ "personality and the parent's death", "thread_prctl", setup_thread_prctl },
+	{ "score and filter", "oom", setup_oom, true },
+	{ "the caller's own", "creds", NULL },
+	{ "an ordinary user with groups", "creds", setup_ordinary_user, true },
+	{ "an ordinary user with capabilities", "creds", setup_some_caps, true },
+	{ "root without capabilities", "creds", setup_root_without_caps, true },
+	{ "a user that may become root again", "creds", setup_saved_root, true },
 };
 
 /* ---- signals that wait ---- */
@@ -370,7 +384,8 @@ static void test_pending_collect(void)
 	raise(SIGTERM);
 	queued[0][0] = info_of(SIGTERM, SI_TKILL, 0);
 	queued[1][0] = info_of(SIGUSR1, SI_QUEUE, 5);
-	is(collect(ckpt_kind_find("sigpending"), (void *)&m, &err), 0, "pending signals are collected");
+	is(collect(ckpt_kind_find("sigpending"), (void *)&m, &err), 0,
+	   "pending signals are collected");
 	is(m->n_own, 1, "one of the thread");
 	is(m->n_shared, 2, "two of the process, one of them without details");
 	is(((const siginfo_t *)m->shared[1].data)->si_signo, SIGUSR2, "the bare one");
@@ -381,12 +396,13 @@ static void test_pending_collect(void)
 
 static void test_pending_restore(void)
 {
-	siginfo_t in[] = { info_of(SIGTERM, SI_TKILL, 0), info_of(SIGRTMIN, SI_QUEUE, 1), info_of(SIGRTMIN, SI_QUEUE, 2),
-			   info_of(SIGCHLD, CLD_EXITED, 3), info_of(SIGUSR1, SI_TIMER, 4) };
+	siginfo_t in[] = { info_of(SIGTERM, SI_TKILL, 0), info_of(SIGRTMIN, SI_QUEUE, 1),
+			   info_of(SIGRTMIN, SI_QUEUE, 2), info_of(SIGCHLD, CLD_EXITED, 3),
+			   info_of(SIGUSR1, SI_TIMER, 4) };
 	ProtobufCBinaryData data[5];
 	Ckpt__Sigpending m = CKPT__SIGPENDING__INIT;
 	struct stage *s = ckpt_new(arena, struct stage);
-	static const int order[] = { 0, 4, 3, 1, 2 };   /* the thread's, then by number */
+	static const int order[] = { 0, 4, 3, 1, 2 }; /* the thread's, then by number */
 	struct timespec now = { 0, 0 };
 	int n = 0;
 	sigset_t all;
@@ -407,11 +423,13 @@ static void test_pending_restore(void)
 		siginfo_t got = { 0 };
 		const siginfo_t *want = &in[order[i]];
 
-		syscall(SYS_rt_sigtimedwait, &all, &got, &now, 8);      /* the library changes si_code */
-		n += got.si_signo == want->si_signo && got.si_code == want->si_code && got.si_pid == want->si_pid &&
+		syscall(SYS_rt_sigtimedwait, &all, &got, &now, 8); /* the library changes si_code */
+		n += got.si_signo == want->si_signo && got.si_code == want->si_code &&
+		     got.si_pid == want->si_pid &&
 		     got.si_value.sival_int == want->si_value.sival_int;
 		if (got.si_signo != want->si_signo || got.si_code != want->si_code)
-			diag("signal %d code %d, not %d code %d", got.si_signo, got.si_code, want->si_signo, want->si_code);
+			diag("signal %d code %d, not %d code %d", got.si_signo, got.si_code,
+			     want->si_signo, want->si_code);
 	}
 	is(n, 5, "all come as they were");
 }
@@ -425,14 +443,16 @@ static void test_box(void)
 	Ckpt__Creds *before, *after;
 	char map[32];
 
-	if (!geteuid() && (setgroups(0, NULL) || setresgid(65534, 65534, 65534) || setresuid(65534, 65534, 65534)))
+	if (!geteuid() && (setgroups(0, NULL) || setresgid(65534, 65534, 65534) ||
+			   setresuid(65534, 65534, 65534)))
 		exit(1);
 	prctl(PR_SET_DUMPABLE, 1);
 	is(ckpt_host_probe_creds(&here, arena, &err), 0, "an ordinary user");
 	is(collect(ckpt_kind_find("creds"), (void *)&before, &err), 0, "its credentials");
 	stage_init(s, "creds", before);
 	s->host.box = true;
-	ok(stage_plan(s) == 0 && !s->plan.problems.n && !s->plan.n_losses, "can be restored in a namespace");
+	ok(stage_plan(s) == 0 && !s->plan.problems.n && !s->plan.n_losses,
+	   "can be restored in a namespace");
 	if (unshare(CLONE_NEWUSER) < 0) {
 		diag("no user namespace to be had: %s", strerror(errno));
 		return;
@@ -444,8 +464,10 @@ static void test_box(void)
 	write_self("/proc/self/gid_map", map);
 	is(stage_run(s), 0, "are");
 	is(collect(ckpt_kind_find("creds"), (void *)&after, &err), 0, "and collected again");
-	ok(!memcmp(before->uid, after->uid, 16) && !memcmp(before->gid, after->gid, 16), "the same ids");
-	ok(!after->permitted && !after->effective && after->bounding == before->bounding, "no capability is left");
+	ok(!memcmp(before->uid, after->uid, 16) && !memcmp(before->gid, after->gid, 16),
+	   "the same ids");
+	ok(!after->permitted && !after->effective && after->bounding == before->bounding,
+	   "no capability is left");
 }
 
 /* In a process of its own: masks and queues stay there. */

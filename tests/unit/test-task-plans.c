@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* State of processes and threads: what a machine cannot give, and what no message may say. Nothing is run. */
+/* State of processes and threads: what a machine cannot give, and what no message may say. Nothing
+ * is run. */
 #include <linux/capability.h>
 #include <sched.h>
 #include <signal.h>
@@ -17,8 +18,10 @@ static void problem(struct stage *s, enum ckpt_code number, const char *what)
 {
 	int r = stage_plan(s);
 
-	if (!ok(r == 0 && s->plan.problems.n == 1 && s->plan.problems.v[0].number == number, "%s", what))
-		diag("%d, %zu problems: %s", r, s->plan.problems.n, s->plan.problems.n ? s->plan.problems.v[0].text : s->err.text);
+	if (!ok(r == 0 && s->plan.problems.n == 1 && s->plan.problems.v[0].number == number, "%s",
+		what))
+		diag("%d, %zu problems: %s", r, s->plan.problems.n,
+		     s->plan.problems.n ? s->plan.problems.v[0].text : s->err.text);
 	else
 		diag("%s", s->plan.problems.v[0].text);
 }
@@ -74,7 +77,8 @@ static void test_limits(struct stage *s)
 
 static void test_creds(struct stage *s)
 {
-	uint32_t ids[] = { 1000, 1000, 1000, 1000 }, same[] = { 1001, 1001, 1001, 1001 }, groups[] = { 4, 27 };
+	uint32_t ids[] = { 1000, 1000, 1000, 1000 }, same[] = { 1001, 1001, 1001, 1001 },
+		 groups[] = { 4, 27 };
 	Ckpt__Creds m = CKPT__CREDS__INIT;
 
 	m.n_uid = m.n_gid = 4;
@@ -93,7 +97,8 @@ static void test_creds(struct stage *s)
 	m.permitted = 0;
 	stage_init(s, "creds", &m);
 	no_privilege(s);
-	ok(stage_plan(s) == 0 && !s->plan.problems.n && !s->plan.n_losses && !s->calls.phase[CKPT_LAST].n,
+	ok(stage_plan(s) == 0 && !s->plan.problems.n && !s->plan.n_losses &&
+		   !s->calls.phase[CKPT_LAST].n,
 	   "the same as ours takes no call");
 	m.groups = groups, m.n_groups = 2;
 	stage_init(s, "creds", &m);
@@ -123,10 +128,11 @@ static void test_timers(struct stage *s)
 	stage_init(s, "posix_timers", &t);
 	s->host.has_timer_restore_ids = false;
 	ok(stage_plan(s) == 0 && !s->plan.problems.n, "but the first id it would");
-	timer.clock = -14;              /* ~1 << 3 | 2: the processor time of process 1 */
+	timer.clock = -14; /* ~1 << 3 | 2: the processor time of process 1 */
 	stage_init(s, "posix_timers", &t);
 	problem(s, CKPT_E_TASK_STATE, "a timer on another process' clock");
-	timer.clock = CLOCK_MONOTONIC, timer.notify = SIGEV_THREAD_ID, timer.has_tid = true, timer.tid = 1;
+	timer.clock = CLOCK_MONOTONIC, timer.notify = SIGEV_THREAD_ID, timer.has_tid = true,
+	timer.tid = 1;
 	stage_init(s, "posix_timers", &t);
 	problem(s, CKPT_E_TASK_STATE, "a timer for a thread that is gone");
 	timer.notify = 77;
