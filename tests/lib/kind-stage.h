@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include "engine/capture/collect.h"
 #include "engine/memory/layout.h"
@@ -16,10 +17,10 @@
 #include "engine/plan/site.h"
 #include "tests/lib/tap.h"
 
-#define HOME 0x200000000ull
 #define HOME_LEN (1u << 20)
 
 static struct ckpt_arena *arena;
+static void *home; /* where the data of the calls goes */
 
 /* A source that is this process. */
 static siginfo_t queued[2][8]; /* what peek_signal() shows: of the thread, of the process */
@@ -123,6 +124,8 @@ __attribute__((unused)) static void probe_here(void)
 	must(ckpt_host_probe(&host, arena, &none, &err) == 0, "facts about this machine: %s",
 	     err.text);
 	here = *host;
+	home = mmap(NULL, HOME_LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	must(home != MAP_FAILED, "a place for data");
 	here.box = false; /* no test makes one by itself */
 }
 
@@ -141,7 +144,7 @@ static void stage_init(struct stage *s, const char *kind, void *msg)
 		.id = 1, .kind = ckpt_kind_find(kind), .msg = msg, .task = 1, .tid = getpid()
 	};
 	s->plan.problems.arena = arena;
-	s->layout.home = HOME;
+	s->layout.home = (uintptr_t)home;
 	s->builder = (struct ckpt_program_builder){
 		.p = &s->planner,
 		.task = &s->task,
@@ -182,11 +185,9 @@ static int run_calls(const struct ckpt_call_list *l)
 /* As the interpreter would, and the coordinator afterwards. */
 __attribute__((unused)) static int stage_run(struct stage *s)
 {
-	void *home = mmap((void *)HOME, HOME_LEN, PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 	struct ckpt_site site = { .snap = &s->snap, .task = &s->task };
 
-	if (home == MAP_FAILED || s->builder.data_len > HOME_LEN)
+	if (s->builder.data_len > HOME_LEN)
 		return -1;
 	if (s->builder.data_len)
 		memcpy(home, s->builder.data, s->builder.data_len);
@@ -196,4 +197,28 @@ __attribute__((unused)) static int stage_run(struct stage *s)
 		if (run_calls(&s->calls.phase[when]) < 0)
 			return -1;
 	return run_calls(&s->builder.parked);
+}
+
+/* In a process of its own: masks and queues stay there. */
+__attribute__((unused)) static void apart(void (*test)(void), const char *name)
+{
+	int status = 0, counts[2] = { 0 };
+	pid_t pid;
+	int fds[2];
+
+	if (pipe(fds) < 0)
+		exit(1);
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		test();
+		counts[0] = tap_n, counts[1] = tap_failed;
+		_exit(write(fds[1], counts, sizeof(counts)) != sizeof(counts));
+	}
+	close(fds[1]);
+	if (read(fds[0], counts, sizeof(counts)) == sizeof(counts))
+		tap_n = counts[0], tap_failed = counts[1];
+	close(fds[0]);
+	waitpid(pid, &status, 0);
+	ok(status == 0, "%s: came to its end", name);
 }

@@ -470,30 +470,6 @@ static void test_box(void)
 	   "no capability is left");
 }
 
-/* In a process of its own: masks and queues stay there. */
-static void apart(void (*test)(void), const char *name)
-{
-	int status = 0, counts[2] = { 0 };
-	pid_t pid;
-	int fds[2];
-
-	if (pipe(fds) < 0)
-		exit(1);
-	fflush(stdout);
-	pid = fork();
-	if (!pid) {
-		test();
-		counts[0] = tap_n, counts[1] = tap_failed;
-		_exit(write(fds[1], counts, sizeof(counts)) != sizeof(counts));
-	}
-	close(fds[1]);
-	if (read(fds[0], counts, sizeof(counts)) == sizeof(counts))
-		tap_n = counts[0], tap_failed = counts[1];
-	close(fds[0]);
-	waitpid(pid, &status, 0);
-	ok(status == 0, "%s: came to its end", name);
-}
-
 int main(void)
 {
 	probe_here();
