@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Flips bytes of an image, cuts it and adds to it: `ckpt verify` has to refuse each, naming the file, and so has
+ * `ckpt restore`, leaving nothing. $FLIP_ROUNDS: of each; 0: every byte and every length.
+ */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "tests/lib/fault.h"
+
+static unsigned long n_changes, n_restores;
+
+static void look(struct fault *f, const char *name, const char *what, bool restore)
+{
+	int status = fault_ckpt(f, restore ? "restore" : "verify", restore ? "-d" : NULL, NULL);
+	char *said = test_read(f->out, NULL);
+	pid_t v[16];
+
+	n_changes++;
+	n_restores += restore;
+	if (status != 1 && status != 3)
+		fault_failed(f, "%s: %s: exit status %d", name, what, status);
+	else if (!said || !strstr(said, name) || !strstr(said, "CKPT-E03"))
+		fault_failed(f, "%s: %s: is not named", name, what);
+	if (restore && test_descendants(v, 16))
+		fault_failed(f, "%s: %s: processes are left", name, what);
+	free(said);
+	test_end_descendants();
+}
+
+static void flip(struct fault *f, const char *name, long size, long step)
+{
+	char *path = test_text("%s/%s", f->img, name), what[100];
+	int fd = open(path, O_RDWR);
+
+	for (long at = 0; at < size && f->n_failed < 10; at += step) {
+		unsigned char was, is;
+
+		if (pread(fd, &was, 1, at) != 1)
+			break;
+		is = was ^ 1 << at / step % 8;
+		if (pwrite(fd, &is, 1, at) != 1)
+			break;
+		snprintf(what, sizeof(what), "bit %ld of byte %ld flipped", at / step % 8, at);
+		look(f, name, what, at / step % 16 == 15);
+		if (pwrite(fd, &was, 1, at) != 1)
+			break;
+	}
+	close(fd);
+	free(path);
+}
+
+static void cut(struct fault *f, const char *name, long size, long step)
+{
+	char *path = test_text("%s/%s", f->img, name), *copy = test_text("%s/copy", f->dir), what[100];
+
+	for (long len = 0; len < size && f->n_failed < 10; len += step) {
+		if (!test_copy(path, copy, 0600) || truncate(path, len) < 0)
+			break;
+		snprintf(what, sizeof(what), "cut to %ld of %ld bytes", len, size);
+		look(f, name, what, len / step % 16 == 15);
+		if (!test_copy(copy, path, 0600))
+			break;
+	}
+	if (truncate(path, size + 1) == 0)
+		look(f, name, "a byte more", false);
+	if (truncate(path, size) < 0)
+		perror(path);
+	free(path);
+	free(copy);
+}
+
+static void torment(struct fault *f, const char *name, long rounds)
+{
+	char *path = test_text("%s/%s", f->img, name);
+	struct stat st;
+	long step;
+
+	if (stat(path, &st) < 0) {
+		fault_failed(f, "there is no file %s", name);
+		return;
+	}
+	step = rounds > 0 && st.st_size > rounds ? st.st_size / rounds | 1 : 1;
+	flip(f, name, st.st_size, step);
+	cut(f, name, st.st_size, step * 3);
+	printf("# %s: %lld bytes\n", name, (long long)st.st_size);
+}
+
+int main(int argc, char **argv)
+{
+	long rounds = fault_setting("FLIP_ROUNDS", 500);
+	struct fault f;
+	char summary[200];
+
+	fault_init(&f, argc, argv);
+	if (fault_start(&f, "sleep") && fault_ckpt(&f, "dump", fault_pid(&f), NULL))
+		fault_failed(&f, "a dump fails");
+	test_end_descendants();
+	if (!f.n_failed) {
+		torment(&f, "image", rounds);
+		torment(&f, "pages", rounds / 2);
+		if (fault_ckpt(&f, "verify", NULL, NULL))
+			fault_failed(&f, "the image as it was is refused");
+	}
+	snprintf(summary, sizeof(summary), "%lu damaged images refused, %lu of them by restore", n_changes, n_restores);
+	return fault_end(&f, summary);
+}

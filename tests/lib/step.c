@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The tracer is a process of its own, forked for each run: its waitpid(-1) may not take the caller's children.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+#include <sched.h>
+#include <unistd.h>
+#include "tests/lib/proc.h"
+#include "tests/lib/step.h"
+
+#ifndef PTRACE_EVENT_STOP
+#define PTRACE_EVENT_STOP 128
+#endif
+#define MAX_THREADS 64
+
+struct tracer {
+	struct step *s;
+	pid_t pid;
+	struct {
+		pid_t tid;
+		bool inside, failing;	/* inside of a call; which is to fail */
+	} thread[MAX_THREADS];
+};
+
+static int index_of(struct tracer *t, pid_t tid)
+{
+	for (int i = 0; i < MAX_THREADS; i++) {
+		if (t->thread[i].tid == tid)
+			return i;
+		if (!t->thread[i].tid) {
+			t->thread[i].tid = tid;
+			return i;
+		}
+	}
+	_exit(1);
+}
+
+/* These end the thread or never return to where they were made. */
+static bool spared(long nr)
+{
+	return nr == SYS_exit || nr == SYS_exit_group || nr == SYS_rt_sigreturn || nr == SYS_execve;
+}
+
+static void enter(struct tracer *t, int i, pid_t tid)
+{
+	long nr = ptrace(PTRACE_PEEKUSER, tid, offsetof(struct user_regs_struct, orig_rax), 0);
+
+	if (spared(nr))
+		return;
+	t->s->n_calls++;
+	if (t->s->n_calls != t->s->fail_at)
+		return;
+	t->s->hit = true;
+	t->s->nr = nr;
+	t->thread[i].failing = true;
+	ptrace(PTRACE_POKEUSER, tid, offsetof(struct user_regs_struct, orig_rax), -1l);
+}
+
+static void leave(struct tracer *t, int i, pid_t tid)
+{
+	if (t->thread[i].failing)
+		ptrace(PTRACE_POKEUSER, tid, offsetof(struct user_regs_struct, rax), (long)-t->s->error);
+	t->thread[i].failing = false;
+}
+
+static void at_call(struct tracer *t, pid_t tid)
+{
+	int i = index_of(t, tid);
+
+	t->thread[i].inside = !t->thread[i].inside;
+	t->s->n_stops++;
+	if (t->s->n_stops == t->s->kill_at) {
+		t->s->hit = true;
+		t->s->nr = ptrace(PTRACE_PEEKUSER, tid, offsetof(struct user_regs_struct, orig_rax), 0);
+		kill(t->pid, SIGKILL);
+		return;
+	}
+	if (t->thread[i].inside)
+		enter(t, i, tid);
+	else
+		leave(t, i, tid);
+}
+
+static void on_stop(struct tracer *t, pid_t tid, int status)
+{
+	int sig = WSTOPSIG(status), event = status >> 16;
+
+	if (sig == (SIGTRAP | 0x80)) {
+		at_call(t, tid);
+		sig = 0;
+	} else if (event) {
+		sig = 0;
+	}
+	ptrace(PTRACE_SYSCALL, tid, 0, (long)sig);
+}
+
+/* Until the command is gone with all its threads. */
+static void trace(struct tracer *t)
+{
+	int64_t end = test_now_ns() + t->s->timeout_ms * 1000000ll;
+
+	for (;;) {
+		int status;
+		pid_t tid = waitpid(-1, &status, __WALL | (t->s->timed_out ? 0 : WNOHANG));
+
+		if (tid == 0) {
+			if (test_now_ns() > end) {
+				t->s->timed_out = true;
+				kill(t->pid, SIGKILL);
+			}
+			sched_yield();
+			continue;
+		}
+		if (tid < 0)
+			return;
+		if (WIFSTOPPED(status))
+			on_stop(t, tid, status);
+		else if (tid == t->pid)
+			t->s->status = status;
+	}
+}
+
+static void be_tracer(struct step *s, char *const argv[], const char *out)
+{
+	struct tracer t = { .s = s };
+	int go[2];
+	char c;
+
+	if (pipe2(go, O_CLOEXEC) < 0)
+		_exit(1);
+	t.pid = fork();
+	if (t.pid == 0) {
+		int fd = open("/dev/null", O_RDONLY);
+
+		setsid();
+		dup2(fd, 0);
+		fd = open(out ? out : "/dev/null", O_WRONLY | O_CREAT | O_APPEND, 0666);
+		dup2(fd, 1);
+		dup2(fd, 2);
+		close(go[1]);
+		if (read(go[0], &c, 1) != 1)
+			_exit(127);
+		syscall(SYS_close_range, 3u, ~0u, 4 /* CLOSE_RANGE_CLOEXEC, Linux 5.11 */);
+		execv(argv[0], argv);
+		_exit(127);
+	}
+	if (ptrace(PTRACE_SEIZE, t.pid, 0, PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC) < 0 ||
+	    ptrace(PTRACE_INTERRUPT, t.pid, 0, 0) < 0 || write(go[1], "g", 1) != 1) {
+		kill(t.pid, SIGKILL);
+		_exit(1);
+	}
+	trace(&t);
+	_exit(0);
+}
+
+bool step_run(struct step *s, char *const argv[], const char *out)
+{
+	struct step *shared = mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int status;
+	pid_t pid;
+
+	if (shared == MAP_FAILED)
+		return false;
+	*shared = *s;
+	fflush(NULL);
+	pid = fork();
+	if (pid == 0)
+		be_tracer(shared, argv, out);
+	status = test_wait(pid, s->timeout_ms + test_wait_ms());
+	if (status < 0)
+		kill(pid, SIGKILL);
+	*s = *shared;
+	munmap(shared, sizeof(*s));
+	return status == 0;
+}

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Programs that notice when something was done to them.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include "tests/lib/proc.h"
+#include "tests/lib/victim.h"
+
+const char *const victim_sorts[] = { "loop", "sleep", "epoll", "read", "many", "tree", NULL };
+
+static struct victim_heart *heart;
+
+static void wrong(const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!__atomic_exchange_n(&heart->failed, 1, __ATOMIC_ACQ_REL)) {
+		va_start(ap, fmt);
+		vsnprintf(heart->text, sizeof(heart->text), fmt, ap);
+		va_end(ap);
+	}
+	_exit(1);
+}
+
+/* ---- what threads do: once, in a few milliseconds ---- */
+
+static void step_loop(void)
+{
+	static _Thread_local double want;
+	double x = 1.5, y = 0.25, s = 0;
+
+	for (int i = 1; i < 200000; i++) {
+		x = x * 1.0000001 + y / i;
+		y = y * 0.999999 + 0.001 * x;
+		s += x - y;
+		asm volatile("" : "+x"(x), "+x"(y), "+x"(s));
+	}
+	if (want == 0)
+		want = s;
+	if (s != want)
+		wrong("a sum is %.17g, not %.17g", s, want);
+}
+
+static void step_integers(void)
+{
+	static _Thread_local uint64_t want;
+	uint64_t a = 1, b = 2, c = 3, d = 4;
+
+	for (int i = 0; i < 300000; i++) {
+		a = a * 6364136223846793005 + b;
+		b ^= a >> 13;
+		c += b * 3;
+		d = (d << 7 | d >> 57) ^ c;
+		asm volatile("" : "+r"(a), "+r"(b), "+r"(c), "+r"(d));
+	}
+	a ^= b ^ c ^ d;
+	if (!want)
+		want = a;
+	if (a != want)
+		wrong("integers differ");
+}
+
+static void timed(const char *what, long r, int error, bool fine, int64_t start)
+{
+	if (!fine)
+		wrong("%s returns %ld, error %d (%s)", what, r, error, strerror(error));
+	if (test_now_ns() - start < 3000000)
+		wrong("%s returns after %lld of 3000000 ns", what, (long long)(test_now_ns() - start));
+}
+
+static void step_sleep(void)
+{
+	struct timespec t = { 0, 3000000 };
+	int64_t start = test_now_ns();
+	long r = syscall(SYS_nanosleep, &t, NULL);
+
+	timed("nanosleep", r, errno, r == 0, start);
+}
+
+static void step_epoll(void)
+{
+	static _Thread_local int ep = -1;
+	struct epoll_event e;
+	int64_t start = test_now_ns();
+	long r;
+
+	if (ep < 0)
+		ep = epoll_create1(0);
+	r = syscall(SYS_epoll_wait, ep, &e, 1, 4);
+	timed("epoll_wait", r, errno, r == 0, start);
+}
+
+static void step_futex(void)
+{
+	static int word;
+	struct timespec t = { 0, 3000000 };
+	int64_t start = test_now_ns();
+	long r = syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, &t, NULL, 0);
+
+	timed("futex", r, errno, r < 0 && errno == ETIMEDOUT, start);
+}
+
+static void step_sigwait(void)
+{
+	struct timespec t = { 0, 3000000 };
+	int64_t start = test_now_ns();
+	sigset_t set;
+	long r;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	r = syscall(SYS_rt_sigtimedwait, &set, NULL, &t, 8);
+	timed("rt_sigtimedwait", r, errno, r < 0 && errno == EAGAIN, start);
+}
+
+static int there[2], back[2];
+
+static void step_ask(void)
+{
+	static unsigned int n;
+	unsigned int got = 0;
+
+	n++;
+	if (write(there[1], &n, sizeof(n)) != sizeof(n))
+		wrong("write: %m");
+	if (read(back[0], &got, sizeof(got)) != sizeof(got))
+		wrong("read of an answer: %m");
+	if (got != n + 1)
+		wrong("the answer to %u is %u", n, got);
+}
+
+/* Slow on purpose: the other one is nearly always in read(). */
+static void step_answer(void)
+{
+	unsigned int got = 0;
+
+	if (read(there[0], &got, sizeof(got)) != sizeof(got))
+		wrong("read of a question: %m");
+	test_sleep_ms(2);
+	got++;
+	if (write(back[1], &got, sizeof(got)) != sizeof(got))
+		wrong("write of an answer: %m");
+}
+
+static void step_memory(void)
+{
+	char *p = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED)
+		wrong("mmap: %m");
+	for (int i = 0; i < 1 << 20; i += 4096)
+		p[i] = i >> 12;
+	for (int i = 0; i < 1 << 20; i += 4096)
+		if (p[i] != (char)(i >> 12))
+			wrong("memory differs");
+	if (munmap(p, 1 << 20) < 0)
+		wrong("munmap: %m");
+}
+
+/* ---- putting them together ---- */
+
+static void *repeat(void *arg)
+{
+	uint32_t i = __atomic_fetch_add(&heart->n, 1, __ATOMIC_ACQ_REL);
+
+	for (;;) {
+		((void (*)(void))arg)();
+		heart->beats[i]++;
+	}
+	return NULL;
+}
+
+static void start(void (*step)(void))
+{
+	pthread_t t;
+
+	if (pthread_create(&t, NULL, repeat, (void *)step))
+		wrong("pthread_create");
+}
+
+static void start_child(void (*step)(void))
+{
+	pid_t pid = fork();
+
+	if (pid == 0)
+		repeat((void *)step);
+	if (pid < 0)
+		wrong("fork: %m");
+}
+
+static void run(const char *sort)
+{
+	void (*last)(void) = step_loop;
+
+	if (pipe(there) < 0 || pipe(back) < 0)
+		wrong("pipe: %m");
+	if (!strcmp(sort, "sleep"))
+		last = step_sleep;
+	if (!strcmp(sort, "epoll"))
+		last = step_epoll;
+	if (!strcmp(sort, "read")) {
+		start(step_answer);
+		last = step_ask;
+	}
+	if (!strcmp(sort, "many")) {
+		void (*all[])(void) = {
+			step_integers, step_sleep, step_epoll, step_futex, step_sigwait, step_ask, step_answer, step_memory,
+		};
+
+		for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+			start(all[i]);
+	}
+	if (!strcmp(sort, "tree")) {
+		start_child(step_sleep);
+		start_child(step_ask);
+		start_child(step_answer);
+	}
+	heart->ready = 1;
+	repeat((void *)last);
+}
+
+static struct victim_heart *open_heart(const char *dir, int flags)
+{
+	char *path = test_text("%s/heart", dir);
+	int fd = open(path, flags | O_RDWR | O_CLOEXEC, 0666);
+	void *p = MAP_FAILED;
+
+	free(path);
+	if (fd >= 0 && (!(flags & O_CREAT) || ftruncate(fd, 4096) == 0))
+		p = mmap(NULL, sizeof(struct victim_heart), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (fd >= 0)
+		close(fd);
+	return p == MAP_FAILED ? NULL : p;
+}
+
+int victim_main(int argc, char **argv)
+{
+	if (argc != 4 || strcmp(argv[1], "@victim"))
+		return 2;
+	heart = open_heart(argv[3], 0);
+	if (!heart)
+		return 1;
+	run(argv[2]);
+	return 0;
+}
+
+void victim_forget(struct victim_heart *h)
+{
+	if (h)
+		munmap(h, sizeof(*h));
+}
+
+static bool beats(const struct victim_heart *h)
+{
+	for (uint32_t i = 0; i < h->n && i < VICTIM_BEATS; i++)
+		if (!h->beats[i])
+			return false;
+	return h->ready && h->n;
+}
+
+pid_t victim_start(const char *program, const char *sort, const char *dir, struct victim_heart **heartp)
+{
+	char *argv[] = { (char *)program, "@victim", (char *)sort, (char *)dir, NULL };
+	char *path = test_text("%s/heart", dir), *out = test_text("%s/victim.out", dir);
+	struct victim_heart *h;
+	pid_t pid;
+
+	unlink(path);
+	h = open_heart(dir, O_CREAT | O_EXCL);
+	pid = h ? test_spawn(argv, out, dir) : -1;
+	if (pid > 0 && !EVENTUALLY(beats(h)))
+		pid = 0;
+	free(path);
+	free(out);
+	*heartp = h;
+	return pid > 0 ? pid : 0;
+}
+
+static bool gone_on(const struct victim_heart *h, const uint64_t *since)
+{
+	for (uint32_t i = 0; i < h->n && i < VICTIM_BEATS; i++)
+		if (h->beats[i] < since[i] + 2)
+			return false;
+	return true;
+}
+
+bool victim_well(const struct victim_heart *h, pid_t pid, char *why, size_t size)
+{
+	uint64_t since[VICTIM_BEATS];
+	char state = pid ? test_proc_state(pid, NULL) : 'S';
+
+	for (int i = 0; i < VICTIM_BEATS; i++)
+		since[i] = h->beats[i];
+	why[0] = 0;
+	if (state == 0 || state == 'Z')
+		snprintf(why, size, "it is dead");
+	else if (!EVENTUALLY(h->failed || gone_on(h, since) || (pid && test_proc_state(pid, NULL) == 'Z')) && !h->failed)
+		snprintf(why, size, "it has stopped (state %c)", state);
+	if (h->failed)
+		snprintf(why, size, "%.200s", h->text);
+	else if (!why[0] && !gone_on(h, since))
+		snprintf(why, size, "it has died");
+	return !why[0];
+}
