@@ -22,7 +22,20 @@
 #include "engine/plan/site.h"
 #include "proto/fs.pb-c.h"
 
-/* The path behind the link, and what it leads to. */
+static bool ends_with(const char *s, const char *end)
+{
+	size_t n = strlen(s), m = strlen(end);
+
+	return n >= m && !strcmp(s + n - m, end);
+}
+
+/* A name may end like this by itself: where the directory can be looked at, its links tell. */
+static bool is_gone(const char *path, const struct stat *st)
+{
+	return ends_with(path, " (deleted)") && !st->st_nlink;
+}
+
+/* The path behind the link, and what it leads to: zeros where we may not read that directory. */
 static int get_path(struct ckpt_collect *c, const char *name, char **pathp, struct stat *st,
 		    struct ckpt_err *err)
 {
@@ -32,13 +45,13 @@ static int get_path(struct ckpt_collect *c, const char *name, char **pathp, stru
 
 	if (r < 0)
 		return r;
+	memset(st, 0, sizeof(*st));
 	fd = c->src->ops->open_proc(c->src, c->tid, name, err);
-	if (fd < 0)
+	if (fd < 0 && fd != -EACCES)
 		return fd;
-	if (fstat(fd, st) < 0)
+	if (fd >= 0 && fstat(fd, st) < 0)
 		return ckpt_fail(err, -errno, "%s %s: cannot look at it", name, path);
-	/* The name may end in " (deleted)" by itself: the count of links tells. */
-	if (!st->st_nlink)
+	if (is_gone(path, st))
 		return ckpt_refuse(err, CKPT_E_DELETED_FILE, -ENOENT,
 				   "%s is a directory that is gone: %s", name, path);
 	if (path[0] != '/')

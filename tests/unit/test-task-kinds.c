@@ -434,6 +434,18 @@ static void test_pending_restore(void)
 	is(n, 5, "all come as they were");
 }
 
+static void test_deleted_directory(void)
+{
+	struct ckpt_err err = CKPT_ERR_INIT;
+	char path[] = "/tmp/ckpt-test-XXXXXX";
+	ProtobufCMessage *m;
+
+	if (!mkdtemp(path) || chdir(path) || rmdir(path))
+		exit(1);
+	is(collect(ckpt_kind_find("fs"), &m, &err), -ENOENT, "a deleted working directory is refused");
+	is(err.number, CKPT_E_DELETED_FILE, "by name");
+}
+
 /* ---- in a namespace of our own ---- */
 
 static void test_box(void)
@@ -477,6 +489,7 @@ int main(void)
 		round_trip(&stories[i]);
 	apart(test_pending_collect, "collecting pending signals");
 	apart(test_pending_restore, "restoring pending signals");
+	apart(test_deleted_directory, "a deleted directory");
 	apart(test_box, "credentials in a namespace");
 	return tap_end();
 }
