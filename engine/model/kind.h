@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A kind of resource: everything the engine has to know about signalfds, or
  * about rlimits, in one table. A kind lives in one file of engine/kinds/; no

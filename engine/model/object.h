@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A captured resource: its kind, its message, and what it needs. */
 #pragma once
 #include <stdbool.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Runs of pages of an address space or a file, and where in the pages file they are. */
 #pragma once
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Prints any message or snapshot, through protobuf reflection: no kind needs code for it. */
 #pragma once
 #include <stdbool.h>
