@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The catalogue of failures that a user can act on: a stable number, the exit
  * status (1 failed, 3 unsupported) and the remedy. Numbers are never reused.
@@ -5,6 +6,7 @@
  */
 #pragma once
 
+/* clang-format off */
 #define CKPT_CODES(X) \
 	X(NO_SUCH_PROCESS,   101, 1, "check the number with ps") \
 	X(KERNEL_THREAD,     102, 1, "only user processes can be dumped") \
@@ -44,6 +46,8 @@
 	X(KERNEL_FEATURE,    501, 3, "run `ckpt check` to see what this kernel lacks") \
 	X(OPTION,            502, 3, "leave the option out") \
 	X(COMMAND,           503, 3, "run `ckpt help` for the commands there are")
+
+/* clang-format on */
 
 enum ckpt_code {
 	CKPT_E_NONE = 0,

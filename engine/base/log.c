@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The log: a line is put together first and written by one write(2), so that lines of several processes do not mix. */
+/* The log: a line is put together first and written by one write(2), so that lines of several
+ * processes do not mix. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -18,7 +19,8 @@ static int stamp(const struct ckpt_log *log, char *buf, size_t size)
 	long long us;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	us = (now.tv_sec - log->start.tv_sec) * 1000000ll + (now.tv_nsec - log->start.tv_nsec) / 1000;
+	us = (now.tv_sec - log->start.tv_sec) * 1000000ll +
+	     (now.tv_nsec - log->start.tv_nsec) / 1000;
 	return snprintf(buf, size, "(%02lld.%06lld) ", us / 1000000, us % 1000000);
 }
 

@@ -55,6 +55,6 @@ int ckpt_problems_err(const struct ckpt_problems *all, struct ckpt_err *err)
 		return 0;
 	if (all->n == 1)
 		return ckpt_refuse(err, all->v[0].number, -ENOTSUP, "%s", all->v[0].text);
-	return ckpt_refuse(err, all->v[0].number, -ENOTSUP, "%s (and %zu more problem%s)", all->v[0].text,
-			   all->n - 1, all->n == 2 ? "" : "s");
+	return ckpt_refuse(err, all->v[0].number, -ENOTSUP, "%s (and %zu more problem%s)",
+			   all->v[0].text, all->n - 1, all->n == 2 ? "" : "s");
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* All problems that were found, to be reported together. */
 #pragma once
 #include <stddef.h>
@@ -20,5 +21,6 @@ void ckpt_problem_add(struct ckpt_problems *all, enum ckpt_code number, const ch
 	__attribute__((format(printf, 3, 4)));
 /* Adds the error as it stands. */
 void ckpt_problem_add_err(struct ckpt_problems *all, const struct ckpt_err *err);
-/* Turns a list that is not empty into one error: the first problem, and how many more there are. Returns 0 if empty. */
+/* Turns a list that is not empty into one error: the first problem, and how many more there are.
+ * Returns 0 if empty. */
 int ckpt_problems_err(const struct ckpt_problems *all, struct ckpt_err *err);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Numbers and lines out of /proc. Own parsing of numbers: strtoull(3) takes "-1" and knows locales. */
+/* Numbers and lines out of /proc. Own parsing of numbers: strtoull(3) takes "-1" and knows locales.
+ */
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
@@ -27,14 +28,16 @@ static int fill(int fd, char *buf, size_t size, size_t *usedp, bool *endp, struc
 	return 0;
 }
 
-int ckpt_read_all(struct ckpt_arena *arena, int fd, char **textp, size_t *lenp, struct ckpt_err *err)
+int ckpt_read_all(struct ckpt_arena *arena, int fd, char **textp, size_t *lenp,
+		  struct ckpt_err *err)
 {
 	char first[FIRST_READ], *buf = first;
 	size_t size = sizeof(first), used = 0;
 	bool end = false;
 	int r;
 
-	/* Files of /proc do not tell their size. Most are small: those take no more than they need. */
+	/* Files of /proc do not tell their size. Most are small: those take no more than they need.
+	 */
 	for (;;) {
 		char *bigger;
 

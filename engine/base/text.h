@@ -8,11 +8,13 @@
 #include "engine/base/err.h"
 
 /* Reads FD to its end into the arena, NUL-terminated. Takes nothing: FD stays the caller's. */
-int ckpt_read_all(struct ckpt_arena *arena, int fd, char **textp, size_t *lenp, struct ckpt_err *err);
-/* The text after "KEY:" and blanks at the start of a line; NULL if there is none. Ends at '\n', not NUL-terminated. */
+int ckpt_read_all(struct ckpt_arena *arena, int fd, char **textp, size_t *lenp,
+		  struct ckpt_err *err);
+/* The text after "KEY:" and blanks at the start of a line; NULL if there is none. Ends at '\n', not
+ * NUL-terminated. */
 const char *ckpt_line_after(const char *text, const char *key);
-/* Parses a number behind blanks and moves *SP behind it; false, with *SP as it was, if there is none or it overflows.
- * BASE 16 takes "0x" too; 0 tells the base by the prefix. */
+/* Parses a number behind blanks and moves *SP behind it; false, with *SP as it was, if there is
+ * none or it overflows. BASE 16 takes "0x" too; 0 tells the base by the prefix. */
 bool ckpt_parse_u64(const char **sp, int base, uint64_t *valuep);
 bool ckpt_parse_i64(const char **sp, int base, int64_t *valuep);
 /* Does the word (ending at blank, NUL or newline) W stand at S? */

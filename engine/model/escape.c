@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* File names and process names may hold anything, and a terminal obeys what it is sent: nothing goes there raw. */
+/* File names and process names may hold anything, and a terminal obeys what it is sent: nothing
+ * goes there raw. */
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -35,7 +36,12 @@ void ckpt_text_printf(struct ckpt_text *t, const char *fmt, ...)
 static size_t decode(const unsigned char *s, size_t len, uint32_t *cp)
 {
 	static const uint32_t lowest[] = { 0, 0, 0x80, 0x800, 0x10000 };
-	size_t n = s[0] < 0x80 ? 1 : s[0] < 0xc0 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf8 ? 4 : 0;
+	size_t n = s[0] < 0x80 ? 1 :
+		   s[0] < 0xc0 ? 0 :
+		   s[0] < 0xe0 ? 2 :
+		   s[0] < 0xf0 ? 3 :
+		   s[0] < 0xf8 ? 4 :
+				 0;
 	uint32_t c = n == 1 ? s[0] : s[0] & (0x7fu >> n);
 
 	if (!n || n > len)
@@ -56,8 +62,8 @@ static bool harmless(uint32_t c)
 	if (c < 0x20 || (c >= 0x7f && c < 0xa0))
 		return false;
 	/* Marks and overrides of direction, line and paragraph separators, byte order mark. */
-	return !(c >= 0x200b && c <= 0x200f) && !(c >= 0x2028 && c <= 0x202e) && !(c >= 0x2066 && c <= 0x2069) &&
-	       c != 0xfeff;
+	return !(c >= 0x200b && c <= 0x200f) && !(c >= 0x2028 && c <= 0x202e) &&
+	       !(c >= 0x2066 && c <= 0x2069) && c != 0xfeff;
 }
 
 static void escape_byte(struct ckpt_text *t, unsigned char c)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Messages and snapshots as JSON. Text that is not UTF-8 is escaped as for a terminal: JSON cannot hold it. */
+/* Messages and snapshots as JSON. Text that is not UTF-8 is escaped as for a terminal: JSON cannot
+ * hold it. */
 #include <json-c/json.h>
 #include <string.h>
 #include "engine/base/cleanup.h"
@@ -53,7 +54,8 @@ static struct json_object *json_value(const struct ckpt_value *v, int depth)
 	case CKPT_VALUE_BYTES:
 		return json_bytes(v->data, v->len);
 	case CKPT_VALUE_MESSAGE:
-		return depth < DEPTH_MAX ? json_fields(v->msg, depth + 1) : json_object_new_object();
+		return depth < DEPTH_MAX ? json_fields(v->msg, depth + 1) :
+					   json_object_new_object();
 	}
 	return NULL;
 }
@@ -167,7 +169,8 @@ static struct json_object *json_task(const struct ckpt_task *task)
 		put_number(obj, "stop_signal", task->stop_signal);
 	if (task->run_state == CKPT_ZOMBIE)
 		put_number(obj, "exit_status", task->exit_status);
-	json_object_object_add(obj, "comm", json_text(task->comm, strnlen(task->comm, sizeof(task->comm))));
+	json_object_object_add(obj, "comm",
+			       json_text(task->comm, strnlen(task->comm, sizeof(task->comm))));
 	put_lists(obj, task);
 	if (task->mm)
 		json_object_object_add(obj, "mm", ckpt_json_message(&task->mm->base));

@@ -16,16 +16,16 @@ struct ckpt_probe;
 struct ckpt_site;
 
 enum ckpt_scope {
-	CKPT_PER_FILE,          /* one object for each open file description */
-	CKPT_PER_TASK,          /* one for each process */
-	CKPT_PER_THREAD,        /* one for each thread */
-	CKPT_PER_TREE,          /* one for the whole snapshot */
+	CKPT_PER_FILE,   /* one object for each open file description */
+	CKPT_PER_TASK,   /* one for each process */
+	CKPT_PER_THREAD, /* one for each thread */
+	CKPT_PER_TREE,   /* one for the whole snapshot */
 };
 
 struct ckpt_kind {
-	const char *name;                               /* in records, logs and `ckpt show` */
+	const char *name; /* in records, logs and `ckpt show` */
 	enum ckpt_scope scope;
-	const ProtobufCMessageDescriptor *message;      /* what collect() fills, all of it stored */
+	const ProtobufCMessageDescriptor *message; /* what collect() fills, all of it stored */
 
 	/* Is this open file mine? CKPT_PER_FILE only. Exactly one kind says yes. */
 	bool (*match)(const struct ckpt_probe *probe);
@@ -34,24 +34,26 @@ struct ckpt_kind {
 	int (*supported)(struct ckpt_err *err);
 
 	/* Capture: reads through the source, writes into MSG. Changes nothing in the target.
-	 * Returns 0; 1: there is nothing to keep, no object is made (not CKPT_PER_FILE); or an error.
-	 * ckpt_refuse() is gathered with the other problems; any other failure ends the dump. */
+	 * Returns 0; 1: there is nothing to keep, no object is made (not CKPT_PER_FILE); or an
+	 * error. ckpt_refuse() is gathered with the other problems; any other failure ends the
+	 * dump. */
 	int (*collect)(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_err *err);
 
-	/* Plan: pure, of an image that may be hostile. Checks the message, says what it needs and in what
-	 * order, or emits its system calls. Also run at the end of a capture, so that what could not be
-	 * restored is refused there. An error is a problem of the plan. */
+	/* Plan: pure, of an image that may be hostile. Checks the message, says what it needs and
+	 * in what order, or emits its system calls. Also run at the end of a capture, so that what
+	 * could not be restored is refused there. An error is a problem of the plan. */
 	int (*plan)(struct ckpt_planner *p, const struct ckpt_object *obj, struct ckpt_err *err);
 
-	/* Create: once, in the builder, before any task exists. Returns a new descriptor, the caller's.
-	 * The engine then sets the status flags and the position. */
+	/* Create: once, in the builder, before any task exists. Returns a new descriptor, the
+	 * caller's. The engine then sets the status flags and the position. */
 	int (*create)(struct ckpt_site *site, const struct ckpt_object *obj, struct ckpt_err *err);
 
 	/* Link: in the builder, when all objects exist: peers, queues, contents. */
 	int (*link)(struct ckpt_site *site, const struct ckpt_object *obj, struct ckpt_err *err);
 
-	/* Attach: in the owning task (CKPT_PER_FILE: the first task that has it), when all tasks exist and have
-	 * their descriptors; the bank is still open. For CKPT_PER_TASK too: working directory, terminal. */
+	/* Attach: in the owning task (CKPT_PER_FILE: the first task that has it), when all tasks
+	 * exist and have their descriptors; the bank is still open. For CKPT_PER_TASK too: working
+	 * directory, terminal. */
 	int (*attach)(struct ckpt_site *site, const struct ckpt_object *obj, struct ckpt_err *err);
 };
 

@@ -7,17 +7,18 @@
 #include "engine/model/pages.h"
 
 struct ckpt_object {
-	uint32_t id;                    /* 1.. within a snapshot */
+	uint32_t id; /* 1.. within a snapshot */
 	const struct ckpt_kind *kind;
-	ProtobufCMessage *msg;          /* of type kind->message */
-	uint32_t task;                  /* owner: CKPT_PER_TASK, CKPT_PER_THREAD; CKPT_PER_FILE: the first task that has it, 0: only mapped */
-	int32_t tid;                    /* CKPT_PER_THREAD */
+	ProtobufCMessage *msg; /* of type kind->message */
+	uint32_t task; /* owner: CKPT_PER_TASK, CKPT_PER_THREAD; CKPT_PER_FILE: the first task that
+			  has it, 0: only mapped */
+	int32_t tid;   /* CKPT_PER_THREAD */
 	/* What every open file has, so that no kind repeats it. CKPT_PER_FILE only. */
 	struct {
-		uint32_t flags;         /* F_GETFL */
-		bool has_pos;           /* lseek() works on it */
+		uint32_t flags; /* F_GETFL */
+		bool has_pos;   /* lseek() works on it */
 		uint64_t pos;
-		uint64_t dev, ino;      /* identity at the dump; tells objects of one pipe or file */
+		uint64_t dev, ino; /* identity at the dump; tells objects of one pipe or file */
 	} file;
 	/* Contents kept as pages (memfd, deleted files, shared anonymous memory). */
 	bool has_content;

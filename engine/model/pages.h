@@ -5,9 +5,9 @@
 #include <stdint.h>
 
 struct ckpt_run {
-	uint64_t at;                            /* address, or offset in the file; page-aligned */
+	uint64_t at; /* address, or offset in the file; page-aligned */
 	uint64_t n_pages;
-	uint64_t offset;                        /* in the pages file, page-aligned */
+	uint64_t offset; /* in the pages file, page-aligned */
 };
 
 /* Sorted by AT, not overlapping. */

@@ -45,7 +45,8 @@ size_t ckpt_field_count(const ProtobufCMessage *msg, const ProtobufCFieldDescrip
 		return 0;
 	if (is_pointer(field))
 		return *(const void *const *)at(msg, field->offset) != NULL;
-	if (field->label == PROTOBUF_C_LABEL_OPTIONAL && !(field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF))
+	if (field->label == PROTOBUF_C_LABEL_OPTIONAL &&
+	    !(field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF))
 		return *(const protobuf_c_boolean *)at(msg, field->quantifier_offset) != 0;
 	return 1;
 }
@@ -138,7 +139,8 @@ static void get_value(struct ckpt_value *v, const ProtobufCFieldDescriptor *fiel
 	}
 }
 
-void ckpt_field_get(const ProtobufCMessage *msg, const ProtobufCFieldDescriptor *field, size_t i, struct ckpt_value *v)
+void ckpt_field_get(const ProtobufCMessage *msg, const ProtobufCFieldDescriptor *field, size_t i,
+		    struct ckpt_value *v)
 {
 	const char *p = at(msg, field->offset);
 
@@ -150,11 +152,12 @@ void ckpt_field_get(const ProtobufCMessage *msg, const ProtobufCFieldDescriptor 
 
 const char *ckpt_field_text(const ProtobufCMessage *msg, const char *name)
 {
-	const ProtobufCFieldDescriptor *field = protobuf_c_message_descriptor_get_field_by_name(msg->descriptor, name);
+	const ProtobufCFieldDescriptor *field =
+		protobuf_c_message_descriptor_get_field_by_name(msg->descriptor, name);
 	struct ckpt_value v;
 
-	if (!field || field->type != PROTOBUF_C_TYPE_STRING || field->label == PROTOBUF_C_LABEL_REPEATED ||
-	    !ckpt_field_count(msg, field))
+	if (!field || field->type != PROTOBUF_C_TYPE_STRING ||
+	    field->label == PROTOBUF_C_LABEL_REPEATED || !ckpt_field_count(msg, field))
 		return NULL;
 	ckpt_field_get(msg, field, 0, &v);
 	return v.text;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A snapshot for people: what it is, who is in it, and what each process has. Every text in it may be hostile. */
+/* A snapshot for people: what it is, who is in it, and what each process has. Every text in it may
+ * be hostile. */
 #include <inttypes.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -12,7 +13,7 @@
 #include "engine/model/reflect.h"
 #include "engine/model/show.h"
 
-#define INDENT_MAX 24           /* a tree may be as deep as there are tasks */
+#define INDENT_MAX 24 /* a tree may be as deep as there are tasks */
 
 static const char *size_text(uint64_t bytes, char buf[32])
 {
@@ -63,12 +64,15 @@ static void show_origin(const Ckpt__Inventory *inv, FILE *out)
 		strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S UTC", &tm);
 	fprintf(out, "dumped %s", when);
 	if (inv->hostname)
-		fprintf(out, " on %s", safe_text(inv->hostname, strlen(inv->hostname), host, sizeof(host)));
+		fprintf(out, " on %s",
+			safe_text(inv->hostname, strlen(inv->hostname), host, sizeof(host)));
 	if (inv->kernel)
-		fprintf(out, ", kernel %s", safe_text(inv->kernel, strlen(inv->kernel), kernel, sizeof(kernel)));
+		fprintf(out, ", kernel %s",
+			safe_text(inv->kernel, strlen(inv->kernel), kernel, sizeof(kernel)));
 	if (inv->ckpt_version)
 		fprintf(out, ", by ckpt %s",
-			safe_text(inv->ckpt_version, strlen(inv->ckpt_version), version, sizeof(version)));
+			safe_text(inv->ckpt_version, strlen(inv->ckpt_version), version,
+				  sizeof(version)));
 	if (inv->has_frozen_ns)
 		fprintf(out, ", frozen for %.1f ms", inv->frozen_ns / 1e6);
 	fprintf(out, "\n");
@@ -93,12 +97,15 @@ static void show_summary(const struct ckpt_snapshot *snap, FILE *out)
 	}
 	for (size_t i = 0; i < snap->n_objects; i++)
 		stored += stored_bytes(&snap->objects[i]->content);
-	fprintf(out, "%zu process%s, %zu thread%s, %zu descriptor%s, %zu object%s, %s of memory, %s of it stored\n",
-		snap->n_tasks, snap->n_tasks == 1 ? "" : "es", n_threads, plural(n_threads), n_fds, plural(n_fds),
-		snap->n_objects, plural(snap->n_objects), size_text(mapped, a), size_text(stored, b));
+	fprintf(out,
+		"%zu process%s, %zu thread%s, %zu descriptor%s, %zu object%s, %s of memory, %s of it stored\n",
+		snap->n_tasks, snap->n_tasks == 1 ? "" : "es", n_threads, plural(n_threads), n_fds,
+		plural(n_fds), snap->n_objects, plural(snap->n_objects), size_text(mapped, a),
+		size_text(stored, b));
 	show_origin(snap->inventory, out);
 	for (size_t i = 0; i < snap->n_lost; i++)
-		fprintf(out, "lost: %s\n", safe_text(snap->lost[i], strlen(snap->lost[i]), lost, sizeof(lost)));
+		fprintf(out, "lost: %s\n",
+			safe_text(snap->lost[i], strlen(snap->lost[i]), lost, sizeof(lost)));
 }
 
 static int depth_of(const struct ckpt_snapshot *snap, const struct ckpt_task *task)
@@ -122,16 +129,18 @@ static void show_in_tree(const struct ckpt_snapshot *snap, const struct ckpt_tas
 	char name[80], size[32];
 
 	safe_text(task->comm, strnlen(task->comm, sizeof(task->comm)), name, sizeof(name));
-	fprintf(out, "%*s%d %s \"%s\"", 2 * depth_of(snap, task) + 2, "", task->pid, run_state(task), name);
+	fprintf(out, "%*s%d %s \"%s\"", 2 * depth_of(snap, task) + 2, "", task->pid,
+		run_state(task), name);
 	if (task->run_state == CKPT_ZOMBIE)
 		fprintf(out, " exit status %#x\n", task->exit_status);
 	else
-		fprintf(out, " %zu thread%s, %zu fd%s, %s\n", task->n_threads, plural(task->n_threads), task->n_fds,
-			plural(task->n_fds), size_text(area_bytes(task), size));
+		fprintf(out, " %zu thread%s, %zu fd%s, %s\n", task->n_threads,
+			plural(task->n_threads), task->n_fds, plural(task->n_fds),
+			size_text(area_bytes(task), size));
 }
 
-
-/* In the order of the tree: children behind their parent. First child and next sibling, without recursion. */
+/* In the order of the tree: children behind their parent. First child and next sibling, without
+ * recursion. */
 static void show_tree(const struct ckpt_snapshot *snap, FILE *out)
 {
 	size_t n = snap->n_tasks + 1;
@@ -161,9 +170,12 @@ static void show_tree(const struct ckpt_snapshot *snap, FILE *out)
 static void show_flags(uint32_t flags, FILE *out)
 {
 	static const char *const mode[] = { "read", "write", "read-write", "path" };
-	static const struct { uint32_t bit; const char *name; } names[] = {
-		{ O_APPEND, "append" }, { O_NONBLOCK, "nonblock" }, { O_DIRECT, "direct" }, { O_ASYNC, "async" },
-		{ O_DIRECTORY, "directory" }, { O_NOATIME, "noatime" },
+	static const struct {
+		uint32_t bit;
+		const char *name;
+	} names[] = {
+		{ O_APPEND, "append" }, { O_NONBLOCK, "nonblock" },   { O_DIRECT, "direct" },
+		{ O_ASYNC, "async" },   { O_DIRECTORY, "directory" }, { O_NOATIME, "noatime" },
 	};
 
 	fprintf(out, " (%s", mode[flags & O_ACCMODE]);
@@ -197,24 +209,28 @@ static uint64_t stored_in(const struct ckpt_pages *pages, const Ckpt__Area *area
 {
 	uint64_t n = 0;
 
-	while (*i < pages->n && pages->run[*i].at + pages->run[*i].n_pages * CKPT_PAGE <= area->start)
+	while (*i < pages->n &&
+	       pages->run[*i].at + pages->run[*i].n_pages * CKPT_PAGE <= area->start)
 		++*i;
 	for (size_t k = *i; k < pages->n && pages->run[k].at < area->end; k++) {
 		uint64_t start = pages->run[k].at, end = start + pages->run[k].n_pages * CKPT_PAGE;
 
-		n += (end < area->end ? end : area->end) - (start > area->start ? start : area->start);
+		n += (end < area->end ? end : area->end) -
+		     (start > area->start ? start : area->start);
 	}
 	return n;
 }
 
-static void show_area(const struct ckpt_snapshot *snap, const Ckpt__Area *area, uint64_t stored, FILE *out)
+static void show_area(const struct ckpt_snapshot *snap, const Ckpt__Area *area, uint64_t stored,
+		      FILE *out)
 {
 	char a[32], b[32], name[512];
 	const char *text = area->name ? area->name : "";
 
 	fprintf(out, "    %012" PRIx64 "-%012" PRIx64 " %c%c%c%c %9s", area->start, area->end,
 		area->prot & PROT_READ ? 'r' : '-', area->prot & PROT_WRITE ? 'w' : '-',
-		area->prot & PROT_EXEC ? 'x' : '-', area->shared ? 's' : 'p', size_text(area->end - area->start, a));
+		area->prot & PROT_EXEC ? 'x' : '-', area->shared ? 's' : 'p',
+		size_text(area->end - area->start, a));
 	fprintf(out, " stored %9s ", stored ? size_text(stored, b) : "-");
 	if (area->file) {
 		const struct ckpt_object *obj = snap->objects[area->file - 1];
@@ -231,9 +247,9 @@ static void show_threads(const struct ckpt_task *task, FILE *out)
 	for (size_t i = 0; i < task->n_threads; i++) {
 		const struct ckpt_thread *thread = &task->threads[i];
 
-		fprintf(out, "  thread %d at %#llx, stack %#llx, blocked signals %#" PRIx64 "\n", thread->tid,
-			(unsigned long long)thread->regs.gp.rip, (unsigned long long)thread->regs.gp.rsp,
-			thread->regs.sigmask);
+		fprintf(out, "  thread %d at %#llx, stack %#llx, blocked signals %#" PRIx64 "\n",
+			thread->tid, (unsigned long long)thread->regs.gp.rip,
+			(unsigned long long)thread->regs.gp.rsp, thread->regs.sigmask);
 		for (size_t k = 0; k < thread->n_state; k++) {
 			fprintf(out, "    ");
 			show_object(thread->state[k], out);
@@ -245,9 +261,11 @@ static void show_task(const struct ckpt_snapshot *snap, const struct ckpt_task *
 {
 	size_t run = 0;
 
-	fprintf(out, "\nprocess %d, %s, group %d, session %d\n", task->pid, run_state(task), task->pgid, task->sid);
+	fprintf(out, "\nprocess %d, %s, group %d, session %d\n", task->pid, run_state(task),
+		task->pgid, task->sid);
 	for (size_t i = 0; i < task->n_fds; i++) {
-		fprintf(out, "  fd %d%s  ", task->fds[i].number, task->fds[i].cloexec ? " (close-on-exec)" : "");
+		fprintf(out, "  fd %d%s  ", task->fds[i].number,
+			task->fds[i].cloexec ? " (close-on-exec)" : "");
 		show_object(snap->objects[task->fds[i].object - 1], out);
 	}
 	for (size_t i = 0; i < task->n_state; i++) {
@@ -257,9 +275,11 @@ static void show_task(const struct ckpt_snapshot *snap, const struct ckpt_task *
 	show_threads(task, out);
 	if (!task->mm)
 		return;
-	fprintf(out, "  memory, program %s #%u\n", snap->objects[task->mm->exe - 1]->kind->name, task->mm->exe);
+	fprintf(out, "  memory, program %s #%u\n", snap->objects[task->mm->exe - 1]->kind->name,
+		task->mm->exe);
 	for (size_t i = 0; i < task->mm->n_areas; i++)
-		show_area(snap, task->mm->areas[i], stored_in(&task->pages, task->mm->areas[i], &run), out);
+		show_area(snap, task->mm->areas[i],
+			  stored_in(&task->pages, task->mm->areas[i], &run), out);
 }
 
 void ckpt_show_snapshot(const struct ckpt_snapshot *snap, int fd)

@@ -5,10 +5,10 @@
 #include "engine/model/reflect.h"
 #include "engine/model/show.h"
 
-#define LIST_MAX 32             /* values of a list that are shown */
+#define LIST_MAX 32 /* values of a list that are shown */
 #define BYTES_MAX 32
 #define DEPTH_MAX 8
-#define ADDRESS (1ull << 40)    /* numbers from here on are rather addresses than counts */
+#define ADDRESS (1ull << 40) /* numbers from here on are rather addresses than counts */
 
 static void show_fields(struct ckpt_text *t, const ProtobufCMessage *msg, int depth);
 
@@ -39,7 +39,8 @@ static void show_value(struct ckpt_text *t, const struct ckpt_value *v, int dept
 {
 	switch (v->type) {
 	case CKPT_VALUE_UNSIGNED:
-		ckpt_text_printf(t, v->bits || v->u >= ADDRESS ? "%#llx" : "%llu", (unsigned long long)v->u);
+		ckpt_text_printf(t, v->bits || v->u >= ADDRESS ? "%#llx" : "%llu",
+				 (unsigned long long)v->u);
 		break;
 	case CKPT_VALUE_SIGNED:
 		ckpt_text_printf(t, "%lld", (long long)v->i);
@@ -67,8 +68,8 @@ static void show_value(struct ckpt_text *t, const struct ckpt_value *v, int dept
 	}
 }
 
-static void show_list(struct ckpt_text *t, const ProtobufCMessage *msg, const ProtobufCFieldDescriptor *field, size_t n,
-		      int depth)
+static void show_list(struct ckpt_text *t, const ProtobufCMessage *msg,
+		      const ProtobufCFieldDescriptor *field, size_t n, int depth)
 {
 	struct ckpt_value v;
 

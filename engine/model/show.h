@@ -6,9 +6,10 @@
 #include "engine/base/arena.h"
 #include "engine/model/snapshot.h"
 
-struct json_object;             /* json-c */
+struct json_object; /* json-c */
 
-/* "Signalfd mask=0x200", one line, control characters escaped. Returns the length written (truncated to SIZE). */
+/* "Signalfd mask=0x200", one line, control characters escaped. Returns the length written
+ * (truncated to SIZE). */
 size_t ckpt_show_message(const ProtobufCMessage *msg, char *buf, size_t size);
 /* The same as JSON; the caller puts it. Bytes are hex strings, cut after 64 bytes with a count. */
 struct json_object *ckpt_json_message(const ProtobufCMessage *msg);

@@ -12,40 +12,40 @@
 struct ckpt_fd {
 	int number;
 	bool cloexec;
-	uint32_t object;                        /* a CKPT_PER_FILE object */
+	uint32_t object; /* a CKPT_PER_FILE object */
 };
 
 struct ckpt_thread {
 	pid_t tid;
 	struct ckpt_regs regs;
-	struct ckpt_object **state;             /* CKPT_PER_THREAD objects, in the order of ckpt_kinds[] */
+	struct ckpt_object **state; /* CKPT_PER_THREAD objects, in the order of ckpt_kinds[] */
 	size_t n_state;
 };
 
 struct ckpt_task {
-	uint32_t id;                            /* 1.. */
-	uint32_t parent;                        /* 0 for the root of the tree */
+	uint32_t id;     /* 1.. */
+	uint32_t parent; /* 0 for the root of the tree */
 	pid_t pid, pgid, sid;
 	enum ckpt_task_state { CKPT_RUNNING, CKPT_STOPPED, CKPT_ZOMBIE } run_state;
-	int stop_signal;                        /* CKPT_STOPPED */
-	int exit_status;                        /* CKPT_ZOMBIE: as wait(2) gives it */
+	int stop_signal; /* CKPT_STOPPED */
+	int exit_status; /* CKPT_ZOMBIE: as wait(2) gives it */
 	char comm[16];
-	struct ckpt_fd *fds;                    /* by number */
+	struct ckpt_fd *fds; /* by number */
 	size_t n_fds;
-	struct ckpt_thread *threads;            /* the leader first; none of a zombie */
+	struct ckpt_thread *threads; /* the leader first; none of a zombie */
 	size_t n_threads;
-	struct ckpt_object **state;             /* CKPT_PER_TASK objects, in the order of ckpt_kinds[] */
+	struct ckpt_object **state; /* CKPT_PER_TASK objects, in the order of ckpt_kinds[] */
 	size_t n_state;
-	Ckpt__Mm *mm;                           /* NULL of a zombie */
-	struct ckpt_pages pages;                /* contents of its private areas */
+	Ckpt__Mm *mm;            /* NULL of a zombie */
+	struct ckpt_pages pages; /* contents of its private areas */
 };
 
 struct ckpt_snapshot {
 	Ckpt__Inventory *inventory;
-	struct ckpt_object **objects;           /* objects[id - 1]->id == id */
+	struct ckpt_object **objects; /* objects[id - 1]->id == id */
 	size_t n_objects;
-	struct ckpt_task **tasks;               /* parents before children; tasks[id - 1]->id == id */
+	struct ckpt_task **tasks; /* parents before children; tasks[id - 1]->id == id */
 	size_t n_tasks;
-	const char **lost;                      /* what the dump saw and could not keep */
+	const char **lost; /* what the dump saw and could not keep */
 	size_t n_lost;
 };

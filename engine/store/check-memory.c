@@ -9,17 +9,20 @@ static int check_numbers(const struct ckpt_task *task, struct ckpt_err *err)
 {
 	const Ckpt__Mm *mm = task->mm;
 	const uint64_t pair[][2] = {
-		{ mm->start_code, mm->end_code }, { mm->start_data, mm->end_data }, { mm->start_brk, mm->brk },
-		{ mm->arg_start, mm->arg_end }, { mm->env_start, mm->env_end }, { mm->start_stack, mm->start_stack },
+		{ mm->start_code, mm->end_code }, { mm->start_data, mm->end_data },
+		{ mm->start_brk, mm->brk },       { mm->arg_start, mm->arg_end },
+		{ mm->env_start, mm->env_end },   { mm->start_stack, mm->start_stack },
 	};
 
 	for (size_t i = 0; i < sizeof(pair) / sizeof(pair[0]); i++) {
 		if (pair[i][0] > pair[i][1] || pair[i][1] > CKPT_TASK_SIZE)
 			return ckpt_unsound(err, "task %u: memory: %#llx to %#llx", task->id,
-					    (unsigned long long)pair[i][0], (unsigned long long)pair[i][1]);
+					    (unsigned long long)pair[i][0],
+					    (unsigned long long)pair[i][1]);
 	}
 	if (mm->auxv.len > AUXV_MAX || mm->auxv.len % 16)
-		return ckpt_unsound(err, "task %u: memory: auxiliary vector of %zu bytes", task->id, mm->auxv.len);
+		return ckpt_unsound(err, "task %u: memory: auxiliary vector of %zu bytes", task->id,
+				    mm->auxv.len);
 	return 0;
 }
 
@@ -34,12 +37,13 @@ static uint32_t known_flags(void)
 	return known;
 }
 
-static int check_area(const struct ckpt_snapshot *snap, const struct ckpt_task *task, const Ckpt__Area *area,
-		      uint64_t floor, struct ckpt_err *err)
+static int check_area(const struct ckpt_snapshot *snap, const struct ckpt_task *task,
+		      const Ckpt__Area *area, uint64_t floor, struct ckpt_err *err)
 {
 	const char *what = NULL;
 
-	if ((area->start | area->end) % CKPT_PAGE || area->start >= area->end || area->end > CKPT_TASK_SIZE)
+	if ((area->start | area->end) % CKPT_PAGE || area->start >= area->end ||
+	    area->end > CKPT_TASK_SIZE)
 		what = "it is no range of pages";
 	else if (area->start < floor)
 		what = "it overlaps the one before, or is not in order";
@@ -55,19 +59,20 @@ static int check_area(const struct ckpt_snapshot *snap, const struct ckpt_task *
 		what = "its offset is impossible";
 	if (!what)
 		return 0;
-	return ckpt_unsound(err, "task %u: area %#llx-%#llx: %s", task->id, (unsigned long long)area->start,
-			    (unsigned long long)area->end, what);
+	return ckpt_unsound(err, "task %u: area %#llx-%#llx: %s", task->id,
+			    (unsigned long long)area->start, (unsigned long long)area->end, what);
 }
 
-static int bad_run(const struct ckpt_run *run, const char *whose, uint32_t id, const char *what, struct ckpt_err *err)
+static int bad_run(const struct ckpt_run *run, const char *whose, uint32_t id, const char *what,
+		   struct ckpt_err *err)
 {
-	return ckpt_unsound(err, "%s %u: %llu pages at %#llx: %s", whose, id, (unsigned long long)run->n_pages,
-			    (unsigned long long)run->at, what);
+	return ckpt_unsound(err, "%s %u: %llu pages at %#llx: %s", whose, id,
+			    (unsigned long long)run->n_pages, (unsigned long long)run->at, what);
 }
 
 /* Sorted, whole, below LIMIT, and in the pages file. */
-static int check_runs(const struct ckpt_pages *pages, uint64_t limit, uint64_t pages_size, const char *whose, uint32_t id,
-		      struct ckpt_err *err)
+static int check_runs(const struct ckpt_pages *pages, uint64_t limit, uint64_t pages_size,
+		      const char *whose, uint32_t id, struct ckpt_err *err)
 {
 	uint64_t floor = 0;
 
@@ -101,7 +106,8 @@ static int check_runs_in_areas(const struct ckpt_task *task, struct ckpt_err *er
 		while (pos < end) {
 			while (a < task->mm->n_areas && task->mm->areas[a]->end <= pos)
 				a++;
-			if (a == task->mm->n_areas || task->mm->areas[a]->start > pos || task->mm->areas[a]->shared)
+			if (a == task->mm->n_areas || task->mm->areas[a]->start > pos ||
+			    task->mm->areas[a]->shared)
 				return bad_run(run, "task", task->id, "not in a private area", err);
 			pos = task->mm->areas[a]->end;
 		}
@@ -109,15 +115,16 @@ static int check_runs_in_areas(const struct ckpt_task *task, struct ckpt_err *er
 	return 0;
 }
 
-int ckpt_check_memory(const struct ckpt_snapshot *snap, const struct ckpt_task *task, uint64_t pages_size,
-		      struct ckpt_err *err)
+int ckpt_check_memory(const struct ckpt_snapshot *snap, const struct ckpt_task *task,
+		      uint64_t pages_size, struct ckpt_err *err)
 {
 	const Ckpt__Mm *mm = task->mm;
 	uint64_t floor = 0;
 	int r = check_numbers(task, err);
 
 	if (r >= 0 && !ckpt_is_file(snap, mm->exe))
-		r = ckpt_unsound(err, "task %u: memory: its program is object %u, which is no file", task->id, mm->exe);
+		r = ckpt_unsound(err, "task %u: memory: its program is object %u, which is no file",
+				 task->id, mm->exe);
 	for (size_t i = 0; r >= 0 && i < mm->n_areas; i++) {
 		r = check_area(snap, task, mm->areas[i], floor, err);
 		floor = mm->areas[i]->end;

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * CRC32C (Castagnoli). The instruction takes 3 cycles but starts one per cycle, so three streams run side by side and
- * are put together by a carry-less multiplication: what a stream computed has to be multiplied by x^(8n), n being
- * the bytes that follow it.
+ * CRC32C (Castagnoli). The instruction takes 3 cycles but starts one per cycle, so three streams
+ * run side by side and are put together by a carry-less multiplication: what a stream computed has
+ * to be multiplied by x^(8n), n being the bytes that follow it.
  */
 #include <immintrin.h>
 #include <string.h>
 #include "engine/store/image.h"
 #include "engine/store/record.h"
 
+/* clang-format off */
 static const uint32_t table[256] = {
 	0x00000000, 0xf26b8303, 0xe13b70f7, 0x1350f3f4, 0xc79a971f, 0x35f1141c, 0x26a1e7e8, 0xd4ca64eb,
 	0x8ad958cf, 0x78b2dbcc, 0x6be22838, 0x9989ab3b, 0x4d43cfd0, 0xbf284cd3, 0xac78bf27, 0x5e133c24,
@@ -43,6 +44,7 @@ static const uint32_t table[256] = {
 	0xf36e6f75, 0x0105ec76, 0x12551f82, 0xe03e9c81, 0x34f4f86a, 0xc69f7b69, 0xd5cf889d, 0x27a40b9e,
 	0x79b737ba, 0x8bdcb4b9, 0x988c474d, 0x6ae7c44e, 0xbe2da0a5, 0x4c4623a6, 0x5f16d052, 0xad7d5351,
 };
+/* clang-format on */
 
 uint32_t ckpt_crc32c_table(uint32_t crc, const void *data, size_t len)
 {
@@ -56,8 +58,9 @@ uint32_t ckpt_crc32c_table(uint32_t crc, const void *data, size_t len)
 
 #define FAST __attribute__((target("sse4.2,pclmul")))
 
-/* Bytes of a stream; x^(8n - 33) mod P, bits reversed, for n = LEN and n = 2 LEN. The 33: the instruction multiplies
- * by x^32, and the product of two reversed 32-bit numbers is one bit short of a reversed 64-bit number. */
+/* Bytes of a stream; x^(8n - 33) mod P, bits reversed, for n = LEN and n = 2 LEN. The 33: the
+ * instruction multiplies by x^32, and the product of two reversed 32-bit numbers is one bit short
+ * of a reversed 64-bit number. */
 struct streams {
 	size_t len;
 	uint32_t shift_one, shift_two;
@@ -75,7 +78,8 @@ static inline uint64_t load(const unsigned char *p)
 
 FAST static inline uint64_t multiply(uint32_t a, uint32_t b)
 {
-	return _mm_cvtsi128_si64(_mm_clmulepi64_si128(_mm_cvtsi32_si128(a), _mm_cvtsi32_si128(b), 0));
+	return _mm_cvtsi128_si64(
+		_mm_clmulepi64_si128(_mm_cvtsi32_si128(a), _mm_cvtsi32_si128(b), 0));
 }
 
 FAST static inline uint64_t three(uint64_t crc, const unsigned char *p, const struct streams *s)
@@ -97,7 +101,8 @@ FAST static uint32_t by_instruction(uint32_t first, const unsigned char *p, size
 
 	for (; len >= 3 * long_streams.len; p += 3 * long_streams.len, len -= 3 * long_streams.len)
 		crc = three(crc, p, &long_streams);
-	for (; len >= 3 * short_streams.len; p += 3 * short_streams.len, len -= 3 * short_streams.len)
+	for (; len >= 3 * short_streams.len;
+	     p += 3 * short_streams.len, len -= 3 * short_streams.len)
 		crc = three(crc, p, &short_streams);
 	for (; len >= 8; p += 8, len -= 8)
 		crc = _mm_crc32_u64(crc, load(p));

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An image in a folder: "image" (header, records, trailer) and "pages" (raw pages). Written under temporary names
- * and committed by rename, so that it is whole or absent; every byte is covered by a checksum.
+ * An image in a folder: "image" (header, records, trailer) and "pages" (raw pages). Written under
+ * temporary names and committed by rename, so that it is whole or absent; every byte is covered by
+ * a checksum.
  *
- * "image": 16 bytes of header { "CKPTIMG\n", u32 format, u32 CRC32C of the 12 bytes before }, then records:
- * { u32 length, u32 CRC32C of the length and the body, body: message Record }. The last one is the trailer, nothing follows.
+ * "image": 16 bytes of header { "CKPTIMG\n", u32 format, u32 CRC32C of the 12 bytes before }, then
+ * records: { u32 length, u32 CRC32C of the length and the body, body: message Record }. The last
+ * one is the trailer, nothing follows.
  */
 #pragma once
 #include <stdbool.h>
@@ -15,23 +17,30 @@
 #include "engine/model/snapshot.h"
 
 #define CKPT_IMAGE_FORMAT 1
-#define CKPT_CHUNK (1u << 20)           /* bytes of the pages file under one checksum */
-#define CKPT_RECORD_MAX (64u << 20)     /* bytes of a record */
+#define CKPT_CHUNK (1u << 20)       /* bytes of the pages file under one checksum */
+#define CKPT_RECORD_MAX (64u << 20) /* bytes of a record */
 
-uint32_t ckpt_crc32c(uint32_t crc, const void *data, size_t len);       /* start with 0; SSE4.2 where there is */
+uint32_t ckpt_crc32c(uint32_t crc, const void *data, size_t len); /* start with 0; SSE4.2 where
+								     there is */
 
 /* ---- writing ---- */
 struct ckpt_image_writer;
 
-/* Creates temporary files in DIRFD (borrowed). DIR is its name for messages. Refuses a folder that holds an image.
- * Temporary files of a writer that died (no process holds their lock) are removed first. */
-int ckpt_image_create(struct ckpt_image_writer **wp, struct ckpt_arena *arena, int dirfd, const char *dir, struct ckpt_err *err);
+/* Creates temporary files in DIRFD (borrowed). DIR is its name for messages. Refuses a folder that
+ * holds an image. Temporary files of a writer that died (no process holds their lock) are removed
+ * first. */
+int ckpt_image_create(struct ckpt_image_writer **wp, struct ckpt_arena *arena, int dirfd,
+		      const char *dir, struct ckpt_err *err);
 /* The pages file, to be written with pwrite(2). Borrowed. */
 int ckpt_image_writer_pages_fd(struct ckpt_image_writer *w);
-/* Checksums of the pages file of SIZE bytes: one for each started CKPT_CHUNK. CRC is borrowed until the commit. */
-void ckpt_image_set_checksums(struct ckpt_image_writer *w, uint64_t size, const uint32_t *crc, size_t n);
-/* Writes the whole snapshot, checksums and trailer, syncs, renames. Fills BYTESP with the size of the image. */
-int ckpt_image_commit(struct ckpt_image_writer *w, const struct ckpt_snapshot *snap, uint64_t *bytesp, struct ckpt_err *err);
+/* Checksums of the pages file of SIZE bytes: one for each started CKPT_CHUNK. CRC is borrowed until
+ * the commit. */
+void ckpt_image_set_checksums(struct ckpt_image_writer *w, uint64_t size, const uint32_t *crc,
+			      size_t n);
+/* Writes the whole snapshot, checksums and trailer, syncs, renames. Fills BYTESP with the size of
+ * the image. */
+int ckpt_image_commit(struct ckpt_image_writer *w, const struct ckpt_snapshot *snap,
+		      uint64_t *bytesp, struct ckpt_err *err);
 /* Always: closes; without a commit leaves no trace. After a commit fails likewise. NULL is fine. */
 void ckpt_image_writer_close(struct ckpt_image_writer *w);
 /* Takes a committed image away again (the dump failed after all). */
@@ -41,18 +50,24 @@ void ckpt_image_remove(int dirfd);
 struct ckpt_image;
 
 /* Reads and checks header, every record and the trailer. Hostile input: everything is bounded. */
-int ckpt_image_open(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd, const char *dir, struct ckpt_err *err);
+int ckpt_image_open(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd, const char *dir,
+		    struct ckpt_err *err);
 void ckpt_image_close(struct ckpt_image *img);
-/* The snapshot; every reference in it has been checked (snapshot_check). Messages live in the arena. */
+/* The snapshot; every reference in it has been checked (snapshot_check). Messages live in the
+ * arena. */
 int ckpt_image_load(struct ckpt_image *img, struct ckpt_snapshot **snapp, struct ckpt_err *err);
-int ckpt_image_pages_fd(const struct ckpt_image *img);                  /* borrowed; -1 if there are no pages */
+int ckpt_image_pages_fd(const struct ckpt_image *img); /* borrowed; -1 if there are no pages */
 uint64_t ckpt_image_pages_size(const struct ckpt_image *img);
 uint64_t ckpt_image_content_id(const struct ckpt_image *img);
-uint64_t ckpt_image_bytes(const struct ckpt_image *img);                /* both files */
-uint64_t ckpt_image_n_records(const struct ckpt_image *img);            /* without the trailer */
-/* Compares every chunk of the pages file with its checksum, with up to N_THREADS threads. Names file and chunk. */
-int ckpt_image_verify_pages(const struct ckpt_image *img, unsigned int n_threads, struct ckpt_err *err);
+uint64_t ckpt_image_bytes(const struct ckpt_image *img);     /* both files */
+uint64_t ckpt_image_n_records(const struct ckpt_image *img); /* without the trailer */
+/* Compares every chunk of the pages file with its checksum, with up to N_THREADS threads. Names
+ * file and chunk. */
+int ckpt_image_verify_pages(const struct ckpt_image *img, unsigned int n_threads,
+			    struct ckpt_err *err);
 
-/* Checks that all references of a snapshot resolve, numbers are in range, runs lie in the pages file (of PAGES_SIZE
- * bytes) and in their areas, areas are sorted and do not overlap, fds are sorted. */
-int ckpt_snapshot_check(const struct ckpt_snapshot *snap, uint64_t pages_size, struct ckpt_err *err);
+/* Checks that all references of a snapshot resolve, numbers are in range, runs lie in the pages
+ * file (of PAGES_SIZE bytes) and in their areas, areas are sorted and do not overlap, fds are
+ * sorted. */
+int ckpt_snapshot_check(const struct ckpt_snapshot *snap, uint64_t pages_size,
+			struct ckpt_err *err);

@@ -21,7 +21,8 @@ static char *path_in(struct ckpt_arena *arena, const char *dir, const char *name
 }
 
 /* Not to hang at a FIFO that somebody put there: O_NONBLOCK. */
-static int open_file(int dirfd, const char *name, const char *path, uint64_t *sizep, struct ckpt_err *err)
+static int open_file(int dirfd, const char *name, const char *path, uint64_t *sizep,
+		     struct ckpt_err *err)
 {
 	CKPT_FD fd = openat(dirfd, name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	struct stat st;
@@ -31,7 +32,8 @@ static int open_file(int dirfd, const char *name, const char *path, uint64_t *si
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return ckpt_fail(err, -errno, "%s: cannot open", path);
 	if (!S_ISREG(st.st_mode))
-		return ckpt_refuse(err, CKPT_E_IMAGE_FOREIGN, -EBADMSG, "%s: not a regular file", path);
+		return ckpt_refuse(err, CKPT_E_IMAGE_FOREIGN, -EBADMSG, "%s: not a regular file",
+				   path);
 	*sizep = st.st_size;
 	return ckpt_take_fd(&fd);
 }
@@ -44,18 +46,21 @@ static int check_header(const struct ckpt_image *img, struct ckpt_err *err)
 	if (n < 0)
 		return ckpt_fail(err, -errno, "%s: cannot read", img->image_path);
 	if (n >= 8 && memcmp(head.magic, CKPT_IMAGE_MAGIC, 8))
-		return ckpt_refuse(err, CKPT_E_IMAGE_FOREIGN, -EBADMSG, "%s: not an image of ckpt", img->image_path);
+		return ckpt_refuse(err, CKPT_E_IMAGE_FOREIGN, -EBADMSG, "%s: not an image of ckpt",
+				   img->image_path);
 	if (n < (ssize_t)sizeof(head))
-		return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, -EBADMSG, "%s: header: the file ends in it",
-				   img->image_path);
+		return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, -EBADMSG,
+				   "%s: header: the file ends in it", img->image_path);
 	if (ckpt_crc32c(0, &head, offsetof(struct ckpt_image_header, crc)) != head.crc)
-		return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, -EBADMSG, "%s: header: checksum does not match",
-				   img->image_path);
+		return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, -EBADMSG,
+				   "%s: header: checksum does not match", img->image_path);
 	if (head.format > CKPT_IMAGE_FORMAT)
-		return ckpt_refuse(err, CKPT_E_IMAGE_NEWER, -EBADMSG, "%s: format %u is newer than %d", img->image_path,
-				   head.format, CKPT_IMAGE_FORMAT);
+		return ckpt_refuse(err, CKPT_E_IMAGE_NEWER, -EBADMSG,
+				   "%s: format %u is newer than %d", img->image_path, head.format,
+				   CKPT_IMAGE_FORMAT);
 	if (head.format != CKPT_IMAGE_FORMAT)
-		return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, -EBADMSG, "%s: header: format 0", img->image_path);
+		return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, -EBADMSG, "%s: header: format 0",
+				   img->image_path);
 	return 0;
 }
 
@@ -71,11 +76,12 @@ static int take_checksums(struct opening *o, const struct ckpt_record_in *in, st
 	Ckpt__Checksums *sums;
 	Ckpt__Record *rec;
 
-	rec = (void *)ckpt_record_unpack(in, &ckpt__record__descriptor, NULL, in->data, in->len, err);
+	rec = (void *)ckpt_record_unpack(in, &ckpt__record__descriptor, NULL, in->data, in->len,
+					 err);
 	if (!rec)
 		return err->code;
-	sums = (void *)ckpt_record_unpack(in, &ckpt__checksums__descriptor, img->arena, rec->body.data,
-					  rec->body.len, err);
+	sums = (void *)ckpt_record_unpack(in, &ckpt__checksums__descriptor, img->arena,
+					  rec->body.data, rec->body.len, err);
 	ckpt__record__free_unpacked(rec, NULL);
 	if (!sums)
 		return err->code;
@@ -96,10 +102,12 @@ static int take_trailer(struct opening *o, const struct ckpt_record_in *in, stru
 	Ckpt__Record *rec;
 	bool same;
 
-	rec = (void *)ckpt_record_unpack(in, &ckpt__record__descriptor, NULL, in->data, in->len, err);
+	rec = (void *)ckpt_record_unpack(in, &ckpt__record__descriptor, NULL, in->data, in->len,
+					 err);
 	if (!rec)
 		return err->code;
-	trailer = (void *)ckpt_record_unpack(in, &ckpt__trailer__descriptor, NULL, rec->body.data, rec->body.len, err);
+	trailer = (void *)ckpt_record_unpack(in, &ckpt__trailer__descriptor, NULL, rec->body.data,
+					     rec->body.len, err);
 	ckpt__record__free_unpacked(rec, NULL);
 	if (!trailer)
 		return err->code;
@@ -136,7 +144,8 @@ static int check_records(struct ckpt_image *img, struct ckpt_err *err)
 		return r;
 	r = ckpt_records_scan(img->image_fd, img->image_size, img->image_path, check_one, &o, err);
 	if (r == 0)
-		return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, -EBADMSG, "%s: it ends after record %llu, without a trailer",
+		return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, -EBADMSG,
+				   "%s: it ends after record %llu, without a trailer",
 				   img->image_path, (unsigned long long)o.chain.n_records);
 	return r < 0 ? r : 0;
 }
@@ -149,17 +158,21 @@ static int open_pages(struct ckpt_image *img, int dirfd, struct ckpt_err *err)
 	if (r == -ENOENT && !img->pages_size)
 		return 0;
 	if (r == -ENOENT)
-		return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, r, "%s: the file is missing", img->pages_path);
+		return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, r, "%s: the file is missing",
+				   img->pages_path);
 	if (r < 0)
 		return r;
 	img->pages_fd = r;
 	if (size != img->pages_size)
-		return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, -EBADMSG, "%s: has %llu bytes, had %llu when it was written",
-				   img->pages_path, (unsigned long long)size, (unsigned long long)img->pages_size);
+		return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, -EBADMSG,
+				   "%s: has %llu bytes, had %llu when it was written",
+				   img->pages_path, (unsigned long long)size,
+				   (unsigned long long)img->pages_size);
 	return 0;
 }
 
-int ckpt_image_open(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd, const char *dir, struct ckpt_err *err)
+int ckpt_image_open(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd, const char *dir,
+		    struct ckpt_err *err)
 {
 	struct ckpt_image *img = ckpt_new(arena, struct ckpt_image);
 	int r;

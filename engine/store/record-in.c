@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Records, as they are read: from a file that anybody may have made, and may change meanwhile. So it is read into
- * memory of our own and checked there; a mapping could change after the check, or fault.
+ * Records, as they are read: from a file that anybody may have made, and may change meanwhile. So
+ * it is read into memory of our own and checked there; a mapping could change after the check, or
+ * fault.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -13,15 +14,17 @@
 #include "engine/store/record.h"
 
 #define WINDOW (256u << 10)
-#define UNPACK_FACTOR 64u       /* bytes of memory for a byte of a message: 2 bytes make a 32-byte entry, in slabs that double */
+#define UNPACK_FACTOR                                                                          \
+	64u /* bytes of memory for a byte of a message: 2 bytes make a 32-byte entry, in slabs \
+	       that double */
 #define UNPACK_BASE 8192u
 #define DEPTH_MAX 16
 
 struct window {
 	int fd;
 	const char *path;
-	uint64_t size;                  /* of the file */
-	uint64_t start;                 /* what BUF holds */
+	uint64_t size;  /* of the file */
+	uint64_t start; /* what BUF holds */
 	size_t have, room;
 	unsigned char *buf;
 };
@@ -50,15 +53,16 @@ static int window_fill(struct window *w, uint64_t offset, size_t n, struct ckpt_
 		if (r < 0)
 			return ckpt_fail(err, -errno, "%s: cannot read", w->path);
 		if (!r)
-			return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, -EBADMSG, "%s: cannot read: it became shorter",
-					   w->path);
+			return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, -EBADMSG,
+					   "%s: cannot read: it became shorter", w->path);
 		w->have += r;
 	}
 	return 0;
 }
 
 /* N bytes at OFFSET, which lie in the file. */
-static int window_get(struct window *w, uint64_t offset, size_t n, const void **datap, struct ckpt_err *err)
+static int window_get(struct window *w, uint64_t offset, size_t n, const void **datap,
+		      struct ckpt_err *err)
 {
 	int r = 0;
 
@@ -71,11 +75,14 @@ static int window_get(struct window *w, uint64_t offset, size_t n, const void **
 
 int ckpt_record_damaged(struct ckpt_err *err, const struct ckpt_record_in *in, const char *what)
 {
-	return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, -EBADMSG, "%s: record %llu (%s, at byte %llu): %s", in->path,
-			   (unsigned long long)in->number, in->kind, (unsigned long long)in->offset, what);
+	return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, -EBADMSG,
+			   "%s: record %llu (%s, at byte %llu): %s", in->path,
+			   (unsigned long long)in->number, in->kind, (unsigned long long)in->offset,
+			   what);
 }
 
-/* The kind is the first field; it is looked for also where the checksum is wrong, to have a name for what is lost. */
+/* The kind is the first field; it is looked for also where the checksum is wrong, to have a name
+ * for what is lost. */
 static void peek_kind(struct ckpt_record_in *in, const unsigned char *body, size_t len)
 {
 	size_t n = len >= 2 && body[0] == 0x0a ? body[1] : 0;
@@ -118,8 +125,9 @@ static int read_one(struct window *w, struct ckpt_record_in *in, struct ckpt_err
 	return 0;
 }
 
-int ckpt_records_scan(int fd, uint64_t size, const char *path, int (*each)(void *arg, const struct ckpt_record_in *in,
-		      struct ckpt_err *err), void *arg, struct ckpt_err *err)
+int ckpt_records_scan(int fd, uint64_t size, const char *path,
+		      int (*each)(void *arg, const struct ckpt_record_in *in, struct ckpt_err *err),
+		      void *arg, struct ckpt_err *err)
 {
 	struct window w = { .fd = fd, .path = path, .size = size };
 	struct ckpt_record_in in = { .path = path, .offset = sizeof(struct ckpt_image_header) };
@@ -134,7 +142,8 @@ int ckpt_records_scan(int fd, uint64_t size, const char *path, int (*each)(void 
 	}
 	free(w.buf);
 	if (r > 0 && in.offset != size)
-		return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, -EBADMSG, "%s: %llu bytes follow its end", path,
+		return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, -EBADMSG,
+				   "%s: %llu bytes follow its end", path,
 				   (unsigned long long)(size - in.offset));
 	return r;
 }
@@ -168,14 +177,16 @@ static void budget_free(void *data, void *p)
 		free(p);
 }
 
-/* A field that this version does not know would be lost silently. Depth: of message types, not of data. */
+/* A field that this version does not know would be lost silently. Depth: of message types, not of
+ * data. */
 static bool all_known(const ProtobufCMessage *msg, int depth)
 {
 	if (msg->n_unknown_fields || depth > DEPTH_MAX)
 		return false;
 	for (unsigned int i = 0; i < msg->descriptor->n_fields; i++) {
 		const ProtobufCFieldDescriptor *f = &msg->descriptor->fields[i];
-		const char *at = (const char *)msg + f->offset, *n_at = (const char *)msg + f->quantifier_offset;
+		const char *at = (const char *)msg + f->offset,
+			   *n_at = (const char *)msg + f->quantifier_offset;
 		const ProtobufCMessage *const *list = (const void *)at;
 		size_t n = 1;
 
@@ -195,8 +206,10 @@ static bool all_known(const ProtobufCMessage *msg, int depth)
 	return true;
 }
 
-ProtobufCMessage *ckpt_record_unpack(const struct ckpt_record_in *in, const ProtobufCMessageDescriptor *type,
-				     struct ckpt_arena *arena, const void *data, size_t len, struct ckpt_err *err)
+ProtobufCMessage *ckpt_record_unpack(const struct ckpt_record_in *in,
+				     const ProtobufCMessageDescriptor *type,
+				     struct ckpt_arena *arena, const void *data, size_t len,
+				     struct ckpt_err *err)
 {
 	struct budget budget = { arena, UNPACK_FACTOR * len + UNPACK_BASE + type->sizeof_message };
 	ProtobufCAllocator allocator = { budget_alloc, budget_free, &budget };
@@ -208,8 +221,9 @@ ProtobufCMessage *ckpt_record_unpack(const struct ckpt_record_in *in, const Prot
 	}
 	if (all_known(msg, 0))
 		return msg;
-	ckpt_refuse(err, CKPT_E_IMAGE_NEWER, -EBADMSG, "%s: record %llu (%s, at byte %llu): it has unknown fields",
-		    in->path, (unsigned long long)in->number, in->kind, (unsigned long long)in->offset);
+	ckpt_refuse(err, CKPT_E_IMAGE_NEWER, -EBADMSG,
+		    "%s: record %llu (%s, at byte %llu): it has unknown fields", in->path,
+		    (unsigned long long)in->number, in->kind, (unsigned long long)in->offset);
 	if (!arena)
 		protobuf_c_message_free_unpacked(msg, NULL);
 	return NULL;

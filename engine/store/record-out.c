@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Records, as they are written. A body is packed straight behind its envelope: "body" is the last field of Record,
- * so that its tag and length can be put there by hand and nothing is packed twice.
+ * Records, as they are written. A body is packed straight behind its envelope: "body" is the last
+ * field of Record, so that its tag and length can be put there by hand and nothing is packed twice.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -11,16 +11,18 @@
 #include "engine/store/record.h"
 
 #define BUFFER (256u << 10)
-#define BODY_TAG 0x32           /* field 6, length-delimited */
+#define BODY_TAG 0x32 /* field 6, length-delimited */
 
 int ckpt_image_write_error(struct ckpt_err *err, int code, const char *dir, const char *what)
 {
 	const char *cause = strerrordesc_np(-code);
 
 	if (code == -ENOSPC || code == -EDQUOT || code == -EFBIG)
-		return ckpt_refuse(err, CKPT_E_NO_SPACE, code, "%s/%s: cannot write: %s", dir, what, cause);
+		return ckpt_refuse(err, CKPT_E_NO_SPACE, code, "%s/%s: cannot write: %s", dir, what,
+				   cause);
 	if (code == -EACCES || code == -EPERM || code == -EROFS)
-		return ckpt_refuse(err, CKPT_E_IMAGE_UNWRITABLE, code, "%s/%s: cannot write: %s", dir, what, cause);
+		return ckpt_refuse(err, CKPT_E_IMAGE_UNWRITABLE, code, "%s/%s: cannot write: %s",
+				   dir, what, cause);
 	return ckpt_fail(err, code, "%s/%s: cannot write", dir, what);
 }
 
@@ -39,7 +41,10 @@ int ckpt_record_out_open(struct ckpt_record_out *out, int fd, const char *dir, s
 {
 	struct ckpt_image_header head = { CKPT_IMAGE_MAGIC, CKPT_IMAGE_FORMAT, 0 };
 
-	*out = (struct ckpt_record_out){ .fd = fd, .dir = dir, .size = BUFFER, .buf = malloc(BUFFER) };
+	*out = (struct ckpt_record_out){ .fd = fd,
+					 .dir = dir,
+					 .size = BUFFER,
+					 .buf = malloc(BUFFER) };
 	if (!out->buf)
 		return ckpt_fail(err, -ENOMEM, "%s/%s: cannot write", dir, CKPT_IMAGE_NAME);
 	head.crc = ckpt_crc32c(0, &head, offsetof(struct ckpt_image_header, crc));
@@ -64,7 +69,8 @@ int ckpt_record_out_flush(struct ckpt_record_out *out, struct ckpt_err *err)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			return ckpt_image_write_error(err, n ? -errno : -EIO, out->dir, CKPT_IMAGE_NAME);
+			return ckpt_image_write_error(err, n ? -errno : -EIO, out->dir,
+						      CKPT_IMAGE_NAME);
 		done += n;
 	}
 	out->written += done;
@@ -100,10 +106,11 @@ static size_t put_varint(unsigned char *p, size_t value)
 	return n;
 }
 
-int ckpt_record_write(struct ckpt_record_out *out, const Ckpt__Record *rec, const ProtobufCMessage *body,
-		      struct ckpt_err *err)
+int ckpt_record_write(struct ckpt_record_out *out, const Ckpt__Record *rec,
+		      const ProtobufCMessage *body, struct ckpt_err *err)
 {
-	size_t envelope = ckpt__record__get_packed_size(rec), len = envelope, body_len = 0, n_len = 0;
+	size_t envelope = ckpt__record__get_packed_size(rec), len = envelope, body_len = 0,
+	       n_len = 0;
 	unsigned char varint[10], *p;
 	struct ckpt_record_header head;
 	int r;
@@ -115,7 +122,8 @@ int ckpt_record_write(struct ckpt_record_out *out, const Ckpt__Record *rec, cons
 	}
 	if (len > CKPT_RECORD_MAX)
 		return ckpt_fail(err, -EFBIG, "%s/%s: cannot write %s %u of %zu bytes", out->dir,
-				 CKPT_IMAGE_NAME, rec->kind, rec->has_id ? rec->id : rec->task, len);
+				 CKPT_IMAGE_NAME, rec->kind, rec->has_id ? rec->id : rec->task,
+				 len);
 	r = make_room(out, sizeof(head) + len, err);
 	if (r < 0)
 		return r;

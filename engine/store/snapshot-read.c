@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Records to a snapshot. Here only what is needed to build it safely is checked; what the numbers mean is the
- * business of check.c. Envelopes and passing messages go through malloc, what stays lies in the arena.
+ * Records to a snapshot. Here only what is needed to build it safely is checked; what the numbers
+ * mean is the business of check.c. Envelopes and passing messages go through malloc, what stays
+ * lies in the arena.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -26,7 +27,8 @@ struct ckpt_snapshot_builder *ckpt_snapshot_builder_new(struct ckpt_arena *arena
 	return b;
 }
 
-/* For sizes that follow from an image: where no more fits it is an error, not the end of the program. */
+/* For sizes that follow from an image: where no more fits it is an error, not the end of the
+ * program. */
 static void *try_alloc(struct ckpt_arena *arena, size_t n, size_t size)
 {
 	if (size && n > ckpt_arena_left(arena) / size)
@@ -36,8 +38,8 @@ static void *try_alloc(struct ckpt_arena *arena, size_t n, size_t size)
 
 static int no_memory(const struct ckpt_record_in *in, struct ckpt_err *err)
 {
-	return ckpt_fail(err, -ENOMEM, "%s: record %llu (%s): cannot load", in->path, (unsigned long long)in->number,
-			 in->kind);
+	return ckpt_fail(err, -ENOMEM, "%s: record %llu (%s): cannot load", in->path,
+			 (unsigned long long)in->number, in->kind);
 }
 
 /* Room for one more pointer behind N. */
@@ -56,10 +58,12 @@ static void **grow(struct ckpt_arena *arena, void **v, size_t n, size_t *roomp)
 }
 
 /*
- * Room for ADD more behind the N of V: a list that goes on in further records, of which all but the last one have
- * PER entries. It doubles, as copying it for each record would let a small image fill the memory.
+ * Room for ADD more behind the N of V: a list that goes on in further records, of which all but the
+ * last one have PER entries. It doubles, as copying it for each record would let a small image fill
+ * the memory.
  */
-static void *extend(struct ckpt_arena *arena, void *v, size_t n, size_t add, size_t per, size_t size)
+static void *extend(struct ckpt_arena *arena, void *v, size_t n, size_t add, size_t per,
+		    size_t size)
 {
 	size_t room = per;
 	void *bigger;
@@ -74,15 +78,15 @@ static void *extend(struct ckpt_arena *arena, void *v, size_t n, size_t add, siz
 	return bigger ? memcpy(bigger, v, n * size) : NULL;
 }
 
-static int add_inventory(struct ckpt_snapshot_builder *b, const struct ckpt_record_in *in, const Ckpt__Record *rec,
-			 struct ckpt_err *err)
+static int add_inventory(struct ckpt_snapshot_builder *b, const struct ckpt_record_in *in,
+			 const Ckpt__Record *rec, struct ckpt_err *err)
 {
 	Ckpt__Inventory *inventory;
 
 	if (b->snap->inventory)
 		return ckpt_record_damaged(err, in, "there is one already");
-	inventory = (void *)ckpt_record_unpack(in, &ckpt__inventory__descriptor, b->arena, rec->body.data,
-					       rec->body.len, err);
+	inventory = (void *)ckpt_record_unpack(in, &ckpt__inventory__descriptor, b->arena,
+					       rec->body.data, rec->body.len, err);
 	if (!inventory)
 		return err->code;
 	b->snap->inventory = inventory;
@@ -91,8 +95,9 @@ static int add_inventory(struct ckpt_snapshot_builder *b, const struct ckpt_reco
 	return 0;
 }
 
-static int copy_thread(struct ckpt_snapshot_builder *b, struct ckpt_thread *thread, const Ckpt__Thread *msg,
-		       const struct ckpt_record_in *in, struct ckpt_err *err)
+static int copy_thread(struct ckpt_snapshot_builder *b, struct ckpt_thread *thread,
+		       const Ckpt__Thread *msg, const struct ckpt_record_in *in,
+		       struct ckpt_err *err)
 {
 	if (msg->gp.len != sizeof(thread->regs.gp))
 		return ckpt_record_damaged(err, in, "the registers of a thread have a wrong size");
@@ -108,16 +113,17 @@ static int copy_thread(struct ckpt_snapshot_builder *b, struct ckpt_thread *thre
 	return 0;
 }
 
-static int append_threads(struct ckpt_snapshot_builder *b, struct ckpt_task *task, const Ckpt__Task *msg,
-			  const struct ckpt_record_in *in, struct ckpt_err *err)
+static int append_threads(struct ckpt_snapshot_builder *b, struct ckpt_task *task,
+			  const Ckpt__Task *msg, const struct ckpt_record_in *in,
+			  struct ckpt_err *err)
 {
 	size_t n = task->n_threads + msg->n_threads;
 	struct ckpt_thread *threads;
 
 	if (task->n_threads % CKPT_THREADS_PER_RECORD || msg->n_threads > CKPT_THREADS_PER_RECORD)
 		return ckpt_record_damaged(err, in, "its threads are not in their order");
-	threads = extend(b->arena, task->threads, task->n_threads, msg->n_threads, CKPT_THREADS_PER_RECORD,
-			 sizeof(*threads));
+	threads = extend(b->arena, task->threads, task->n_threads, msg->n_threads,
+			 CKPT_THREADS_PER_RECORD, sizeof(*threads));
 	if (!threads)
 		return no_memory(in, err);
 	for (size_t i = 0; i < msg->n_threads; i++) {
@@ -158,8 +164,8 @@ static int copy_task(struct ckpt_snapshot_builder *b, struct ckpt_task *task, co
 	return append_threads(b, task, msg, in, err);
 }
 
-static int take_task(struct ckpt_snapshot_builder *b, const Ckpt__Task *msg, const struct ckpt_record_in *in,
-		     struct ckpt_err *err)
+static int take_task(struct ckpt_snapshot_builder *b, const Ckpt__Task *msg,
+		     const struct ckpt_record_in *in, struct ckpt_err *err)
 {
 	struct ckpt_snapshot *snap = b->snap;
 	struct ckpt_task *task;
@@ -182,13 +188,14 @@ static int take_task(struct ckpt_snapshot_builder *b, const Ckpt__Task *msg, con
 	return copy_task(b, task, msg, in, err);
 }
 
-static int add_task(struct ckpt_snapshot_builder *b, const struct ckpt_record_in *in, const Ckpt__Record *rec,
-		    struct ckpt_err *err)
+static int add_task(struct ckpt_snapshot_builder *b, const struct ckpt_record_in *in,
+		    const Ckpt__Record *rec, struct ckpt_err *err)
 {
 	Ckpt__Task *msg;
 	int r;
 
-	msg = (void *)ckpt_record_unpack(in, &ckpt__task__descriptor, NULL, rec->body.data, rec->body.len, err);
+	msg = (void *)ckpt_record_unpack(in, &ckpt__task__descriptor, NULL, rec->body.data,
+					 rec->body.len, err);
 	if (!msg)
 		return err->code;
 	r = take_task(b, msg, in, err);
@@ -196,16 +203,18 @@ static int add_task(struct ckpt_snapshot_builder *b, const struct ckpt_record_in
 	return r;
 }
 
-static int add_mm(struct ckpt_snapshot_builder *b, const struct ckpt_record_in *in, const Ckpt__Record *rec,
-		  struct ckpt_err *err)
+static int add_mm(struct ckpt_snapshot_builder *b, const struct ckpt_record_in *in,
+		  const Ckpt__Record *rec, struct ckpt_err *err)
 {
 	struct ckpt_task *task = NULL;
 
 	if (rec->task && rec->task <= b->snap->n_tasks)
 		task = b->snap->tasks[rec->task - 1];
 	if (!task || task->mm)
-		return ckpt_record_damaged(err, in, task ? "its task has one already" : "there is no such task");
-	task->mm = (void *)ckpt_record_unpack(in, &ckpt__mm__descriptor, b->arena, rec->body.data, rec->body.len, err);
+		return ckpt_record_damaged(
+			err, in, task ? "its task has one already" : "there is no such task");
+	task->mm = (void *)ckpt_record_unpack(in, &ckpt__mm__descriptor, b->arena, rec->body.data,
+					      rec->body.len, err);
 	return task->mm ? 0 : err->code;
 }
 
@@ -218,8 +227,8 @@ static void copy_file_state(struct ckpt_object *obj, const Ckpt__FileState *file
 	obj->file.ino = file->ino;
 }
 
-static int add_object(struct ckpt_snapshot_builder *b, const struct ckpt_record_in *in, const Ckpt__Record *rec,
-		      struct ckpt_err *err)
+static int add_object(struct ckpt_snapshot_builder *b, const struct ckpt_record_in *in,
+		      const Ckpt__Record *rec, struct ckpt_err *err)
 {
 	const struct ckpt_kind *kind = ckpt_kind_find(rec->kind);
 	struct ckpt_snapshot *snap = b->snap;
@@ -227,8 +236,9 @@ static int add_object(struct ckpt_snapshot_builder *b, const struct ckpt_record_
 	void **v;
 
 	if (!kind)
-		return ckpt_refuse(err, CKPT_E_KIND_UNKNOWN, -ENOTSUP, "%s: record %llu: this ckpt does not know %s",
-				   in->path, (unsigned long long)in->number, in->kind);
+		return ckpt_refuse(err, CKPT_E_KIND_UNKNOWN, -ENOTSUP,
+				   "%s: record %llu: this ckpt does not know %s", in->path,
+				   (unsigned long long)in->number, in->kind);
 	if (rec->id != snap->n_objects + 1)
 		return ckpt_record_damaged(err, in, "its number is out of order");
 	if (!rec->has_body || !rec->file != (kind->scope != CKPT_PER_FILE))
@@ -243,7 +253,8 @@ static int add_object(struct ckpt_snapshot_builder *b, const struct ckpt_record_
 	obj->tid = rec->tid;
 	if (rec->file)
 		copy_file_state(obj, rec->file);
-	obj->msg = ckpt_record_unpack(in, kind->message, b->arena, rec->body.data, rec->body.len, err);
+	obj->msg =
+		ckpt_record_unpack(in, kind->message, b->arena, rec->body.data, rec->body.len, err);
 	if (!obj->msg)
 		return err->code;
 	snap->objects = (struct ckpt_object **)v;
@@ -268,8 +279,9 @@ static bool decode_run(struct ckpt_run *run, const int64_t *v, int64_t *at, int6
 	return true;
 }
 
-static int append_runs(struct ckpt_snapshot_builder *b, struct ckpt_pages *pages, const Ckpt__Pages *msg,
-		       const struct ckpt_record_in *in, struct ckpt_err *err)
+static int append_runs(struct ckpt_snapshot_builder *b, struct ckpt_pages *pages,
+		       const Ckpt__Pages *msg, const struct ckpt_record_in *in,
+		       struct ckpt_err *err)
 {
 	size_t n = msg->n_runs / 3;
 	int64_t at = 0, page = 0;
@@ -289,8 +301,8 @@ static int append_runs(struct ckpt_snapshot_builder *b, struct ckpt_pages *pages
 	return 0;
 }
 
-static int take_pages(struct ckpt_snapshot_builder *b, const Ckpt__Pages *msg, const struct ckpt_record_in *in,
-		      struct ckpt_err *err)
+static int take_pages(struct ckpt_snapshot_builder *b, const Ckpt__Pages *msg,
+		      const struct ckpt_record_in *in, struct ckpt_err *err)
 {
 	struct ckpt_snapshot *snap = b->snap;
 	struct ckpt_object *obj;
@@ -307,13 +319,14 @@ static int take_pages(struct ckpt_snapshot_builder *b, const Ckpt__Pages *msg, c
 	return append_runs(b, &obj->content, msg, in, err);
 }
 
-static int add_pages(struct ckpt_snapshot_builder *b, const struct ckpt_record_in *in, const Ckpt__Record *rec,
-		     struct ckpt_err *err)
+static int add_pages(struct ckpt_snapshot_builder *b, const struct ckpt_record_in *in,
+		     const Ckpt__Record *rec, struct ckpt_err *err)
 {
 	Ckpt__Pages *msg;
 	int r;
 
-	msg = (void *)ckpt_record_unpack(in, &ckpt__pages__descriptor, NULL, rec->body.data, rec->body.len, err);
+	msg = (void *)ckpt_record_unpack(in, &ckpt__pages__descriptor, NULL, rec->body.data,
+					 rec->body.len, err);
 	if (!msg)
 		return err->code;
 	r = take_pages(b, msg, in, err);
@@ -321,8 +334,8 @@ static int add_pages(struct ckpt_snapshot_builder *b, const struct ckpt_record_i
 	return r;
 }
 
-static int add_record(struct ckpt_snapshot_builder *b, const struct ckpt_record_in *in, const Ckpt__Record *rec,
-		      struct ckpt_err *err)
+static int add_record(struct ckpt_snapshot_builder *b, const struct ckpt_record_in *in,
+		      const Ckpt__Record *rec, struct ckpt_err *err)
 {
 	/* What the scan went by has to be what was unpacked: a field may be there twice. */
 	if (strcmp(rec->kind, in->kind))
@@ -340,12 +353,14 @@ static int add_record(struct ckpt_snapshot_builder *b, const struct ckpt_record_
 	return add_object(b, in, rec, err);
 }
 
-int ckpt_snapshot_builder_add(struct ckpt_snapshot_builder *b, const struct ckpt_record_in *in, struct ckpt_err *err)
+int ckpt_snapshot_builder_add(struct ckpt_snapshot_builder *b, const struct ckpt_record_in *in,
+			      struct ckpt_err *err)
 {
 	Ckpt__Record *rec;
 	int r;
 
-	rec = (void *)ckpt_record_unpack(in, &ckpt__record__descriptor, NULL, in->data, in->len, err);
+	rec = (void *)ckpt_record_unpack(in, &ckpt__record__descriptor, NULL, in->data, in->len,
+					 err);
 	if (!rec)
 		return err->code;
 	r = add_record(b, in, rec, err);
@@ -353,9 +368,11 @@ int ckpt_snapshot_builder_add(struct ckpt_snapshot_builder *b, const struct ckpt
 	return r;
 }
 
-/* Where the state of the object's owner is listed; NULL if that is the tree, or if there is no such owner. */
-static struct ckpt_object ***owner_list(const struct ckpt_snapshot *snap, const struct ckpt_tids *tids,
-					const struct ckpt_object *obj, size_t **np)
+/* Where the state of the object's owner is listed; NULL if that is the tree, or if there is no such
+ * owner. */
+static struct ckpt_object ***owner_list(const struct ckpt_snapshot *snap,
+					const struct ckpt_tids *tids, const struct ckpt_object *obj,
+					size_t **np)
 {
 	if (obj->kind->scope == CKPT_PER_TASK && obj->task && obj->task <= snap->n_tasks) {
 		*np = &snap->tasks[obj->task - 1]->n_state;
@@ -372,9 +389,10 @@ static struct ckpt_object ***owner_list(const struct ckpt_snapshot *snap, const 
 	return NULL;
 }
 
-/* Lists the objects of each task and thread. First the numbers, then room for them, then the objects in their order. */
-static int attach_state(struct ckpt_snapshot *snap, const struct ckpt_tids *tids, struct ckpt_arena *arena,
-			struct ckpt_err *err)
+/* Lists the objects of each task and thread. First the numbers, then room for them, then the
+ * objects in their order. */
+static int attach_state(struct ckpt_snapshot *snap, const struct ckpt_tids *tids,
+			struct ckpt_arena *arena, struct ckpt_err *err)
 {
 	struct ckpt_object ***list;
 	size_t *n;
@@ -398,7 +416,8 @@ static int attach_state(struct ckpt_snapshot *snap, const struct ckpt_tids *tids
 	return 0;
 }
 
-int ckpt_snapshot_builder_finish(struct ckpt_snapshot_builder *b, struct ckpt_snapshot **snapp, struct ckpt_err *err)
+int ckpt_snapshot_builder_finish(struct ckpt_snapshot_builder *b, struct ckpt_snapshot **snapp,
+				 struct ckpt_err *err)
 {
 	struct ckpt_tids tids;
 	int r;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A snapshot as records: inventory, tasks, their memory maps, objects, pages. Lists that can grow without limit
- * (threads of a task, runs of pages) go on in further records of the same kind and number.
+ * A snapshot as records: inventory, tasks, their memory maps, objects, pages. Lists that can grow
+ * without limit (threads of a task, runs of pages) go on in further records of the same kind and
+ * number.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -9,7 +10,8 @@
 #include "engine/base/cleanup.h"
 #include "engine/store/record.h"
 
-static int write_inventory(struct ckpt_record_out *out, const struct ckpt_snapshot *snap, struct ckpt_err *err)
+static int write_inventory(struct ckpt_record_out *out, const struct ckpt_snapshot *snap,
+			   struct ckpt_err *err)
 {
 	Ckpt__Inventory inventory = *snap->inventory;
 	Ckpt__Record rec = CKPT__RECORD__INIT;
@@ -64,10 +66,12 @@ static void fill_task(Ckpt__Task *msg, const struct ckpt_task *task)
 	msg->comm.len = strnlen(task->comm, sizeof(task->comm));
 }
 
-static int write_task(struct ckpt_record_out *out, const struct ckpt_task *task, struct ckpt_arena *arena,
-		      struct ckpt_err *err)
+static int write_task(struct ckpt_record_out *out, const struct ckpt_task *task,
+		      struct ckpt_arena *arena, struct ckpt_err *err)
 {
-	size_t room = task->n_threads < CKPT_THREADS_PER_RECORD ? task->n_threads : CKPT_THREADS_PER_RECORD, done = 0;
+	size_t room = task->n_threads < CKPT_THREADS_PER_RECORD ? task->n_threads :
+								  CKPT_THREADS_PER_RECORD,
+	       done = 0;
 	Ckpt__Thread *thread = ckpt_alloc(arena, room * sizeof(*thread));
 	Ckpt__Record rec = CKPT__RECORD__INIT;
 	Ckpt__Task msg;
@@ -103,7 +107,8 @@ static int write_mm(struct ckpt_record_out *out, const struct ckpt_task *task, s
 	return ckpt_record_write(out, &rec, &task->mm->base, err);
 }
 
-static int write_object(struct ckpt_record_out *out, const struct ckpt_object *obj, struct ckpt_err *err)
+static int write_object(struct ckpt_record_out *out, const struct ckpt_object *obj,
+			struct ckpt_err *err)
 {
 	Ckpt__FileState file = CKPT__FILE_STATE__INIT;
 	Ckpt__Record rec = CKPT__RECORD__INIT;
@@ -169,7 +174,8 @@ static int write_runs(struct ckpt_record_out *out, Ckpt__Pages *msg, const struc
 	return r;
 }
 
-static int write_task_pages(struct ckpt_record_out *out, const struct ckpt_task *task, struct ckpt_err *err)
+static int write_task_pages(struct ckpt_record_out *out, const struct ckpt_task *task,
+			    struct ckpt_err *err)
 {
 	Ckpt__Pages msg = CKPT__PAGES__INIT;
 
@@ -180,7 +186,8 @@ static int write_task_pages(struct ckpt_record_out *out, const struct ckpt_task 
 	return write_runs(out, &msg, &task->pages, err);
 }
 
-static int write_content(struct ckpt_record_out *out, const struct ckpt_object *obj, struct ckpt_err *err)
+static int write_content(struct ckpt_record_out *out, const struct ckpt_object *obj,
+			 struct ckpt_err *err)
 {
 	Ckpt__Pages msg = CKPT__PAGES__INIT;
 
@@ -193,8 +200,8 @@ static int write_content(struct ckpt_record_out *out, const struct ckpt_object *
 	return write_runs(out, &msg, &obj->content, err);
 }
 
-int ckpt_snapshot_write(struct ckpt_record_out *out, const struct ckpt_snapshot *snap, struct ckpt_arena *arena,
-			struct ckpt_err *err)
+int ckpt_snapshot_write(struct ckpt_record_out *out, const struct ckpt_snapshot *snap,
+			struct ckpt_arena *arena, struct ckpt_err *err)
 {
 	int r = write_inventory(out, snap, err);
 

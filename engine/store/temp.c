@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Temporary files of an image, ".image.PID.N.tmp" and ".pages.PID.N.tmp". A writer may be killed at any time: what it
- * leaves is known by a lock that nobody holds any more, and goes with the next dump into the folder.
+ * Temporary files of an image, ".image.PID.N.tmp" and ".pages.PID.N.tmp". A writer may be killed at
+ * any time: what it leaves is known by a lock that nobody holds any more, and goes with the next
+ * dump into the folder.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -25,8 +26,8 @@ static bool exists(int dirfd, const char *name)
 	return fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-/* Locks FD. False if another process has it, or took the file away before it was locked. File systems that have no
- * locks are as good: nobody can take one there, so nothing is swept. */
+/* Locks FD. False if another process has it, or took the file away before it was locked. File
+ * systems that have no locks are as good: nobody can take one there, so nothing is swept. */
 static bool lock(int fd)
 {
 	struct stat st;
@@ -49,7 +50,8 @@ static int create_locked(int dirfd, const char *name)
 
 static int create_pair(struct ckpt_temp *temp, int dirfd)
 {
-	/* The image is made last and goes first: one without its pages is what is left of a commit, and only that. */
+	/* The image is made last and goes first: one without its pages is what is left of a commit,
+	 * and only that. */
 	temp->pages_fd = create_locked(dirfd, temp->pages);
 	if (temp->pages_fd < 0)
 		return temp->pages_fd;
@@ -66,10 +68,13 @@ int ckpt_temp_create(struct ckpt_temp *temp, int dirfd, const char *dir, struct 
 {
 	int r = -EEXIST;
 
-	/* The name may be taken: by another thread of this process, or by one of this number in another container. */
+	/* The name may be taken: by another thread of this process, or by one of this number in
+	 * another container. */
 	for (unsigned int n = 0; r == -EEXIST && n < ATTEMPTS; n++) {
-		snprintf(temp->image, sizeof(temp->image), ".%s.%d.%u.tmp", CKPT_IMAGE_NAME, getpid(), n);
-		snprintf(temp->pages, sizeof(temp->pages), ".%s.%d.%u.tmp", CKPT_PAGES_NAME, getpid(), n);
+		snprintf(temp->image, sizeof(temp->image), ".%s.%d.%u.tmp", CKPT_IMAGE_NAME,
+			 getpid(), n);
+		snprintf(temp->pages, sizeof(temp->pages), ".%s.%d.%u.tmp", CKPT_PAGES_NAME,
+			 getpid(), n);
 		r = create_pair(temp, dirfd);
 	}
 	return r < 0 ? ckpt_image_write_error(err, r, dir, temp->image) : 0;

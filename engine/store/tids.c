@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A sorted list, because an image may claim any number of threads: looking for each in turn would take for ever. */
+/* A sorted list, because an image may claim any number of threads: looking for each in turn would
+ * take for ever. */
 #include <errno.h>
 #include <stdlib.h>
 #include "engine/store/tids.h"
@@ -29,7 +30,8 @@ int ckpt_tids_open(struct ckpt_tids *tids, const struct ckpt_snapshot *snap, str
 		if (!task->n_threads)
 			tids->v[tids->n++] = (struct ckpt_tid){ task->pid, i + 1, NULL };
 		for (size_t k = 0; k < task->n_threads; k++)
-			tids->v[tids->n++] = (struct ckpt_tid){ task->threads[k].tid, i + 1, &task->threads[k] };
+			tids->v[tids->n++] =
+				(struct ckpt_tid){ task->threads[k].tid, i + 1, &task->threads[k] };
 	}
 	qsort(tids->v, tids->n, sizeof(*tids->v), compare);
 	return 0;
@@ -41,8 +43,8 @@ void ckpt_tids_close(struct ckpt_tids *tids)
 	tids->v = NULL;
 }
 
-struct ckpt_thread *ckpt_tids_find(const struct ckpt_tids *tids, const struct ckpt_snapshot *snap, uint32_t task,
-				   pid_t tid)
+struct ckpt_thread *ckpt_tids_find(const struct ckpt_tids *tids, const struct ckpt_snapshot *snap,
+				   uint32_t task, pid_t tid)
 {
 	const struct ckpt_tid key = { tid, task, NULL };
 	const struct ckpt_tid *found;

@@ -8,16 +8,16 @@
 struct ckpt_tid {
 	pid_t tid;
 	uint32_t task;
-	struct ckpt_thread *thread;     /* NULL: a zombie */
+	struct ckpt_thread *thread; /* NULL: a zombie */
 };
 
 struct ckpt_tids {
-	struct ckpt_tid *v;             /* malloc */
+	struct ckpt_tid *v; /* malloc */
 	size_t n;
 };
 
 int ckpt_tids_open(struct ckpt_tids *tids, const struct ckpt_snapshot *snap, struct ckpt_err *err);
 void ckpt_tids_close(struct ckpt_tids *tids);
 /* NULL if TASK has no thread of that number. */
-struct ckpt_thread *ckpt_tids_find(const struct ckpt_tids *tids, const struct ckpt_snapshot *snap, uint32_t task,
-				   pid_t tid);
+struct ckpt_thread *ckpt_tids_find(const struct ckpt_tids *tids, const struct ckpt_snapshot *snap,
+				   uint32_t task, pid_t tid);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The pages file against its checksums, by several threads. Read, not mapped: a file that shrinks meanwhile is then an
- * error and not a signal; and in pieces that stay in the cache between the copy and the checksum.
+ * The pages file against its checksums, by several threads. Read, not mapped: a file that shrinks
+ * meanwhile is then an error and not a signal; and in pieces that stay in the cache between the
+ * copy and the checksum.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -16,9 +17,9 @@
 
 struct verifying {
 	const struct ckpt_image *img;
-	uint64_t next;                  /* chunk to be taken, atomic */
-	uint64_t bad;                   /* the lowest that is wrong, atomic */
-	int bad_code;                   /* of a read that failed; 0: it is a checksum. Under LOCK, with BAD */
+	uint64_t next; /* chunk to be taken, atomic */
+	uint64_t bad;  /* the lowest that is wrong, atomic */
+	int bad_code;  /* of a read that failed; 0: it is a checksum. Under LOCK, with BAD */
 	pthread_mutex_t lock;
 };
 
@@ -63,7 +64,8 @@ static void *work(void *arg)
 	CKPT_FREE void *buf = malloc(PIECE);
 	uint64_t chunk;
 
-	/* Chunks are taken in order, so that below one that is wrong all have been, or are being, looked at. */
+	/* Chunks are taken in order, so that below one that is wrong all have been, or are being,
+	 * looked at. */
 	while ((chunk = __atomic_fetch_add(&v->next, 1, __ATOMIC_RELAXED)) < v->img->n_crc) {
 		uint32_t crc = 0;
 		int r;
@@ -82,14 +84,16 @@ static int describe(const struct verifying *v, struct ckpt_err *err)
 	unsigned long long start = v->bad * CKPT_CHUNK, end = end_of(v->img, v->bad);
 
 	if (v->bad_code)
-		return ckpt_fail(err, v->bad_code, "%s: chunk %llu (bytes %llu to %llu): cannot read", v->img->pages_path,
-				 (unsigned long long)v->bad, start, end - 1);
+		return ckpt_fail(err, v->bad_code,
+				 "%s: chunk %llu (bytes %llu to %llu): cannot read",
+				 v->img->pages_path, (unsigned long long)v->bad, start, end - 1);
 	return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, -EBADMSG,
-			   "%s: chunk %llu (bytes %llu to %llu): checksum does not match", v->img->pages_path,
-			   (unsigned long long)v->bad, start, end - 1);
+			   "%s: chunk %llu (bytes %llu to %llu): checksum does not match",
+			   v->img->pages_path, (unsigned long long)v->bad, start, end - 1);
 }
 
-int ckpt_image_verify_pages(const struct ckpt_image *img, unsigned int n_threads, struct ckpt_err *err)
+int ckpt_image_verify_pages(const struct ckpt_image *img, unsigned int n_threads,
+			    struct ckpt_err *err)
 {
 	struct verifying v = { .img = img, .bad = UINT64_MAX, .lock = PTHREAD_MUTEX_INITIALIZER };
 	pthread_t thread[THREADS_MAX];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Writing an image and committing it. What makes it an image is the last rename: up to there every failure, and
- * every kill, leaves a folder without one.
+ * Writing an image and committing it. What makes it an image is the last rename: up to there every
+ * failure, and every kill, leaves a folder without one.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +21,7 @@ struct ckpt_image_writer {
 	int dirfd;
 	const char *dir;
 	struct ckpt_temp temp;
-	bool temp_image, temp_pages;    /* still there, under their temporary names */
+	bool temp_image, temp_pages; /* still there, under their temporary names */
 	uint64_t pages_size;
 	const uint32_t *crc;
 	size_t n_crc;
@@ -35,15 +35,16 @@ static int refuse_existing(int dirfd, const char *dir, struct ckpt_err *err)
 	for (int i = 0; i < 2; i++) {
 		if (fstatat(dirfd, names[i], &st, AT_SYMLINK_NOFOLLOW) == 0)
 			return ckpt_refuse(err, CKPT_E_IMAGE_EXISTS, -EEXIST,
-					   "%s/%s: cannot write: it is there already", dir, names[i]);
+					   "%s/%s: cannot write: it is there already", dir,
+					   names[i]);
 		if (errno != ENOENT)
 			return ckpt_image_write_error(err, -errno, dir, names[i]);
 	}
 	return 0;
 }
 
-int ckpt_image_create(struct ckpt_image_writer **wp, struct ckpt_arena *arena, int dirfd, const char *dir,
-		      struct ckpt_err *err)
+int ckpt_image_create(struct ckpt_image_writer **wp, struct ckpt_arena *arena, int dirfd,
+		      const char *dir, struct ckpt_err *err)
 {
 	struct ckpt_image_writer *w = ckpt_new(arena, struct ckpt_image_writer);
 	int r;
@@ -69,7 +70,8 @@ int ckpt_image_writer_pages_fd(struct ckpt_image_writer *w)
 	return w->temp.pages_fd;
 }
 
-void ckpt_image_set_checksums(struct ckpt_image_writer *w, uint64_t size, const uint32_t *crc, size_t n)
+void ckpt_image_set_checksums(struct ckpt_image_writer *w, uint64_t size, const uint32_t *crc,
+			      size_t n)
 {
 	w->pages_size = size;
 	w->crc = crc;
@@ -82,8 +84,8 @@ static int settle_pages(struct ckpt_image_writer *w, struct ckpt_err *err)
 	struct stat st;
 
 	if (w->n_crc != (w->pages_size + CKPT_CHUNK - 1) / CKPT_CHUNK)
-		return ckpt_fail(err, -EINVAL, "%s/%s: cannot commit %zu checksums", w->dir, CKPT_PAGES_NAME,
-				 w->n_crc);
+		return ckpt_fail(err, -EINVAL, "%s/%s: cannot commit %zu checksums", w->dir,
+				 CKPT_PAGES_NAME, w->n_crc);
 	if (fstat(w->temp.pages_fd, &st) < 0)
 		return ckpt_image_write_error(err, -errno, w->dir, CKPT_PAGES_NAME);
 	if ((uint64_t)st.st_size != w->pages_size && ftruncate(w->temp.pages_fd, w->pages_size) < 0)
@@ -114,8 +116,8 @@ static int write_end(struct ckpt_image_writer *w, struct ckpt_record_out *out, s
 	return r < 0 ? r : ckpt_record_out_flush(out, err);
 }
 
-static int write_image(struct ckpt_image_writer *w, const struct ckpt_snapshot *snap, uint64_t *bytesp,
-		       struct ckpt_err *err)
+static int write_image(struct ckpt_image_writer *w, const struct ckpt_snapshot *snap,
+		       uint64_t *bytesp, struct ckpt_err *err)
 {
 	struct ckpt_record_out out;
 	int r = ckpt_record_out_open(&out, w->temp.image_fd, w->dir, err);
@@ -148,7 +150,8 @@ static int sync_folder(struct ckpt_image_writer *w, struct ckpt_err *err)
 	CKPT_FD fd = openat(w->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int r;
 
-	/* A folder that may be written to but not read cannot be opened: then the whole file system. */
+	/* A folder that may be written to but not read cannot be opened: then the whole file
+	 * system. */
 	r = fd < 0 ? syncfs(w->temp.image_fd) : fsync(fd);
 	if (r < 0 && errno != EINVAL)
 		return ckpt_image_write_error(err, -errno, w->dir, CKPT_IMAGE_NAME);
@@ -163,18 +166,21 @@ static int rename_new(int dirfd, const char *from, const char *to)
 		return 0;
 	if (errno != EINVAL && errno != ENOSYS)
 		return -errno;
-	/* Not every file system has that: then somebody else's image can only be seen, not excluded. */
+	/* Not every file system has that: then somebody else's image can only be seen, not
+	 * excluded. */
 	if (fstatat(dirfd, to, &st, AT_SYMLINK_NOFOLLOW) == 0)
 		return -EEXIST;
 	return renameat(dirfd, from, dirfd, to) < 0 ? -errno : 0;
 }
 
-static int publish(struct ckpt_image_writer *w, bool *therep, const char *from, const char *to, struct ckpt_err *err)
+static int publish(struct ckpt_image_writer *w, bool *therep, const char *from, const char *to,
+		   struct ckpt_err *err)
 {
 	int r = rename_new(w->dirfd, from, to);
 
 	if (r == -EEXIST)
-		return ckpt_refuse(err, CKPT_E_IMAGE_EXISTS, r, "%s/%s: cannot commit: it is there already", w->dir, to);
+		return ckpt_refuse(err, CKPT_E_IMAGE_EXISTS, r,
+				   "%s/%s: cannot commit: it is there already", w->dir, to);
 	if (r < 0)
 		return ckpt_image_write_error(err, r, w->dir, to);
 	*therep = false;
@@ -205,8 +211,8 @@ static int publish_both(struct ckpt_image_writer *w, struct ckpt_err *err)
 	return r;
 }
 
-int ckpt_image_commit(struct ckpt_image_writer *w, const struct ckpt_snapshot *snap, uint64_t *bytesp,
-		      struct ckpt_err *err)
+int ckpt_image_commit(struct ckpt_image_writer *w, const struct ckpt_snapshot *snap,
+		      uint64_t *bytesp, struct ckpt_err *err)
 {
 	uint64_t bytes;
 	int r;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Made-up snapshots. Messages are filled by reflection, so that a new kind takes part without an edit here. */
+/* Made-up snapshots. Messages are filled by reflection, so that a new kind takes part without an
+ * edit here. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +16,8 @@
 #define ROOM 1000
 #define DEPTH 3
 
-static void fill_message(struct ckpt_arena *arena, ProtobufCMessage *msg, unsigned int seed, int depth);
+static void fill_message(struct ckpt_arena *arena, ProtobufCMessage *msg, unsigned int seed,
+			 int depth);
 
 static size_t value_size(const ProtobufCFieldDescriptor *f)
 {
@@ -37,7 +39,8 @@ static size_t value_size(const ProtobufCFieldDescriptor *f)
 	}
 }
 
-static void fill_value(struct ckpt_arena *arena, const ProtobufCFieldDescriptor *f, void *p, unsigned int seed, int depth)
+static void fill_value(struct ckpt_arena *arena, const ProtobufCFieldDescriptor *f, void *p,
+		       unsigned int seed, int depth)
 {
 	ProtobufCBinaryData *bytes = p;
 
@@ -51,7 +54,8 @@ static void fill_value(struct ckpt_arena *arena, const ProtobufCFieldDescriptor 
 		memset(bytes->data, seed, bytes->len);
 		break;
 	case PROTOBUF_C_TYPE_MESSAGE:
-		*(ProtobufCMessage **)p = ckpt_alloc(arena, ((const ProtobufCMessageDescriptor *)f->descriptor)->sizeof_message);
+		*(ProtobufCMessage **)p = ckpt_alloc(
+			arena, ((const ProtobufCMessageDescriptor *)f->descriptor)->sizeof_message);
 		protobuf_c_message_init(f->descriptor, *(void **)p);
 		fill_message(arena, *(ProtobufCMessage **)p, seed + 1, depth + 1);
 		break;
@@ -75,7 +79,8 @@ static void fill_value(struct ckpt_arena *arena, const ProtobufCFieldDescriptor 
 	}
 }
 
-static void fill_message(struct ckpt_arena *arena, ProtobufCMessage *msg, unsigned int seed, int depth)
+static void fill_message(struct ckpt_arena *arena, ProtobufCMessage *msg, unsigned int seed,
+			 int depth)
 {
 	for (unsigned int i = 0; i < msg->descriptor->n_fields; i++) {
 		const ProtobufCFieldDescriptor *f = &msg->descriptor->fields[i];
@@ -93,14 +98,15 @@ static void fill_message(struct ckpt_arena *arena, ProtobufCMessage *msg, unsign
 		}
 		if (f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF)
 			*(uint32_t *)q = f->id;
-		else if (f->label == PROTOBUF_C_LABEL_OPTIONAL && f->type != PROTOBUF_C_TYPE_STRING &&
-			 f->type != PROTOBUF_C_TYPE_MESSAGE)
+		else if (f->label == PROTOBUF_C_LABEL_OPTIONAL &&
+			 f->type != PROTOBUF_C_TYPE_STRING && f->type != PROTOBUF_C_TYPE_MESSAGE)
 			*(protobuf_c_boolean *)q = 1;
 		fill_value(arena, f, p, seed + i, depth);
 	}
 }
 
-ProtobufCMessage *sample_message(struct ckpt_arena *arena, const ProtobufCMessageDescriptor *type, unsigned int seed)
+ProtobufCMessage *sample_message(struct ckpt_arena *arena, const ProtobufCMessageDescriptor *type,
+				 unsigned int seed)
 {
 	ProtobufCMessage *msg = ckpt_alloc(arena, type->sizeof_message);
 
@@ -109,7 +115,8 @@ ProtobufCMessage *sample_message(struct ckpt_arena *arena, const ProtobufCMessag
 	return msg;
 }
 
-struct ckpt_object *sample_object(struct ckpt_arena *arena, struct ckpt_snapshot *snap, const struct ckpt_kind *kind)
+struct ckpt_object *sample_object(struct ckpt_arena *arena, struct ckpt_snapshot *snap,
+				  const struct ckpt_kind *kind)
 {
 	struct ckpt_object *obj = ckpt_new(arena, struct ckpt_object);
 
@@ -146,7 +153,8 @@ static struct ckpt_snapshot *new_snapshot(struct ckpt_arena *arena)
 	return snap;
 }
 
-static struct ckpt_task *add_task(struct ckpt_arena *arena, struct ckpt_snapshot *snap, enum ckpt_task_state state)
+static struct ckpt_task *add_task(struct ckpt_arena *arena, struct ckpt_snapshot *snap,
+				  enum ckpt_task_state state)
 {
 	struct ckpt_task *task = ckpt_new(arena, struct ckpt_task);
 
@@ -177,7 +185,8 @@ static void add_thread(struct ckpt_arena *arena, struct ckpt_task *task, size_t 
 	memset(thread->regs.xstate, thread->tid, xstate_len);
 }
 
-static Ckpt__Area *add_area(struct ckpt_arena *arena, struct ckpt_task *task, uint64_t start, uint64_t n_pages)
+static Ckpt__Area *add_area(struct ckpt_arena *arena, struct ckpt_task *task, uint64_t start,
+			    uint64_t n_pages)
 {
 	Ckpt__Area *area = ckpt_new(arena, Ckpt__Area);
 
@@ -189,7 +198,8 @@ static Ckpt__Area *add_area(struct ckpt_arena *arena, struct ckpt_task *task, ui
 	return area;
 }
 
-/* Three private pages in a row, a hole, two mapped from FILE. Runs: two pages, then one that is in the second area. */
+/* Three private pages in a row, a hole, two mapped from FILE. Runs: two pages, then one that is in
+ * the second area. */
 static void add_memory(struct ckpt_arena *arena, struct ckpt_task *task, uint32_t file)
 {
 	Ckpt__Area *area;
@@ -218,7 +228,8 @@ static void set_fds(struct ckpt_arena *arena, struct ckpt_task *task, uint32_t f
 	task->fds = ckpt_alloc(arena, n * sizeof(*task->fds));
 	task->n_fds = n;
 	for (size_t i = 0; i < n; i++)
-		task->fds[i] = (struct ckpt_fd){ .number = 2 * i, .cloexec = i % 2, .object = first + i };
+		task->fds[i] =
+			(struct ckpt_fd){ .number = 2 * i, .cloexec = i % 2, .object = first + i };
 }
 
 struct ckpt_snapshot *sample_small(struct ckpt_arena *arena)
@@ -238,8 +249,8 @@ struct ckpt_snapshot *sample_small(struct ckpt_arena *arena)
 	return snap;
 }
 
-static void add_state(struct ckpt_arena *arena, struct ckpt_snapshot *snap, enum ckpt_scope scope, uint32_t task,
-		      pid_t tid, struct ckpt_object ***listp, size_t *np)
+static void add_state(struct ckpt_arena *arena, struct ckpt_snapshot *snap, enum ckpt_scope scope,
+		      uint32_t task, pid_t tid, struct ckpt_object ***listp, size_t *np)
 {
 	*listp = ckpt_alloc(arena, ckpt_n_kinds * sizeof(**listp));
 	for (unsigned int k = 0; k < ckpt_n_kinds; k++) {
@@ -306,7 +317,8 @@ void sample_folder_remove(int dirfd, const char *name)
 	rmdir(name);
 }
 
-int sample_write(struct ckpt_arena *arena, const struct ckpt_snapshot *snap, int dirfd, struct ckpt_err *err)
+int sample_write(struct ckpt_arena *arena, const struct ckpt_snapshot *snap, int dirfd,
+		 struct ckpt_err *err)
 {
 	static const char dir[] = "sample";
 	struct ckpt_image_writer *w;

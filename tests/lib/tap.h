@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * For unit tests: prints "ok 1 - what" lines, ends with the plan and an exit status for `make check`.
+ * For unit tests: prints "ok 1 - what" lines, ends with the plan and an exit status for `make
+ *check`.
  *
  *	int main(void)
  *	{
@@ -29,7 +30,8 @@ __attribute__((format(printf, 1, 2), unused)) static void diag(const char *fmt, 
 	printf("\n");
 }
 
-__attribute__((format(printf, 4, 5), unused)) static bool tap_ok(bool good, const char *file, int line, const char *fmt, ...)
+__attribute__((format(printf, 4, 5), unused)) static bool tap_ok(bool good, const char *file,
+								 int line, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -46,7 +48,8 @@ __attribute__((format(printf, 4, 5), unused)) static bool tap_ok(bool good, cons
 	return good;
 }
 
-__attribute__((unused)) static bool tap_is(long long got, long long want, const char *file, int line, const char *what)
+__attribute__((unused)) static bool tap_is(long long got, long long want, const char *file,
+					   int line, const char *what)
 {
 	bool good = tap_ok(got == want, file, line, "%s", what);
 
@@ -55,7 +58,8 @@ __attribute__((unused)) static bool tap_is(long long got, long long want, const 
 	return good;
 }
 
-__attribute__((unused)) static bool tap_is_text(const char *got, const char *want, const char *file, int line, const char *what)
+__attribute__((unused)) static bool tap_is_text(const char *got, const char *want, const char *file,
+						int line, const char *what)
 {
 	bool good = tap_ok(got && !strcmp(got, want), file, line, "%s", what);
 
@@ -69,7 +73,11 @@ __attribute__((unused)) static bool tap_is_text(const char *got, const char *wan
 #define is(got, want, what) tap_is((long long)(got), (long long)(want), __FILE__, __LINE__, what)
 #define is_text(got, want, what) tap_is_text((got), (want), __FILE__, __LINE__, what)
 /* Nothing after it makes sense otherwise. */
-#define must(cond, ...) do { if (!ok(cond, __VA_ARGS__)) exit(tap_end()); } while (0)
+#define must(cond, ...)                     \
+	do {                                \
+		if (!ok(cond, __VA_ARGS__)) \
+			exit(tap_end());    \
+	} while (0)
 
 /* The whole test cannot run here. */
 __attribute__((unused, noreturn)) static void skip_all(const char *why)

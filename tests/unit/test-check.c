@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Snapshots that are not sound, each wrong in one thing, and images whose checksums are right but not their contents. */
+/* Snapshots that are not sound, each wrong in one thing, and images whose checksums are right but
+ * not their contents. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -19,22 +20,24 @@ static bool sound(const struct ckpt_snapshot *snap)
 }
 
 /* STATEMENT spoils a fresh full snapshot S; T is its root, U the second task, Z the zombie. */
-#define BAD(statement) do { \
-	struct ckpt_snapshot *s = sample_full(arena); \
-	struct ckpt_task *t = s->tasks[0], *u = s->tasks[1], *z = s->tasks[2]; \
-	struct ckpt_object *o = s->objects[0]; \
-	(void)t, (void)u, (void)z, (void)o; \
-	statement; \
-	ok(!sound(s), "%s: %s", #statement, err.text); \
-} while (0)
-#define GOOD(statement) do { \
-	struct ckpt_snapshot *s = sample_full(arena); \
-	struct ckpt_task *t = s->tasks[0], *u = s->tasks[1], *z = s->tasks[2]; \
-	struct ckpt_object *o = s->objects[0]; \
-	(void)t, (void)u, (void)z, (void)o; \
-	statement; \
-	ok(sound(s), "%s may be %s", #statement, err.text); \
-} while (0)
+#define BAD(statement)                                                                 \
+	do {                                                                           \
+		struct ckpt_snapshot *s = sample_full(arena);                          \
+		struct ckpt_task *t = s->tasks[0], *u = s->tasks[1], *z = s->tasks[2]; \
+		struct ckpt_object *o = s->objects[0];                                 \
+		(void)t, (void)u, (void)z, (void)o;                                    \
+		statement;                                                             \
+		ok(!sound(s), "%s: %s", #statement, err.text);                         \
+	} while (0)
+#define GOOD(statement)                                                                \
+	do {                                                                           \
+		struct ckpt_snapshot *s = sample_full(arena);                          \
+		struct ckpt_task *t = s->tasks[0], *u = s->tasks[1], *z = s->tasks[2]; \
+		struct ckpt_object *o = s->objects[0];                                 \
+		(void)t, (void)u, (void)z, (void)o;                                    \
+		statement;                                                             \
+		ok(sound(s), "%s may be %s", #statement, err.text);                    \
+	} while (0)
 
 static void tasks(void)
 {
@@ -136,8 +139,10 @@ static void runs(void)
 	GOOD((t->mm->areas[1]->start = 0x403000, t->pages.run[0].n_pages = 4));
 	GOOD((o->has_content = true, o->content_size = 1));
 	BAD((o->has_content = true, o->content_size = 8192, o->content = t->pages));
-	is(ckpt_snapshot_check(sample_full(arena), SAMPLE_PAGES - CKPT_PAGE, &err), 0, "pages that nothing refers to may be missing");
-	ok(ckpt_snapshot_check(sample_full(arena), SAMPLE_PAGES + 1, &err) < 0, "half pages: %s", err.text);
+	is(ckpt_snapshot_check(sample_full(arena), SAMPLE_PAGES - CKPT_PAGE, &err), 0,
+	   "pages that nothing refers to may be missing");
+	ok(ckpt_snapshot_check(sample_full(arena), SAMPLE_PAGES + 1, &err) < 0, "half pages: %s",
+	   err.text);
 }
 
 /* ---- images made by hand, with the right checksums ---- */
@@ -151,10 +156,12 @@ static void hand_open(struct hand *h)
 {
 	h->dirfd = sample_folder(h->name);
 	h->fd = openat(h->dirfd, "image", O_CREAT | O_RDWR, 0600);
-	must(h->fd >= 0 && ckpt_record_out_open(&h->out, h->fd, "dir", &err) == 0, "an image by hand");
+	must(h->fd >= 0 && ckpt_record_out_open(&h->out, h->fd, "dir", &err) == 0,
+	     "an image by hand");
 }
 
-static void put(struct hand *h, const char *kind, uint32_t id, uint32_t task, const ProtobufCMessage *body)
+static void put(struct hand *h, const char *kind, uint32_t id, uint32_t task,
+		const ProtobufCMessage *body)
 {
 	Ckpt__Record rec = CKPT__RECORD__INIT;
 
@@ -222,7 +229,8 @@ static void bad_records(void)
 	int64_t run[] = { 1ll << 60, 1, 0, INT64_MAX, INT64_MAX, INT64_MAX };
 	struct hand h;
 
-	hand_open(&h), put(&h, "inventory", 0, 0, inventory()), put(&h, "flux", 1, 0, NULL), put_end(&h);
+	hand_open(&h), put(&h, "inventory", 0, 0, inventory()), put(&h, "flux", 1, 0, NULL),
+		put_end(&h);
 	refused(&h, CKPT_E_KIND_UNKNOWN, "an unknown kind");
 	ok(strstr(err.text, "flux") != NULL, "it is named");
 	hand_open(&h), put(&h, "inventory", 0, 0, inventory()), put_end(&h);
@@ -231,21 +239,26 @@ static void bad_records(void)
 	refused(&h, CKPT_E_IMAGE_DAMAGED, "nothing at all");
 	hand_open(&h), put(&h, "eventfd", 1, 0, NULL), put_end(&h);
 	refused(&h, CKPT_E_IMAGE_DAMAGED, "no inventory in front");
-	hand_open(&h), put(&h, "inventory", 0, 0, inventory()), put(&h, "eventfd", 1, 0, NULL), put_end(&h);
+	hand_open(&h), put(&h, "inventory", 0, 0, inventory()), put(&h, "eventfd", 1, 0, NULL),
+		put_end(&h);
 	refused(&h, CKPT_E_IMAGE_DAMAGED, "an object without body");
-	hand_open(&h), put(&h, "inventory", 0, 0, inventory()), put(&h, "eventfd", 2, 0, inventory()), put_end(&h);
+	hand_open(&h), put(&h, "inventory", 0, 0, inventory()),
+		put(&h, "eventfd", 2, 0, inventory()), put_end(&h);
 	refused(&h, CKPT_E_IMAGE_DAMAGED, "an object out of order");
 	task.id = 2;
-	hand_open(&h), put(&h, "inventory", 0, 0, inventory()), put(&h, "task", 2, 0, &task.base), put_end(&h);
+	hand_open(&h), put(&h, "inventory", 0, 0, inventory()), put(&h, "task", 2, 0, &task.base),
+		put_end(&h);
 	refused(&h, CKPT_E_IMAGE_DAMAGED, "a task out of order");
-	hand_open(&h), put(&h, "inventory", 0, 0, inventory()), put(&h, "mm", 0, 7, inventory()), put_end(&h);
+	hand_open(&h), put(&h, "inventory", 0, 0, inventory()), put(&h, "mm", 0, 7, inventory()),
+		put_end(&h);
 	refused(&h, CKPT_E_IMAGE_DAMAGED, "memory of no task");
 	task.id = 1;
 	pages.has_task = true;
 	pages.task = 1;
 	pages.runs = run;
 	for (pages.n_runs = 1; pages.n_runs <= 6; pages.n_runs++) {
-		hand_open(&h), put(&h, "inventory", 0, 0, inventory()), put(&h, "task", 1, 0, &task.base);
+		hand_open(&h), put(&h, "inventory", 0, 0, inventory()),
+			put(&h, "task", 1, 0, &task.base);
 		put(&h, "pages", 0, 1, &pages.base), put_end(&h);
 		refused(&h, CKPT_E_IMAGE_DAMAGED, "impossible runs");
 	}
@@ -255,7 +268,8 @@ static void bad_frames(void)
 {
 	struct ckpt_image_header head = { CKPT_IMAGE_MAGIC, CKPT_IMAGE_FORMAT + 1, 0 };
 	Ckpt__Trailer trailer = CKPT__TRAILER__INIT;
-	ProtobufCMessageUnknownField strange = { 99, PROTOBUF_C_WIRE_TYPE_VARINT, 1, (uint8_t[]){ 1 } };
+	ProtobufCMessageUnknownField strange = { 99, PROTOBUF_C_WIRE_TYPE_VARINT, 1,
+						 (uint8_t[]){ 1 } };
 	Ckpt__Inventory newer;
 	struct hand h;
 
@@ -266,9 +280,11 @@ static void bad_frames(void)
 	refused(&h, CKPT_E_IMAGE_NEWER, "a field of a later version");
 	hand_open(&h), put(&h, "inventory", 0, 0, inventory());
 	refused(&h, CKPT_E_IMAGE_DAMAGED, "no trailer");
-	hand_open(&h), put(&h, "inventory", 0, 0, inventory()), put(&h, "trailer", 0, 0, &trailer.base);
+	hand_open(&h), put(&h, "inventory", 0, 0, inventory()),
+		put(&h, "trailer", 0, 0, &trailer.base);
 	refused(&h, CKPT_E_IMAGE_DAMAGED, "a wrong trailer");
-	hand_open(&h), put(&h, "inventory", 0, 0, inventory()), put_end(&h), put(&h, "inventory", 0, 0, inventory());
+	hand_open(&h), put(&h, "inventory", 0, 0, inventory()), put_end(&h),
+		put(&h, "inventory", 0, 0, inventory());
 	refused(&h, CKPT_E_IMAGE_DAMAGED, "a record behind the trailer");
 	hand_open(&h), put(&h, "inventory", 0, 0, inventory()), put_end(&h);
 	h.out.buf[8] = 9;
@@ -278,14 +294,19 @@ static void bad_frames(void)
 	memcpy(h.out.buf, &head, sizeof(head));
 	refused(&h, CKPT_E_IMAGE_NEWER, "a later format");
 	hand_open(&h), put(&h, "inventory", 0, 0, inventory()), put_end(&h);
-	memcpy(h.out.buf, "\x7f" "ELF\2\1\1", 8);
+	memcpy(h.out.buf,
+	       "\x7f"
+	       "ELF\2\1\1",
+	       8);
 	refused(&h, CKPT_E_IMAGE_FOREIGN, "something else");
 }
 
-/* Bodies of random bytes, and sound ones with bytes changed before the checksum is made: never a crash. */
+/* Bodies of random bytes, and sound ones with bytes changed before the checksum is made: never a
+ * crash. */
 static void garbage(void)
 {
-	static const char *const kinds[] = { "inventory", "task", "mm", "pages", "eventfd", "checksums", "trailer" };
+	static const char *const kinds[] = { "inventory", "task",      "mm",     "pages",
+					     "eventfd",   "checksums", "trailer" };
 	uint64_t x = 7;
 	int accepted = 0;
 
@@ -332,12 +353,14 @@ static void bombs(void)
 	struct ckpt_record_in in = { .path = "bomb", .number = 1, .kind = "inventory" };
 	struct ckpt_arena *small;
 
-	memcpy(body, "\x08\x01", 2);            /* format 1 */
+	memcpy(body, "\x08\x01", 2); /* format 1 */
 	for (size_t i = 2; i < n; i += 3)
-		memcpy(body + i, "\x8a\x01", 3);        /* field 17, an empty text */
-	must(ckpt_record_unpack(&in, &ckpt__inventory__descriptor, arena, body, n, &err) != NULL, "much memory takes it");
+		memcpy(body + i, "\x8a\x01", 3); /* field 17, an empty text */
+	must(ckpt_record_unpack(&in, &ckpt__inventory__descriptor, arena, body, n, &err) != NULL,
+	     "much memory takes it");
 	must(ckpt_arena_open(&small, 8 << 20, &err) == 0, "a small arena");
-	ok(!ckpt_record_unpack(&in, &ckpt__inventory__descriptor, small, body, n, &err), "a bomb: %s", err.text);
+	ok(!ckpt_record_unpack(&in, &ckpt__inventory__descriptor, small, body, n, &err),
+	   "a bomb: %s", err.text);
 	ckpt_arena_close(small);
 	free(body);
 }

@@ -38,11 +38,13 @@ int main(void)
 	}
 	for (size_t len = 0; len <= 300; len++) {
 		for (size_t at = 0; at < 16; at++)
-			differ += ckpt_crc32c(len, buf + at, len) != ckpt_crc32c_table(len, buf + at, len);
+			differ += ckpt_crc32c(len, buf + at, len) !=
+				  ckpt_crc32c_table(len, buf + at, len);
 	}
 	is(differ, 0, "every length to 300 at every alignment");
 	for (size_t len = 301; len < sizeof(buf) - 7; len += 61)
-		differ += ckpt_crc32c(7, buf + len % 7, len) != ckpt_crc32c_table(7, buf + len % 7, len);
+		differ += ckpt_crc32c(7, buf + len % 7, len) !=
+			  ckpt_crc32c_table(7, buf + len % 7, len);
 	is(differ, 0, "longer ones, of all streams");
 	for (size_t i = 0; i < sizeof(buf); i += 997) {
 		uint32_t before = ckpt_crc32c(0, buf, sizeof(buf));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Every flipped bit, every cut and every byte too many of a small image is found, and named as damage. */
+/* Every flipped bit, every cut and every byte too many of a small image is found, and named as
+ * damage. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -33,7 +34,8 @@ static int read_back(int dirfd)
 
 static bool found(int dirfd)
 {
-	return read_back(dirfd) < 0 && (err.number == CKPT_E_IMAGE_DAMAGED || err.number == CKPT_E_IMAGE_FOREIGN);
+	return read_back(dirfd) < 0 &&
+	       (err.number == CKPT_E_IMAGE_DAMAGED || err.number == CKPT_E_IMAGE_FOREIGN);
 }
 
 static void flips(int dirfd, const char *file, unsigned int step)
@@ -50,7 +52,8 @@ static void flips(int dirfd, const char *file, unsigned int step)
 		for (unsigned int bit = at % step; bit < 8; bit += step, tried++) {
 			flipped = c ^ 1u << bit;
 			if (pwrite(fd, &flipped, 1, at) != 1 || !found(dirfd)) {
-				diag("%s: bit %u of byte %lld: %d %s", file, bit, (long long)at, err.number, err.text);
+				diag("%s: bit %u of byte %lld: %d %s", file, bit, (long long)at,
+				     err.number, err.text);
 				missed++;
 			}
 		}
@@ -105,11 +108,13 @@ static void names(int dirfd)
 	c ^= 8;
 	ok(pwrite(fd, &c, 1, 40) == 1 && found(dirfd), "is flipped: %s", err.text);
 	p = strstr(err.text, "record 1 (inventory, at byte 16)");
-	ok(p && strstr(err.text, "dir/image") && strstr(err.text, "checksum"), "file, record, kind and place are named");
+	ok(p && strstr(err.text, "dir/image") && strstr(err.text, "checksum"),
+	   "file, record, kind and place are named");
 	c ^= 8;
 	ok(pwrite(fd, &c, 1, 40) == 1, "it is as before");
 	ok(pwrite(pages, "?", 1, 5000) == 1 && found(dirfd), "a byte of the pages: %s", err.text);
-	ok(strstr(err.text, "dir/pages: chunk 0 (bytes 0 to 20479)") != NULL, "file, chunk and bytes are named");
+	ok(strstr(err.text, "dir/pages: chunk 0 (bytes 0 to 20479)") != NULL,
+	   "file, chunk and bytes are named");
 	close(fd);
 	close(pages);
 }

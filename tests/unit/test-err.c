@@ -10,12 +10,14 @@ static void plain_failures(void)
 	struct ckpt_err err = CKPT_ERR_INIT;
 	char line[2048];
 
-	is(ckpt_fail(&err, -ENOENT, "fd %d: cannot open", 3), -ENOENT, "ckpt_fail returns its code");
+	is(ckpt_fail(&err, -ENOENT, "fd %d: cannot open", 3), -ENOENT,
+	   "ckpt_fail returns its code");
 	is_text(err.text, "fd 3: cannot open: No such file or directory", "the cause is appended");
 	is(err.code, -ENOENT, "the code is kept");
 	is(ckpt_in(&err, 0, "task 1"), 0, "success gets no context");
 	is(ckpt_in(&err, -ENOENT, "task %d", 7), -ENOENT, "context returns the code");
-	is_text(err.text, "task 7: fd 3: cannot open: No such file or directory", "context stands in front");
+	is_text(err.text, "task 7: fd 3: cannot open: No such file or directory",
+		"context stands in front");
 	ckpt_err_sentence(&err, line, sizeof(line));
 	is_text(line, err.text, "without a number the sentence is the text");
 	is(ckpt_err_exit_status(&err), 1, "a plain failure exits with 1");
@@ -28,7 +30,8 @@ static void plain_failures(void)
 	is(ckpt_fail(&err, 0, "write"), -EIO, "a failure with errno 0 is still one");
 	ckpt_fail(&err, -EPERM, "a");
 	ckpt_fail(&err, -EIO, "again (%s)", err.text);
-	is_text(err.text, "again (a: Operation not permitted): Input/output error", "the old text may be an argument");
+	is_text(err.text, "again (a: Operation not permitted): Input/output error",
+		"the old text may be an argument");
 }
 
 static void catalogue(void)
@@ -36,10 +39,12 @@ static void catalogue(void)
 	struct ckpt_err err = CKPT_ERR_INIT;
 	char line[2048], small[12];
 
-	is(ckpt_refuse(&err, CKPT_E_DELETED_FILE, -ENOTSUP, "fd %d: deleted", 9), -ENOTSUP, "ckpt_refuse returns its code");
+	is(ckpt_refuse(&err, CKPT_E_DELETED_FILE, -ENOTSUP, "fd %d: deleted", 9), -ENOTSUP,
+	   "ckpt_refuse returns its code");
 	ckpt_in(&err, -ENOTSUP, "dump");
 	ckpt_err_sentence(&err, line, sizeof(line));
-	is_text(line, "CKPT-E0203: dump: fd 9: deleted; close it before the dump, or put a file at the path",
+	is_text(line,
+		"CKPT-E0203: dump: fd 9: deleted; close it before the dump, or put a file at the path",
 		"the sentence has number, text and remedy");
 	is(ckpt_err_exit_status(&err), 3, "what is unsupported exits with 3");
 	ckpt_err_sentence(&err, small, sizeof(small));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Images: what is written is read back, and a folder holds one or none, whatever happens to the writer. */
+/* Images: what is written is read back, and a folder holds one or none, whatever happens to the
+ * writer. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -40,7 +41,8 @@ static struct ckpt_snapshot *load(int dirfd, struct ckpt_image **imgp)
 	struct ckpt_snapshot *snap = NULL;
 
 	*imgp = NULL;
-	if (ckpt_image_open(imgp, arena, dirfd, "dir", &err) < 0 || ckpt_image_load(*imgp, &snap, &err) < 0)
+	if (ckpt_image_open(imgp, arena, dirfd, "dir", &err) < 0 ||
+	    ckpt_image_load(*imgp, &snap, &err) < 0)
 		diag("%s", err.text);
 	return snap;
 }
@@ -64,11 +66,13 @@ static bool same_object(const struct ckpt_object *a, const struct ckpt_object *b
 	return a->id == b->id && a->kind == b->kind && a->task == b->task && a->tid == b->tid &&
 	       !memcmp(&a->file, &b->file, sizeof(a->file)) && a->has_content == b->has_content &&
 	       a->content_size == b->content_size && a->content.n == b->content.n &&
-	       (!a->content.n || !memcmp(a->content.run, b->content.run, a->content.n * sizeof(*a->content.run))) &&
+	       (!a->content.n ||
+		!memcmp(a->content.run, b->content.run, a->content.n * sizeof(*a->content.run))) &&
 	       same_message(a->msg, b->msg);
 }
 
-static bool same_state(struct ckpt_object *const *a, size_t n, struct ckpt_object *const *b, size_t m)
+static bool same_state(struct ckpt_object *const *a, size_t n, struct ckpt_object *const *b,
+		       size_t m)
 {
 	if (n != m)
 		return false;
@@ -89,16 +93,20 @@ static bool same_thread(const struct ckpt_thread *a, const struct ckpt_thread *b
 
 static bool same_task(const struct ckpt_task *a, const struct ckpt_task *b)
 {
-	bool same = a->id == b->id && a->parent == b->parent && a->pid == b->pid && a->pgid == b->pgid &&
-		    a->sid == b->sid && a->run_state == b->run_state && a->stop_signal == b->stop_signal &&
-		    a->exit_status == b->exit_status && !memcmp(a->comm, b->comm, 16) && a->n_fds == b->n_fds &&
-		    a->n_threads == b->n_threads && same_state(a->state, a->n_state, b->state, b->n_state) &&
-		    !a->mm == !b->mm && (!a->mm || same_message(&a->mm->base, &b->mm->base)) &&
+	bool same = a->id == b->id && a->parent == b->parent && a->pid == b->pid &&
+		    a->pgid == b->pgid && a->sid == b->sid && a->run_state == b->run_state &&
+		    a->stop_signal == b->stop_signal && a->exit_status == b->exit_status &&
+		    !memcmp(a->comm, b->comm, 16) && a->n_fds == b->n_fds &&
+		    a->n_threads == b->n_threads &&
+		    same_state(a->state, a->n_state, b->state, b->n_state) && !a->mm == !b->mm &&
+		    (!a->mm || same_message(&a->mm->base, &b->mm->base)) &&
 		    a->pages.n == b->pages.n &&
-		    (!a->pages.n || !memcmp(a->pages.run, b->pages.run, a->pages.n * sizeof(*a->pages.run)));
+		    (!a->pages.n ||
+		     !memcmp(a->pages.run, b->pages.run, a->pages.n * sizeof(*a->pages.run)));
 
 	for (size_t i = 0; same && i < a->n_fds; i++)
-		same = a->fds[i].number == b->fds[i].number && a->fds[i].cloexec == b->fds[i].cloexec &&
+		same = a->fds[i].number == b->fds[i].number &&
+		       a->fds[i].cloexec == b->fds[i].cloexec &&
 		       a->fds[i].object == b->fds[i].object;
 	for (size_t i = 0; same && i < a->n_threads; i++)
 		same = same_thread(&a->threads[i], &b->threads[i]);
@@ -118,7 +126,8 @@ static void round_trip(struct ckpt_snapshot *snap, const char *what)
 	is(n_files(name), 2, "two files, nothing else");
 	again = load(dirfd, &img);
 	must(again, "it is read");
-	ok(again->n_tasks == snap->n_tasks && again->n_objects == snap->n_objects, "%zu objects", snap->n_objects);
+	ok(again->n_tasks == snap->n_tasks && again->n_objects == snap->n_objects, "%zu objects",
+	   snap->n_objects);
 	for (size_t i = 0; i < snap->n_objects; i++)
 		same += same_object(snap->objects[i], again->objects[i]);
 	is(same, snap->n_objects, "every object is the same");
@@ -146,7 +155,8 @@ static void content_id(void)
 		fd[i] = sample_folder(name[i]);
 		if (i == 2)
 			snap->inventory->time_ns++;
-		must(sample_write(arena, snap, fd[i], &err) == 0 && load(fd[i], &img), "image %d", i);
+		must(sample_write(arena, snap, fd[i], &err) == 0 && load(fd[i], &img), "image %d",
+		     i);
 		id[i] = ckpt_image_content_id(img);
 		ckpt_image_close(img);
 		sample_folder_remove(fd[i], name[i]);
@@ -173,12 +183,14 @@ static void without_pages(void)
 	again = load(dirfd, &img);
 	must(again, "that can be read");
 	is(ckpt_image_pages_fd(img), -1, "and has no pages file");
-	ok(again->objects[0]->has_content && again->objects[0]->content_size == 4097, "but contents, if of holes");
+	ok(again->objects[0]->has_content && again->objects[0]->content_size == 4097,
+	   "but contents, if of holes");
 	is(ckpt_image_bytes(img), bytes, "its size is told the same by writer and reader");
 	is(ckpt_image_verify_pages(img, 4, &err), 0, "nothing to verify");
 	ckpt_image_close(img);
 	fd = openat(dirfd, "pages", O_CREAT | O_WRONLY, 0600);
-	ok(write(fd, "x", 1) == 1 && ckpt_image_open(&img, arena, dirfd, name, &err) < 0, "pages that come later are seen");
+	ok(write(fd, "x", 1) == 1 && ckpt_image_open(&img, arena, dirfd, name, &err) < 0,
+	   "pages that come later are seen");
 	close(fd);
 	sample_folder_remove(dirfd, name);
 }
@@ -215,13 +227,17 @@ static void many(void)
 	make_runs(&snap->objects[0]->content, n);
 	must(ckpt_image_create(&w, arena, dirfd, name, &err) == 0, "a writer");
 	ckpt_image_set_checksums(w, n * CKPT_PAGE, crc, n * CKPT_PAGE / CKPT_CHUNK + 1);
-	is(ckpt_image_commit(w, snap, &bytes, &err), 0, "2500 threads and 1234567 runs are written");
+	is(ckpt_image_commit(w, snap, &bytes, &err), 0,
+	   "2500 threads and 1234567 runs are written");
 	ckpt_image_writer_close(w);
 	again = load(dirfd, &img);
 	must(again, "and read");
-	ok(again->tasks[0]->n_threads == 2500 && again->tasks[0]->threads[2499].tid == 3499, "all threads");
+	ok(again->tasks[0]->n_threads == 2500 && again->tasks[0]->threads[2499].tid == 3499,
+	   "all threads");
 	ok(again->objects[0]->content.n == n &&
-	   !memcmp(again->objects[0]->content.run, snap->objects[0]->content.run, n * sizeof(struct ckpt_run)), "all runs");
+		   !memcmp(again->objects[0]->content.run, snap->objects[0]->content.run,
+			   n * sizeof(struct ckpt_run)),
+	   "all runs");
 	ok(ckpt_image_bytes(img) - n * CKPT_PAGE < 12 * n, "in few bytes");
 	ckpt_image_close(img);
 	sample_folder_remove(dirfd, name);
@@ -263,7 +279,8 @@ static void leftovers(void)
 	close(openat(dirfd, "pages", O_CREAT | O_WRONLY, 0600));
 	close(openat(dirfd, ".image.note", O_CREAT | O_WRONLY, 0600));
 	is(sample_write(arena, snap, dirfd, &err), 0, "half of a commit does not stand in the way");
-	ok(!here(dirfd, ".image.99.0.tmp") && here(dirfd, ".image.note"), "only temporary files are swept");
+	ok(!here(dirfd, ".image.99.0.tmp") && here(dirfd, ".image.note"),
+	   "only temporary files are swept");
 	sample_folder_remove(dirfd, name);
 }
 
@@ -276,26 +293,31 @@ static void refusals(void)
 	char name[32];
 	int dirfd = sample_folder(name);
 
-	ok(ckpt_image_open(&img, arena, dirfd, name, &err) < 0 && err.number == CKPT_E_NO_IMAGE, "no image: %s", err.text);
+	ok(ckpt_image_open(&img, arena, dirfd, name, &err) < 0 && err.number == CKPT_E_NO_IMAGE,
+	   "no image: %s", err.text);
 	must(ckpt_image_create(&w, arena, dirfd, name, &err) == 0, "a writer");
 	must(sample_write(arena, snap, dirfd, &err) == 0, "another one, quicker");
 	ckpt_image_set_checksums(w, 1 << 20, (uint32_t[]){ 0 }, 1);
-	ok(ckpt_image_commit(w, snap, &bytes, &err) < 0 && err.number == CKPT_E_IMAGE_EXISTS, "the slower: %s", err.text);
+	ok(ckpt_image_commit(w, snap, &bytes, &err) < 0 && err.number == CKPT_E_IMAGE_EXISTS,
+	   "the slower: %s", err.text);
 	ckpt_image_writer_close(w);
 	is(n_files(name), 2, "the image of the quicker is there");
 	ok(load(dirfd, &img) && !ckpt_image_verify_pages(img, 1, &err), "and whole");
 	ckpt_image_close(img);
-	ok(ckpt_image_create(&w, arena, dirfd, name, &err) < 0 && err.number == CKPT_E_IMAGE_EXISTS, "a third: %s", err.text);
+	ok(ckpt_image_create(&w, arena, dirfd, name, &err) < 0 && err.number == CKPT_E_IMAGE_EXISTS,
+	   "a third: %s", err.text);
 	ckpt_image_remove(dirfd);
 	is(n_files(name), 0, "an image can be taken away");
 	close(openat(dirfd, "pages", O_CREAT | O_WRONLY, 0600));
-	ok(ckpt_image_create(&w, arena, dirfd, name, &err) < 0 && here(dirfd, "pages"), "somebody's pages: %s", err.text);
+	ok(ckpt_image_create(&w, arena, dirfd, name, &err) < 0 && here(dirfd, "pages"),
+	   "somebody's pages: %s", err.text);
 	unlinkat(dirfd, "pages", 0);
 	must(ckpt_image_create(&w, arena, dirfd, name, &err) == 0, "a writer");
 	ckpt_image_set_checksums(w, 3 << 20, (uint32_t[]){ 0 }, 1);
 	ok(ckpt_image_commit(w, snap, &bytes, &err) < 0, "checksums that do not fit: %s", err.text);
 	snap->tasks[0]->pid = 0;
-	ok(ckpt_image_commit(w, snap, &bytes, &err) < 0, "a snapshot that is not sound: %s", err.text);
+	ok(ckpt_image_commit(w, snap, &bytes, &err) < 0, "a snapshot that is not sound: %s",
+	   err.text);
 	ckpt_image_writer_close(w);
 	is(n_files(name), 0, "nothing is left");
 	sample_folder_remove(dirfd, name);
@@ -327,7 +349,8 @@ static int write_unprivileged(int dirfd)
 
 	if (getuid() == 0 && (setgid(65534) || setuid(65534)))
 		return 1;
-	return !(ckpt_image_create(&w, arena, dirfd, "dir", &err) < 0 && err.number == CKPT_E_IMAGE_UNWRITABLE);
+	return !(ckpt_image_create(&w, arena, dirfd, "dir", &err) < 0 &&
+		 err.number == CKPT_E_IMAGE_UNWRITABLE);
 }
 
 static bool in_child(int (*what)(int dirfd), int dirfd)

@@ -56,7 +56,9 @@ static void numbers(void)
 	ok(no_u64("99999999999999999999999", 10), "much more overflows");
 	ok(u64_is("ffffffffffffffff", 16, UINT64_MAX, ""), "the largest in hexadecimal");
 	ok(no_u64("1ffffffffffffffff", 16), "hexadecimal overflows");
-	ok(no_u64("", 10) && no_u64("x", 10) && no_u64("-1", 10) && no_u64("+1", 10) && no_u64("\n1", 10), "no numbers");
+	ok(no_u64("", 10) && no_u64("x", 10) && no_u64("-1", 10) && no_u64("+1", 10) &&
+		   no_u64("\n1", 10),
+	   "no numbers");
 	ok(no_u64("8", 8), "no octal digit");
 	ok(i64_is("-5 x", -5, " x"), "negative");
 	ok(i64_is("-9223372036854775808", INT64_MIN, ""), "the lowest");
@@ -74,7 +76,8 @@ static void lines(void)
 	ok(*ckpt_line_after(text, "empty") == '\n', "nothing behind the key");
 	ok(!ckpt_line_after(text, "sh") && !ckpt_line_after("", "Name"), "no such line");
 	ok(!ckpt_line_after("Name", "Name"), "a key without colon");
-	ok(ckpt_word_is("rw", "rw") && ckpt_word_is("rw x", "rw") && ckpt_word_is("rw\n", "rw") && ckpt_word_is("rw\t", "rw"),
+	ok(ckpt_word_is("rw", "rw") && ckpt_word_is("rw x", "rw") && ckpt_word_is("rw\n", "rw") &&
+		   ckpt_word_is("rw\t", "rw"),
 	   "words and their ends");
 	ok(!ckpt_word_is("rwx", "rw") && !ckpt_word_is("r", "rw"), "other words");
 }
@@ -91,9 +94,11 @@ static void whole_files(struct ckpt_arena *arena)
 		int r;
 
 		memset(block, 'a', sizes[i]);
-		must(pwrite(fd, block, sizes[i], 0) == (ssize_t)sizes[i], "a file of %zu bytes", sizes[i]);
+		must(pwrite(fd, block, sizes[i], 0) == (ssize_t)sizes[i], "a file of %zu bytes",
+		     sizes[i]);
 		r = ckpt_read_all(arena, fd, &text, &len, &err);
-		ok(r == 0 && len == sizes[i] && !strcmp(text, block), "it is read whole, with a NUL");
+		ok(r == 0 && len == sizes[i] && !strcmp(text, block),
+		   "it is read whole, with a NUL");
 		free(block);
 		close(fd);
 	}
@@ -115,7 +120,8 @@ static void log_lines(void)
 	ckpt_logf(&log, 1, "b\n");
 	ckpt_logf(&log, 1, "%s", big);
 	must(pread(fd, text, sizeof(text) - 1, 0) > 0, "there is a log");
-	ok(strstr(text, ") a 1\n(") && strstr(text, ") b\n(") && !strstr(text, "fine"), "lines by level, one line end each");
+	ok(strstr(text, ") a 1\n(") && strstr(text, ") b\n(") && !strstr(text, "fine"),
+	   "lines by level, one line end each");
 	ok(!strncmp(text, "(00.000", 7), "with the time since the start");
 	is(text[strlen(text) - 1], '\n', "a long line ends too");
 	ok(strlen(text) < 2200, "and is cut");

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What is peculiar to x86-64: registers, addresses, the extended state. */
 #pragma once
 #include <stddef.h>
@@ -5,9 +6,9 @@
 #include <sys/user.h>
 
 struct ckpt_regs {
-	struct user_regs_struct gp;     /* fs and gs bases among them */
+	struct user_regs_struct gp; /* fs and gs bases among them */
 	uint64_t sigmask;
-	void *xstate;                   /* NT_X86_XSTATE as the kernel sizes it (AMX: over 8 KiB) */
+	void *xstate; /* NT_X86_XSTATE as the kernel sizes it (AMX: over 8 KiB) */
 	size_t xstate_len;
 };
 
