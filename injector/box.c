@@ -81,6 +81,8 @@ static void __attribute__((noreturn)) init_main(const struct ckpt_plan *plan, co
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	signal(SIGPIPE, SIG_IGN);
+	if (!run->plan.shell_job)       /* the caller's session must not keep a member for as long as the box lives */
+		setsid();
 	if (settle(uid, gid, &rep.err) >= 0)
 		ckpt_restore_here(plan, img, run, arena, &rep.err);
 	if (!rep.err.code)
