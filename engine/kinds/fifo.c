@@ -164,6 +164,8 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 	struct stat st;
 
 	maker = (const void *)first->msg;
+	if (first->kind != obj->kind)
+		return 0;
 	if (!ckpt_path_sane(m->path) || !ckpt_pipe_sane(&pipe) || m->capacity != maker->capacity)
 		return ckpt_fail(err, -EBADMSG, "fifo %u: bad path, capacity or content", obj->id);
 	check_outside(p, obj, m, find_ends(snap, obj));

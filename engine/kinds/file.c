@@ -107,6 +107,8 @@ static int plan_deleted(struct ckpt_planner *p, const struct ckpt_object *obj, c
 	const Ckpt__File *maker = (const void *)first->msg;
 	char who[40];
 
+	if (first->kind != obj->kind)
+		return 0;
 	if (!S_ISREG(f->mode) || f->mtime_nsec >= 1000000000u || (obj->has_content && obj->content_size != f->size))
 		return ckpt_fail(err, -EBADMSG, "file %u: it cannot be a deleted file of that type and size", obj->id);
 	if (!maker->deleted || maker->size != f->size)

@@ -84,6 +84,8 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 	const struct ckpt_host *host = ckpt_planner_host(p);
 	char who[40];
 
+	if (first->kind != obj->kind)
+		return 0;
 	if (m->size > INT64_MAX || strlen(m->name) > MAX_NAME || m->mode & ~07777u || m->seals & ~SEALS ||
 	    ((const Ckpt__Memfd *)(const void *)first->msg)->size != m->size ||
 	    (obj->has_content && obj->content_size != m->size))

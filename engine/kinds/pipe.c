@@ -80,6 +80,8 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 	struct ends ends = find_ends(snap, obj);
 	char who[40];
 
+	if (first->kind != obj->kind)
+		return 0;
 	if (!ckpt_pipe_sane(&pipe) || m->capacity != ((const Ckpt__Pipe *)(const void *)first->msg)->capacity)
 		return ckpt_fail(err, -EBADMSG, "pipe %u: bad capacity or content", obj->id);
 	if (!m->peer_gone && !(ends.reader && ends.writer))
