@@ -50,6 +50,8 @@ static int load_and_plan(const struct ckpt_restore_run *run, struct ckpt_arena *
 		r = ckpt_plan_make(planp, arena, snap, host, &run->plan, err);
 	if (r < 0)
 		return r;
+	ckpt_logf(run->log, 3, "image read: %zu processes, %zu objects; %zu steps planned, %zu problems", snap->n_tasks,
+		  snap->n_objects, (*planp)->n_steps, (*planp)->problems.n);
 	for (size_t i = 0; i < (*planp)->problems.n; i++)
 		ckpt_problem_add(problems, (*planp)->problems.v[i].number, "%s", (*planp)->problems.v[i].text);
 	if (run->pidfile && faccessat(AT_FDCWD, run->pidfile, F_OK, AT_EACCESS) == 0)
@@ -252,10 +254,12 @@ static int build_and_commit(struct ckpt_job *job, const struct ckpt_image *img, 
 	uint64_t total = ckpt_image_pages_size(img);
 	int r = ckpt_builder_run(job, err);
 
+	ckpt_logf(run->log, 3, "%zu objects made", job->plan->snap->n_objects);
 	if (r >= 0)
 		r = ckpt_task_fork(job, job->plan->snap->tasks[0], err);
 	if (r < 0)
 		return r;
+	ckpt_logf(run->log, 3, "process %d forked", job->plan->snap->tasks[0]->pid);
 	r = ckpt_image_verify_pages(img, VERIFY_THREADS, err);  /* while the tasks read them; nothing runs before it is done */
 	if (r >= 0)
 		r = await_all(job, &job->gates->ready, run, total, err);
@@ -263,6 +267,7 @@ static int build_and_commit(struct ckpt_job *job, const struct ckpt_image *img, 
 		r = ckpt_finish_seize(job, err);
 	if (r < 0)
 		return r;
+	ckpt_logf(run->log, 3, "all in place, %llu bytes of pages checked: committed", (unsigned long long)total);
 	ckpt_gate_arrive(&job->gates->commit);
 	r = await_all(job, &job->gates->done, run, total, err);
 	return r < 0 ? r : ckpt_finish_rest(job, err);
@@ -342,6 +347,7 @@ int ckpt_restore(const struct ckpt_restore_run *run, struct ckpt_arena *arena, s
 			r = write_pidfile(run->pidfile, box.root, err);
 	}
 	stats->total_ns = now_ns() - start;
+	ckpt_logf(run->log, 3, "process %d runs", stats->root);
 	if (started)
 		started(stats, arg);
 	if (r < 0 || run->detached || run->sibling)

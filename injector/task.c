@@ -66,11 +66,11 @@ static void __attribute__((noreturn)) die(const struct ckpt_task *task)
 	_exit(WEXITSTATUS(status));
 }
 
-static int set_group(struct ckpt_job *job, const struct ckpt_task *task, int number, struct ckpt_err *err)
+static int set_group(struct ckpt_job *job, int number, struct ckpt_err *err)
 {
 	pid_t group = number < 0 ? getpgid(job->coordinator) : number;
 
-	if (getpgid(0) == (group ? group : task->pid))
+	if (getpgid(0) == group)
 		return 0;
 	return setpgid(0, group) < 0 ? ckpt_fail(err, -errno, "cannot join group %d", group) : 0;
 }
@@ -94,8 +94,10 @@ static int run_step(struct ckpt_job *job, const struct ckpt_task *task, const st
 		return ckpt_builder_create(job, s->object, err);
 	case CKPT_FORK:
 		return ckpt_task_fork(job, snap->tasks[s->object - 1], err);
+	case CKPT_LEAD:
+		return setpgid(0, 0) < 0 ? ckpt_fail(err, -errno, "cannot lead a group") : 0;
 	case CKPT_GROUP:
-		return set_group(job, task, s->number, err);
+		return set_group(job, s->number, err);
 	case CKPT_INSTALL:
 		return install(job, s, err);
 	case CKPT_LINK:
@@ -170,7 +172,7 @@ static void __attribute__((noreturn)) task_main(struct ckpt_job *job, const stru
 		ckpt_in(&err, err.code, "process %d", task->pid);
 		fail(job, task, &err);
 	}
-	run_steps(job, task, 1u << CKPT_SESSION | 1u << CKPT_CREATE | 1u << CKPT_FORK);
+	run_steps(job, task, 1u << CKPT_SESSION | 1u << CKPT_LEAD | 1u << CKPT_CREATE | 1u << CKPT_FORK);
 	ckpt_gate_arrive(&job->gates->forked);
 	ckpt_gate_await(&job->gates->forked, n_tasks);
 	run_steps(job, task, 1u << CKPT_GROUP | 1u << CKPT_INSTALL);

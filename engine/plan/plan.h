@@ -23,7 +23,8 @@ enum ckpt_verb {
 	CKPT_LINK,              /* kind->link() once all objects exist */
 	CKPT_SESSION,           /* setsid() */
 	CKPT_FORK,              /* clone3() with the old pid */
-	CKPT_GROUP,             /* setpgid() */
+	CKPT_LEAD,              /* setpgid(): leads a group, before anyone joins it */
+	CKPT_GROUP,             /* setpgid(): joins one */
 	CKPT_INSTALL,           /* dup3() from the bank to the old number */
 	CKPT_ATTACH,            /* kind->attach() once all tasks have their descriptors */
 	CKPT_ENTER,             /* into the task's sysvec, which holds the commit */
@@ -33,7 +34,7 @@ struct ckpt_step {
 	enum ckpt_verb verb;
 	uint32_t actor;         /* the task that does it, 0 for the builder */
 	uint32_t object;        /* CKPT_FORK: the new task; CKPT_GROUP: 0 */
-	int number;             /* CKPT_INSTALL; CKPT_GROUP: the group, 0 for one of its own */
+	int number;             /* CKPT_INSTALL; CKPT_GROUP: the group, -1: that of the restore */
 	bool cloexec;
 };
 

@@ -9,6 +9,7 @@
 
 static const char *const verbs[] = {
 	[CKPT_CREATE] = "create", [CKPT_LINK] = "link", [CKPT_SESSION] = "session", [CKPT_FORK] = "fork",
+	[CKPT_LEAD] = "lead",
 	[CKPT_GROUP] = "group", [CKPT_INSTALL] = "install", [CKPT_ATTACH] = "attach", [CKPT_ENTER] = "enter",
 };
 
@@ -25,7 +26,7 @@ static void print_step(const struct ckpt_plan *plan, const struct ckpt_step *s, 
 		if (s->number < 0)
 			snprintf(what, sizeof(what), "that of the caller");
 		else
-			snprintf(what, sizeof(what), "%d", s->number ? s->number : snap->tasks[s->actor - 1]->pid);
+			snprintf(what, sizeof(what), "%d", s->number);
 	} else if (s->verb == CKPT_INSTALL) {
 		snprintf(what, sizeof(what), "%s %u as fd %d%s", snap->objects[s->object - 1]->kind->name, s->object,
 			 s->number, s->cloexec ? ", close-on-exec" : "");

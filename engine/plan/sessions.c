@@ -64,7 +64,7 @@ static void plan_group(struct ckpt_planner *p, const struct ckpt_task *task)
 
 	if (task->pgid == task->pid) {
 		if (task->sid != task->pid)
-			ckpt_planner_step(p, CKPT_GROUP, task->id, 0, 0, false);
+			ckpt_planner_step(p, CKPT_LEAD, task->id, 0, -1, false);
 		return;
 	}
 	if (task->pgid == (pid_t)p->plan->outer_group) {
