@@ -83,7 +83,7 @@ static int install(struct ckpt_job *job, const struct ckpt_step *s, struct ckpt_
 	return 0;
 }
 
-static int run_step(struct ckpt_job *job, const struct ckpt_task *task, const struct ckpt_step *s, struct ckpt_err *err)
+static int run_step(struct ckpt_job *job, const struct ckpt_step *s, struct ckpt_err *err)
 {
 	const struct ckpt_snapshot *snap = job->plan->snap;
 
@@ -120,7 +120,7 @@ static void run_steps(struct ckpt_job *job, const struct ckpt_task *task, unsign
 
 		if (!(verbs >> s->verb & 1))
 			continue;
-		if (run_step(job, task, s, &err) < 0) {
+		if (run_step(job, s, &err) < 0) {
 			ckpt_in(&err, err.code, "process %d", task->pid);
 			fail(job, task, &err);
 		}
