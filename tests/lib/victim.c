@@ -20,7 +20,7 @@
 #include "tests/lib/proc.h"
 #include "tests/lib/victim.h"
 
-const char *const victim_sorts[] = { "loop", "sleep", "epoll", "read", "many", "tree", NULL };
+const char *const victim_sorts[] = { "loop", "sleep", "epoll", "read", "many", "tree", "storm", NULL };
 
 static struct victim_heart *heart;
 
@@ -172,6 +172,48 @@ static void step_memory(void)
 		wrong("munmap: %m");
 }
 
+static void step_fork(void)
+{
+	int status;
+	pid_t pid = fork(), got;
+
+	if (pid == 0)
+		_exit(17);
+	if (pid < 0)
+		wrong("fork: %m");
+	got = waitpid(pid, &status, 0);
+	if (got != pid || !WIFEXITED(status) || WEXITSTATUS(status) != 17)
+		wrong("waitpid returns %d, status %x, error %m", got, status);
+}
+
+static void *add_one(void *arg)
+{
+	return (char *)arg + 1;
+}
+
+static void step_thread(void)
+{
+	pthread_t t;
+	void *result = NULL;
+
+	if (pthread_create(&t, NULL, add_one, (void *)41) || pthread_join(t, &result))
+		wrong("a thread cannot be made or joined");
+	if (result != (void *)42)
+		wrong("a thread returns %p", result);
+}
+
+static void step_signal(void)
+{
+	sigset_t set;
+	int sig;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR2);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	if (pthread_kill(pthread_self(), SIGUSR2) || sigwait(&set, &sig) || sig != SIGUSR2)
+		wrong("a signal is lost");
+}
+
 /* ---- putting them together ---- */
 
 static void *repeat(void *arg)
@@ -221,6 +263,12 @@ static void run(const char *sort)
 		void (*all[])(void) = {
 			step_integers, step_sleep, step_epoll, step_futex, step_sigwait, step_ask, step_answer, step_memory,
 		};
+
+		for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+			start(all[i]);
+	}
+	if (!strcmp(sort, "storm")) {
+		void (*all[])(void) = { step_fork, step_thread, step_memory, step_signal, step_sleep };
 
 		for (size_t i = 0; i < ARRAY_SIZE(all); i++)
 			start(all[i]);

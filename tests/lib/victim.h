@@ -17,7 +17,7 @@ struct victim_heart {
 	char text[256];				/* what went wrong */
 };
 
-/* Names of all sorts, NULL at the end: "loop", "sleep", "epoll", "read", "many", "tree". */
+/* Names of all sorts, NULL at the end: "loop", "sleep", "epoll", "read", "many", "tree", "storm". */
 extern const char *const victim_sorts[];
 
 /* main() of a victim: `PROGRAM @victim SORT DIR`. Returns only on bad arguments. */

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# For the scripts of this folder. Sourcing it runs the script again: below a reaper, once as root (@inject) and once as
+# an ordinary user (@inject-user), as far as that can be done. The functions are for the inner run.
+set -u
+BUILD=$(realpath "${BUILD:-.}")
+
+skip() { echo "skip - ${VARIANT-}${VARIANT+: }$*"; exit 77; }
+
+if [ -z "${VARIANT-}" ]; then
+	CKPT=$(realpath "${CKPT:-$BUILD/ckpt}")
+	[ -x "$CKPT" ] && [ -x "$BUILD/tests/fault/reaper" ] || skip "$CKPT or the test helpers are not built"
+	failed=0 passed=0
+	for VARIANT in @inject @inject-user; do
+		as=() T=$(mktemp -d /tmp/ckpt-app.XXXXXX)
+		[ $VARIANT = @inject ] && [ "$(id -u)" != 0 ] && continue
+		[ $VARIANT = @inject ] || as=(-u)
+		# The build folder may be closed to the ordinary user.
+		cp "$CKPT" "$T/ckpt"
+		for helper in reaper victim; do cp "$BUILD/tests/fault/$helper" "$T"; done
+		cp "$0" "$(dirname "$0")/lib.bash" "$T"
+		chmod -R a+rX "$T"
+		chmod a+rwx "$T"
+		VARIANT=$VARIANT T=$T SOURCES=$(cd "$(dirname "$0")/../.." && pwd) HOME=$T \
+			"$T/reaper" ${as[@]+"${as[@]}"} bash "$T/$(basename "$0")" </dev/null
+		case $? in 0) passed=1 ;; 77) ;; *) failed=1 ;; esac
+		rm -rf "$T"
+	done
+	[ $failed = 0 ] || exit 1
+	[ $passed = 1 ] || exit 77
+	exit 0
+fi
+
+cd "$T" || exit 1
+n_images=0 boxed=()
+need() { command -v "$1" >/dev/null || skip "there is no $1"; }
+bad() {
+	echo "not ok - $VARIANT: $*"
+	[ ! -s "$T/ckpt.out" ] || sed 's/^/#   ckpt: /' "$T/ckpt.out"
+	[ ! -s "$T/out" ] || tail -n 20 "$T/out" | sed 's/^/#   program: /'
+	exit 1
+}
+good() { echo "ok - $VARIANT: $*"; exit 0; }
+
+# until_true COMMAND...: at most ten seconds.
+until_true() {
+	local i
+	for ((i = 0; i < 1000; i++)); do
+		"$@" && return 0
+		sleep 0.01
+	done
+	return 1
+}
+# greater FILE NUMBER: the file holds a greater number.
+greater() { local is; read -r is 2>/dev/null <"$1" && [ "$is" -gt "$2" ]; }
+
+# start COMMAND...: in a session of its own without anything of ours open; sets pid and inner (its own view of it).
+start() {
+	setsid "$@" </dev/null >>"$T/out" 2>&1 &
+	pid=$! inner=$!
+}
+# dump ARGS...: of the tree below pid. A boxed one is dumped from inside of its namespaces.
+dump() {
+	n_images=$((n_images + 1))
+	${boxed[@]+"${boxed[@]}"} "$T/ckpt" dump -t "$inner" -D "$T/img$n_images" "$@" >"$T/ckpt.out" 2>&1
+}
+gone() { ! kill -0 "$1" 2>/dev/null; }
+find_pid() { pid=$(grep -l "^NSpid:.*[[:space:]]$inner\$" /proc/[0-9]*/status 2>/dev/null | head -n 1 | cut -d/ -f3); [ -n "$pid" ]; }
+restore() {
+	"$T/ckpt" restore -d -D "$T/img$n_images" "$@" >"$T/ckpt.out" 2>&1 || return 1
+	find_pid || return 1
+	boxed=()
+	[ "$pid" = "$inner" ] || boxed=(nsenter --preserve-credentials -U -m -p -t "$pid")
+}
+# take ARGS...: dump, see it gone, restore.
+take() {
+	local old=$pid
+	dump "$@" || bad "the dump fails"
+	wait "$old" 2>/dev/null
+	until_true gone "$old" || bad "process $old is still there after the dump"
+	restore "$@" || bad "the restore fails"
+}

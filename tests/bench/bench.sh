@@ -1,0 +1,108 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# How fast ckpt is: medians of five, images on tmpfs, rates as ratios to what the machine does itself in the same run.
+# Run it from the build folder as root; not part of `make check`, because times are no test. $BENCH_RUNS: instead of 5.
+set -u
+BUILD=$(realpath "${BUILD:-.}")
+ckpt=${CKPT:-$BUILD/ckpt} load=$BUILD/tests/bench/load reaper=$BUILD/tests/fault/reaper
+[ -x "$ckpt" ] && [ -x "$load" ] && [ -x "$reaper" ] || { echo "build first: make check TESTS= in the build folder"; exit 77; }
+[ "$(id -u)" = 0 ] || { echo "skip - needs root"; exit 77; }
+if [ -z "${BENCH_INSIDE-}" ]; then
+	BENCH_INSIDE=1 CKPT_TEST_LIMIT=1800 exec "$reaper" bash "$0" "$@"
+fi
+runs=${BENCH_RUNS:-5}
+D=$(mktemp -d /dev/shm/ckpt-bench.XXXXXX)
+trap 'rm -rf "$D"' EXIT
+missed=0
+
+median() { sort -n | awk '{ v[NR] = $1 } END { print NR ? v[int((NR + 1) / 2)] : "-" }'; }
+calc() { awk "BEGIN { printf \"%.2f\", $1 }"; }
+# line WHAT MEASURED UNIT COMPARISON TARGET
+line() {
+	local verdict=ok
+	[ "$4" = none ] || awk "BEGIN { exit !($2 $4 $5) }" || { verdict=MISSED; missed=$((missed + 1)); }
+	[ "$4" = none ] && verdict=
+	printf '%-52s %10s %-6s %2s %-8s %s\n' "$1" "$2" "$3" "${4/none/}" "$5" "$verdict"
+}
+begin() { # SORT NUMBER: a fresh target; sets pid
+	rm -rf "$D/t" "$D/img"
+	mkdir "$D/t"
+	setsid "$load" "$1" "$2" "$D/t" </dev/null >/dev/null 2>&1 &
+	pid=$!
+	local i
+	for ((i = 0; i < 6000; i++)); do
+		[ -e "$D/t/ready" ] && { sleep 0.05; return; }
+		sleep 0.01
+	done
+	echo "target $1 does not start"
+	exit 1
+}
+end() { # all of its session
+	local p
+	for p in $(ps -o pid= -s "$pid"); do kill -KILL "$p"; done
+	wait "$pid" 2>/dev/null
+	while [ -n "$(ps -o pid= -s "$pid")" ]; do sleep 0.01; done
+}
+# one SORT NUMBER: a dump and a restore; appends to files total, frozen, wall, peak, rtotal, rwall
+one() {
+	begin "$1" "$2"
+	"$load" run "$ckpt" dump -t "$pid" -D "$D/img" >"$D/out" 2>&1
+	grep -q 'status 0' "$D/out" || { echo "dump of $1 fails:"; cat "$D/out"; end; return 1; }
+	wait "$pid" 2>/dev/null
+	while kill -0 "$pid" 2>/dev/null; do sleep 0.01; done
+	sed -n 's/.* in \([0-9.]*\) s .*/\1/p' "$D/out" | awk '{ print $1 * 1000 }' >>"$D/total"
+	sed -n -e 's/.*frozen for \([0-9.]*\) ms.*/\1/p' -e 's/.*frozen for \([0-9.]*\) s.*/\1e3/p' "$D/out" | awk '{ print $1 + 0 }' >>"$D/frozen"
+	sed -n 's/^wall \([0-9.]*\) .*/\1/p' "$D/out" >>"$D/wall"
+	sed -n 's/.* peak \([0-9]*\) .*/\1/p' "$D/out" >>"$D/peak"
+	"$load" run "$ckpt" restore -d -D "$D/img" >"$D/out" 2>&1
+	grep -q 'status 0' "$D/out" || { echo "restore of $1 fails:"; cat "$D/out"; return 1; }
+	sed -n 's/.* in \([0-9.]*\) s .*/\1/p' "$D/out" | awk '{ print $1 * 1000 }' >>"$D/rtotal"
+	sed -n 's/^wall \([0-9.]*\) .*/\1/p' "$D/out" >>"$D/rwall"
+	end
+}
+several() {
+	local i
+	rm -f "$D"/{total,frozen,wall,peak,rtotal,rwall,write,read}
+	for ((i = 0; i < runs; i++)); do
+		one "$1" "$2" || return 1
+		[ "$1" != memory ] && continue
+		# Of the same size, in the same run.
+		"$load" write "$2" "$D/raw" >>"$D/write"
+		"$load" read "$2" "$D/raw" >>"$D/read"
+		rm -f "$D/raw"
+	done
+}
+m() { median <"$D/$1"; }
+
+echo "ckpt $("$ckpt" --version | head -n 1), Linux $(uname -r), $(nproc) processors, medians of $runs"
+printf '%-52s %10s %-6s %2s %-8s\n' what measured unit '' target
+mib=${BENCH_MIB:-1024}
+if several memory "$mib"; then
+	w=$(m write) r=$(m read) d=$(m total) s=$(m rtotal)
+	line "write of $mib MiB to tmpfs, one thread" "$(calc "$mib/1.024/$w")" GiB/s none ''
+	line "dump of $mib MiB of random memory" "$(calc "$mib/1.024/$d")" GiB/s none ''
+	line "  compared with that write" "$(calc "$w/$d")" x '>=' 0.8
+	line "  frozen" "$(m frozen)" ms none ''
+	line "pread of $mib MiB into fresh memory" "$(calc "$mib/1.024/$r")" GiB/s none ''
+	line "restore of $mib MiB" "$(calc "$mib/1.024/$s")" GiB/s none ''
+	line "  compared with that pread" "$(calc "$r/$s")" x '>=' 0.8
+	line "  peak memory of ckpt during the dump" "$(calc "$(m peak)/1024")" MiB '<' 64
+fi
+if several small 0; then
+	line "small process: dump, wall time" "$(m wall)" ms '<=' 6
+	line "  frozen" "$(m frozen)" ms '<=' 1.5
+	line "small process: restore, wall time" "$(m rwall)" ms '<=' 5
+fi
+while read -r sort n limit; do
+	several "$sort" "$n" || continue
+	line "$n $sort: frozen" "$(m frozen)" ms '<=' "$limit"
+	line "  dump, wall time" "$(m wall)" ms none ''
+	line "  restore, wall time" "$(m rwall)" ms none ''
+	line "  peak memory of ckpt" "$(calc "$(m peak)/1024")" MiB '<' 64
+done <<'TABLE'
+threads 200 16
+processes 200 181
+areas 10000 37
+files 5000 51
+TABLE
+[ $missed = 0 ] && echo "all targets are met" || echo "$missed targets are missed"
