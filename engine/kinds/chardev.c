@@ -59,12 +59,12 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 static int create(struct ckpt_site *site, const struct ckpt_object *obj, struct ckpt_err *err)
 {
 	const Ckpt__Chardev *d = (const void *)obj->msg;
-	CKPT_FD fd = open(d->path, (obj->file.flags & (O_ACCMODE | O_PATH)) | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY);
+	CKPT_FD fd = ckpt_path_open(d->path, (obj->file.flags & (O_ACCMODE | O_PATH)) | O_NOCTTY);
 	struct stat st;
 
 	(void)site;
 	if (fd < 0)
-		return ckpt_fail(err, -errno, "device %s: cannot open", d->path);
+		return ckpt_fail(err, fd, "device %s: cannot open", d->path);
 	if (fstat(fd, &st) < 0 || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(MEM_MAJOR, d->minor))
 		return ckpt_refuse(err, CKPT_E_FILE_CHANGED, -ENODEV, "device %s: it is another one now", d->path);
 	return ckpt_take_fd(&fd);

@@ -179,11 +179,11 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 static int open_end(const struct ckpt_object *obj, struct ckpt_err *err)
 {
 	const Ckpt__Fifo *m = (const void *)obj->msg;
-	CKPT_FD fd = open(m->path, (obj->file.flags & O_ACCMODE) | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+	CKPT_FD fd = ckpt_path_open(m->path, (obj->file.flags & O_ACCMODE) | O_NONBLOCK);
 	struct stat st;
 
 	if (fd < 0)
-		return ckpt_fail(err, -errno, "FIFO %s: cannot open", m->path);
+		return ckpt_fail(err, fd, "FIFO %s: cannot open", m->path);
 	if (fstat(fd, &st) < 0 || !S_ISFIFO(st.st_mode))
 		return ckpt_refuse(err, CKPT_E_FILE_CHANGED, -ESTALE, "FIFO %s: it is none any more", m->path);
 	return ckpt_take_fd(&fd);

@@ -205,9 +205,9 @@ static int create(struct ckpt_site *site, const struct ckpt_object *obj, struct 
 
 	if (f->deleted)
 		return create_deleted(site, obj, err);
-	CKPT_FD fd = open(f->path, (obj->file.flags & CKPT_OPEN_FLAGS & ~ANY_TMPFILE) | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY);
+	CKPT_FD fd = ckpt_path_open(f->path, (obj->file.flags & CKPT_OPEN_FLAGS & ~ANY_TMPFILE) | O_NOCTTY);
 	if (fd < 0)
-		return ckpt_fail(err, -errno, "file %s: cannot open", f->path);
+		return ckpt_fail(err, fd, "file %s: cannot open", f->path);
 	if (fstat(fd, &st) < 0)
 		return ckpt_fail(err, -errno, "file %s: cannot stat", f->path);
 	if ((st.st_mode & S_IFMT) != (f->mode & S_IFMT) || (S_ISREG(f->mode) && (uint64_t)st.st_size != f->size))

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+#include "engine/base/cleanup.h"
 #include "engine/plan/path.h"
 
 bool ckpt_path_sane(const char *path)
@@ -88,4 +89,28 @@ bool ckpt_path_folder_here(struct ckpt_planner *p, const struct ckpt_object *obj
 	ckpt_problem(p, errno == ENOENT || errno == ENOTDIR ? CKPT_E_FILE_MISSING : CKPT_E_PRIVILEGE,
 		     "%sfile %s: cannot be made in its folder: %s", who, path, strerror(errno));
 	return false;
+}
+
+/* Through a look that follows no link: what is opened then is the same inode. */
+int ckpt_path_open(const char *path, int flags)
+{
+	CKPT_FD look = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	struct stat before, after;
+	char name[32];
+	int fd;
+
+	if (look < 0 || fstat(look, &before) < 0)
+		return -errno;
+	if ((flags & O_PATH) && !S_ISLNK(before.st_mode)) {     /* /proc/self/fd would give its own flags */
+		CKPT_FD again = open(path, flags | O_CLOEXEC);
+
+		if (again < 0 || fstat(again, &after) < 0)
+			return -errno;
+		return before.st_dev == after.st_dev && before.st_ino == after.st_ino ? ckpt_take_fd(&again) : -ELOOP;
+	}
+	if (S_ISLNK(before.st_mode))
+		return flags & O_PATH && flags & O_NOFOLLOW ? ckpt_take_fd(&look) : -ELOOP;
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", look);
+	fd = open(name, flags | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
 }

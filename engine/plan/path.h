@@ -14,3 +14,6 @@ bool ckpt_path_here(struct ckpt_planner *p, const struct ckpt_object *obj, const
 		    struct stat *st);
 /* The same for the folder that PATH is in, which has to take a new file. */
 bool ckpt_path_folder_here(struct ckpt_planner *p, const struct ckpt_object *obj, const char *path);
+/* Opens PATH, whose last part is no symbolic link, with FLAGS to the letter: O_NOFOLLOW would stay visible in F_GETFL.
+ * Returns a close-on-exec descriptor or a negative errno. */
+int ckpt_path_open(const char *path, int flags);
