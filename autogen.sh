@@ -35,5 +35,8 @@ programs() { # VARIABLE LDADD FILE...: a program of one source each
 	programs test_helpers CASE_LIBS tests/fault/*.c tests/bench/*.c
 	list script_tests tests/lint/*.sh tests/cli/*.sh tests/apps/*.sh tests/fault/*.sh
 	list man_pages man/*.1
+	list other_files LICENSE *.md .clang-format .ci/* tools/check tools/packages tools/quickstart tools/demo/* \
+		injector/blob/*.c engine/*/README.md tests/README.md tests/*/README.md tests/lib/*.sh tests/apps/*.bash \
+		tests/golden/* tests/images/*/* tests/fuzz/*
 } | put lists.am
 [ "${1-}" = lists ] || autoreconf -fi
