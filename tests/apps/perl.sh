@@ -34,7 +34,7 @@ until (-e "stop") {
 }
 kill("TERM", $child);
 waitpid($child, 0);
-open(my $f, ">", "done");
+open(my $f, ">", "ended");
 print $f scalar(keys %seen) == $n ? "alarms $alarms\n" : "lost\n";
 PL
 start perl "$T/p.pl"
@@ -47,6 +47,6 @@ for round in 1 2 3; do
 done
 sleep 1.2
 touch stop
-until_true test -s done || bad "perl does not come to its end"
-grep -q 'alarms [1-9]' done || bad "no alarms: $(cat done)"
+until_true test -s ended || bad "perl does not come to its end"
+grep -q 'alarms [1-9]' ended || bad "no alarms: $(cat ended)"
 good "perl with a child, pipes and alarms goes on after three restores"

@@ -50,7 +50,7 @@ def main():
         t.join()
     pool.close()
     pool.join()
-    open("done", "w").write(str(min(counts)))
+    open("ended", "w").write(str(min(counts)))
 
 main()
 PY
@@ -66,6 +66,6 @@ dump -R || bad "dump -R fails"
 read -r before <n
 until_true greater n $((before + 3)) || bad "python does not go on after a dump -R"
 touch stop
-until_true test -s done || bad "python does not come to its end"
+until_true test -s ended || bad "python does not come to its end"
 [ ! -e failed ] || bad "wrong results: $(cat failed)"
 good "python with threads and a pool goes on after three restores"
