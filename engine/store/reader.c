@@ -119,6 +119,7 @@ static int take_trailer(struct opening *o, const struct ckpt_record_in *in, stru
 	if (!o->sums_seen)
 		return ckpt_record_damaged(err, in, "the checksums of the pages are missing");
 	o->img->content_id = chain->content_id;
+	o->img->n_records = chain->n_records;
 	return 1;
 }
 
@@ -258,4 +259,9 @@ uint64_t ckpt_image_content_id(const struct ckpt_image *img)
 uint64_t ckpt_image_bytes(const struct ckpt_image *img)
 {
 	return img->image_size + img->pages_size;
+}
+
+uint64_t ckpt_image_n_records(const struct ckpt_image *img)
+{
+	return img->n_records;
 }

@@ -136,6 +136,7 @@ static void round_trip(struct ckpt_snapshot *snap, const char *what)
 	is(same, snap->n_tasks, "every task is the same");
 	ok(again->n_lost == 2 && !strcmp(again->lost[1], "another"), "what was lost is told");
 	is(again->inventory->time_ns, snap->inventory->time_ns, "the inventory is the same");
+	ok(ckpt_image_n_records(img) > snap->n_objects + snap->n_tasks, "records are counted");
 	is(ckpt_image_pages_size(img), SAMPLE_PAGES, "the pages have their size");
 	is(ckpt_image_verify_pages(img, 4, &err), 0, "the pages are sound");
 	ckpt_image_close(img);
