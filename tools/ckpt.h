@@ -135,7 +135,6 @@ void ckpt_tool_close(struct ckpt_tool *t, bool failed);
 const char *ckpt_work_path(struct ckpt_tool *t, const char *path);
 
 /* ---- reports ---- */
-uint64_t ckpt_now_ns(void);
 /* "45.2 MiB" */
 const char *ckpt_human_bytes(char buf[24], uint64_t bytes);
 /* "2.1 ms" */

@@ -8,7 +8,7 @@
 #define PATIENCE 500000000ull           /* ns before the first line */
 #define PERIOD 100000000ull             /* ns between lines */
 
-uint64_t ckpt_now_ns(void)
+static uint64_t now_ns(void)
 {
 	struct timespec ts;
 
@@ -18,7 +18,7 @@ uint64_t ckpt_now_ns(void)
 
 void ckpt_progress_init(struct ckpt_progress *p, const char *verb)
 {
-	*p = (struct ckpt_progress){ .on = isatty(STDERR_FILENO), .verb = verb, .start = ckpt_now_ns() };
+	*p = (struct ckpt_progress){ .on = isatty(STDERR_FILENO), .verb = verb, .start = now_ns() };
 }
 
 static void line(const struct ckpt_progress *p, uint64_t done, uint64_t total, uint64_t elapsed)
@@ -47,7 +47,7 @@ void ckpt_progress_show(void *arg, uint64_t done, uint64_t total)
 
 	if (!p->on)
 		return;
-	now = ckpt_now_ns();
+	now = now_ns();
 	if (now - p->start < PATIENCE || now - p->last < PERIOD)
 		return;
 	p->last = now;
