@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The signal frame that a thread returns out of when its tracer is gone. x86-64. */
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/user.h>
+#include "injector/gadget.h"
+
+#define CKPT_FRAME_MAX (80u << 10)
+
+/* Where what lies in a frame: offsets from its start, which has to be a multiple of 64. */
+struct ckpt_frame_layout {
+	size_t sp;                      /* what the stack pointer is to be at ckpt_gadgets.call */
+	size_t context, xstate, xstate_len, buf, len;
+};
+
+/* XSTATE, of XSTATE_LEN bytes: NT_X86_XSTATE of the thread. ROOM bytes are kept for the caller at layout->buf. */
+void ckpt_frame_lay_out(struct ckpt_frame_layout *l, const struct ckpt_gadgets *g, const void *xstate, size_t xstate_len, size_t room);
+/* Fills FRAME (layout->len zeros) so that the thread goes on with REGS, MASK and XSTATE. AT: its address in the target. */
+void ckpt_frame_make(void *frame, uint64_t at, const struct ckpt_frame_layout *l, const struct ckpt_gadgets *g,
+		     const struct user_regs_struct *regs, uint64_t mask, const void *xstate);

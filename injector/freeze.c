@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Stopping a process tree. All that is known is asked to stop before anything is waited for; what
+ * comes into being meanwhile is found by looking again, until a look at everything that stands still finds nothing new.
+ */
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include "injector/freeze.h"
+#include "injector/ptrace.h"
+#include "injector/windback.h"
+
+#define CS_64 0x33
+#define VDSO_TRIES 1000
+#define VFORK_NS 1000000000ull  /* a child that is to execute a program does that in less */
+#define FIRST_NAP_NS 20000
+#define LAST_NAP_NS 1000000
+
+static void nap(uint64_t ns)
+{
+	nanosleep(&(struct timespec){ .tv_nsec = ns }, NULL);
+}
+
+/* ---- seizing ---- */
+
+static int not_seized(struct ckpt_tree *tree, struct ckpt_proc *proc, pid_t tid, int r, struct ckpt_err *err)
+{
+	char status[8192];
+	struct ckpt_proc_stat st;
+	uint64_t tracer;
+
+	tree->somebody_died = true;
+	if (ckpt_proc_stat(tid, &st) < 0) {
+		if (tid == proc->pid)
+			proc->gone = true;
+		return 0;
+	}
+	if (st.state == 'Z' || st.state == 'X') {
+		if (tid == proc->pid)
+			proc->zombie = true;
+		return 0;
+	}
+	if (r == -ESRCH)
+		return 0;               /* on its way out: the next look shows */
+	if (ckpt_proc_read(tid, "status", status, sizeof(status)) > 0 && (tracer = ckpt_status_number(status, "TracerPid", 10)))
+		return ckpt_refuse(err, CKPT_E_TRACED, r, "thread %d: process %d traces it already", tid, (int)tracer);
+	return ckpt_refuse(err, CKPT_E_NOT_PERMITTED, r, "thread %d: not permitted to trace it", tid);
+}
+
+static int seize(struct ckpt_tree *tree, struct ckpt_proc *proc, pid_t tid, struct ckpt_err *err)
+{
+	struct ckpt_tracee *t = ckpt_tree_thread(tree, tid);
+	int r;
+
+	if (t && t->state != CKPT_TRACEE_GONE)
+		return 0;
+	r = ckpt_pt_seize(tid);
+	if (r < 0)
+		return not_seized(tree, proc, tid, r, err);
+	if (!tree->frozen_at)
+		tree->frozen_at = ckpt_now_ns();
+	if (!t || t->proc != proc)
+		t = ckpt_proc_add(tree, proc, tid);
+	*t = (struct ckpt_tracee){ .tid = tid, .proc = proc, .bucket = t->bucket, .state = CKPT_TRACEE_WAITED };
+	t->stopped_at = ckpt_now_ns();          /* or never: then since when it is waited for */
+	proc->settled = false;
+	ckpt_pt_interrupt(tid);                 /* fails only if it is dead, which waiting shows */
+	return 1;
+}
+
+struct look {
+	struct ckpt_tree *tree;
+	struct ckpt_proc *proc;
+	unsigned int n_new;
+};
+
+static int seize_thread(void *arg, pid_t tid, struct ckpt_err *err)
+{
+	struct look *look = arg;
+	int r = seize(look->tree, look->proc, tid, err);
+
+	if (r > 0)
+		look->n_new++;
+	return r;
+}
+
+static int seize_child(void *arg, pid_t pid, struct ckpt_err *err)
+{
+	struct look *look = arg;
+	struct ckpt_proc *proc = ckpt_tree_proc(look->tree, pid);
+	int r;
+
+	if (proc && !proc->gone) {
+		proc->ppid = look->proc->pid;   /* it may be a grandchild whose parent has ended */
+		return 0;
+	}
+	proc = ckpt_tree_add(look->tree, pid, look->proc->pid);
+	look->n_new++;
+	r = seize(look->tree, proc, pid, err);
+	return r < 0 ? r : 0;
+}
+
+/* ---- waiting ---- */
+
+static int stopped(struct ckpt_tracee *t, int sig, struct ckpt_err *err)
+{
+	int r = ckpt_pt_get_regs(t->tid, &t->found);
+
+	if (r == -ESRCH)
+		return 0;               /* killed since, or replaced by the thread that executed a program */
+	if (r < 0)
+		return ckpt_fail(err, r, "thread %d: cannot read its registers", t->tid);
+	if (t->found.cs != CS_64)
+		return ckpt_refuse(err, CKPT_E_TASK_STATE, -ENOEXEC, "thread %d: it runs 32-bit code", t->tid);
+	t->state = CKPT_TRACEE_STOPPED;
+	t->stopped_at = ckpt_now_ns();
+	if (sig != SIGTRAP) {
+		t->proc->stopped = true;
+		t->proc->stop_signal = sig;
+	}
+	return 1;
+}
+
+/* 1: it stands or is gone, 0: not yet. */
+static int collect(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_err *err)
+{
+	int status, r = ckpt_pt_wait(t->tid, false, &status);
+
+	if (!r)
+		return 0;
+	if (r < 0 || !WIFSTOPPED(status)) {
+		t->state = CKPT_TRACEE_GONE;
+		tree->somebody_died = true;
+		return 1;
+	}
+	if (status >> 16 == CKPT_EVENT_STOP)
+		return stopped(t, WSTOPSIG(status), err);
+	/* A signal came first. It takes its course, up to the first instruction of its handler. */
+	ckpt_pt_interrupt(t->tid);
+	ckpt_pt_resume(PTRACE_CONT, t->tid, status >> 16 ? 0 : WSTOPSIG(status));
+	return 0;
+}
+
+static int collect_all(struct ckpt_tree *tree, unsigned int *n_waitedp, bool *progressp, struct ckpt_err *err)
+{
+	*n_waitedp = 0;
+	*progressp = false;
+	for (struct ckpt_proc *proc = tree->procs; proc; proc = proc->next) {
+		for (size_t i = 0; i < proc->n; i++) {
+			struct ckpt_tracee *t = proc->threads[i];
+			int r;
+
+			if (t->state != CKPT_TRACEE_WAITED)
+				continue;
+			r = collect(tree, t, err);
+			if (r < 0)
+				return r;
+			*n_waitedp += !r;
+			*progressp |= r;
+		}
+	}
+	return 0;
+}
+
+/* Has somebody been waited for too long? */
+static int check_time(struct ckpt_tree *tree, struct ckpt_err *err)
+{
+	uint64_t now = ckpt_now_ns();
+
+	for (struct ckpt_proc *proc = tree->procs; proc; proc = proc->next) {
+		for (size_t i = 0; i < proc->n; i++) {
+			struct ckpt_tracee *t = proc->threads[i];
+			bool late = tree->deadline && now > tree->deadline;
+
+			if (t->state != CKPT_TRACEE_WAITED || (!late && now - t->stopped_at < VFORK_NS))
+				continue;
+			if (ckpt_tracee_stuck(t, err) && (late || err->number == CKPT_E_TASK_STATE))
+				return err->code;
+			*err = (struct ckpt_err)CKPT_ERR_INIT;
+			t->stopped_at = now;
+		}
+	}
+	if (tree->deadline && now > tree->deadline)
+		return ckpt_refuse(err, CKPT_E_TIMEOUT, -ETIMEDOUT, "process %d: cannot stop all of its tree in time", tree->root);
+	return 0;
+}
+
+static int wait_for_all(struct ckpt_tree *tree, struct ckpt_err *err)
+{
+	uint64_t pause = FIRST_NAP_NS;
+	unsigned int idle = 0;
+
+	for (;;) {
+		unsigned int n_waited;
+		bool progress;
+		int r = collect_all(tree, &n_waited, &progress, err);
+
+		if (r < 0 || !n_waited)
+			return r;
+		if (progress) {
+			idle = 0;
+			pause = FIRST_NAP_NS;
+			continue;
+		}
+		if (idle++ < 100) {
+			sched_yield();
+			continue;
+		}
+		r = check_time(tree, err);
+		if (r < 0)
+			return r;
+		nap(pause);
+		pause = pause * 2 < LAST_NAP_NS ? pause * 2 : LAST_NAP_NS;
+	}
+}
+
+/* ---- settling ---- */
+
+static bool in_vdso(const struct ckpt_tracee *t)
+{
+	const struct ckpt_vm_area *a = ckpt_vm_area_at(&t->proc->areas, t->found.rip);
+
+	return a && a->what == CKPT_AREA_VDSO;
+}
+
+/* The vDSO of another kernel is another one: nobody can go on in the middle of it. The thread is let run for a moment,
+ * rather than stepped: a trap flag would outlive us. */
+static int let_run(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_err *err)
+{
+	if (++t->tries > VDSO_TRIES)
+		return ckpt_refuse(err, CKPT_E_TIMEOUT, -ETIMEDOUT, "thread %d: cannot be stopped outside of the vDSO", t->tid);
+	t->state = CKPT_TRACEE_WAITED;
+	t->proc->settled = false;
+	if (ckpt_pt_resume(PTRACE_CONT, t->tid, 0) < 0)
+		return 0;
+	nap(1000 + rand_r(&tree->seed) % 20000);
+	ckpt_pt_interrupt(t->tid);
+	return 0;
+}
+
+static int settle_threads(struct ckpt_tree *tree, struct ckpt_proc *proc, struct ckpt_err *err)
+{
+	int r = ckpt_vm_areas_read(tree->arena, proc->pid, &proc->areas, err);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < proc->n; i++) {
+		struct ckpt_tracee *t = proc->threads[i];
+		uint64_t mask;
+
+		if (t->state != CKPT_TRACEE_STOPPED)
+			continue;
+		/* A thread that executes a program takes the place of the leader, whose stop was seen before. */
+		if (ckpt_pt_get_mask(t->tid, &mask) < 0) {
+			t->state = CKPT_TRACEE_WAITED;
+			t->now = NULL;
+			proc->settled = false;
+			continue;
+		}
+		if (t->now)
+			continue;
+		r = in_vdso(t) && !proc->stopped ? let_run(tree, t, err) : ckpt_tracee_settle(tree, t, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int settle(struct ckpt_tree *tree, struct ckpt_proc *proc, struct ckpt_err *err)
+{
+	struct look look = { tree, proc, 0 };
+	int r;
+
+	proc->settled = true;
+	r = ckpt_each_thread(proc->pid, seize_thread, &look, err);
+	if (r < 0 || look.n_new || proc->gone || proc->zombie)
+		return r;
+	return settle_threads(tree, proc, err);
+}
+
+/* Children of each thread once; of the leader each time: orphans come to the first thread of a subreaper. */
+static int look_for_children(struct ckpt_proc *proc, bool of_leader, struct look *look, struct ckpt_err *err)
+{
+	look->proc = proc;
+	for (size_t i = 0; i < proc->n; i++) {
+		struct ckpt_tracee *t = proc->threads[i];
+		int r;
+
+		if (t->state != CKPT_TRACEE_STOPPED || (t->children_seen && (!of_leader || i)))
+			continue;
+		t->children_seen = true;
+		r = ckpt_each_child(proc->pid, t->tid, seize_child, look, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* One look at everything; *NEWP: not done yet. All that is known stands still or is gone. */
+static int look_around(struct ckpt_tree *tree, bool again, bool *newp, struct ckpt_err *err)
+{
+	struct look look = { tree, NULL, 0 };
+
+	*newp = false;
+	for (struct ckpt_proc *proc = tree->procs; proc; proc = proc->next) {
+		int r = 0;
+
+		if (proc->gone || proc->zombie)
+			continue;
+		if (!proc->settled)
+			r = settle(tree, proc, err);
+		if (r >= 0)
+			r = look_for_children(proc, again, &look, err);
+		if (r < 0)
+			return r;
+		if (!proc->settled)
+			*newp = true;
+	}
+	*newp |= look.n_new != 0;
+	return 0;
+}
+
+/* ---- what became of those that changed meanwhile ---- */
+
+static int check_leaders(struct ckpt_tree *tree, struct ckpt_err *err)
+{
+	for (struct ckpt_proc *proc = tree->procs; proc; proc = proc->next) {
+		struct ckpt_proc_stat st;
+
+		if (proc->gone || (!proc->zombie && proc->threads[0]->state == CKPT_TRACEE_STOPPED))
+			continue;
+		if (ckpt_proc_stat(proc->pid, &st) < 0) {
+			proc->gone = true;
+			continue;
+		}
+		proc->zombie = true;
+		if (st.n_threads > 1)
+			return ckpt_refuse(err, CKPT_E_TASK_STATE, -EBUSY, "process %d: its main thread has ended, others go on",
+					   proc->pid);
+	}
+	return 0;
+}
+
+/* Orphans of those that died meanwhile may have left the tree. */
+static void drop_strays(struct ckpt_tree *tree)
+{
+	bool again = true;
+
+	while (again) {
+		again = false;
+		for (struct ckpt_proc *proc = tree->procs; proc; proc = proc->next) {
+			const struct ckpt_proc *parent;
+			struct ckpt_proc_stat st;
+
+			if (proc->gone || proc->pid == tree->root || ckpt_proc_stat(proc->pid, &st) < 0)
+				continue;
+			proc->ppid = st.ppid;
+			parent = ckpt_tree_proc(tree, st.ppid);
+			if (parent && !parent->gone && !parent->zombie)
+				continue;
+			ckpt_proc_release(proc);
+			proc->gone = again = true;
+		}
+	}
+}
+
+static int check_root(const struct ckpt_tree *tree, struct ckpt_err *err)
+{
+	if (!tree->procs->gone && !tree->procs->zombie)
+		return 0;
+	return ckpt_refuse(err, CKPT_E_VANISHED, -ESRCH, "process %d: it ended before it could be stopped", tree->root);
+}
+
+/* ---- all of it ---- */
+
+static int stop_tree(struct ckpt_tree *tree, struct ckpt_err *err)
+{
+	struct ckpt_proc *root = ckpt_tree_add(tree, tree->root, 0);
+	struct ckpt_proc_stat st;
+	int r = seize(tree, root, tree->root, err);
+	bool new = true, again = false;
+
+	if (r >= 0) {
+		struct look look = { tree, root, 0 };
+
+		/* All at once: waiting for each costs a wake-up of a processor. */
+		r = ckpt_each_thread(tree->root, seize_thread, &look, err);
+	}
+	while (r >= 0 && (new || !again)) {
+		again = !new;           /* the last look is at all leaders once more */
+		r = wait_for_all(tree, err);
+		if (r >= 0)
+			r = look_around(tree, again, &new, err);
+	}
+	if (r >= 0)
+		r = check_leaders(tree, err);
+	if (r >= 0 && tree->somebody_died)
+		drop_strays(tree);
+	if (r >= 0)
+		r = check_root(tree, err);
+	if (r >= 0 && !ckpt_proc_stat(tree->root, &st))
+		root->ppid = st.ppid;
+	return r;
+}
+
+static void forget(struct ckpt_tree *tree)
+{
+	tree->procs = NULL;
+	tree->last = &tree->procs;
+	tree->n_procs = 0;
+	tree->somebody_died = false;
+	tree->frozen_at = 0;
+	memset(tree->bucket, 0, sizeof(tree->bucket));
+	memset(tree->asleep, 0, sizeof(tree->asleep));
+}
+
+int ckpt_tree_freeze(struct ckpt_tree *tree, struct ckpt_err *err)
+{
+	int r;
+
+	forget(tree);
+	tree->seed = ckpt_now_ns();
+	ckpt_tree_look_ahead(tree);
+	tree->deadline = tree->opts->timeout_s ? ckpt_now_ns() + tree->opts->timeout_s * 1000000000ull : 0;
+	tree->tracer = syscall(SYS_gettid);
+	r = stop_tree(tree, err);
+	if (r < 0)
+		ckpt_tree_thaw(tree);
+	return r < 0 ? r : 0;
+}

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Code of the target itself that runs a system call and comes back, and that returns from a signal. */
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include "injector/gadget.h"
+#include "injector/ptrace.h"
+
+#define CHUNK (256u << 10)
+#define LONGEST 32              /* bytes of a gadget; chunks overlap by that */
+#define POPS_MAX 256
+
+static const uint8_t restorer_long[] = { 0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05 };        /* mov $15,%rax */
+static const uint8_t restorer_short[] = { 0xb8, 0x0f, 0, 0, 0, 0x0f, 0x05 };                   /* mov $15,%eax */
+static const uint8_t pop_rax_ret[] = { 0x58, 0xc3 };
+
+/* What one mapped piece of code has, as offsets in it plus one; 0: it has none. */
+struct known {
+	uint64_t offset, ino, len;
+	uint32_t major, minor;
+	uint64_t call, restorer, pop_rax;
+	uint32_t pops;
+	struct known *next;
+};
+
+struct ckpt_gadget_cache {
+	struct ckpt_arena *arena;
+	struct known *first;
+	uint8_t chunk[CHUNK];
+};
+
+struct ckpt_gadget_cache *ckpt_gadget_cache_open(struct ckpt_arena *arena)
+{
+	struct ckpt_gadget_cache *cache = ckpt_new(arena, struct ckpt_gadget_cache);
+
+	cache->arena = arena;
+	return cache;
+}
+
+int ckpt_gadget_call_at(const uint8_t *code, size_t n)
+{
+	int popped = 0;
+	size_t i = 2;
+
+	if (n < 3 || code[0] != 0x0f || code[1] != 0x05)
+		return -1;
+	while (i < n && i < LONGEST && popped <= POPS_MAX) {
+		if (code[i] == 0xc3)
+			return popped;
+		if (code[i] >= 0x58 && code[i] <= 0x5f && code[i] != 0x5c) {            /* pop, but not %rsp */
+			popped += 8;
+			i++;
+		} else if (i + 1 < n && code[i] == 0x41 && code[i + 1] >= 0x58 && code[i + 1] <= 0x5f) {
+			popped += 8;
+			i += 2;
+		} else if (i + 3 < n && code[i] == 0x48 && code[i + 1] == 0x83 && code[i + 2] == 0xc4 &&
+			   code[i + 3] < 0x80 && !(code[i + 3] & 7)) {                  /* add $imm8,%rsp */
+			popped += code[i + 3];
+			i += 4;
+		} else {
+			return -1;
+		}
+	}
+	return -1;
+}
+
+bool ckpt_gadget_restorer_at(const uint8_t *code, size_t n)
+{
+	return (n >= sizeof(restorer_long) && !memcmp(code, restorer_long, sizeof(restorer_long))) ||
+		(n >= sizeof(restorer_short) && !memcmp(code, restorer_short, sizeof(restorer_short)));
+}
+
+/* Offset plus one of PATTERN in CODE, 0: not there. */
+static uint64_t find(const uint8_t *code, size_t n, const uint8_t *pattern, size_t len)
+{
+	const uint8_t *hit = memmem(code, n, pattern, len);
+
+	return hit ? hit - code + 1 : 0;
+}
+
+static uint64_t find_call(const uint8_t *code, size_t n, uint32_t *popsp)
+{
+	static const uint8_t op[] = { 0x0f, 0x05 };
+	size_t at = 0;
+	uint64_t hit;
+
+	while ((hit = find(code + at, n - at, op, sizeof(op))) != 0) {
+		int pops;
+
+		at += hit;              /* one behind its start */
+		pops = ckpt_gadget_call_at(code + at - 1, n - at + 1);
+		if (pops >= 0) {
+			*popsp = pops;
+			return at;
+		}
+	}
+	return 0;
+}
+
+static uint64_t moved(uint64_t hit, uint64_t by)
+{
+	return hit ? hit + by : 0;
+}
+
+static void look_at(struct known *k, const uint8_t *code, size_t n, uint64_t at)
+{
+	if (!k->call)
+		k->call = moved(find_call(code, n, &k->pops), at);
+	if (!k->restorer)
+		k->restorer = moved(find(code, n, restorer_long, sizeof(restorer_long)), at);
+	if (!k->restorer)
+		k->restorer = moved(find(code, n, restorer_short, sizeof(restorer_short)), at);
+	if (!k->pop_rax)
+		k->pop_rax = moved(find(code, n, pop_rax_ret, sizeof(pop_rax_ret)), at);
+}
+
+static void search(struct ckpt_gadget_cache *cache, pid_t pid, const struct ckpt_vm_area *a, struct known *k)
+{
+	for (uint64_t at = 0; at < k->len && !(k->call && k->restorer); at += CHUNK - LONGEST) {
+		size_t n = k->len - at < CHUNK ? k->len - at : CHUNK;
+
+		if (ckpt_vm_get(pid, a->start + at, cache->chunk, n) < 0)
+			return;         /* behind the end of the file */
+		look_at(k, cache->chunk, n, at);
+	}
+}
+
+static struct known *known_of(struct ckpt_gadget_cache *cache, pid_t pid, const struct ckpt_vm_area *a)
+{
+	uint64_t len = a->end - a->start;
+	struct known *k;
+
+	for (k = cache->first; k; k = k->next) {
+		if (k->ino == a->ino && k->offset == a->offset && k->len == len && k->major == a->major && k->minor == a->minor)
+			return k;
+	}
+	k = ckpt_new(cache->arena, struct known);
+	*k = (struct known){ a->offset, a->ino, len, a->major, a->minor, .next = cache->first };
+	cache->first = k;
+	search(cache, pid, a, k);
+	return k;
+}
+
+static bool has_code(const struct ckpt_vm_area *a)
+{
+	const int want = PROT_READ | PROT_EXEC;
+
+	/* Code that a program writes itself may change under a thread that others outlive. */
+	return (a->prot & (want | PROT_WRITE)) == want && !a->shared && (a->what == CKPT_AREA_VDSO || a->what == CKPT_AREA_FILE);
+}
+
+static uint64_t address(const struct ckpt_vm_area *a, uint64_t hit)
+{
+	return hit ? a->start + hit - 1 : 0;
+}
+
+static void take(struct ckpt_gadgets *g, const struct ckpt_vm_area *a, const struct known *k)
+{
+	if (!g->call && k->call) {
+		g->call = address(a, k->call);
+		g->pops = k->pops;
+	}
+	if (!g->restorer)
+		g->restorer = address(a, k->restorer);
+	if (!g->pop_rax)
+		g->pop_rax = address(a, k->pop_rax);
+}
+
+int ckpt_gadgets_find(struct ckpt_gadget_cache *cache, pid_t pid, const struct ckpt_vm_areas *areas, struct ckpt_gadgets *g,
+		      struct ckpt_err *err)
+{
+	memset(g, 0, sizeof(*g));
+	/* The vDSO first: it is small, and every process has it. */
+	for (int vdso = 1; vdso >= 0; vdso--) {
+		for (size_t i = 0; i < areas->n && !(g->call && g->restorer); i++) {
+			const struct ckpt_vm_area *a = &areas->v[i];
+
+			if (has_code(a) && (a->what == CKPT_AREA_VDSO) == vdso)
+				take(g, a, known_of(cache, pid, a));
+		}
+	}
+	if (g->call && (g->restorer || g->pop_rax))
+		return 0;
+	return ckpt_refuse(err, CKPT_E_NO_GADGET, -ENOEXEC, "process %d: cannot find code of it that %s", pid,
+			   g->call ? "returns from a signal" : "runs a system call");
+}
+
+bool ckpt_gadgets_hold(pid_t pid, const struct ckpt_gadgets *g)
+{
+	uint8_t call[LONGEST] = { 0 }, back[sizeof(restorer_long)] = { 0 };
+
+	/* Either may lie at the very end of its area. */
+	for (size_t n = LONGEST; n >= 3 && ckpt_vm_get(pid, g->call, call, n) < 0; n--)
+		;
+	if (ckpt_gadget_call_at(call, sizeof(call)) != (int)g->pops)
+		return false;
+	if (!g->restorer)
+		return !ckpt_vm_get(pid, g->pop_rax, back, 2) && !memcmp(back, pop_rax_ret, 2);
+	if (ckpt_vm_get(pid, g->restorer, back, sizeof(restorer_long)) < 0 &&
+	    ckpt_vm_get(pid, g->restorer, back, sizeof(restorer_short)) < 0)
+		return false;
+	return ckpt_gadget_restorer_at(back, sizeof(back));
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The end of a freeze: the tree goes on, or it ends, or it stays stopped. */
+#include <errno.h>
+#include <signal.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <time.h>
+#include "injector/freeze.h"
+#include "injector/ptrace.h"
+#include "injector/remote.h"
+#include "injector/windback.h"
+
+#define KILL_NS 10000000000ull
+#define NAP_NS 20000
+#define LATE_NAPS 1000
+
+static void nap(void)
+{
+	nanosleep(&(struct timespec){ .tv_nsec = NAP_NS }, NULL);
+}
+
+/* The freeze was given up before it stopped. Only a stopped thread can be let go; one that is in a vfork does not stop
+ * before its child has executed a program, and goes on when we end. */
+static int signal_of_late_stop(const struct ckpt_tracee *t)
+{
+	int status;
+
+	for (int i = 0; i < LATE_NAPS; i++) {
+		int r = ckpt_pt_wait(t->tid, false, &status);
+
+		if (r)
+			return r > 0 && WIFSTOPPED(status) && !(status >> 16) ? WSTOPSIG(status) : 0;
+		nap();
+	}
+	return 0;
+}
+
+static void let_go(struct ckpt_tracee *t)
+{
+	int status, sig = 0;
+
+	if (t->state == CKPT_TRACEE_WAITED) {
+		sig = signal_of_late_stop(t);
+	} else if (t->state == CKPT_TRACEE_STOPPED && t->now) {
+		const struct user_regs_struct *regs = ckpt_tracee_goes_on(t);
+
+		if (regs != t->now)
+			ckpt_pt_set_regs(t->tid, regs);
+		t->now = regs;
+	}
+	if (t->state != CKPT_TRACEE_GONE && ckpt_pt_resume(PTRACE_DETACH, t->tid, sig) < 0)
+		ckpt_pt_wait(t->tid, false, &status);   /* killed: its tracer has to take note of that */
+	t->state = CKPT_TRACEE_GONE;
+}
+
+void ckpt_proc_release(struct ckpt_proc *proc)
+{
+	for (size_t i = 0; i < proc->n; i++)
+		let_go(proc->threads[i]);
+}
+
+void ckpt_tree_thaw(struct ckpt_tree *tree)
+{
+	if (!tree->tracer)
+		return;
+	ckpt_remote_finish(tree);
+	for (struct ckpt_proc *proc = tree->procs; proc; proc = proc->next)
+		ckpt_proc_release(proc);
+	tree->tracer = 0;
+}
+
+static bool all_dead(struct ckpt_tree *tree, pid_t *leftp)
+{
+	bool all = true;
+
+	for (struct ckpt_proc *proc = tree->procs; proc; proc = proc->next) {
+		for (size_t i = 0; i < proc->n; i++) {
+			struct ckpt_tracee *t = proc->threads[i];
+			int status, r;
+
+			if (t->state == CKPT_TRACEE_GONE)
+				continue;
+			r = ckpt_pt_wait(t->tid, false, &status);
+			if (r < 0 || (r && !WIFSTOPPED(status))) {
+				t->state = CKPT_TRACEE_GONE;
+				continue;
+			}
+			*leftp = t->tid;
+			all = false;
+		}
+	}
+	return all;
+}
+
+int ckpt_tree_kill(struct ckpt_tree *tree, struct ckpt_err *err)
+{
+	uint64_t until = ckpt_now_ns() + KILL_NS;
+	pid_t left = 0;
+
+	if (!tree->tracer)
+		return ckpt_fail(err, -EINVAL, "process %d: cannot kill a tree that is not frozen", tree->root);
+	for (struct ckpt_proc *proc = tree->procs; proc; proc = proc->next) {
+		if (!proc->gone && !proc->zombie)
+			kill(proc->pid, SIGKILL);
+	}
+	while (!all_dead(tree, &left)) {
+		if (ckpt_now_ns() > until)
+			return ckpt_fail(err, -ETIMEDOUT, "thread %d: cannot kill it", left);
+		nap();
+	}
+	tree->tracer = 0;
+	return 0;
+}
+
+int ckpt_tree_stop(struct ckpt_tree *tree, struct ckpt_err *err)
+{
+	if (!tree->tracer)
+		return ckpt_fail(err, -EINVAL, "process %d: cannot stop a tree that is not frozen", tree->root);
+	ckpt_remote_finish(tree);
+	/* It waits until a thread is let go, which takes it before anything else, and stops the others with it. */
+	for (struct ckpt_proc *proc = tree->procs; proc; proc = proc->next) {
+		if (!proc->gone && !proc->zombie && !proc->stopped && kill(proc->pid, SIGSTOP) < 0)
+			return ckpt_fail(err, -errno, "process %d: cannot stop it", proc->pid);
+	}
+	ckpt_tree_thaw(tree);
+	return 0;
+}

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who is in a process tree, and what can be learned of its members from /proc before they are stopped. */
+#include <dirent.h>
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include "engine/base/text.h"
+#include "injector/freeze.h"
+#include "injector/ptrace.h"
+
+struct ckpt_tracee *ckpt_tree_thread(const struct ckpt_tree *tree, pid_t tid)
+{
+	struct ckpt_tracee *t = tree->bucket[tid % CKPT_TREE_BUCKETS];
+
+	while (t && t->tid != tid)
+		t = t->bucket;
+	return t;
+}
+
+struct ckpt_proc *ckpt_tree_proc(const struct ckpt_tree *tree, pid_t pid)
+{
+	const struct ckpt_tracee *t = ckpt_tree_thread(tree, pid);
+
+	return t && t->proc->pid == pid ? t->proc : NULL;
+}
+
+struct ckpt_tracee *ckpt_proc_add(struct ckpt_tree *tree, struct ckpt_proc *proc, pid_t tid)
+{
+	struct ckpt_tracee *t = ckpt_new(tree->arena, struct ckpt_tracee), **head = &tree->bucket[tid % CKPT_TREE_BUCKETS];
+
+	if (proc->n == proc->room) {
+		size_t room = proc->room ? 4 * proc->room : 4;
+		struct ckpt_tracee **v = ckpt_alloc(tree->arena, room * sizeof(*v));
+
+		if (proc->n)
+			memcpy(v, proc->threads, proc->n * sizeof(*v));
+		proc->threads = v;
+		proc->room = room;
+	}
+	t->tid = tid;
+	t->proc = proc;
+	t->bucket = *head;
+	*head = t;
+	proc->threads[proc->n++] = t;
+	return t;
+}
+
+struct ckpt_proc *ckpt_tree_add(struct ckpt_tree *tree, pid_t pid, pid_t ppid)
+{
+	struct ckpt_proc *proc = ckpt_new(tree->arena, struct ckpt_proc);
+
+	proc->pid = pid;
+	proc->ppid = ppid;
+	*tree->last = proc;
+	tree->last = &proc->next;
+	tree->n_procs++;
+	ckpt_proc_add(tree, proc, pid)->state = CKPT_TRACEE_GONE;       /* until it is seized */
+	return proc;
+}
+
+int ckpt_each_thread(pid_t pid, int (*fn)(void *arg, pid_t tid, struct ckpt_err *err), void *arg, struct ckpt_err *err)
+{
+	char path[32];
+	struct dirent *d;
+	DIR *dir;
+	int r = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	dir = opendir(path);
+	if (!dir)
+		return errno == ENOENT || errno == ESRCH ? 0 : ckpt_fail(err, -errno, "process %d: cannot list its threads", pid);
+	while (r >= 0 && (d = readdir(dir)) != NULL) {
+		if (d->d_name[0] >= '1' && d->d_name[0] <= '9')
+			r = fn(arg, atoi(d->d_name), err);
+	}
+	closedir(dir);
+	return r < 0 ? r : 0;
+}
+
+int ckpt_each_child(pid_t pid, pid_t tid, int (*fn)(void *arg, pid_t child, struct ckpt_err *err), void *arg,
+		    struct ckpt_err *err)
+{
+	char path[64];
+	FILE *f;
+	int r = 0, child;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", pid, tid);
+	f = fopen(path, "re");
+	if (!f) {
+		struct ckpt_proc_stat st;
+
+		if (ckpt_proc_stat(tid, &st) < 0)
+			return 0;       /* the thread is gone, not the file */
+		return ckpt_refuse(err, CKPT_E_KERNEL_FEATURE, -errno,
+				   "process %d: cannot list its children: the kernel lacks /proc/PID/task/TID/children", pid);
+	}
+	while (r >= 0 && fscanf(f, "%d", &child) == 1)
+		r = fn(arg, child, err);
+	fclose(f);
+	return r < 0 ? r : 0;
+}
+
+/* A process that will be looked at. */
+struct coming {
+	pid_t pid;
+	struct coming *next;
+};
+
+struct ahead {
+	struct ckpt_tree *tree;
+	struct ckpt_cpu_clocks clocks;
+	struct coming *now, **last;
+};
+
+static int look_at_later(void *arg, pid_t pid, struct ckpt_err *err)
+{
+	struct ahead *ahead = arg;
+	struct coming *c = ckpt_new(ahead->tree->arena, struct coming);
+
+	(void)err;
+	c->pid = pid;
+	*ahead->last = c;
+	ahead->last = &c->next;
+	return 0;
+}
+
+static int look_at_thread(void *arg, pid_t tid, struct ckpt_err *err)
+{
+	struct ahead *ahead = arg;
+	struct ckpt_asleep *a = ckpt_asleep_read(ahead->tree->arena, &ahead->clocks, tid);
+	struct ckpt_asleep **head = &ahead->tree->asleep[tid % CKPT_TREE_BUCKETS];
+
+	if (a) {
+		a->next = *head;
+		*head = a;
+	}
+	return ckpt_each_child(ahead->now->pid, tid, look_at_later, ahead, err);
+}
+
+void ckpt_tree_look_ahead(struct ckpt_tree *tree)
+{
+	struct ahead ahead = { .tree = tree };
+	struct ckpt_err ignored = CKPT_ERR_INIT;
+	struct ckpt_vm_areas areas;
+	struct ckpt_gadgets g;
+
+	ahead.last = &ahead.now;
+	look_at_later(&ahead, tree->root, &ignored);
+	ckpt_cpu_clocks_begin(&ahead.clocks);
+	/* A tree that grows all the time must not keep us here. */
+	for (int i = 0; ahead.now && i < 65536; i++, ahead.now = ahead.now->next) {
+		pid_t pid = ahead.now->pid;
+
+		ckpt_each_thread(pid, look_at_thread, &ahead, &ignored);
+		if (!ckpt_vm_areas_read(tree->arena, pid, &areas, &ignored))
+			ckpt_gadgets_find(tree->cache, pid, &areas, &g, &ignored);
+	}
+	ckpt_cpu_clocks_end(&ahead.clocks);
+}
+
+/* A parent waits in vfork(2) until its child executes a program or ends: no signal and no stop wakes it. */
+static bool waits_for_vfork(pid_t tid)
+{
+	char text[256];
+	const char *p = text;
+	uint64_t nr, arg;
+
+	if (ckpt_proc_read(tid, "syscall", text, sizeof(text)) <= 0 || !ckpt_parse_u64(&p, 10, &nr) ||
+	    !ckpt_parse_u64(&p, 16, &arg))
+		return false;
+	if (nr == SYS_clone3 && ckpt_vm_get(tid, arg, &arg, sizeof(arg)) < 0)
+		return false;
+	return nr == SYS_vfork || ((nr == SYS_clone || nr == SYS_clone3) && (arg & CLONE_VFORK));
+}
+
+int ckpt_tracee_stuck(const struct ckpt_tracee *t, struct ckpt_err *err)
+{
+	struct ckpt_proc_stat st = { .state = '?' };
+	char wchan[64] = "";
+
+	ckpt_proc_stat(t->tid, &st);
+	if (st.state == 'D' && waits_for_vfork(t->tid))
+		return ckpt_refuse(err, CKPT_E_TASK_STATE, -EBUSY,
+				   "thread %d: cannot stop it: it waits in vfork for its child to execute a program or to end", t->tid);
+	if (ckpt_proc_read(t->tid, "wchan", wchan, sizeof(wchan)) <= 0 || !strcmp(wchan, "0"))
+		strcpy(wchan, "user code");
+	return ckpt_refuse(err, CKPT_E_TIMEOUT, -ETIMEDOUT, "thread %d: cannot stop it in time: its state is %c, in %s", t->tid,
+			   st.state, wchan);
+}

@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * System calls made by a stopped thread. The order of the steps is what makes our death harmless: the frame is complete
+ * before the registers point to it; signals are blocked after that and let in again before the registers go back; memory
+ * is put back last. (Between unblocking and putting back a handler runs on the frame's stack, which has room for that.)
+ */
+#include <elf.h>
+#include <errno.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include "engine/base/text.h"
+#include "injector/frame.h"
+#include "injector/ptrace.h"
+#include "injector/remote.h"
+#include "injector/scratch.h"
+
+#define ODD_STOPS_MAX 1000
+#define AGAIN_MAX 10
+#define SPIN_NS 200000          /* an idle processor takes long to wake up, for us as well */
+#define XSTATE_MAX (64u << 10)
+#define ALL_SIGNALS (~0ull)
+#define STATUS 8192
+
+struct ckpt_remote {
+	pthread_mutex_t lock;           /* for readers of memory in other threads */
+	struct ckpt_tracee *active;     /* has a frame, NULL: none */
+	const struct user_regs_struct *resting;
+	uint64_t at;
+	bool touched;
+	bool may_not_suspend;           /* seccomp filters: only the privileged may */
+	struct ckpt_frame_layout layout;
+	uint8_t frame[CKPT_FRAME_MAX], saved[CKPT_FRAME_MAX], xstate[XSTATE_MAX];
+};
+
+struct ckpt_remote *ckpt_remote_open(struct ckpt_arena *arena)
+{
+	struct ckpt_remote *remote = ckpt_new(arena, struct ckpt_remote);
+
+	pthread_mutex_init(&remote->lock, NULL);
+	return remote;
+}
+
+static int lost(const struct ckpt_tracee *t, int r, const char *verb, struct ckpt_err *err)
+{
+	if (r == -ESRCH || r == -ECHILD)
+		return ckpt_refuse(err, CKPT_E_VANISHED, -ESRCH, "thread %d: cannot %s: it was killed meanwhile", t->tid, verb);
+	return ckpt_fail(err, r, "thread %d: cannot %s", t->tid, verb);
+}
+
+/* ---- can it make calls? ---- */
+
+/* A filter could kill the target for a call of ours. Suspended it does not; that is lifted with the end of tracing. */
+static int lift_seccomp(struct ckpt_remote *remote, const struct ckpt_tracee *t, struct ckpt_err *err)
+{
+	char status[STATUS];
+
+	if (!remote->may_not_suspend) {
+		if (!ckpt_pt_options(t->tid, PTRACE_O_TRACESYSGOOD | CKPT_PTRACE_O_SUSPEND_SECCOMP))
+			return 0;
+		remote->may_not_suspend = true;
+	}
+	if (ckpt_proc_read(t->tid, "status", status, sizeof(status)) > 0 && !ckpt_status_number(status, "Seccomp", 10))
+		return 0;
+	return ckpt_refuse(err, CKPT_E_NOT_PERMITTED, -EPERM,
+			   "thread %d: cannot run system calls in it: it has a seccomp filter, which only root may suspend", t->tid);
+}
+
+static int find_gadgets(struct ckpt_tree *tree, struct ckpt_proc *proc, struct ckpt_err *err)
+{
+	int r;
+
+	if (proc->has_gadgets)
+		return 0;
+	r = ckpt_gadgets_find(tree->cache, proc->pid, &proc->areas, &proc->gadgets, err);
+	if (r < 0)
+		return r;
+	if (!ckpt_gadgets_hold(proc->pid, &proc->gadgets))
+		return ckpt_refuse(err, CKPT_E_NO_GADGET, -ENOEXEC, "process %d: cannot run a system call in it: its code was changed",
+				   proc->pid);
+	proc->has_gadgets = true;
+	return 0;
+}
+
+static int prepare(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_err *err)
+{
+	int r;
+
+	if (t->prepared)
+		return 0;
+	if (ckpt_pt_dispatch_is_on(t->tid))
+		return ckpt_refuse(err, CKPT_E_TASK_STATE, -EBUSY,
+				   "thread %d: cannot run system calls in it: it has syscall user dispatch", t->tid);
+	if (ckpt_pt_shadow_stack_is_on(t->tid))
+		return ckpt_refuse(err, CKPT_E_TASK_STATE, -EBUSY, "thread %d: cannot run system calls in it: it has a shadow stack",
+				   t->tid);
+	r = lift_seccomp(tree->remote, t, err);
+	if (r < 0)
+		return r;
+	r = find_gadgets(tree, t->proc, err);
+	if (r < 0)
+		return r;
+	t->prepared = true;
+	return 0;
+}
+
+/* ---- the frame ---- */
+
+static int read_xstate(struct ckpt_remote *remote, const struct ckpt_tracee *t, size_t *lenp, struct ckpt_err *err)
+{
+	int r;
+
+	*lenp = XSTATE_MAX;
+	r = ckpt_pt_get_set(t->tid, NT_X86_XSTATE, remote->xstate, lenp);
+	return r < 0 ? lost(t, r, "read its vector registers", err) : 0;
+}
+
+/* Puts the frame to the best place that takes it. */
+static int place_frame(struct ckpt_remote *remote, struct ckpt_tracee *t, struct ckpt_err *err)
+{
+	const struct ckpt_frame_layout *l = &remote->layout;
+	struct ckpt_scratch s;
+	int r;
+
+	for (unsigned int n = 0; (r = ckpt_scratch_choice(t, l->len, n, &s)) >= 0; n++) {
+		if (!r)
+			continue;
+		memset(remote->saved, 0, l->len);
+		if (s.touched && ckpt_vm_get(t->proc->pid, s.addr, remote->saved, l->len) < 0)
+			continue;
+		memset(remote->frame, 0, l->len);
+		ckpt_frame_make(remote->frame, s.addr, l, &t->proc->gadgets, &t->back, t->mask, remote->xstate);
+		if (ckpt_vm_put(t->proc->pid, s.addr, remote->frame, l->len) < 0) {
+			if (s.touched)
+				ckpt_vm_put(t->proc->pid, s.addr, remote->saved, l->len);
+			continue;
+		}
+		remote->at = s.addr;
+		remote->touched = s.touched;
+		return 0;
+	}
+	return ckpt_refuse(err, CKPT_E_NO_GADGET, -ENOMEM, "thread %d: cannot run system calls in it: no memory that it can spare", t->tid);
+}
+
+static int begin(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_err *err)
+{
+	struct ckpt_remote *remote = tree->remote;
+	size_t len;
+	int r = prepare(tree, t, err);
+
+	if (r < 0)
+		return r;
+	r = read_xstate(remote, t, &len, err);
+	if (r < 0)
+		return r;
+	ckpt_frame_lay_out(&remote->layout, &t->proc->gadgets, remote->xstate, len, CKPT_CALL_BUF);
+	if (remote->layout.len > CKPT_FRAME_MAX)
+		return ckpt_fail(err, -E2BIG, "thread %d: cannot make a signal frame", t->tid);
+	pthread_mutex_lock(&remote->lock);
+	r = place_frame(remote, t, err);
+	if (!r)
+		remote->active = t;
+	pthread_mutex_unlock(&remote->lock);
+	if (r < 0)
+		return r;
+	remote->resting = t->now;
+	return 0;
+}
+
+void ckpt_remote_finish(struct ckpt_tree *tree)
+{
+	struct ckpt_remote *remote = tree->remote;
+	struct ckpt_tracee *t = remote->active;
+	bool back = true;
+
+	if (!t)
+		return;
+	if (!t->now) {
+		ckpt_pt_set_mask(t->tid, t->mask);
+		back = !ckpt_pt_set_regs(t->tid, remote->resting);
+		t->now = remote->resting;
+	}
+	pthread_mutex_lock(&remote->lock);
+	if (back)               /* else it was killed: nobody has that memory any more, or others have it with the frame */
+		ckpt_vm_put(t->proc->pid, remote->at, remote->saved, remote->layout.len);
+	remote->active = NULL;
+	pthread_mutex_unlock(&remote->lock);
+}
+
+void ckpt_remote_hide(struct ckpt_tree *tree, pid_t pid, uint64_t addr, void *buf, size_t len)
+{
+	struct ckpt_remote *remote = tree->remote;
+	uint64_t from, to;
+
+	pthread_mutex_lock(&remote->lock);
+	if (remote->active && remote->active->proc->pid == pid) {
+		from = addr > remote->at ? addr : remote->at;
+		to = addr + len < remote->at + remote->layout.len ? addr + len : remote->at + remote->layout.len;
+		if (from < to)
+			memcpy((char *)buf + (from - addr), remote->saved + (from - remote->at), to - from);
+	}
+	pthread_mutex_unlock(&remote->lock);
+}
+
+/* ---- the call ---- */
+
+static int await(pid_t tid, int *statusp)
+{
+	uint64_t until = ckpt_now_ns() + SPIN_NS;
+	int r;
+
+	do {
+		r = ckpt_pt_wait(tid, false, statusp);
+		if (r)
+			return r;
+		sched_yield();
+	} while (ckpt_now_ns() < until);
+	return ckpt_pt_wait(tid, true, statusp);
+}
+
+static bool stops(int sig)
+{
+	return sig == SIGSTOP || sig == SIGTSTP || sig == SIGTTIN || sig == SIGTTOU;
+}
+
+/* To the next entry or exit of a system call. Nothing can come between but SIGSTOP, which cannot be blocked, SIGCONT
+ * after it, and the end. A stop is let happen: it holds the thread as soon as we are gone. */
+static int run(struct ckpt_tracee *t, struct ckpt_err *err)
+{
+	int sig = 0;
+
+	for (int i = 0; i < ODD_STOPS_MAX; i++) {
+		int status, r = ckpt_pt_resume(PTRACE_SYSCALL, t->tid, sig);
+
+		if (r < 0)
+			return lost(t, r, "run a system call in it", err);
+		r = await(t->tid, &status);
+		if (r < 0 || !WIFSTOPPED(status)) {
+			t->state = CKPT_TRACEE_GONE;
+			return lost(t, -ESRCH, "run a system call in it", err);
+		}
+		if (WSTOPSIG(status) == CKPT_SYSCALL_STOP)
+			return 0;
+		sig = status >> 16 == CKPT_EVENT_STOP ? 0 : WSTOPSIG(status);
+		if (sig && !stops(sig))
+			return ckpt_fail(err, -EIO, "thread %d: cannot run a system call in it: signal %d", t->tid, sig);
+	}
+	return ckpt_fail(err, -EBUSY, "thread %d: cannot run a system call in it", t->tid);
+}
+
+static struct user_regs_struct regs_for(const struct ckpt_remote *remote, const struct ckpt_tracee *t,
+					const struct ckpt_call *call)
+{
+	struct user_regs_struct regs = t->found;
+
+	for (int i = 0; i < 6; i++)
+		*ckpt_interrupted_arg(&regs, i) = i == call->buf_arg ? remote->at + remote->layout.buf : call->arg[i];
+	regs.rax = call->nr;
+	regs.orig_rax = -1;             /* it is in no call: nothing is to be restarted */
+	regs.rip = t->proc->gadgets.call;
+	regs.rsp = remote->at + remote->layout.sp;
+	return regs;
+}
+
+static int once(struct ckpt_remote *remote, struct ckpt_tracee *t, struct ckpt_call *call, struct ckpt_err *err)
+{
+	struct user_regs_struct regs = regs_for(remote, t, call);
+	int r = ckpt_pt_set_regs(t->tid, &regs);
+
+	if (r < 0)
+		return lost(t, r, "set its registers", err);
+	if (t->now) {
+		t->now = NULL;
+		t->mask_lost = true;
+		r = ckpt_pt_set_mask(t->tid, ALL_SIGNALS);
+		if (r < 0)
+			return lost(t, r, "block its signals", err);
+	}
+	r = run(t, err);
+	if (r < 0)
+		return r;
+	r = run(t, err);
+	if (r < 0)
+		return r;
+	r = ckpt_pt_result(t->tid, &call->ret);
+	return r < 0 ? lost(t, r, "read the result of its system call", err) : 0;
+}
+
+static bool never_seen_by_programs(int64_t ret)
+{
+	return ret <= -512 && ret >= -516;
+}
+
+int ckpt_remote_call(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_call *call, struct ckpt_err *err)
+{
+	struct ckpt_remote *remote = tree->remote;
+	bool has_buf = call->buf_arg >= 0 && call->buf_len;
+	uint64_t buf;
+	int r = 0;
+
+	if (has_buf && call->buf_len > CKPT_CALL_BUF)
+		return ckpt_fail(err, -E2BIG, "thread %d: cannot pass %zu bytes to a system call", t->tid, call->buf_len);
+	if (remote->active != t) {
+		ckpt_remote_finish(tree);
+		r = begin(tree, t, err);
+		if (r < 0)
+			return r;
+	}
+	buf = remote->at + remote->layout.buf;
+	if (has_buf)
+		r = ckpt_vm_put(t->proc->pid, buf, call->buf, call->buf_len);
+	if (r < 0)
+		return lost(t, r, "write to its memory", err);
+	for (int i = 0; i < AGAIN_MAX; i++) {
+		r = once(remote, t, call, err);
+		if (r < 0 || !never_seen_by_programs(call->ret))
+			break;
+	}
+	if (r >= 0 && has_buf) {
+		r = ckpt_vm_get(t->proc->pid, buf, call->buf, call->buf_len);
+		if (r < 0)
+			r = lost(t, r, "read its memory", err);
+	}
+	if (r < 0)
+		ckpt_remote_finish(tree);
+	return r;
+}

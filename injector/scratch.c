@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Dead memory in a target. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+#include "engine/base/arch/x86-64.h"
+#include "engine/base/cleanup.h"
+#include "injector/ptrace.h"
+#include "injector/scratch.h"
+
+#define RED_ZONE 128            /* below the stack pointer: belongs to the running function */
+#define ROOM (32u << 10)        /* for handlers of signals that come between our death and the return */
+#define DEEP (16u << 10)        /* further down than handlers usually get */
+#define WINDOW 512              /* pages that are looked at, of an area */
+#define STACKS_MAX 64           /* other threads whose stacks are looked at */
+#define THERE (3ull << 62)      /* of pagemap: present or swapped */
+
+static uint64_t page_of(uint64_t addr)
+{
+	return addr & ~(CKPT_PAGE - 1);
+}
+
+/* A run of pages between LO and HI that nobody ever touched, 0: none. Near HI, or else near LO: those pages share the
+ * page table of what is in use there, so that no huge page comes into being. */
+static uint64_t untouched(pid_t pid, uint64_t lo, uint64_t hi, size_t len, bool near_hi)
+{
+	uint64_t entry[WINDOW];
+	size_t want = (len + CKPT_PAGE - 1) / CKPT_PAGE, n, run = 0;
+	char path[32];
+
+	lo = page_of(lo + CKPT_PAGE - 1);
+	hi = page_of(hi);
+	if (hi <= lo || hi - lo < want * CKPT_PAGE)
+		return 0;
+	n = (hi - lo) / CKPT_PAGE < WINDOW ? (hi - lo) / CKPT_PAGE : WINDOW;
+	if (near_hi)
+		lo = hi - n * CKPT_PAGE;
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);
+	CKPT_FD fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || pread(fd, entry, n * 8, lo / CKPT_PAGE * 8) != (ssize_t)(n * 8))
+		return 0;
+	for (size_t k = 0; k < n; k++) {
+		size_t i = near_hi ? n - 1 - k : k;
+
+		run = entry[i] & THERE ? 0 : run + 1;
+		if (run == want)
+			return lo + (near_hi ? i : i - want + 1) * CKPT_PAGE;
+	}
+	return 0;
+}
+
+/* What lies below it in the thread's own area is free. */
+static uint64_t top_of(const struct ckpt_tracee *t)
+{
+	uint64_t sp = t->found.rsp;
+
+	return (t->rest_at && t->rest_at < sp ? t->rest_at : sp) - RED_ZONE;
+}
+
+static const struct ckpt_vm_area *own_area(const struct ckpt_tracee *t)
+{
+	const struct ckpt_vm_area *a = ckpt_vm_area_at(&t->proc->areas, t->found.rsp);
+
+	return a && ckpt_vm_area_is_plain(a) ? a : NULL;
+}
+
+static bool own_stack(const struct ckpt_tracee *t, const struct ckpt_vm_area **ap)
+{
+	*ap = own_area(t);
+	return *ap && ckpt_vm_area_is_stack(&t->proc->areas, *ap);
+}
+
+static uint64_t room_in(const struct ckpt_vm_area *a)
+{
+	uint64_t quarter = (a->end - a->start) / 4;
+
+	return quarter < ROOM ? quarter : ROOM;
+}
+
+static uint64_t in_own_stack(const struct ckpt_tracee *t, size_t len)
+{
+	const struct ckpt_vm_area *a;
+
+	return own_stack(t, &a) ? untouched(t->proc->pid, a->start + room_in(a), top_of(t), len, true) : 0;
+}
+
+/* Where the stack pointers of all threads in an area leave off. */
+static uint64_t lowest_top(const struct ckpt_proc *proc, const struct ckpt_vm_area *a)
+{
+	uint64_t lowest = a->end;
+
+	for (size_t i = 0; i < proc->n; i++) {
+		const struct ckpt_tracee *t = proc->threads[i];
+
+		if (t->state == CKPT_TRACEE_STOPPED && t->found.rsp >= a->start && t->found.rsp < a->end && top_of(t) < lowest)
+			lowest = top_of(t);
+	}
+	return lowest;
+}
+
+static uint64_t in_main_stack(const struct ckpt_tracee *t, size_t len)
+{
+	const struct ckpt_vm_areas *areas = &t->proc->areas;
+
+	for (size_t i = areas->n; i-- > 0;) {
+		const struct ckpt_vm_area *a = &areas->v[i];
+
+		if (a->what == CKPT_AREA_STACK && ckpt_vm_area_is_plain(a))
+			return untouched(t->proc->pid, a->start + room_in(a), lowest_top(t->proc, a), len, false);
+	}
+	return 0;
+}
+
+static uint64_t in_other_stack(const struct ckpt_tracee *t, size_t len)
+{
+	const struct ckpt_proc *proc = t->proc;
+
+	for (size_t i = 0; i < proc->n && i < STACKS_MAX; i++) {
+		const struct ckpt_tracee *other = proc->threads[i];
+		const struct ckpt_vm_area *a;
+		uint64_t at;
+
+		if (other == t || other->state != CKPT_TRACEE_STOPPED || !own_stack(other, &a) || a->end - a->start < 2 * ROOM)
+			continue;
+		at = untouched(proc->pid, a->start + ROOM, lowest_top(proc, a) - ROOM, len, false);
+		if (at)
+			return at;
+	}
+	return 0;
+}
+
+static uint64_t in_largest_hole(const struct ckpt_tracee *t, size_t len)
+{
+	const struct ckpt_vm_areas *areas = &t->proc->areas;
+	uint64_t best = 0, best_size = 2 * ROOM;
+
+	for (size_t i = 0; i < areas->n; i++) {
+		const struct ckpt_vm_area *a = &areas->v[i];
+		uint64_t at;
+
+		if (!ckpt_vm_area_is_plain(a) || a->end - a->start < best_size)
+			continue;
+		at = untouched(t->proc->pid, a->start + ROOM, a->end, len, true);
+		if (at) {
+			best = at;
+			best_size = a->end - a->start;
+		}
+	}
+	return best;
+}
+
+static uint64_t below_red_zone(const struct ckpt_tracee *t, size_t len, bool of_stack)
+{
+	const struct ckpt_vm_area *a;
+	bool is_stack = own_stack(t, &a);
+	uint64_t at = (top_of(t) - len) & ~63ull;
+
+	return a && is_stack == of_stack && at > a->start && at - a->start >= CKPT_PAGE && at < top_of(t) ? at : 0;
+}
+
+int ckpt_scratch_choice(const struct ckpt_tracee *t, size_t len, unsigned int n, struct ckpt_scratch *s)
+{
+	s->touched = false;
+	switch (n) {
+	case 0:
+		s->addr = in_own_stack(t, len);
+		break;
+	case 1:
+		s->addr = in_main_stack(t, len);
+		break;
+	case 2:
+		s->addr = in_other_stack(t, len);
+		break;
+	case 3:
+		s->addr = below_red_zone(t, len, true);
+		s->touched = true;
+		break;
+	case 4:
+		s->addr = in_largest_hole(t, len);
+		break;
+	case 5:
+		s->addr = below_red_zone(t, len, false);
+		s->touched = true;
+		break;
+	default:
+		return -ENOENT;
+	}
+	return s->addr != 0;
+}
+
+uint64_t ckpt_scratch_keep(const struct ckpt_tracee *t, const void *bytes, size_t len)
+{
+	const struct ckpt_vm_area *a;
+	bool is_stack = own_stack(t, &a);
+	uint64_t top = t->found.rsp - RED_ZONE - len, at;
+
+	if (!a)
+		return 0;
+	at = (is_stack && top - a->start >= DEEP + CKPT_PAGE ? top - DEEP : top) & ~63ull;
+	if (at < a->start || at >= top + 1)
+		return 0;
+	return ckpt_vm_put(t->proc->pid, at, bytes, len) < 0 ? 0 : at;
+}

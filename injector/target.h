@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Can a process be dumped from outside at all? */
+#pragma once
+#include <sys/types.h>
+#include "engine/base/err.h"
+
+/* Refuses what does not exist, threads, kernel threads, zombies, ckpt itself and its ancestors, what is traced already
+ * and what this user may not trace. Stops nothing. */
+int ckpt_target_check(pid_t pid, struct ckpt_err *err);

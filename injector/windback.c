@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* With which registers a stopped thread goes on. */
+#include <errno.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include "engine/base/text.h"
+#include "injector/ptrace.h"
+#include "injector/scratch.h"
+#include "injector/windback.h"
+
+#define CODE 64                 /* bytes in front of a `syscall` that are searched for its number */
+#define STATUS 8192
+
+/* <linux/rseq.h> has them with C11 alignment rules that change with its version. */
+struct section {
+	uint32_t version, flags;
+	uint64_t start, len, abort;
+};
+#define SECTION_AT 8            /* of the address in struct rseq */
+
+/* What the kernel does when a thread goes on that was preempted, as a stop does: inside a restartable sequence it is sent
+ * to the abort handler. A remote call would make it forget the sequence instead. */
+static int leave_sequence(struct ckpt_tracee *t, struct ckpt_err *err)
+{
+	uint64_t at, none = 0;
+	struct section s;
+	int r = ckpt_pt_rseq(t->tid, &t->rseq);
+
+	if (r < 0 || !t->rseq.addr || ckpt_vm_get(t->proc->pid, t->rseq.addr + SECTION_AT, &at, sizeof(at)) < 0 || !at ||
+	    ckpt_vm_get(t->proc->pid, at, &s, sizeof(s)) < 0 || t->found.rip - s.start >= s.len)
+		return 0;
+	t->found.rip = s.abort;
+	r = ckpt_pt_set_regs(t->tid, &t->found);
+	if (r < 0)
+		return ckpt_fail(err, r, "thread %d: cannot set its registers", t->tid);
+	ckpt_vm_put(t->proc->pid, t->rseq.addr + SECTION_AT, &none, sizeof(none));
+	return 0;
+}
+
+static const struct ckpt_asleep *asleep(const struct ckpt_tree *tree, pid_t tid)
+{
+	const struct ckpt_asleep *a = tree->asleep[tid % CKPT_TREE_BUCKETS];
+
+	while (a && a->tid != tid)
+		a = a->next;
+	return a;
+}
+
+static long called(const struct ckpt_tracee *t, const struct ckpt_asleep *a)
+{
+	uint8_t code[CODE];
+
+	if (t->found.orig_rax != SYS_restart_syscall)
+		return t->found.orig_rax;
+	if (ckpt_vm_get(t->proc->pid, t->found.rip - 2 - CODE, code, CODE) < 0)
+		return ckpt_interrupted_behind_restart(&t->found, NULL, 0, a ? a->wchan : "");
+	return ckpt_interrupted_behind_restart(&t->found, code, CODE, a ? a->wchan : "");
+}
+
+/* The call is made again for as long as it would have gone on. A time that the program keeps in its memory is not
+ * changed there: the call gets the address of another one. Where there is no place for that it has all of its time. */
+static void shorten(struct ckpt_tracee *t, long nr, const struct ckpt_asleep *a)
+{
+	uint64_t arg[6], elapsed;
+	struct ckpt_time_arg time;
+	struct timespec spec;
+	unsigned long long *where;
+
+	ckpt_interrupted_args(&t->back, arg);
+	time = ckpt_interrupted_time(nr, arg);
+	if (time.form == CKPT_TIME_NONE)
+		return;
+	where = ckpt_interrupted_arg(&t->back, time.arg);
+	if (time.rest >= 0 && t->by == CKPT_INTERRUPTED_BLOCK) {
+		*where = arg[time.rest];        /* the kernel has written there what is left */
+		return;
+	}
+	elapsed = ckpt_asleep_for(a, &t->found, t->stopped_at);
+	if (!elapsed)
+		return;
+	if (time.form == CKPT_TIME_MS) {
+		*where = (uint32_t)ckpt_ms_left(arg[time.arg], elapsed);
+		return;
+	}
+	if (ckpt_vm_get(t->proc->pid, arg[time.arg], &spec, sizeof(spec)) < 0)
+		return;
+	spec = ckpt_timespec_left(spec, elapsed);
+	t->rest_at = ckpt_scratch_keep(t, &spec, sizeof(spec));
+	if (t->rest_at)
+		*where = t->rest_at;
+}
+
+static void wind_back(const struct ckpt_tree *tree, struct ckpt_tracee *t)
+{
+	const struct ckpt_asleep *a = asleep(tree, t->tid);
+	long nr = called(t, a);
+
+	if (nr < 0) {
+		ckpt_interrupted_give_up(&t->back);
+		return;
+	}
+	ckpt_interrupted_wind_back(&t->back, nr);
+	if (t->by == CKPT_INTERRUPTED_BLOCK || t->by == CKPT_INTERRUPTED_EINTR)
+		shorten(t, nr, a);
+}
+
+bool ckpt_tracee_unknown_call(const struct ckpt_tracee *t)
+{
+	return t->by == CKPT_INTERRUPTED_BLOCK && (long)t->back.rax == -EINTR;
+}
+
+static uint64_t status_mask(const struct ckpt_tracee *t)
+{
+	char status[STATUS];
+
+	return ckpt_proc_read(t->tid, "status", status, sizeof(status)) > 0 ? ckpt_status_number(status, "SigBlk", 16) : t->mask;
+}
+
+int ckpt_tracee_settle(const struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_err *err)
+{
+	uint64_t signals;
+	int r = (long)t->found.orig_rax < 0 ? leave_sequence(t, err) : 0;
+
+	if (r < 0)
+		return r;
+	r = ckpt_pt_get_mask(t->tid, &t->mask);
+	if (r < 0)
+		return ckpt_fail(err, r, "thread %d: cannot read its signal mask", t->tid);
+	t->waits_with = t->mask;
+	t->now = &t->found;
+	t->back = t->found;
+	t->by = ckpt_interrupted_by(&t->found);
+	if (t->by == CKPT_INTERRUPTED_EINTR && t->proc->stopped)
+		t->by = CKPT_NOT_INTERRUPTED;   /* the stop signal did that, and the program sees it */
+	if (t->by == CKPT_NOT_INTERRUPTED)
+		return 0;
+	if (ckpt_interrupted_swaps_mask(t->found.orig_rax))
+		t->waits_with = status_mask(t);
+	wind_back(tree, t);
+	/* At once: should we die, the program does not see EINTR either. */
+	if (t->by != CKPT_INTERRUPTED_EINTR || ckpt_tracee_has_signal(t, &signals))
+		return 0;
+	r = ckpt_pt_set_regs(t->tid, &t->back);
+	if (r < 0)
+		return ckpt_fail(err, r, "thread %d: cannot set its registers", t->tid);
+	t->now = &t->back;
+	return 0;
+}
+
+/* A signal sent to the process goes to the first of its threads that lets it in. */
+static uint64_t left_over(const struct ckpt_tracee *t, uint64_t shared)
+{
+	for (size_t i = 0; i < t->proc->n && t->proc->threads[i] != t; i++) {
+		const struct ckpt_tracee *other = t->proc->threads[i];
+
+		if (other->state == CKPT_TRACEE_STOPPED)
+			shared &= other->mask | other->waits_with;
+	}
+	return shared;
+}
+
+bool ckpt_tracee_has_signal(struct ckpt_tracee *t, uint64_t *signalsp)
+{
+	char status[STATUS];
+	uint64_t taken, own, shared;
+	siginfo_t info;
+
+	*signalsp = 0;
+	if (ckpt_pt_peek_signal(t->tid, false, 0, &info) <= 0 && ckpt_pt_peek_signal(t->tid, true, 0, &info) <= 0)
+		return false;
+	if (ckpt_proc_read(t->tid, "status", status, sizeof(status)) <= 0)
+		return false;
+	taken = ckpt_status_number(status, "SigCgt", 16) & ~(t->mask | t->waits_with);
+	own = ckpt_status_number(status, "SigPnd", 16) & taken;
+	shared = left_over(t, ckpt_status_number(status, "ShdPnd", 16) & taken);
+	*signalsp = own | shared;
+	return *signalsp != 0;
+}
+
+const struct user_regs_struct *ckpt_tracee_goes_on(struct ckpt_tracee *t)
+{
+	uint64_t signals;
+	bool ours = t->by == CKPT_INTERRUPTED_EINTR;
+
+	/* Without the mask that a call waits with the kernel would take a signal that this mask keeps out. */
+	if (t->by == CKPT_INTERRUPTED_NOHAND && t->mask_lost && t->waits_with != t->mask)
+		ours = true;
+	return ours && !ckpt_tracee_has_signal(t, &signals) ? &t->back : &t->found;
+}
