@@ -37,6 +37,6 @@ programs() { # VARIABLE LDADD FILE...: a program of one source each
 	list man_pages man/*.1
 	list other_files LICENSE *.md .clang-format .ci/* tools/check tools/packages tools/quickstart tools/demo/* \
 		injector/blob/*.c engine/*/README.md tests/README.md tests/*/README.md tests/lib/*.sh tests/apps/*.bash \
-		tests/golden/* tests/images/*/* tests/fuzz/*
+		tests/golden/* tests/bench/*.sh tests/images/*/* tests/fuzz/*
 } | put lists.am
 [ "${1-}" = lists ] || autoreconf -fi
