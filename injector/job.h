@@ -36,7 +36,6 @@ struct ckpt_job {
 	uint32_t *n_steps;              /* and how many */
 	bool *made;                     /* by object id: it is in the bank */
 	struct ckpt_undo *undo;
-	bool sibling;
 	pid_t coordinator;
 	uint32_t n_threads;             /* of all tasks */
 	uint64_t blob_syscall;          /* address of a `syscall` in the blob */
@@ -52,8 +51,9 @@ void ckpt_undo_all(struct ckpt_job *job);       /* the restore failed: names tha
 void ckpt_undo_forget(struct ckpt_job *job);    /* it succeeded: what was moved aside goes */
 int ckpt_undo_note(struct ckpt_site *site, const char *path, const char *aside, struct ckpt_err *err);
 
-/* task.c: forks TASK with its number; in it ckpt_task_main() takes over and does not return. Returns 0 in the caller. */
-int ckpt_task_fork(struct ckpt_job *job, const struct ckpt_task *task, struct ckpt_err *err);
+/* task.c: forks TASK with its number, as our child or as a child of our parent; in it the rest of task.c takes over
+ * and does not return. Returns 0 in the caller. */
+int ckpt_task_fork(struct ckpt_job *job, const struct ckpt_task *task, bool sibling, struct ckpt_err *err);
 
 /* stage.c: pages that a task shares copy-on-write with its children, put where they inherit them. */
 int ckpt_stage_task(struct ckpt_job *job, const struct ckpt_task *task, struct ckpt_err *err);

@@ -95,7 +95,7 @@ static int open_job(struct ckpt_job *job, const struct ckpt_plan *plan, const st
 
 	*job = (struct ckpt_job){
 		.arena = arena, .plan = plan, .log = run->log, .pages_fd = ckpt_image_pages_fd(img),
-		.sibling = run->sibling, .coordinator = getpid(),
+		.coordinator = getpid(),
 	};
 	job->slots = mmap(NULL, n * sizeof(*job->slots), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (job->slots == MAP_FAILED)
@@ -232,9 +232,11 @@ static void kill_tree(struct ckpt_job *job)
 			left |= job->slots[i].born;
 		}
 		if (!left)
-			return;
+			break;
 		nanosleep(&ms, NULL);
 	}
+	while (waitpid(-1, NULL, WNOHANG | __WALL) > 0)         /* those that stood in for a dead leader */
+		;
 }
 
 static int write_pidfile(const char *path, pid_t pid, struct ckpt_err *err)
@@ -256,7 +258,7 @@ static int build_and_commit(struct ckpt_job *job, const struct ckpt_image *img, 
 
 	ckpt_logf(run->log, 3, "%zu objects made", job->plan->snap->n_objects);
 	if (r >= 0)
-		r = ckpt_task_fork(job, job->plan->snap->tasks[0], err);
+		r = ckpt_task_fork(job, job->plan->snap->tasks[0], run->sibling && getpid() != 1, err);
 	if (r < 0)
 		return r;
 	ckpt_logf(run->log, 3, "process %d forked", job->plan->snap->tasks[0]->pid);

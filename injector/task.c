@@ -75,6 +75,53 @@ static int set_group(struct ckpt_job *job, int number, struct ckpt_err *err)
 	return setpgid(0, group) < 0 ? ckpt_fail(err, -errno, "cannot join group %d", group) : 0;
 }
 
+/* Forks, as children of our parent, the tasks of the session that we lead for a moment. */
+static void fork_orphans(struct ckpt_job *job, const struct ckpt_task *parent, pid_t sid)
+{
+	const struct ckpt_snapshot *snap = job->plan->snap;
+	struct ckpt_err err = CKPT_ERR_INIT;
+
+	for (size_t i = parent->id; i < snap->n_tasks; i++) {
+		const struct ckpt_task *t = snap->tasks[i];
+
+		if (t->parent == parent->id && t->sid == sid && ckpt_task_fork(job, t, true, &err) < 0)
+			fail(job, parent, &err);
+	}
+}
+
+/* Gives its number to a session or a group whose leader is dead, until everyone is in it. */
+static int stand_in(struct ckpt_job *job, const struct ckpt_task *task, const struct ckpt_step *s, struct ckpt_err *err)
+{
+	pid_t pid = s->number;
+	struct clone_args ca = { .exit_signal = SIGCHLD, .set_tid = (uintptr_t)&pid, .set_tid_size = 1 };
+	long r = syscall(SYS_clone3, &ca, sizeof(ca));
+
+	if (r < 0 && errno == EEXIST)
+		return ckpt_refuse(err, CKPT_E_PID_TAKEN, -EEXIST, "number %d of a dead leader is taken", pid);
+	if (r != 0)
+		return r < 0 ? ckpt_fail(err, -errno, "cannot stand in for the dead leader %d", pid) : 0;
+	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	if (s->object) {
+		setsid();
+		fork_orphans(job, task, pid);
+	} else {
+		setpgid(0, 0);
+	}
+	ckpt_gate_arrive(&job->gates->forked);
+	ckpt_gate_await(&job->gates->installed, job->plan->snap->n_tasks);
+	_exit(0);
+}
+
+static void reap_stand_ins(struct ckpt_job *job, const struct ckpt_task *task)
+{
+	for (uint32_t i = 0; i < job->n_steps[task->id]; i++) {
+		const struct ckpt_step *s = &job->plan->steps[job->steps[task->id][i]];
+
+		if (s->verb == CKPT_STAND_IN)
+			waitpid(s->number, NULL, __WALL);
+	}
+}
+
 static int install(struct ckpt_job *job, const struct ckpt_step *s, struct ckpt_err *err)
 {
 	if (dup3(job->plan->bank[s->object], s->number, s->cloexec ? O_CLOEXEC : 0) < 0)
@@ -83,7 +130,7 @@ static int install(struct ckpt_job *job, const struct ckpt_step *s, struct ckpt_
 	return 0;
 }
 
-static int run_step(struct ckpt_job *job, const struct ckpt_step *s, struct ckpt_err *err)
+static int run_step(struct ckpt_job *job, const struct ckpt_task *task, const struct ckpt_step *s, struct ckpt_err *err)
 {
 	const struct ckpt_snapshot *snap = job->plan->snap;
 
@@ -93,7 +140,9 @@ static int run_step(struct ckpt_job *job, const struct ckpt_step *s, struct ckpt
 	case CKPT_CREATE:
 		return ckpt_builder_create(job, s->object, err);
 	case CKPT_FORK:
-		return ckpt_task_fork(job, snap->tasks[s->object - 1], err);
+		return ckpt_task_fork(job, snap->tasks[s->object - 1], false, err);
+	case CKPT_STAND_IN:
+		return stand_in(job, task, s, err);
 	case CKPT_LEAD:
 		return setpgid(0, 0) < 0 ? ckpt_fail(err, -errno, "cannot lead a group") : 0;
 	case CKPT_GROUP:
@@ -120,7 +169,7 @@ static void run_steps(struct ckpt_job *job, const struct ckpt_task *task, unsign
 
 		if (!(verbs >> s->verb & 1))
 			continue;
-		if (run_step(job, s, &err) < 0) {
+		if (run_step(job, task, s, &err) < 0) {
 			ckpt_in(&err, err.code, "process %d", task->pid);
 			fail(job, task, &err);
 		}
@@ -156,13 +205,22 @@ static void __attribute__((noreturn)) enter(struct ckpt_job *job, const struct c
 	__builtin_unreachable();
 }
 
+static uint32_t count_stand_ins(const struct ckpt_plan *plan)
+{
+	uint32_t n = 0;
+
+	for (size_t i = 0; i < plan->n_steps; i++)
+		n += plan->steps[i].verb == CKPT_STAND_IN;
+	return n;
+}
+
 static void __attribute__((noreturn)) task_main(struct ckpt_job *job, const struct ckpt_task *task, pid_t parent)
 {
 	uint32_t n_tasks = job->plan->snap->n_tasks;
 	struct ckpt_err err = CKPT_ERR_INIT;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-	if (getppid() != parent && !(job->sibling && task->id == 1))
+	if (getppid() != parent)
 		_exit(71);
 	job->slots[task->id - 1].born = 1;
 	job->site.task = task;
@@ -172,31 +230,33 @@ static void __attribute__((noreturn)) task_main(struct ckpt_job *job, const stru
 		ckpt_in(&err, err.code, "process %d", task->pid);
 		fail(job, task, &err);
 	}
-	run_steps(job, task, 1u << CKPT_SESSION | 1u << CKPT_LEAD | 1u << CKPT_CREATE | 1u << CKPT_FORK);
+	run_steps(job, task, 1u << CKPT_SESSION | 1u << CKPT_STAND_IN | 1u << CKPT_LEAD |
+		   1u << CKPT_CREATE | 1u << CKPT_FORK);
 	ckpt_gate_arrive(&job->gates->forked);
-	ckpt_gate_await(&job->gates->forked, n_tasks);
+	ckpt_gate_await(&job->gates->forked, n_tasks + count_stand_ins(job->plan));
 	run_steps(job, task, 1u << CKPT_GROUP | 1u << CKPT_INSTALL);
 	ckpt_gate_arrive(&job->gates->installed);
 	ckpt_gate_await(&job->gates->installed, n_tasks);
+	reap_stand_ins(job, task);
 	if (task->run_state == CKPT_ZOMBIE)
 		die(task);
 	run_steps(job, task, 1u << CKPT_LINK | 1u << CKPT_ATTACH);
 	enter(job, task);
 }
 
-int ckpt_task_fork(struct ckpt_job *job, const struct ckpt_task *task, struct ckpt_err *err)
+int ckpt_task_fork(struct ckpt_job *job, const struct ckpt_task *task, bool sibling, struct ckpt_err *err)
 {
-	pid_t pid = task->pid, self = getpid();
+	pid_t pid = task->pid, parent = sibling ? getppid() : getpid();
 	struct clone_args ca = {
-		.flags = job->sibling && task->id == 1 ? CLONE_PARENT : 0,
-		.exit_signal = job->sibling && task->id == 1 ? 0 : SIGCHLD,
+		.flags = sibling ? CLONE_PARENT : 0,
+		.exit_signal = sibling ? 0 : SIGCHLD,   /* a sibling has that of its creator */
 		.set_tid = (uintptr_t)&pid,
 		.set_tid_size = 1,
 	};
 	long r = syscall(SYS_clone3, &ca, sizeof(ca));
 
 	if (r == 0)
-		task_main(job, task, self);
+		task_main(job, task, parent);
 	if (r < 0 && errno == EEXIST)
 		return ckpt_refuse(err, CKPT_E_PID_TAKEN, -EEXIST, "process %d (%s): its number is taken", task->pid, task->comm);
 	if (r < 0 && errno == EPERM)

@@ -23,6 +23,7 @@ enum ckpt_verb {
 	CKPT_LINK,              /* kind->link() once all objects exist */
 	CKPT_SESSION,           /* setsid() */
 	CKPT_FORK,              /* clone3() with the old pid */
+	CKPT_STAND_IN,          /* forks a process for a dead leader of a session or group: it gives its number, then ends */
 	CKPT_LEAD,              /* setpgid(): leads a group, before anyone joins it */
 	CKPT_GROUP,             /* setpgid(): joins one */
 	CKPT_INSTALL,           /* dup3() from the bank to the old number */
@@ -33,8 +34,8 @@ enum ckpt_verb {
 struct ckpt_step {
 	enum ckpt_verb verb;
 	uint32_t actor;         /* the task that does it, 0 for the builder */
-	uint32_t object;        /* CKPT_FORK: the new task; CKPT_GROUP: 0 */
-	int number;             /* CKPT_INSTALL; CKPT_GROUP: the group, -1: that of the restore */
+	uint32_t object;        /* CKPT_FORK: the new task; CKPT_STAND_IN: 1 for a session, 0 for a group */
+	int number;             /* CKPT_INSTALL; CKPT_STAND_IN: its pid; CKPT_GROUP: the group, -1: that of the restore */
 	bool cloexec;
 };
 

@@ -9,7 +9,7 @@
 
 static const char *const verbs[] = {
 	[CKPT_CREATE] = "create", [CKPT_LINK] = "link", [CKPT_SESSION] = "session", [CKPT_FORK] = "fork",
-	[CKPT_LEAD] = "lead",
+	[CKPT_STAND_IN] = "stand-in", [CKPT_LEAD] = "lead",
 	[CKPT_GROUP] = "group", [CKPT_INSTALL] = "install", [CKPT_ATTACH] = "attach", [CKPT_ENTER] = "enter",
 };
 
@@ -22,6 +22,8 @@ static void print_step(const struct ckpt_plan *plan, const struct ckpt_step *s, 
 		snprintf(who, sizeof(who), "process %d", snap->tasks[s->actor - 1]->pid);
 	if (s->verb == CKPT_FORK) {
 		snprintf(what, sizeof(what), "process %d (%s)", snap->tasks[s->object - 1]->pid, snap->tasks[s->object - 1]->comm);
+	} else if (s->verb == CKPT_STAND_IN) {
+		snprintf(what, sizeof(what), "%d for the leader of its %s", s->number, s->object ? "session" : "group");
 	} else if (s->verb == CKPT_GROUP) {
 		if (s->number < 0)
 			snprintf(what, sizeof(what), "that of the caller");

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Sessions and groups: a session is inherited at the fork and left only by becoming a leader, so a parent forks
- * the children that stayed in the old session before its own setsid() and the others after it.
+ * the children that stayed in the old session before its own setsid() and the others after it. Where the leader is
+ * dead, a process with its number stands in for it until everyone has come together.
  */
 #include "engine/plan/planner.h"
 
@@ -28,7 +29,33 @@ static void find_outer(struct ckpt_planner *p)
 				 root->pid, root->sid, root->pgid);
 }
 
-/* BORN: the session in which TASK is forked. */
+static bool stands_in_already(const struct ckpt_planner *p, pid_t pid, uint32_t *actorp)
+{
+	for (size_t i = 0; i < p->plan->n_steps; i++)
+		if (p->plan->steps[i].verb == CKPT_STAND_IN && p->plan->steps[i].number == pid) {
+			*actorp = p->plan->steps[i].actor;
+			return true;
+		}
+	return false;
+}
+
+/* A stand-in of PARENT, in the dead leader's session, forks CHILD as its sibling. */
+static void plan_orphan(struct ckpt_planner *p, const struct ckpt_task *parent, const struct ckpt_task *child)
+{
+	uint32_t actor = parent->id;
+
+	if (is_pid_of_task(p->snap, child->sid) ||
+	    (stands_in_already(p, child->sid, &actor) && actor != parent->id)) {
+		ckpt_problem_add(&p->plan->problems, CKPT_E_TASK_STATE,
+				 "process %d (%s): its session %d cannot be had from its parent %d",
+				 child->pid, child->comm, child->sid, parent->pid);
+		return;
+	}
+	if (!stands_in_already(p, child->sid, &actor))
+		ckpt_planner_step(p, CKPT_STAND_IN, parent->id, 1, child->sid, false);
+}
+
+/* BORN: the session in which each task is forked. */
 static void plan_task(struct ckpt_planner *p, const struct ckpt_task *task, pid_t *born)
 {
 	const struct ckpt_snapshot *snap = p->snap;
@@ -43,11 +70,12 @@ static void plan_task(struct ckpt_planner *p, const struct ckpt_task *task, pid_
 			if (child->parent != task->id || goes_after != after)
 				continue;
 			born[i] = after ? task->sid : born[task->id - 1];
-			if (!leaves && child->sid != born[i])
-				ckpt_problem_add(&p->plan->problems, CKPT_E_TASK_STATE,
-						 "process %d (%s): its session %d cannot be had from its parent %d: "
-						 "the leader is gone", child->pid, child->comm, child->sid, task->pid);
-			ckpt_planner_step(p, CKPT_FORK, task->id, child->id, -1, false);
+			if (leaves || child->sid == born[i]) {
+				ckpt_planner_step(p, CKPT_FORK, task->id, child->id, -1, false);
+			} else {
+				born[i] = child->sid;
+				plan_orphan(p, task, child);
+			}
 		}
 		if (leads && !after) {
 			ckpt_planner_step(p, CKPT_SESSION, task->id, 0, -1, false);
@@ -61,6 +89,7 @@ static void plan_task(struct ckpt_planner *p, const struct ckpt_task *task, pid_
 static void plan_group(struct ckpt_planner *p, const struct ckpt_task *task)
 {
 	const struct ckpt_snapshot *snap = p->snap;
+	uint32_t actor;
 
 	if (task->pgid == task->pid) {
 		if (task->sid != task->pid)
@@ -71,16 +100,9 @@ static void plan_group(struct ckpt_planner *p, const struct ckpt_task *task)
 		ckpt_planner_step(p, CKPT_GROUP, task->id, 0, -1, false);
 		return;
 	}
-	for (size_t i = 0; i < snap->n_tasks; i++) {
-		if (snap->tasks[i]->pid != task->pgid)
-			continue;
-		if (snap->tasks[i]->sid == task->sid && snap->tasks[i]->pgid == task->pgid) {
-			ckpt_planner_step(p, CKPT_GROUP, task->id, 0, task->pgid, false);
-			return;
-		}
-	}
-	ckpt_problem_add(&p->plan->problems, CKPT_E_TASK_STATE, "process %d (%s): the leader of its group %d is gone",
-			 task->pid, task->comm, task->pgid);
+	if (!is_pid_of_task(snap, task->pgid) && !stands_in_already(p, task->pgid, &actor))
+		ckpt_planner_step(p, CKPT_STAND_IN, task->id, 0, task->pgid, false);
+	ckpt_planner_step(p, CKPT_GROUP, task->id, 0, task->pgid, false);
 }
 
 void ckpt_plan_sessions(struct ckpt_planner *p)
