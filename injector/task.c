@@ -12,7 +12,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/rseq.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -50,17 +49,16 @@ static void reset_signals(void)
 	sigaltstack(&none, NULL);
 }
 
-/* Ends as the zombie did: with its exit status, or by its signal. */
+/* Ends as the zombie did: with its exit status, or by its signal (without a core file: that was written then). */
 static void __attribute__((noreturn)) die(const struct ckpt_task *task)
 {
-	struct rlimit no_core = { 0, 0 };
 	int status = task->exit_status;
 	uint64_t none = 0;
 
+	prctl(PR_SET_NAME, task->comm, 0, 0, 0);
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, 8);
 	if (WIFSIGNALED(status)) {
-		setrlimit(RLIMIT_CORE, &no_core);
 		prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-		syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, 8);
 		syscall(SYS_kill, task->pid, WTERMSIG(status));
 	}
 	_exit(WEXITSTATUS(status));
