@@ -18,9 +18,19 @@ static int cannot_open(struct ckpt_tool *t, const char *dir, bool make, int code
 	return ckpt_fail(&t->err, code, "%s: cannot open", dir);
 }
 
+/* "img/" is said as "img" in messages. */
+static const char *without_slashes(struct ckpt_tool *t)
+{
+	char *dir = ckpt_strdup(t->arena, t->opts.images_dir);
+
+	for (size_t n = strlen(dir); n > 1 && dir[n - 1] == '/'; n--)
+		dir[n - 1] = 0;
+	return dir;
+}
+
 static int open_images(struct ckpt_tool *t, bool make)
 {
-	const char *dir = t->opts.images_dir;
+	const char *dir = t->opts.images_dir = without_slashes(t);
 
 	t->dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (t->dirfd < 0 && errno == ENOENT && make) {

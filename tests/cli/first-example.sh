@@ -13,7 +13,7 @@ while :; do
 done
 LOOP
 chmod +x loop.sh
-bash -c './loop.sh </dev/null >numbers 2>&1 & echo $! >pid.new; mv pid.new pid; wait' &
+bash -c './loop.sh </dev/null >numbers 2>&1 & echo $! >pid.new; mv pid.new pid; wait' 2>/dev/null &
 until_true 5 test -s pid
 PID=$(cat pid)
 STARTED+=("$PID")

@@ -30,7 +30,7 @@ bad() {
 }
 mkdir empty
 bad 'no folder' nowhere 1 '^ckpt: CKPT-E0301: nowhere: .*; give the folder of a finished dump with -D$'
-bad 'an empty folder' empty 1 '^ckpt: CKPT-E0301: empty: .*; give the folder of a finished dump with -D$'
+bad 'an empty folder' empty 1 '^ckpt: CKPT-E0301: empty.*; give the folder of a finished dump with -D$'
 bad 'a file' good/image 1 '^ckpt: CKPT-E0301: good/image: '
 
 copy() { rm -rf bad; cp -r good bad; }

@@ -68,7 +68,7 @@ if is_root && command -v setpriv >/dev/null && as_nobody "$CKPT" --version >/dev
 fi
 
 # A job of a shell, without -j.
-bash -c 'sleep 1000 </dev/null >/dev/null 2>&1 & echo $! >job.new; mv job.new job; wait' &
+bash -c 'sleep 1000 </dev/null >/dev/null 2>&1 & echo $! >job.new; mv job.new job; wait' 2>/dev/null &
 until_true 5 test -s job
 job=$(cat job)
 STARTED+=("$job")
