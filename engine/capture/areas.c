@@ -7,6 +7,17 @@
 #include "engine/base/text.h"
 #include "engine/capture/state.h"
 
+#define AHEAD 16                        /* tasks; each costs a descriptor */
+
+struct ckpt_maps_job {
+	struct ckpt_job job;
+	int fd;
+	struct ckpt_map *map;
+	size_t n;
+	int code;
+	struct ckpt_err err;
+};
+
 static bool starts_with(const char *s, const char *head)
 {
 	return !strncmp(s, head, strlen(head));
@@ -114,7 +125,7 @@ static int fill_area(struct ckpt_capture *c, struct ckpt_capture_task *t, const 
 				  (unsigned long long)m->start, (unsigned long long)m->end, m->unknown);
 	area->has_flags = area->flags != 0;
 	if (m->name[0] == '[')
-		area->name = (char *)m->name;
+		area->name = ckpt_strdup(c->arena, m->name);
 	return r;
 }
 
@@ -145,28 +156,61 @@ static int fill_auxv(struct ckpt_capture *c, struct ckpt_capture_task *t, Ckpt__
 	return ckpt_in(err, r, "auxv");
 }
 
-static int read_maps(struct ckpt_capture *c, struct ckpt_capture_task *t, struct ckpt_err *err)
+static void read_maps(struct ckpt_job *base, struct ckpt_arena *arena)
 {
-	CKPT_FD fd = c->src->ops->open_proc(c->src, t->frozen->pid, "smaps", err);
+	struct ckpt_maps_job *job = (struct ckpt_maps_job *)base;
 
-	if (fd < 0)
-		return fd;
-	return ckpt_maps_read(c->arena, fd, &t->maps, &t->n_maps, err);
+	job->code = ckpt_maps_read(arena, job->fd, &job->map, &job->n, &job->err);
+}
+
+static void start_maps(struct ckpt_capture *c, struct ckpt_capture_task *t)
+{
+	struct ckpt_maps_job *job = t->maps = ckpt_new(c->arena, struct ckpt_maps_job);
+
+	job->job.run = read_maps;
+	job->fd = c->src->ops->open_proc(c->src, t->frozen->pid, "smaps", &job->err);
+	job->code = job->fd;
+	if (job->fd >= 0)
+		ckpt_helper_start(c->helper, &job->job);
+}
+
+static void start_until(struct ckpt_capture *c, size_t end)
+{
+	for (; c->n_maps_started < end && c->n_maps_started < c->n_tasks; c->n_maps_started++) {
+		if (!c->tasks[c->n_maps_started].frozen->zombie)
+			start_maps(c, &c->tasks[c->n_maps_started]);
+	}
+}
+
+void ckpt_capture_areas_ahead(struct ckpt_capture *c)
+{
+	start_until(c, AHEAD);
+}
+
+void ckpt_capture_areas_end(struct ckpt_capture *c)
+{
+	for (size_t i = 0; i < c->n_maps_started; i++) {
+		struct ckpt_maps_job *job = c->tasks[i].maps;
+
+		if (job)
+			ckpt_close_fd(&job->fd);
+	}
 }
 
 static int fill_areas(struct ckpt_capture *c, struct ckpt_capture_task *t, Ckpt__Mm *mm, struct ckpt_err *err)
 {
-	Ckpt__Area *area = ckpt_alloc(c->arena, t->n_maps * sizeof(*area));
+	const struct ckpt_maps_job *maps = t->maps;
+	Ckpt__Area *area = ckpt_alloc(c->arena, maps->n * sizeof(*area));
 
-	mm->areas = ckpt_alloc(c->arena, t->n_maps * sizeof(mm->areas[0]));
-	for (size_t i = 0; i < t->n_maps; i++) {
+	mm->areas = ckpt_alloc(c->arena, maps->n * sizeof(mm->areas[0]));
+	for (size_t i = 0; i < maps->n; i++) {
 		int r;
 
 		/* The same page for everybody, above all addresses of programs. */
-		if (!strcmp(t->maps[i].name, "[vsyscall]"))
+		if (!strcmp(maps->map[i].name, "[vsyscall]"))
 			continue;
 		mm->areas[mm->n_areas] = &area[mm->n_areas];
-		r = fill_area(c, t, &t->maps[i], &area[mm->n_areas], err);
+		r = fill_area(c, t, &maps->map[i], &area[mm->n_areas], err);
 		if (r < 0)
 			return r;
 		mm->n_areas++;
@@ -176,33 +220,44 @@ static int fill_areas(struct ckpt_capture *c, struct ckpt_capture_task *t, Ckpt_
 
 static int task_areas(struct ckpt_capture *c, struct ckpt_capture_task *t, struct ckpt_err *err)
 {
-	Ckpt__Mm *mm = t->task->mm = ckpt_new(c->arena, Ckpt__Mm);
+	Ckpt__Mm *mm = ckpt_new(c->arena, Ckpt__Mm);
 	struct ckpt_capture_file *exe = NULL;
-	int r = read_maps(c, t, err);
+	int r;
 
 	ckpt__mm__init(mm);
 	fill_mm(&t->stat, mm);
-	if (r >= 0)
-		r = fill_auxv(c, t, mm, err);
+	r = fill_auxv(c, t, mm, err);
 	if (r >= 0)
 		r = ckpt_capture_exe(c, t, &exe, err);
 	if (r < 0)
-		return ckpt_in(err, r, "%s", t->who);
+		return r;
 	mm->exe = exe ? exe->obj->id : 0;
+	if (t->maps->fd >= 0)
+		ckpt_helper_wait(c->helper, &t->maps->job);
+	ckpt_close_fd(&t->maps->fd);
+	t->maps->fd = -1;
+	if (t->maps->code < 0) {
+		*err = t->maps->err;
+		return t->maps->code;
+	}
+	t->task->mm = mm;
 	return fill_areas(c, t, mm, err);
 }
 
 int ckpt_capture_areas(struct ckpt_capture *c, struct ckpt_err *err)
 {
 	for (size_t i = 0; i < c->n_tasks; i++) {
+		struct ckpt_capture_task *t = &c->tasks[i];
 		int r = 0;
 
-		if (!c->tasks[i].frozen->zombie)
-			r = task_areas(c, &c->tasks[i], err);
+		start_until(c, i + AHEAD);
+		if (!t->frozen->zombie)
+			r = ckpt_in(err, task_areas(c, t, err), "%s", t->who);
 		if (r >= 0)
 			r = ckpt_capture_go_on(c, err);
 		if (r < 0)
 			return r;
+		ckpt_capture_scan_ahead(c, i);
 	}
 	return 0;
 }

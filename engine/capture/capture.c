@@ -24,12 +24,16 @@ static int run(struct ckpt_capture *c, struct ckpt_err *err)
 	};
 	struct ckpt_frozen *frozen;
 	size_t n;
-	int r = c->src->ops->freeze(c->src, c->arena, &frozen, &n, err);
+	int r;
 
+	ckpt_capture_scope_ahead(c);
+	r = c->src->ops->freeze(c->src, c->arena, &frozen, &n, err);
 	if (r < 0)
 		return r;
 	ckpt_logf(c->opts->log, 3, "frozen: %zu processes", n);
 	r = ckpt_capture_tasks(c, frozen, n, err);
+	if (r >= 0)
+		ckpt_capture_areas_ahead(c);
 	for (size_t i = 0; r >= 0 && i < sizeof(steps) / sizeof(steps[0]); i++) {
 		r = ckpt_capture_go_on(c, err);
 		if (r < 0)
@@ -68,7 +72,11 @@ int ckpt_capture(struct ckpt_source *src, const struct ckpt_capture_opts *opts, 
 	ckpt__inventory__init(c->snap->inventory);
 	c->work = ckpt_memory_open(src, arena);
 	*workp = NULL;
+	c->helper = ckpt_helper_open(arena);
 	r = run(c, err);
+	ckpt_helper_close(c->helper);
+	ckpt_capture_areas_end(c);
+	ckpt_capture_scan_end(c);
 	if (r < 0) {
 		ckpt_memory_close(c->work);
 		return r;

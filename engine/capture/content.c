@@ -11,6 +11,56 @@
 #include "engine/base/cleanup.h"
 #include "engine/capture/state.h"
 
+#define AHEAD 32                        /* tasks; each costs a descriptor */
+
+struct ckpt_scan_job {
+	struct ckpt_job job;
+	int fd;                         /* the page map */
+	const Ckpt__Mm *mm;
+	struct ckpt_pages found;
+	int code;
+	struct ckpt_err err;
+};
+
+static void scan(struct ckpt_job *base, struct ckpt_arena *arena)
+{
+	struct ckpt_scan_job *job = (struct ckpt_scan_job *)base;
+
+	job->code = ckpt_memory_scan(arena, job->fd, job->mm, &job->found, &job->err);
+}
+
+static void start_scan(struct ckpt_capture *c, struct ckpt_capture_task *t)
+{
+	struct ckpt_scan_job *job = t->scan = ckpt_new(c->arena, struct ckpt_scan_job);
+
+	job->job.run = scan;
+	job->mm = t->task->mm;
+	job->fd = c->src->ops->open_proc(c->src, t->frozen->pid, "pagemap", &job->err);
+	job->code = job->fd;
+	if (job->fd >= 0)
+		ckpt_helper_start(c->helper, &job->job);
+}
+
+/* Task I has its areas, and so have all before it. */
+void ckpt_capture_scan_ahead(struct ckpt_capture *c, size_t i)
+{
+	if (c->n_scans_started == i && i < AHEAD) {
+		if (c->tasks[i].task->mm)
+			start_scan(c, &c->tasks[i]);
+		c->n_scans_started++;
+	}
+}
+
+void ckpt_capture_scan_end(struct ckpt_capture *c)
+{
+	for (size_t i = 0; i < c->n_scans_started; i++) {
+		struct ckpt_scan_job *job = c->tasks[i].scan;
+
+		if (job)
+			ckpt_close_fd(&job->fd);
+	}
+}
+
 static bool same_file(const struct ckpt_capture_file *a, const struct ckpt_capture_file *b)
 {
 	return a->obj->has_content && b->obj->has_content && a->obj->file.dev == b->obj->file.dev &&
@@ -104,8 +154,19 @@ static int add_content(struct ckpt_capture *c, struct ckpt_capture_file *first, 
 static int add_task(struct ckpt_capture *c, struct ckpt_capture_task *t, struct ckpt_err *err)
 {
 	struct ckpt_task *task = t->task, *parent = task->parent ? c->snap->tasks[task->parent - 1] : NULL;
-	int r = ckpt_memory_add_task(c->work, task, parent, err);
+	struct ckpt_scan_job *job = t->scan;
+	int r;
 
+	if (job->fd >= 0)
+		ckpt_helper_wait(c->helper, &job->job);
+	if (job->code < 0) {
+		*err = job->err;
+		r = job->code;
+	} else {
+		r = ckpt_memory_add_task(c->work, task, job->fd, &job->found, parent, err);
+	}
+	ckpt_close_fd(&job->fd);
+	job->fd = -1;
 	if (r < 0)
 		ckpt_in(err, r, "%s", t->who);
 	return ckpt_capture_problem(c, r, err);
@@ -116,6 +177,10 @@ int ckpt_capture_memory(struct ckpt_capture *c, struct ckpt_err *err)
 	int r = 0;
 
 	for (size_t i = 0; r >= 0 && i < c->n_tasks; i++) {
+		for (; c->n_scans_started < c->n_tasks && c->n_scans_started < i + AHEAD; c->n_scans_started++) {
+			if (c->tasks[c->n_scans_started].task->mm)
+				start_scan(c, &c->tasks[c->n_scans_started]);
+		}
 		if (c->tasks[i].task->mm)
 			r = add_task(c, &c->tasks[i], err);
 		if (r >= 0)

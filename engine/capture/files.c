@@ -3,35 +3,21 @@
  * Every descriptor of every task, and which of them are the same open file. What fdinfo and stat say tells most of
  * them apart; kcmp(2), which orders files, is asked only within a class of equals.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdio.h>
+#include <linux/kcmp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <linux/kcmp.h>
 #include "engine/base/cleanup.h"
-#include "engine/base/text.h"
 #include "engine/capture/state.h"
 
-struct entry {                          /* of getdents64(2) */
-	uint64_t ino;
-	int64_t next;
-	uint16_t len;
-	uint8_t type;
-	char name[];
-};
-
-/* One descriptor while it is looked at. */
+/* One descriptor while it is sorted in. */
 struct found {
 	struct ckpt_capture_task *t;
-	int number;
-	struct ckpt_fdinfo info;
+	const struct ckpt_look *look;
 	bool has_pos;
 	struct ckpt_probe probe;
-	char link[PATH_MAX + 16];       /* " (deleted)" comes on top */
 };
 
 uint32_t ckpt_file_hash(uint64_t a, uint64_t b)
@@ -74,18 +60,19 @@ struct ckpt_capture_file *ckpt_capture_file_add(struct ckpt_capture *c, const st
 static struct ckpt_file_class *find_class(struct ckpt_capture *c, const struct found *d)
 {
 	const struct stat *st = &d->probe.st;
-	uint32_t flags = d->info.flags & ~O_CLOEXEC;
-	uint32_t h = ckpt_file_hash(st->st_dev ^ (uint64_t)flags << 32, st->st_ino ^ d->info.pos << 20);
+	uint32_t flags = d->look->info.flags & ~O_CLOEXEC;
+	uint32_t h = ckpt_file_hash(st->st_dev ^ (uint64_t)flags << 32 ^ d->look->info.id << 20,
+				    st->st_ino ^ d->look->info.pos << 20);
 	struct ckpt_file_class *k;
 
 	for (k = c->class_of[h]; k; k = k->next) {
-		if (k->dev == st->st_dev && k->ino == st->st_ino && k->pos == d->info.pos && k->flags == flags &&
-		    k->mode == st->st_mode)
+		if (k->dev == st->st_dev && k->ino == st->st_ino && k->pos == d->look->info.pos && k->flags == flags &&
+		    k->mode == st->st_mode && k->id == d->look->info.id)
 			return k;
 	}
 	k = ckpt_new(c->arena, struct ckpt_file_class);
-	*k = (struct ckpt_file_class){ .dev = st->st_dev, .ino = st->st_ino, .pos = d->info.pos, .flags = flags,
-				       .mode = st->st_mode, .next = c->class_of[h] };
+	*k = (struct ckpt_file_class){ .dev = st->st_dev, .ino = st->st_ino, .pos = d->look->info.pos, .flags = flags,
+				       .mode = st->st_mode, .id = d->look->info.id, .next = c->class_of[h] };
 	c->class_of[h] = k;
 	return k;
 }
@@ -100,7 +87,7 @@ static int find_file(struct ckpt_capture *c, const struct ckpt_file_class *k, co
 	while (low < high) {
 		size_t mid = (low + high) / 2;
 		const struct ckpt_capture_file *f = k->v[mid];
-		int order = c->src->ops->compare(c->src, d->t->frozen->pid, f->pid, KCMP_FILE, d->number, f->number);
+		int order = c->src->ops->compare(c->src, d->t->frozen->pid, f->pid, KCMP_FILE, d->look->number, f->number);
 
 		if (order < 0)
 			return ckpt_fail(err, order, "cannot compare with fd %d of process %d", f->number, f->pid);
@@ -125,23 +112,6 @@ static void class_insert(struct ckpt_capture *c, struct ckpt_file_class *k, size
 	k->n++;
 }
 
-static int read_fdinfo(struct ckpt_capture *c, struct found *d, struct ckpt_err *err)
-{
-	char name[32], text[4096];
-	ssize_t n;
-
-	snprintf(name, sizeof(name), "fdinfo/%d", d->number);
-	CKPT_FD fd = c->src->ops->open_proc(c->src, d->t->frozen->pid, name, err);
-	if (fd < 0)
-		return fd;
-	/* What is wanted stands in front of what the kind of file adds, which may be long. */
-	n = read(fd, text, sizeof(text) - 1);
-	if (n < 0)
-		return ckpt_fail(err, -errno, "fdinfo: cannot read");
-	text[n] = '\0';
-	return ckpt_fdinfo_parse(text, &d->info, err);
-}
-
 /* Who gets a signal when something can be read is not kept. */
 static bool has_owner(int fd, uint32_t flags)
 {
@@ -152,65 +122,63 @@ static bool has_owner(int fd, uint32_t flags)
 	return flags & O_ASYNC || fcntl(fd, F_GETSIG) > 0 || (!fcntl(fd, F_GETOWN_EX, &owner) && owner.pid);
 }
 
-static int look(struct ckpt_capture *c, struct found *d, struct ckpt_err *err)
+static int probe(struct ckpt_capture *c, struct found *d, struct ckpt_err *err)
 {
-	const struct ckpt_source_ops *ops = c->src->ops;
-	pid_t pid = d->t->frozen->pid;
-	char name[32];
+	const struct ckpt_look *look = d->look;
 	int r;
 
-	snprintf(name, sizeof(name), "fd/%d", d->number);
-	r = ops->read_link(c->src, pid, name, d->link, sizeof(d->link), err);
-	if (r < 0)
-		return r;
-	d->probe.link = d->link;
-	r = read_fdinfo(c, d, err);
-	if (r < 0)
-		return r;
-	CKPT_FD fd = ops->dup_fd(c->src, pid, d->number, err);
+	d->probe.link = look->link;
+	CKPT_FD fd = c->src->ops->dup_fd(c->src, d->t->frozen->pid, look->number, err);
 	if (fd < 0)
 		return fd;
 	r = ckpt_probe_fill(c, fd, &d->probe, err);
 	if (r < 0)
 		return r;
-	if (has_owner(fd, d->info.flags))
+	if (has_owner(fd, d->look->info.flags))
 		ckpt_problem_add(c->problems, CKPT_E_FILE_KIND, "%s: fd %d: %s: it has an owner for SIGIO", d->t->who,
-				 d->number, d->link);
-	if (d->info.lock[0])
+				 d->look->number, d->look->link);
+	if (d->look->info.lock[0])
 		ckpt_problem_add(c->problems, CKPT_E_FILE_LOCK, "%s: fd %d: %s: a lock (%s) is held", d->t->who,
-				 d->number, d->link, d->info.lock);
+				 d->look->number, d->look->link, d->look->info.lock);
 	/* Files on disk have a position always; for devices it depends. */
-	d->has_pos = !(d->info.flags & O_PATH) &&
+	d->has_pos = !(d->look->info.flags & O_PATH) &&
 		     (S_ISREG(d->probe.st.st_mode) || S_ISDIR(d->probe.st.st_mode) || lseek(fd, 0, SEEK_CUR) >= 0);
 	return 0;
 }
 
-/* A file that has not been seen yet. 1: no kind wants it, which is a problem and has been added. */
+/* Named once, not for every task that has inherited it. */
+static struct ckpt_capture_file *unclaimed_file(struct ckpt_capture *c, const struct found *d)
+{
+	char what[PATH_MAX + 80];
+
+	ckpt_probe_describe(&d->probe, what, sizeof(what));
+	ckpt_problem_add(c->problems, CKPT_E_FILE_KIND, "%s: fd %d: %.800s: this kind of file cannot be dumped",
+			 d->t->who, d->look->number, what);
+	return ckpt_new(c->arena, struct ckpt_capture_file);
+}
+
+/* A file that has not been seen yet. Without an object if no kind wants it, which is a problem and has been added. */
 static int new_file(struct ckpt_capture *c, const struct found *d, struct ckpt_capture_file **filep,
 		    struct ckpt_err *err)
 {
 	const struct ckpt_kind *kind;
 	struct ckpt_capture_file *f;
-	char what[sizeof(d->link) + 64];
 	int r = ckpt_probe_kind(&d->probe, &kind, err);
 
 	if (r < 0)
 		return r;
-	if (!kind) {
-		ckpt_probe_describe(&d->probe, what, sizeof(what));
-		ckpt_problem_add(c->problems, CKPT_E_FILE_KIND, "%s: fd %d: %.800s: this kind of file cannot be dumped",
-				 d->t->who, d->number, what);
-		return 1;
-	}
-	f = ckpt_capture_file_add(c, kind, &d->probe);
+	f = kind ? ckpt_capture_file_add(c, kind, &d->probe) : unclaimed_file(c, d);
 	f->origin = CKPT_FROM_FD;
 	f->pid = d->t->frozen->pid;
-	f->number = d->number;
-	f->obj->task = d->t->task->id;
-	f->obj->file.flags = d->info.flags & ~O_CLOEXEC;
-	f->obj->file.has_pos = d->has_pos;
-	f->obj->file.pos = d->has_pos ? d->info.pos : 0;
+	f->number = d->look->number;
+	f->fdinfo = d->look->text ? ckpt_strdup(c->arena, d->look->text) : NULL;
 	*filep = f;
+	if (!kind)
+		return 0;
+	f->obj->task = d->t->task->id;
+	f->obj->file.flags = d->look->info.flags & ~O_CLOEXEC;
+	f->obj->file.has_pos = d->has_pos;
+	f->obj->file.pos = d->has_pos ? d->look->info.pos : 0;
 	return 0;
 }
 
@@ -220,7 +188,7 @@ static int add_fd(struct ckpt_capture *c, struct found *d, size_t *roomp, struct
 	struct ckpt_file_class *k;
 	struct ckpt_capture_file *f;
 	size_t at = 0;
-	int r = look(c, d, err);
+	int r = probe(c, d, err);
 
 	if (r < 0)
 		return r;
@@ -230,13 +198,15 @@ static int add_fd(struct ckpt_capture *c, struct found *d, size_t *roomp, struct
 		return r;
 	if (!f) {
 		r = new_file(c, d, &f, err);
-		if (r)
-			return r < 0 ? r : 0;
+		if (r < 0)
+			return r;
 		class_insert(c, k, at, f);
 	}
+	if (!f->obj)
+		return 0;
 	task->fds = ckpt_capture_grow(c->arena, task->fds, task->n_fds, roomp, sizeof(task->fds[0]));
 	task->fds[task->n_fds++] = (struct ckpt_fd){
-		.number = d->number, .cloexec = d->info.flags & O_CLOEXEC, .object = f->obj->id,
+		.number = d->look->number, .cloexec = d->look->info.flags & O_CLOEXEC, .object = f->obj->id,
 	};
 	return 0;
 }
@@ -248,49 +218,40 @@ static int compare_numbers(const void *a, const void *b)
 	return x->number < y->number ? -1 : x->number > y->number;
 }
 
-static int walk_entries(struct ckpt_capture *c, struct found *d, const char *buf, long len, size_t *roomp,
-			struct ckpt_err *err)
+static int add_looked(struct ckpt_capture *c, struct ckpt_capture_task *t, const struct ckpt_look *look, size_t n,
+		      size_t *roomp, struct ckpt_err *err)
 {
-	for (long at = 0; at < len;) {
-		const struct entry *e = (const void *)(buf + at);
-		const char *p = e->name;
-		uint64_t number;
-		int r;
+	for (size_t i = 0; i < n; i++) {
+		struct found d = { .t = t, .look = &look[i] };
+		int r = look[i].code;
 
-		at += e->len;
-		if (!ckpt_parse_u64(&p, 10, &number) || number > INT_MAX)
-			continue;       /* "." and ".." */
-		d->number = number;
-		r = add_fd(c, d, roomp, err);
 		if (r < 0)
-			return ckpt_in(err, r, "%s: fd %d", d->t->who, d->number);
+			r = ckpt_fail(err, r, "%s", look[i].what);
+		else
+			r = add_fd(c, &d, roomp, err);
+		if (r < 0)
+			return ckpt_in(err, r, "%s: fd %d", t->who, look[i].number);
 	}
 	return 0;
 }
 
 static int task_files(struct ckpt_capture *c, struct ckpt_capture_task *t, struct ckpt_err *err)
 {
-	char buf[32768] __attribute__((aligned(8)));
-	struct found d = { .t = t };
+	struct ckpt_fd_batch batch;
 	size_t room = 0;
-	int r = 0;
+	int r = ckpt_fd_batch_open(&batch, c, t->frozen->pid, err);
 
-	CKPT_FD fd = c->src->ops->open_proc(c->src, t->frozen->pid, "fd", err);
-	if (fd < 0)
-		return ckpt_in(err, fd, "%s", t->who);
-	for (;;) {
-		long n = syscall(SYS_getdents64, fd, buf, sizeof(buf));
+	while (r >= 0) {
+		const struct ckpt_look *look;
+		size_t n = ckpt_fd_batch_next(&batch, &look);
 
-		if (n < 0)
-			return ckpt_fail(err, -errno, "%s: cannot list descriptors", t->who);
 		if (!n)
 			break;
-		r = walk_entries(c, &d, buf, n, &room, err);
-		if (r < 0)
-			return r;
+		r = add_looked(c, t, look, n, &room, err);
 	}
+	ckpt_fd_batch_close(&batch);
 	qsort(t->task->fds, t->task->n_fds, sizeof(t->task->fds[0]), compare_numbers);
-	return 0;
+	return r;
 }
 
 int ckpt_capture_files(struct ckpt_capture *c, struct ckpt_err *err)

@@ -306,9 +306,10 @@ int ckpt_capture_mapped(struct ckpt_capture *c, struct ckpt_capture_task *t, con
 	if (is_new) {
 		int r = resolve(c, t, m, flags, &k->file, err);
 
-		if (r < 0)
-			ckpt_in(err, r, "%s", t->who);
-		r = ckpt_capture_problem(c, r, err);
+		if (r < 0 && err->number != CKPT_E_NONE) {
+			ckpt_problem_add(c->problems, err->number, "%s: %s", t->who, err->text);
+			r = 0;
+		}
 		if (r < 0)
 			return r;
 	}

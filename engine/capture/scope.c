@@ -12,37 +12,31 @@
 #include "engine/capture/state.h"
 
 /* Of a process; a thread cannot leave the user namespace or the clock of its process. */
-static const char *const namespaces[] = {
+static const char *const namespaces[CKPT_N_NAMESPACES] = {
 	"mnt", "pid_for_children", "net", "ipc", "uts", "cgroup", "pid", "user", "time", "time_for_children",
 };
-#define N_NAMESPACES (sizeof(namespaces) / sizeof(namespaces[0]))
 #define N_OF_THREAD 6
 
-struct ours {
-	char link[N_NAMESPACES][32];    /* "mnt:[4026531841]", "" where this kernel has none */
-};
-
-static void read_ours(struct ours *ours)
+void ckpt_capture_scope_ahead(struct ckpt_capture *c)
 {
-	for (size_t i = 0; i < N_NAMESPACES; i++) {
+	for (size_t i = 0; i < CKPT_N_NAMESPACES; i++) {
 		char path[40];
 		ssize_t n;
 
 		snprintf(path, sizeof(path), "/proc/self/ns/%s", namespaces[i]);
-		n = readlink(path, ours->link[i], sizeof(ours->link[i]) - 1);
-		ours->link[i][n > 0 ? n : 0] = '\0';
+		n = readlink(path, c->our_ns[i], sizeof(c->our_ns[i]) - 1);
+		c->our_ns[i][n > 0 ? n : 0] = '\0';
 	}
 }
 
 /* SUBJECT is the process, or its thread. */
-static int check_namespaces(struct ckpt_capture *c, const struct ours *ours, pid_t tid, size_t n, const char *subject,
-			    struct ckpt_err *err)
+static int check_namespaces(struct ckpt_capture *c, pid_t tid, size_t n, const char *subject, struct ckpt_err *err)
 {
 	for (size_t i = 0; i < n; i++) {
 		char name[24], link[32];
 		int r;
 
-		if (!ours->link[i][0])
+		if (!c->our_ns[i][0])
 			continue;
 		snprintf(name, sizeof(name), "ns/%s", namespaces[i]);
 		r = c->src->ops->read_link(c->src, tid, name, link, sizeof(link), err);
@@ -51,7 +45,7 @@ static int check_namespaces(struct ckpt_capture *c, const struct ours *ours, pid
 			r = snprintf(link, sizeof(link), "?");
 		if (r < 0)
 			return ckpt_in(err, r, "%s", subject);
-		if (strcmp(link, ours->link[i]))
+		if (strcmp(link, c->our_ns[i]))
 			ckpt_problem_add(c->problems, CKPT_E_NAMESPACE, "%s: it is in another %s namespace", subject,
 					 namespaces[i]);
 	}
@@ -101,11 +95,10 @@ static void check_thread(struct ckpt_capture *c, const struct ckpt_capture_task 
 	}
 }
 
-static int check_task(struct ckpt_capture *c, const struct ours *ours, const struct ckpt_capture_task *t,
-		      struct ckpt_err *err)
+static int check_task(struct ckpt_capture *c, const struct ckpt_capture_task *t, struct ckpt_err *err)
 {
 	const struct ckpt_frozen *f = t->frozen;
-	int r = check_namespaces(c, ours, f->pid, N_NAMESPACES, t->who, err);
+	int r = check_namespaces(c, f->pid, CKPT_N_NAMESPACES, t->who, err);
 
 	for (size_t i = 0; r >= 0 && i < f->n_tids; i++) {
 		char subject[80];
@@ -118,7 +111,7 @@ static int check_task(struct ckpt_capture *c, const struct ours *ours, const str
 		if (r < 0 || !i)
 			continue;
 		check_thread(c, t, f->tids[i]);
-		r = check_namespaces(c, ours, f->tids[i], N_OF_THREAD, subject, err);
+		r = check_namespaces(c, f->tids[i], N_OF_THREAD, subject, err);
 	}
 	return r;
 }
@@ -166,13 +159,11 @@ int ckpt_capture_scope(struct ckpt_capture *c, struct ckpt_err *err)
 		{ KCMP_VM, "memory" }, { KCMP_FILES, "descriptors" }, { KCMP_FS, "working directory" },
 		{ KCMP_SIGHAND, "signal handlers" },
 	};
-	struct ours ours;
 	int r = 0;
 
-	read_ours(&ours);
 	for (size_t i = 0; r >= 0 && i < c->n_tasks; i++) {
 		if (!c->tasks[i].frozen->zombie)
-			r = check_task(c, &ours, &c->tasks[i], err);
+			r = check_task(c, &c->tasks[i], err);
 	}
 	for (size_t i = 0; r >= 0 && c->n_tasks > 1 && i < sizeof(shared) / sizeof(shared[0]); i++)
 		r = check_shared(c, shared[i].type, shared[i].what, err);

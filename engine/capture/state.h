@@ -8,6 +8,7 @@
 #include "engine/base/problems.h"
 #include "engine/capture/capture.h"
 #include "engine/capture/collect.h"
+#include "engine/capture/helper.h"
 #include "engine/capture/maps.h"
 #include "engine/model/snapshot.h"
 
@@ -22,18 +23,19 @@ enum ckpt_file_origin {
 
 /* One open file description, or one mapped file. */
 struct ckpt_capture_file {
-	struct ckpt_object *obj;
+	struct ckpt_object *obj;        /* NULL: no kind wants it */
 	struct ckpt_probe probe;
 	enum ckpt_file_origin origin;
 	pid_t pid;                      /* the first task that has it */
 	int number;                     /* of PID; -1: only mapped */
 	uint64_t start, end;            /* CKPT_FROM_MAP: the area of PID */
+	const char *fdinfo;             /* its text, if it was kept */
 	struct ckpt_capture_file *next; /* of the same bucket */
 };
 
 /* Descriptions that only kcmp(2) can tell apart: all that is read of them is equal. */
 struct ckpt_file_class {
-	uint64_t dev, ino, pos;
+	uint64_t dev, ino, pos, id;
 	uint32_t flags, mode;
 	struct ckpt_capture_file **v;   /* in the order of kcmp(2) */
 	size_t n, room;
@@ -52,11 +54,12 @@ struct ckpt_capture_task {
 	struct ckpt_task *task;
 	const char *who;                /* "process 123 (redis-server)" */
 	struct ckpt_stat stat;
-	struct ckpt_map *maps;
-	size_t n_maps;
+	struct ckpt_maps_job *maps;     /* being read ahead; NULL: not yet, or no longer */
+	struct ckpt_scan_job *scan;     /* the same of its page map */
 };
 
 #define CKPT_FILE_BUCKETS 1024u
+#define CKPT_N_NAMESPACES 10
 
 struct ckpt_capture {
 	struct ckpt_source *src;
@@ -65,9 +68,11 @@ struct ckpt_capture {
 	struct ckpt_problems *problems;
 	struct ckpt_snapshot *snap;
 	struct ckpt_memory_work *work;
+	struct ckpt_helper *helper;
 
 	struct ckpt_capture_task *tasks;
-	size_t n_tasks;
+	size_t n_tasks, n_maps_started, n_scans_started;
+	char our_ns[CKPT_N_NAMESPACES][32];     /* "mnt:[4026531841]", "" where this kernel has none */
 
 	struct ckpt_capture_file **files;       /* files[i] is object i + 1 */
 	size_t n_files, files_room;
@@ -105,6 +110,8 @@ int ckpt_capture_tasks(struct ckpt_capture *c, const struct ckpt_frozen *frozen,
 int ckpt_stat_parse(const char *text, struct ckpt_stat *st, struct ckpt_err *err);
 /* The first line of a status that starts with KEY as a number; 0 if there is none. */
 uint64_t ckpt_status_u64(const char *text, const char *key);
+/* Our own namespaces, to compare with; before the freeze. */
+void ckpt_capture_scope_ahead(struct ckpt_capture *c);
 /* Namespaces and state that tasks and threads share or do not share. */
 int ckpt_capture_scope(struct ckpt_capture *c, struct ckpt_err *err);
 
@@ -121,8 +128,33 @@ struct ckpt_fdinfo {
 	uint32_t flags;                 /* as open(2) takes them, O_CLOEXEC among them */
 	uint64_t pos;
 	char lock[16];                  /* "POSIX", "FLOCK", "LEASE", ... of a lock that is held through it, else "" */
+	uint64_t id;                    /* of an eventfd: no two have the same; else 0 */
 };
 int ckpt_fdinfo_parse(const char *text, struct ckpt_fdinfo *info, struct ckpt_err *err);
+
+/* ---- fds.c ---- */
+/* What /proc shows of a descriptor. */
+struct ckpt_look {
+	int number;
+	int code;                       /* negative errno: it could not be read, WHAT failed */
+	const char *what;
+	struct ckpt_fdinfo info;
+	const char *link;
+	const char *text;               /* fdinfo whole, where a kind is going to ask for it; else NULL */
+};
+/* The descriptors of one task, a batch at a time, by number; the helper works ahead. */
+struct ckpt_fd_batch {
+	struct ckpt_capture *c;
+	int fd_dir, fdinfo_dir;
+	struct ckpt_look *look;
+	size_t n;
+	struct ckpt_look_job *job;
+	size_t n_jobs, next;
+};
+int ckpt_fd_batch_open(struct ckpt_fd_batch *b, struct ckpt_capture *c, pid_t pid, struct ckpt_err *err);
+/* Returns how many, 0 at the end. *LOOKP is valid until the capture ends. */
+size_t ckpt_fd_batch_next(struct ckpt_fd_batch *b, const struct ckpt_look **lookp);
+void ckpt_fd_batch_close(struct ckpt_fd_batch *b);
 
 /* ---- probe.c ---- */
 /* Fills PROBE from FD, but for the link. */
@@ -133,6 +165,10 @@ int ckpt_probe_kind(const struct ckpt_probe *probe, const struct ckpt_kind **kin
 void ckpt_probe_describe(const struct ckpt_probe *probe, char *buf, size_t size);
 
 /* ---- areas.c, mapped.c ---- */
+/* Has the helper begin with them. */
+void ckpt_capture_areas_ahead(struct ckpt_capture *c);
+/* Closes what that left open; when the helper has gone. */
+void ckpt_capture_areas_end(struct ckpt_capture *c);
 /* Address spaces of all tasks: task->mm, and the files that are mapped. */
 int ckpt_capture_areas(struct ckpt_capture *c, struct ckpt_err *err);
 /* The object behind an area that has a file. *FILEP is NULL if it was refused (a problem was added). */
@@ -148,6 +184,9 @@ int ckpt_capture_file_open(struct ckpt_capture *c, const struct ckpt_capture_fil
 int ckpt_capture_objects(struct ckpt_capture *c, struct ckpt_err *err);
 
 /* ---- content.c ---- */
+/* Has the helper look for the pages of task I, whose areas are known. */
+void ckpt_capture_scan_ahead(struct ckpt_capture *c, size_t i);
+void ckpt_capture_scan_end(struct ckpt_capture *c);
 /* Lists the pages of tasks and the contents of files as work. */
 int ckpt_capture_memory(struct ckpt_capture *c, struct ckpt_err *err);
 

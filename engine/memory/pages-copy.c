@@ -321,6 +321,10 @@ int ckpt_memory_copy(struct ckpt_memory_work *w, const struct ckpt_memory_copy *
 	*np = n_chunks;
 	if (!n_chunks)
 		return 0;
+	/* Chunks come out of order: a file that has its size already does not grow under each of them. */
+	if (ftruncate(opts->fd, w->size) < 0 && errno != EINVAL)
+		return ckpt_fail(err, -errno, "image: cannot make room for %llu bytes of memory",
+				 (unsigned long long)w->size);
 	run(&c, useful_threads(opts, n_chunks));
 	if (c.failed) {
 		*err = c.err;

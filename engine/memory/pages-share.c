@@ -145,8 +145,8 @@ static int add_run(struct share *s, uint64_t at, uint64_t end, uint64_t barrier,
 	return 0;
 }
 
-int ckpt_pages_share(struct ckpt_memory_work *w, struct ckpt_task *child, int child_pagemap,
-		     const struct ckpt_task *parent, struct ckpt_err *err)
+int ckpt_pages_share(struct ckpt_memory_work *w, struct ckpt_task *child, const struct ckpt_pages *found,
+		     int child_pagemap, const struct ckpt_task *parent, struct ckpt_err *err)
 {
 	struct share s = { .w = w, .child = child->pid, .parent = parent->pid, .child_map = child_pagemap,
 			   .of_parent = &parent->pages, .list = { .arena = w->arena } };
@@ -156,8 +156,8 @@ int ckpt_pages_share(struct ckpt_memory_work *w, struct ckpt_task *child, int ch
 	if (fd < 0)
 		return fd;
 	s.parent_map = fd;
-	for (size_t i = 0; i < child->pages.n; i++) {
-		const struct ckpt_run *run = &child->pages.run[i];
+	for (size_t i = 0; i < found->n; i++) {
+		const struct ckpt_run *run = &found->run[i];
 		const Ckpt__Area *a;
 		int r;
 

@@ -40,9 +40,9 @@ int ckpt_pages_scan(struct ckpt_run_list *list, int pagemap_fd, const Ckpt__Mm *
 		    struct ckpt_err *err);
 
 /* ---- pages-share.c ---- */
-/* Gives pages that CHILD still shares with PARENT the parent's place: the runs of CHILD are made anew. */
-int ckpt_pages_share(struct ckpt_memory_work *w, struct ckpt_task *child, int child_pagemap,
-		     const struct ckpt_task *parent, struct ckpt_err *err);
+/* Makes child->pages of what was FOUND: pages that CHILD still shares with PARENT get the parent's place. */
+int ckpt_pages_share(struct ckpt_memory_work *w, struct ckpt_task *child, const struct ckpt_pages *found,
+		     int child_pagemap, const struct ckpt_task *parent, struct ckpt_err *err);
 
 /* ---- pages-mapped.c ---- */
 /* The pages of an object of SIZE bytes that PIECEs reach. *PIECEP: where each of them is to be read, by offset. */

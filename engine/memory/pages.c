@@ -81,27 +81,35 @@ static void add_part(struct ckpt_memory_work *w, struct ckpt_memory_part part, s
 	w->part[w->n++] = part;
 }
 
-int ckpt_memory_add_task(struct ckpt_memory_work *w, struct ckpt_task *task, const struct ckpt_task *parent,
-			 struct ckpt_err *err)
+int ckpt_memory_scan(struct ckpt_arena *arena, int pagemap_fd, const Ckpt__Mm *mm, struct ckpt_pages *foundp,
+		     struct ckpt_err *err)
 {
-	struct ckpt_run_list list = { .arena = w->arena };
+	struct ckpt_run_list list = { .arena = arena };
 	uint64_t guard = 0;
-	int r;
+	int r = ckpt_pages_scan(&list, pagemap_fd, mm, &guard, err);
 
-	CKPT_FD fd = w->src->ops->open_proc(w->src, task->pid, "pagemap", err);
-	if (fd < 0)
-		return fd;
-	r = ckpt_pages_scan(&list, fd, task->mm, &guard, err);
 	if (r < 0)
 		return r;
 	if (guard)
 		return ckpt_refuse(err, CKPT_E_AREA_KIND, -ENOTSUP, "address %llx: guard pages cannot be dumped",
 				   (unsigned long long)guard);
-	task->pages = (struct ckpt_pages){ list.v, list.n };
+	*foundp = (struct ckpt_pages){ list.v, list.n };
+	return 0;
+}
+
+int ckpt_memory_add_task(struct ckpt_memory_work *w, struct ckpt_task *task, int pagemap_fd,
+			 const struct ckpt_pages *found, const struct ckpt_task *parent, struct ckpt_err *err)
+{
+	int r;
+
 	if (parent && parent->mm) {
-		r = ckpt_pages_share(w, task, fd, parent, err);
+		r = ckpt_pages_share(w, task, found, pagemap_fd, parent, err);
 		if (r < 0)
 			return r;
+	} else if (found->n) {
+		task->pages.n = found->n;
+		task->pages.run = memcpy(ckpt_alloc(w->arena, found->n * sizeof(found->run[0])), found->run,
+					 found->n * sizeof(found->run[0]));
 	}
 	add_part(w, (struct ckpt_memory_part){ .sort = CKPT_PART_TASK, .pid = task->pid, .fd = -1 }, &task->pages);
 	return 0;

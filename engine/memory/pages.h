@@ -28,10 +28,12 @@ struct ckpt_memory_work *ckpt_memory_open(struct ckpt_source *src, struct ckpt_a
 /* Closes the descriptors that it holds. NULL is fine. */
 void ckpt_memory_close(struct ckpt_memory_work *work);
 
-/* Lists the pages of the private areas of TASK in task->pages. Parents come before their children; PARENT may be NULL.
- * Refuses guard pages by name. */
-int ckpt_memory_add_task(struct ckpt_memory_work *work, struct ckpt_task *task, const struct ckpt_task *parent,
-			 struct ckpt_err *err);
+/* Finds the pages of the private areas of MM; they have no place yet. Refuses guard pages by name. Thread-safe. */
+int ckpt_memory_scan(struct ckpt_arena *arena, int pagemap_fd, const Ckpt__Mm *mm, struct ckpt_pages *foundp,
+		     struct ckpt_err *err);
+/* Lists what was FOUND of TASK: fills task->pages, a copy. Parents come before their children; PARENT may be NULL. */
+int ckpt_memory_add_task(struct ckpt_memory_work *work, struct ckpt_task *task, int pagemap_fd,
+			 const struct ckpt_pages *found, const struct ckpt_task *parent, struct ckpt_err *err);
 /* Lists the content of OBJ, content_size bytes, as FD has it. Takes FD. SEEK: the description is our own, so that its
  * position may move to find holes; otherwise all of it is read. */
 int ckpt_memory_add_file(struct ckpt_memory_work *work, struct ckpt_object *obj, int fd, bool seek,

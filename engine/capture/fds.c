@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Lists the descriptors of a task and reads what /proc shows of each. With many of them two threads share the work. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "engine/base/cleanup.h"
+#include "engine/base/text.h"
+#include "engine/capture/state.h"
+
+#define BATCH 64                        /* as many are worth waking the other thread for */
+#define TEXT_KEPT 1024                  /* bytes of fdinfo */
+
+struct entry {                          /* of getdents64(2) */
+	uint64_t ino;
+	int64_t next;
+	uint16_t len;
+	uint8_t type;
+	char name[];
+};
+
+struct ckpt_look_job {
+	struct ckpt_job job;
+	int fd_dir, fdinfo_dir;
+	struct ckpt_look *look;
+	size_t n;
+};
+
+static int failed(struct ckpt_look *look, int code, const char *what)
+{
+	look->what = what;
+	return look->code = code;
+}
+
+/* What is wanted stands in front of what the kind of file adds, which may be long. */
+static ssize_t read_info(int dir, const char *name, char *text, size_t size, struct ckpt_look *look)
+{
+	struct ckpt_err err;
+	ssize_t n;
+
+	CKPT_FD fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return failed(look, -errno, "fdinfo: cannot open");
+	n = read(fd, text, size - 1);
+	if (n < 0)
+		return failed(look, -errno, "fdinfo: cannot read");
+	text[n] = '\0';
+	if (ckpt_fdinfo_parse(text, &look->info, &err) < 0)
+		return failed(look, -EBADMSG, "fdinfo: cannot be understood");
+	return n;
+}
+
+static void look_at(const struct ckpt_look_job *job, struct ckpt_look *look, struct ckpt_arena *arena)
+{
+	char name[16], text[4096], link[PATH_MAX + 16];         /* " (deleted)" comes on top of a path */
+	ssize_t n, len;
+
+	snprintf(name, sizeof(name), "%d", look->number);
+	n = read_info(job->fdinfo_dir, name, text, sizeof(text), look);
+	if (n < 0)
+		return;
+	len = readlinkat(job->fd_dir, name, link, sizeof(link) - 1);
+	if (len < 0) {
+		failed(look, -errno, "link: cannot read");
+		return;
+	}
+	link[len] = '\0';
+	look->link = ckpt_strdup(arena, link);
+	if (n < TEXT_KEPT && !strncmp(link, "anon_inode:", 11))
+		look->text = ckpt_strdup(arena, text);
+}
+
+static void run(struct ckpt_job *base, struct ckpt_arena *arena)
+{
+	struct ckpt_look_job *job = (struct ckpt_look_job *)base;
+
+	for (size_t i = 0; i < job->n; i++)
+		look_at(job, &job->look[i], arena);
+}
+
+static void add_entries(struct ckpt_fd_batch *b, const char *buf, long len, size_t *roomp)
+{
+	for (long at = 0; at < len;) {
+		const struct entry *e = (const void *)(buf + at);
+		const char *p = e->name;
+		uint64_t number;
+
+		at += e->len;
+		if (!ckpt_parse_u64(&p, 10, &number) || number > INT_MAX)
+			continue;       /* "." and ".." */
+		b->look = ckpt_capture_grow(b->c->arena, b->look, b->n, roomp, sizeof(b->look[0]));
+		b->look[b->n++] = (struct ckpt_look){ .number = number };
+	}
+}
+
+static int list(struct ckpt_fd_batch *b, struct ckpt_err *err)
+{
+	char buf[32768] __attribute__((aligned(8)));
+	size_t room = 0;
+
+	for (;;) {
+		long n = syscall(SYS_getdents64, b->fd_dir, buf, sizeof(buf));
+
+		if (n < 0)
+			return ckpt_fail(err, -errno, "process: cannot list descriptors");
+		if (!n)
+			return 0;
+		add_entries(b, buf, n, &room);
+	}
+}
+
+static void make_jobs(struct ckpt_fd_batch *b)
+{
+	b->n_jobs = (b->n + BATCH - 1) / BATCH;
+	b->job = ckpt_alloc(b->c->arena, b->n_jobs * sizeof(b->job[0]));
+	for (size_t i = 0; i < b->n_jobs; i++) {
+		struct ckpt_look_job *job = &b->job[i];
+
+		job->job.run = run;
+		job->fd_dir = b->fd_dir;
+		job->fdinfo_dir = b->fdinfo_dir;
+		job->look = b->look + i * BATCH;
+		job->n = b->n - i * BATCH < BATCH ? b->n - i * BATCH : BATCH;
+		if (b->n_jobs > 1)
+			ckpt_helper_start(b->c->helper, &job->job);
+	}
+}
+
+int ckpt_fd_batch_open(struct ckpt_fd_batch *b, struct ckpt_capture *c, pid_t pid, struct ckpt_err *err)
+{
+	int r;
+
+	*b = (struct ckpt_fd_batch){ .c = c, .fd_dir = -1, .fdinfo_dir = -1 };
+	b->fd_dir = c->src->ops->open_proc(c->src, pid, "fd", err);
+	if (b->fd_dir < 0)
+		return b->fd_dir;
+	b->fdinfo_dir = c->src->ops->open_proc(c->src, pid, "fdinfo", err);
+	if (b->fdinfo_dir < 0)
+		return b->fdinfo_dir;
+	r = list(b, err);
+	if (r >= 0)
+		make_jobs(b);
+	return r;
+}
+
+size_t ckpt_fd_batch_next(struct ckpt_fd_batch *b, const struct ckpt_look **lookp)
+{
+	struct ckpt_look_job *job;
+
+	if (b->next == b->n_jobs)
+		return 0;
+	job = &b->job[b->next++];
+	if (b->n_jobs > 1)
+		ckpt_helper_wait(b->c->helper, &job->job);
+	else
+		run(&job->job, b->c->arena);
+	*lookp = job->look;
+	return job->n;
+}
+
+/* Nobody may still use the folders. */
+void ckpt_fd_batch_close(struct ckpt_fd_batch *b)
+{
+	for (; b->n_jobs > 1 && b->next < b->n_jobs; b->next++)
+		ckpt_helper_wait(b->c->helper, &b->job[b->next].job);
+	ckpt_close_fd(&b->fd_dir);
+	ckpt_close_fd(&b->fdinfo_dir);
+}

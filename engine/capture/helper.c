@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A queue of jobs and one thread. Who waits for a job takes the next one from the queue himself. */
+#include <pthread.h>
+#include "engine/base/err.h"
+#include "engine/capture/helper.h"
+
+#define RESERVE (16ull << 30)           /* address space only */
+
+struct ckpt_helper {
+	struct ckpt_arena *arena, *own; /* of the caller, of the thread */
+	bool started;
+	pthread_t thread;
+	pthread_mutex_t lock;           /* of all that follows, and of the states of the jobs */
+	pthread_cond_t changed;
+	struct ckpt_job *first, **lastp;
+	bool closing;
+};
+
+/* Called and returns with the lock held. */
+static void run_next(struct ckpt_helper *h, struct ckpt_arena *arena)
+{
+	struct ckpt_job *job = h->first;
+
+	h->first = job->next;
+	if (!h->first)
+		h->lastp = &h->first;
+	job->state = CKPT_JOB_RUNS;
+	pthread_mutex_unlock(&h->lock);
+	job->run(job, arena);
+	pthread_mutex_lock(&h->lock);
+	job->state = CKPT_JOB_DONE;
+	pthread_cond_broadcast(&h->changed);
+}
+
+static void *run(void *arg)
+{
+	struct ckpt_helper *h = arg;
+
+	pthread_mutex_lock(&h->lock);
+	while (!h->closing) {
+		if (h->first)
+			run_next(h, h->own);
+		else
+			pthread_cond_wait(&h->changed, &h->lock);
+	}
+	pthread_mutex_unlock(&h->lock);
+	return NULL;
+}
+
+struct ckpt_helper *ckpt_helper_open(struct ckpt_arena *arena)
+{
+	struct ckpt_helper *h = ckpt_new(arena, struct ckpt_helper);
+	struct ckpt_err ignored;
+
+	h->arena = arena;
+	h->lastp = &h->first;
+	pthread_mutex_init(&h->lock, NULL);
+	pthread_cond_init(&h->changed, NULL);
+	if (ckpt_arena_open(&h->own, RESERVE, &ignored) < 0)
+		return h;
+	h->started = !pthread_create(&h->thread, NULL, run, h);
+	return h;
+}
+
+void ckpt_helper_start(struct ckpt_helper *h, struct ckpt_job *job)
+{
+	job->state = CKPT_JOB_WAITS;
+	job->next = NULL;
+	pthread_mutex_lock(&h->lock);
+	*h->lastp = job;
+	h->lastp = &job->next;
+	pthread_cond_broadcast(&h->changed);
+	pthread_mutex_unlock(&h->lock);
+}
+
+void ckpt_helper_wait(struct ckpt_helper *h, struct ckpt_job *job)
+{
+	pthread_mutex_lock(&h->lock);
+	while (job->state != CKPT_JOB_DONE) {
+		if (h->first)
+			run_next(h, h->arena);
+		else
+			pthread_cond_wait(&h->changed, &h->lock);
+	}
+	pthread_mutex_unlock(&h->lock);
+}
+
+void ckpt_helper_close(struct ckpt_helper *h)
+{
+	if (!h)
+		return;
+	pthread_mutex_lock(&h->lock);
+	h->closing = true;
+	h->first = NULL;
+	h->lastp = &h->first;
+	pthread_cond_broadcast(&h->changed);
+	pthread_mutex_unlock(&h->lock);
+	if (h->started)
+		pthread_join(h->thread, NULL);
+	ckpt_arena_close(h->own);
+	pthread_cond_destroy(&h->changed);
+	pthread_mutex_destroy(&h->lock);
+}
