@@ -108,6 +108,20 @@ static int seize_child(void *arg, pid_t pid, struct ckpt_err *err)
 
 /* ---- waiting ---- */
 
+/* The stop has made a call return EINTR. Should we die, the program is not to see that: at once, what is left of its
+ * time comes later. */
+static void hide_eintr(struct ckpt_tracee *t)
+{
+	siginfo_t info;
+
+	if (ckpt_interrupted_by(&t->found) != CKPT_INTERRUPTED_EINTR || ckpt_pt_peek_signal(t->tid, false, 0, &info) > 0 ||
+	    ckpt_pt_peek_signal(t->tid, true, 0, &info) > 0)
+		return;
+	t->back = t->found;
+	ckpt_interrupted_wind_back(&t->back, t->found.orig_rax);
+	t->hidden = !ckpt_pt_set_regs(t->tid, &t->back);
+}
+
 static int stopped(struct ckpt_tracee *t, int sig, struct ckpt_err *err)
 {
 	int r = ckpt_pt_get_regs(t->tid, &t->found);
@@ -123,7 +137,9 @@ static int stopped(struct ckpt_tracee *t, int sig, struct ckpt_err *err)
 	if (sig != SIGTRAP) {
 		t->proc->stopped = true;
 		t->proc->stop_signal = sig;
+		return 1;
 	}
+	hide_eintr(t);
 	return 1;
 }
 
@@ -302,7 +318,16 @@ static int look_for_children(struct ckpt_proc *proc, bool of_leader, struct look
 	return 0;
 }
 
-/* One look at everything; *NEWP: not done yet. All that is known stands still or is gone. */
+static bool stands(const struct ckpt_proc *proc)
+{
+	for (size_t i = 0; i < proc->n; i++) {
+		if (proc->threads[i]->state == CKPT_TRACEE_WAITED)
+			return false;
+	}
+	return true;
+}
+
+/* One look at everything that stands still; *NEWP: not done yet. */
 static int look_around(struct ckpt_tree *tree, bool again, bool *newp, struct ckpt_err *err)
 {
 	struct look look = { tree, NULL, 0 };
@@ -313,6 +338,10 @@ static int look_around(struct ckpt_tree *tree, bool again, bool *newp, struct ck
 
 		if (proc->gone || proc->zombie)
 			continue;
+		if (!stands(proc)) {    /* found in this very look */
+			*newp = true;
+			continue;
+		}
 		if (!proc->settled)
 			r = settle(tree, proc, err);
 		if (r >= 0)

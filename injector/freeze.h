@@ -44,6 +44,7 @@ struct ckpt_tracee {
 	uint64_t waits_with;            /* MASK, or what the call puts in its place as long as it waits */
 	struct user_regs_struct found;  /* at the stop; out of restartable sequences */
 	struct user_regs_struct back;   /* the same, with an interrupted call wound back, to be made again by anybody */
+	bool hidden;                    /* that its call was interrupted: it already has the registers to make it again */
 	const struct user_regs_struct *now;     /* which of the two it has at the moment, NULL: those of a remote call */
 	bool mask_lost;                 /* the kernel has forgotten WAITS_WITH */
 	uint64_t rest_at;               /* where a struct timespec of ours lies in its memory, 0: nowhere */

@@ -116,6 +116,18 @@ static uint64_t status_mask(const struct ckpt_tracee *t)
 	return ckpt_proc_read(t->tid, "status", status, sizeof(status)) > 0 ? ckpt_status_number(status, "SigBlk", 16) : t->mask;
 }
 
+/* A call that the stop has ended with EINTR goes on here as well, if there is nothing else that ended it. */
+static int set_eintr(struct ckpt_tracee *t, bool again, struct ckpt_err *err)
+{
+	int r;
+
+	t->now = again ? &t->back : &t->found;
+	if (!again && !t->hidden)
+		return 0;
+	r = ckpt_pt_set_regs(t->tid, t->now);
+	return r < 0 ? ckpt_fail(err, r, "thread %d: cannot set its registers", t->tid) : 0;
+}
+
 int ckpt_tracee_settle(const struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_err *err)
 {
 	uint64_t signals;
@@ -130,21 +142,16 @@ int ckpt_tracee_settle(const struct ckpt_tree *tree, struct ckpt_tracee *t, stru
 	t->now = &t->found;
 	t->back = t->found;
 	t->by = ckpt_interrupted_by(&t->found);
-	if (t->by == CKPT_INTERRUPTED_EINTR && t->proc->stopped)
+	if (t->by == CKPT_INTERRUPTED_EINTR && t->proc->stopped) {
 		t->by = CKPT_NOT_INTERRUPTED;   /* the stop signal did that, and the program sees it */
+		return set_eintr(t, false, err);
+	}
 	if (t->by == CKPT_NOT_INTERRUPTED)
 		return 0;
 	if (ckpt_interrupted_swaps_mask(t->found.orig_rax))
 		t->waits_with = status_mask(t);
 	wind_back(tree, t);
-	/* At once: should we die, the program does not see EINTR either. */
-	if (t->by != CKPT_INTERRUPTED_EINTR || ckpt_tracee_has_signal(t, &signals))
-		return 0;
-	r = ckpt_pt_set_regs(t->tid, &t->back);
-	if (r < 0)
-		return ckpt_fail(err, r, "thread %d: cannot set its registers", t->tid);
-	t->now = &t->back;
-	return 0;
+	return t->by == CKPT_INTERRUPTED_EINTR ? set_eintr(t, !ckpt_tracee_has_signal(t, &signals), err) : 0;
 }
 
 /* A signal sent to the process goes to the first of its threads that lets it in. */
