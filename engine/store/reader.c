@@ -179,6 +179,7 @@ int ckpt_image_open(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirf
 	int r;
 
 	*imgp = NULL;
+	dir = ckpt_image_folder_name(arena, dir);
 	img->arena = arena;
 	img->image_path = path_in(arena, dir, CKPT_IMAGE_NAME);
 	img->pages_path = path_in(arena, dir, CKPT_PAGES_NAME);

@@ -13,6 +13,16 @@
 #define BUFFER (256u << 10)
 #define BODY_TAG 0x32 /* field 6, length-delimited */
 
+char *ckpt_image_folder_name(struct ckpt_arena *arena, const char *dir)
+{
+	char *name = ckpt_strdup(arena, dir);
+	size_t n = strlen(name);
+
+	while (n > 1 && name[n - 1] == '/')
+		name[--n] = '\0';
+	return name;
+}
+
 int ckpt_image_write_error(struct ckpt_err *err, int code, const char *dir, const char *what)
 {
 	const char *cause = strerrordesc_np(-code);

@@ -39,6 +39,9 @@ void ckpt_chain_add(struct ckpt_chain *chain, const struct ckpt_record_header *h
 /* The plain one, for machines without the instructions and to test the other. */
 uint32_t ckpt_crc32c_table(uint32_t crc, const void *data, size_t len);
 
+/* The name of a folder for messages: without slashes at its end. */
+char *ckpt_image_folder_name(struct ckpt_arena *arena, const char *dir);
+
 /* ---- writing: a file through a buffer ---- */
 struct ckpt_record_out {
 	int fd; /* borrowed */

@@ -50,13 +50,14 @@ int ckpt_image_create(struct ckpt_image_writer **wp, struct ckpt_arena *arena, i
 	int r;
 
 	*wp = NULL;
+	dir = ckpt_image_folder_name(arena, dir);
 	ckpt_temp_sweep(dirfd);
 	r = refuse_existing(dirfd, dir, err);
 	if (r < 0)
 		return r;
 	w->arena = arena;
 	w->dirfd = dirfd;
-	w->dir = ckpt_strdup(arena, dir);
+	w->dir = dir;
 	r = ckpt_temp_create(&w->temp, dirfd, dir, err);
 	if (r < 0)
 		return r;

@@ -294,8 +294,9 @@ static void refusals(void)
 	char name[32];
 	int dirfd = sample_folder(name);
 
-	ok(ckpt_image_open(&img, arena, dirfd, name, &err) < 0 && err.number == CKPT_E_NO_IMAGE,
+	ok(ckpt_image_open(&img, arena, dirfd, "dir//", &err) < 0 && err.number == CKPT_E_NO_IMAGE,
 	   "no image: %s", err.text);
+	is_text(err.text, "dir/image: no such file", "slashes are not doubled");
 	must(ckpt_image_create(&w, arena, dirfd, name, &err) == 0, "a writer");
 	must(sample_write(arena, snap, dirfd, &err) == 0, "another one, quicker");
 	ckpt_image_set_checksums(w, 1 << 20, (uint32_t[]){ 0 }, 1);
