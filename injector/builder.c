@@ -228,3 +228,15 @@ int ckpt_builder_run(struct ckpt_job *job, struct ckpt_err *err)
 		r = run_steps(job, CKPT_LINK, err);
 	return r;
 }
+
+void ckpt_builder_let_go(struct ckpt_job *job)
+{
+	const struct ckpt_layout *l = job->plan->layout;
+
+	for (size_t id = 1; id <= job->plan->snap->n_objects; id++)
+		if (job->made[id])
+			close(job->plan->bank[id]);
+	for (size_t i = 0; i < l->n_stages; i++)
+		if (l->stages[i].object)
+			munmap((void *)(uintptr_t)l->stages[i].at, l->stages[i].len);
+}

@@ -190,8 +190,11 @@ static int let_stop(const struct ckpt_task *task, struct ckpt_err *err)
 	if (kill(task->pid, SIGSTOP) < 0)
 		return ckpt_fail(err, -errno, "process %d: cannot stop", task->pid);
 	r = let_go(task, err);
-	for (int i = 0; r >= 0 && i < STOP_WAIT_MS && state_of(task->pid) != 'T'; i++)
+	for (int i = 0; r >= 0 && state_of(task->pid) != 'T'; i++) {
+		if (i == STOP_WAIT_MS)
+			return ckpt_fail(err, -ETIMEDOUT, "process %d: does not stop", task->pid);
 		nanosleep(&ms, NULL);
+	}
 	return r;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A restore while it runs: what the coordinator, the builder and the tasks have in common. Private to injector. */
 #pragma once
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -39,12 +40,16 @@ struct ckpt_job {
 	pid_t coordinator;
 	uint32_t n_threads;             /* of all tasks */
 	uint64_t blob_syscall;          /* address of a `syscall` in the blob */
+	sigset_t watched;               /* blocked meanwhile; one of them ends the restore */
 };
 
 /* builder.c: makes the shared memory and every object; nothing of the tree exists yet. */
 int ckpt_builder_run(struct ckpt_job *job, struct ckpt_err *err);
 /* Runs create() of an object here and puts it into the bank. */
 int ckpt_builder_create(struct ckpt_job *job, uint32_t object, struct ckpt_err *err);
+
+/* Gives back what the builder holds itself, when all tasks have theirs: an end of a pipe would never be at its end. */
+void ckpt_builder_let_go(struct ckpt_job *job);
 
 /* undo.c */
 void ckpt_undo_all(struct ckpt_job *job);       /* the restore failed: names that were made go, what was moved aside comes back */

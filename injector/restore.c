@@ -123,11 +123,15 @@ static int vector_failed(struct ckpt_job *job, const struct ckpt_task *task, con
 			 (unsigned long long)c->arg[1], (unsigned long long)c->arg[2], (long long)s->ret);
 }
 
-/* Has any task failed or died? */
+/* Has any task failed, or are we asked to stop? */
 static int check_tasks(struct ckpt_job *job, struct ckpt_err *err)
 {
 	const struct ckpt_snapshot *snap = job->plan->snap;
+	struct timespec none = { 0 };
+	int sig = sigtimedwait(&job->watched, NULL, &none);
 
+	if (sig > 0)
+		return ckpt_fail(err, -ECANCELED, "stopped by signal %d (%s)", sig, strsignal(sig));
 	for (size_t i = 0; i < snap->n_tasks; i++) {
 		const struct ckpt_sv_status *s = (void *)(uintptr_t)ckpt_layout_status(job->plan->layout, i + 1);
 
@@ -148,8 +152,9 @@ static bool has_ended(pid_t pid)
 	const char *p;
 	ssize_t n;
 
-	if (waitid(P_PID, pid, &si, WEXITED | WNOHANG | WNOWAIT) == 0 && si.si_pid)
-		return true;
+	if (waitid(P_PID, pid, &si, WEXITED | WNOHANG | WNOWAIT) == 0 && si.si_pid &&
+	    (si.si_code == CLD_EXITED || si.si_code == CLD_KILLED || si.si_code == CLD_DUMPED))
+		return true;            /* of one that we trace it tells of stops as well */
 	snprintf(name, sizeof(name), "/proc/%d/stat", pid);
 	CKPT_FD fd = open(name, O_RDONLY | O_CLOEXEC);
 	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
@@ -239,15 +244,21 @@ static void kill_tree(struct ckpt_job *job)
 		;
 }
 
-static int write_pidfile(const char *path, pid_t pid, struct ckpt_err *err)
+/* Made before anything else and filled at the end, so that it cannot fail any more when the tree runs. */
+static int make_pidfile(const char *path, struct ckpt_err *err)
 {
-	CKPT_FD fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
 	if (fd < 0 && errno == EEXIST)
 		return ckpt_refuse(err, CKPT_E_PIDFILE_EXISTS, -EEXIST, "pidfile %s: exists", path);
-	if (fd < 0 || dprintf(fd, "%d", pid) < 0)
-		return ckpt_fail(err, -errno, "pidfile %s: cannot write", path);
-	return 0;
+	if (fd >= 0 && posix_fallocate(fd, 0, 16) == 0 && ftruncate(fd, 0) == 0)
+		return fd;
+	ckpt_fail(err, -errno, "pidfile %s: cannot write", path);
+	if (fd >= 0) {
+		close(fd);
+		unlink(path);
+	}
+	return err->code;
 }
 
 static int build_and_commit(struct ckpt_job *job, const struct ckpt_image *img, const struct ckpt_restore_run *run,
@@ -265,8 +276,10 @@ static int build_and_commit(struct ckpt_job *job, const struct ckpt_image *img, 
 	r = ckpt_image_verify_pages(img, VERIFY_THREADS, err);  /* while the tasks read them; nothing runs before it is done */
 	if (r >= 0)
 		r = await_all(job, &job->gates->ready, run, total, err);
-	if (r >= 0)
+	if (r >= 0) {
+		ckpt_builder_let_go(job);
 		r = ckpt_finish_seize(job, err);
+	}
 	if (r < 0)
 		return r;
 	ckpt_logf(run->log, 3, "all in place, %llu bytes of pages checked: committed", (unsigned long long)total);
@@ -275,22 +288,34 @@ static int build_and_commit(struct ckpt_job *job, const struct ckpt_image *img, 
 	return r < 0 ? r : ckpt_finish_rest(job, err);
 }
 
+/* What asks us to stop is looked at between steps, so that all is taken back; what we ignore stays ignored. */
+static void block_signals(struct ckpt_job *job, sigset_t *old)
+{
+	static const int stops[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGALRM };
+
+	sigemptyset(&job->watched);
+	for (size_t i = 0; i < sizeof(stops) / sizeof(stops[0]); i++) {
+		struct sigaction sa;
+
+		if (!sigaction(stops[i], NULL, &sa) && sa.sa_handler != SIG_IGN)
+			sigaddset(&job->watched, stops[i]);
+	}
+	sigprocmask(SIG_BLOCK, &job->watched, old);
+	signal(SIGCHLD, SIG_DFL);       /* ignored by our caller, children would leave no status */
+}
+
 int ckpt_restore_here(const struct ckpt_plan *plan, const struct ckpt_image *img, const struct ckpt_restore_run *run,
 		      struct ckpt_arena *arena, struct ckpt_err *err)
 {
 	struct ckpt_job job;
+	sigset_t old;
 	int r = open_job(&job, plan, img, run, arena, err);
 
 	if (r < 0)
 		return r;
+	block_signals(&job, &old);
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
-	if (run->pidfile && getpid() != 1)
-		r = write_pidfile(run->pidfile, plan->snap->tasks[0]->pid, err);
-	if (r >= 0) {
-		r = build_and_commit(&job, img, run, err);
-		if (r < 0 && run->pidfile && getpid() != 1)
-			unlink(run->pidfile);
-	}
+	r = build_and_commit(&job, img, run, err);
 	if (r < 0) {
 		kill_tree(&job);
 		ckpt_undo_all(&job);
@@ -298,6 +323,7 @@ int ckpt_restore_here(const struct ckpt_plan *plan, const struct ckpt_image *img
 		ckpt_undo_forget(&job);
 	}
 	prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0);
+	sigprocmask(SIG_SETMASK, &old, NULL);
 	munmap(job.slots, plan->snap->n_tasks * sizeof(*job.slots));
 	return r;
 }
@@ -328,31 +354,37 @@ int ckpt_restore(const struct ckpt_restore_run *run, struct ckpt_arena *arena, s
 	struct ckpt_image *img = NULL;
 	struct ckpt_box box = { .channel = -1 };
 	struct ckpt_plan *plan;
+	CKPT_FD pidfile = -1;
 	int r = load_and_plan(run, arena, &img, &plan, problems, err);
 	bool boxed = r > 0;
 
 	if (r >= 0)
 		r = ckpt_problems_err(problems, err);
-	if (r >= 0)
+	if (r >= 0) {
 		fill_stats(stats, plan, img);
+		r = run->pidfile ? pidfile = make_pidfile(run->pidfile, err) : 0;
+	}
 	if (r >= 0 && boxed)
 		r = ckpt_box_restore(&box, plan, img, run, arena, err);
 	else if (r >= 0)
 		r = ckpt_restore_here(plan, img, run, arena, err);
 	ckpt_image_close(img);
-	if (r < 0)
+	if (r < 0) {
+		if (pidfile >= 0)
+			unlink(run->pidfile);
 		return r;
+	}
 	if (boxed) {
 		stats->boxed = true;
 		stats->root = box.root;
-		if (run->pidfile)
-			r = write_pidfile(run->pidfile, box.root, err);
 	}
+	if (pidfile >= 0)
+		dprintf(pidfile, "%d", stats->root);
 	stats->total_ns = now_ns() - start;
 	ckpt_logf(run->log, 3, "process %d runs", stats->root);
 	if (started)
 		started(stats, arg);
-	if (r < 0 || run->detached || run->sibling)
-		return r;
+	if (run->detached || run->sibling)
+		return 0;
 	return boxed ? ckpt_box_wait(&box, &stats->exit_status, err) : wait_root(stats->root, &stats->exit_status, err);
 }

@@ -120,6 +120,17 @@ static void reap_stand_ins(struct ckpt_job *job, const struct ckpt_task *task)
 	}
 }
 
+/* Their SIGCHLD has to come while the default action drops it, and before we are traced, when nothing is dropped. */
+static void await_zombies(struct ckpt_job *job, const struct ckpt_task *task)
+{
+	const struct ckpt_snapshot *snap = job->plan->snap;
+	siginfo_t si;
+
+	for (size_t i = task->id; i < snap->n_tasks; i++)
+		if (snap->tasks[i]->parent == task->id && snap->tasks[i]->run_state == CKPT_ZOMBIE)
+			waitid(P_PID, snap->tasks[i]->pid, &si, WEXITED | WNOWAIT);
+}
+
 static int install(struct ckpt_job *job, const struct ckpt_step *s, struct ckpt_err *err)
 {
 	if (dup3(job->plan->bank[s->object], s->number, s->cloexec ? O_CLOEXEC : 0) < 0)
@@ -238,6 +249,7 @@ static void __attribute__((noreturn)) task_main(struct ckpt_job *job, const stru
 	reap_stand_ins(job, task);
 	if (task->run_state == CKPT_ZOMBIE)
 		die(task);
+	await_zombies(job, task);
 	run_steps(job, task, 1u << CKPT_LINK | 1u << CKPT_ATTACH);
 	enter(job, task);
 }
