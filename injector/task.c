@@ -59,7 +59,7 @@ static void __attribute__((noreturn)) die(const struct ckpt_task *task)
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, 8);
 	if (WIFSIGNALED(status)) {
 		prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-		syscall(SYS_kill, task->pid, WTERMSIG(status));
+		syscall(SYS_tgkill, task->pid, task->pid, WTERMSIG(status));
 	}
 	_exit(WEXITSTATUS(status));
 }
