@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The kernel marks the link of an unlinked file with " (deleted)", which may as well be part of a name. */
+/* The kernel marks the link of an unlinked file with " (deleted)", which may as well be part of a
+ * name. */
 #include <string.h>
 #include <sys/stat.h>
 #include "engine/capture/path.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * tee(2) copies a pipe into a private one, which is then read. A packet ends a read early, plain bytes do not: a
- * byte put behind the copy tells one packet from a run of bytes.
+ * tee(2) copies a pipe into a private one, which is then read. A packet ends a read early, plain
+ * bytes do not: a byte put behind the copy tells one packet from a run of bytes.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +19,8 @@ static bool has_peer(int fd, uint32_t flags)
 {
 	struct pollfd p = { .fd = fd };
 
-	return (flags & O_ACCMODE) == O_RDWR || poll(&p, 1, 0) < 0 || !(p.revents & (POLLHUP | POLLERR));
+	return (flags & O_ACCMODE) == O_RDWR || poll(&p, 1, 0) < 0 ||
+	       !(p.revents & (POLLHUP | POLLERR));
 }
 
 /* A slot more than the original, for the byte behind; ordinary users may be refused that. */
@@ -27,9 +28,11 @@ static int open_private(uint32_t capacity, int end[2], struct ckpt_err *err)
 {
 	if (pipe2(end, O_CLOEXEC | O_NONBLOCK) < 0)
 		return ckpt_fail(err, -errno, "cannot create a pipe to copy it to");
-	if (fcntl(end[1], F_SETPIPE_SZ, 2 * (uint64_t)capacity > INT_MAX ? capacity : 2 * capacity) < 0 &&
+	if (fcntl(end[1], F_SETPIPE_SZ,
+		  2 * (uint64_t)capacity > INT_MAX ? capacity : 2 * capacity) < 0 &&
 	    fcntl(end[1], F_SETPIPE_SZ, capacity) < 0)
-		return ckpt_fail(err, -errno, "cannot create a pipe of %u bytes to copy it to", capacity);
+		return ckpt_fail(err, -errno, "cannot create a pipe of %u bytes to copy it to",
+				 capacity);
 	return 0;
 }
 
@@ -46,7 +49,8 @@ static int take_apart(struct ckpt_arena *arena, int copy, size_t n, bool behind,
 		if (last <= 0)
 			return ckpt_fail(err, last < 0 ? -errno : -EIO, "cannot read the copy");
 		if (pipe->n_data == room) {
-			ProtobufCBinaryData *more = ckpt_alloc(arena, (room = 2 * room + 1) * sizeof(*more));
+			ProtobufCBinaryData *more =
+				ckpt_alloc(arena, (room = 2 * room + 1) * sizeof(*more));
 
 			for (size_t i = 0; i < pipe->n_data; i++)
 				more[i] = pipe->data[i];
@@ -68,8 +72,8 @@ static int take_apart(struct ckpt_arena *arena, int copy, size_t n, bool behind,
 	return 0;
 }
 
-static int peek_data(struct ckpt_arena *arena, int fd, uint32_t flags, size_t n, struct ckpt_pipe *pipe,
-		     struct ckpt_err *err)
+static int peek_data(struct ckpt_arena *arena, int fd, uint32_t flags, size_t n,
+		     struct ckpt_pipe *pipe, struct ckpt_err *err)
 {
 	int end[2] = { -1, -1 }, r = open_private(pipe->capacity, end, err);
 	CKPT_FD out = end[0];
@@ -80,11 +84,13 @@ static int peek_data(struct ckpt_arena *arena, int fd, uint32_t flags, size_t n,
 		return r;
 	copied = tee(fd, in, n, SPLICE_F_NONBLOCK);
 	if (copied != (ssize_t)n)
-		return ckpt_fail(err, copied < 0 ? -errno : -EIO, "cannot copy the %zu bytes in it", n);
+		return ckpt_fail(err, copied < 0 ? -errno : -EIO, "cannot copy the %zu bytes in it",
+				 n);
 	return take_apart(arena, out, n, write(in, "", 1) == 1, flags, pipe, err);
 }
 
-int ckpt_pipe_peek(struct ckpt_arena *arena, int fd, uint32_t flags, struct ckpt_pipe *pipe, struct ckpt_err *err)
+int ckpt_pipe_peek(struct ckpt_arena *arena, int fd, uint32_t flags, struct ckpt_pipe *pipe,
+		   struct ckpt_err *err)
 {
 	int capacity = fcntl(fd, F_GETPIPE_SZ), n = 0;
 
@@ -103,7 +109,8 @@ bool ckpt_pipe_sane(const struct ckpt_pipe *pipe)
 {
 	uint64_t total = 0;
 
-	if (!pipe->capacity || pipe->capacity > MAX_CAPACITY || (!pipe->packets && pipe->n_data > 1))
+	if (!pipe->capacity || pipe->capacity > MAX_CAPACITY ||
+	    (!pipe->packets && pipe->n_data > 1))
 		return false;
 	for (size_t i = 0; i < pipe->n_data; i++) {
 		if (!pipe->data[i].len || (pipe->packets && pipe->data[i].len > PIPE_BUF))
@@ -118,8 +125,10 @@ static int set_capacity(int fd, uint32_t capacity, struct ckpt_err *err)
 	if (fcntl(fd, F_GETPIPE_SZ) == (int)capacity || fcntl(fd, F_SETPIPE_SZ, capacity) >= 0)
 		return 0;
 	if (errno == EPERM)
-		return ckpt_refuse(err, CKPT_E_PRIVILEGE, -EPERM, "a capacity of %u bytes is more than this user may have "
-				   "(/proc/sys/fs/pipe-max-size, pipe-user-pages-soft)", capacity);
+		return ckpt_refuse(err, CKPT_E_PRIVILEGE, -EPERM,
+				   "a capacity of %u bytes is more than this user may have "
+				   "(/proc/sys/fs/pipe-max-size, pipe-user-pages-soft)",
+				   capacity);
 	return ckpt_fail(err, -errno, "cannot give it a capacity of %u bytes", capacity);
 }
 
@@ -135,7 +144,8 @@ int ckpt_pipe_fill(int fd, const struct ckpt_pipe *pipe, struct ckpt_err *err)
 		ssize_t n = write(fd, pipe->data[i].data, pipe->data[i].len);
 
 		if (n != (ssize_t)pipe->data[i].len)
-			return ckpt_fail(err, n < 0 ? -errno : -ENOSPC, "cannot put its %zu bytes back", pipe->data[i].len);
+			return ckpt_fail(err, n < 0 ? -errno : -ENOSPC,
+					 "cannot put its %zu bytes back", pipe->data[i].len);
 	}
 	return fcntl(fd, F_SETFL, old) < 0 ? ckpt_fail(err, -errno, "cannot set its flags") : 0;
 }

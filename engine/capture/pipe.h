@@ -7,15 +7,16 @@
 #include "engine/base/err.h"
 
 struct ckpt_pipe {
-	uint32_t capacity;              /* bytes */
-	bool peer_gone;                 /* nobody has the other end open */
-	bool packets;                   /* DATA are packets (O_DIRECT), else it is one run of bytes */
-	ProtobufCBinaryData *data;      /* in the arena */
+	uint32_t capacity;         /* bytes */
+	bool peer_gone;            /* nobody has the other end open */
+	bool packets;              /* DATA are packets (O_DIRECT), else it is one run of bytes */
+	ProtobufCBinaryData *data; /* in the arena */
 	size_t n_data;
 };
 
 /* FD has the status flags FLAGS. Only a reading end shows what is in it. Changes nothing. */
-int ckpt_pipe_peek(struct ckpt_arena *arena, int fd, uint32_t flags, struct ckpt_pipe *pipe, struct ckpt_err *err);
+int ckpt_pipe_peek(struct ckpt_arena *arena, int fd, uint32_t flags, struct ckpt_pipe *pipe,
+		   struct ckpt_err *err);
 /* Is that something that a pipe can hold? */
 bool ckpt_pipe_sane(const struct ckpt_pipe *pipe);
 /* Gives the empty pipe its capacity and writes DATA into the end FD, which is open for writing. */

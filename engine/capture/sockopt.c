@@ -6,23 +6,37 @@
 #include <sys/time.h>
 #include "engine/capture/sockopt.h"
 
-#define PASSPIDFD 76                    /* Linux 6.5 */
-#define PASSRIGHTS 83                   /* Linux 6.16 */
-#define INQ 84                          /* Linux 6.17 */
-#define ANY INT64_MIN                   /* no default that is known */
+#define PASSPIDFD 76  /* Linux 6.5 */
+#define PASSRIGHTS 83 /* Linux 6.16 */
+#define INQ 84        /* Linux 6.17 */
+#define ANY INT64_MIN /* no default that is known */
 
 static const struct known {
 	int option;
 	int64_t normal;
-	int force;                      /* does the same without the system's limit */
+	int force; /* does the same without the system's limit */
 	bool is_time;
 } known[] = {
-	{ SO_SNDBUF, ANY, SO_SNDBUFFORCE }, { SO_RCVBUF, ANY, SO_RCVBUFFORCE },
-	{ SO_RCVTIMEO, 0, .is_time = true }, { SO_SNDTIMEO, 0, .is_time = true },
-	{ SO_RCVLOWAT, 1 }, { SO_PEEK_OFF, -1 }, { SO_PRIORITY, 0 }, { SO_MARK, 0 },
-	{ SO_REUSEADDR, 0 }, { SO_REUSEPORT, 0 }, { SO_BROADCAST, 0 }, { SO_KEEPALIVE, 0 }, { SO_OOBINLINE, 0 },
-	{ SO_TIMESTAMP, 0 }, { SO_TIMESTAMPNS, 0 },
-	{ SO_PASSCRED, 0 }, { SO_PASSSEC, 0 }, { PASSPIDFD, 0 }, { PASSRIGHTS, 1 }, { INQ, 0 },
+	{ SO_SNDBUF, ANY, SO_SNDBUFFORCE },
+	{ SO_RCVBUF, ANY, SO_RCVBUFFORCE },
+	{ SO_RCVTIMEO, 0, .is_time = true },
+	{ SO_SNDTIMEO, 0, .is_time = true },
+	{ SO_RCVLOWAT, 1 },
+	{ SO_PEEK_OFF, -1 },
+	{ SO_PRIORITY, 0 },
+	{ SO_MARK, 0 },
+	{ SO_REUSEADDR, 0 },
+	{ SO_REUSEPORT, 0 },
+	{ SO_BROADCAST, 0 },
+	{ SO_KEEPALIVE, 0 },
+	{ SO_OOBINLINE, 0 },
+	{ SO_TIMESTAMP, 0 },
+	{ SO_TIMESTAMPNS, 0 },
+	{ SO_PASSCRED, 0 },
+	{ SO_PASSSEC, 0 },
+	{ PASSPIDFD, 0 },
+	{ PASSRIGHTS, 1 },
+	{ INQ, 0 },
 };
 #define N_KNOWN (sizeof(known) / sizeof(known[0]))
 _Static_assert(N_KNOWN <= CKPT_SOCKOPT_MAX, "room for all of them");
@@ -66,12 +80,14 @@ bool ckpt_sockopt_sane(const struct ckpt_sockopt *opt)
 {
 	for (size_t i = 0; i < N_KNOWN; i++)
 		if (known[i].option == opt->option)
-			return known[i].is_time ? opt->value >= 0 : opt->value >= INT32_MIN && opt->value <= INT32_MAX;
+			return known[i].is_time ?
+				       opt->value >= 0 :
+				       opt->value >= INT32_MIN && opt->value <= INT32_MAX;
 	return false;
 }
 
-/* What this kernel has not and nobody changed need not be set. Where a buffer may not be as large as it was it gets
- * the largest that may be had: it is a matter of speed. */
+/* What this kernel has not and nobody changed need not be set. Where a buffer may not be as large
+ * as it was it gets the largest that may be had: it is a matter of speed. */
 int ckpt_sockopt_set(int fd, const struct ckpt_sockopt *opt, size_t n, struct ckpt_err *err)
 {
 	for (size_t i = 0; i < N_KNOWN; i++) {
@@ -82,7 +98,8 @@ int ckpt_sockopt_set(int fd, const struct ckpt_sockopt *opt, size_t n, struct ck
 				want = opt[j].value;
 		get(fd, &known[i], &now);
 		if (want != ANY && want != now && set(fd, &known[i], want) < 0)
-			return ckpt_fail(err, -errno, "cannot set its option %d to %lld", known[i].option, (long long)want);
+			return ckpt_fail(err, -errno, "cannot set its option %d to %lld",
+					 known[i].option, (long long)want);
 	}
 	return 0;
 }
@@ -96,5 +113,6 @@ bool ckpt_sockopt_has_filter(int fd)
 {
 	socklen_t len = 0;
 
-	return getsockopt(fd, SOL_SOCKET, SO_GET_FILTER, NULL, &len) < 0 ? errno == EACCES : len > 0;
+	return getsockopt(fd, SOL_SOCKET, SO_GET_FILTER, NULL, &len) < 0 ? errno == EACCES :
+									   len > 0;
 }

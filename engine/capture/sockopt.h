@@ -7,12 +7,13 @@
 #include "engine/base/err.h"
 
 struct ckpt_sockopt {
-	int option;                     /* SO_* */
-	int64_t value;                  /* as the kernel tells it; times in microseconds */
+	int option;    /* SO_* */
+	int64_t value; /* as the kernel tells it; times in microseconds */
 };
 #define CKPT_SOCKOPT_MAX 24
 
-/* Those of FD that are not as in a new socket, and always the sizes of its buffers. Returns how many. */
+/* Those of FD that are not as in a new socket, and always the sizes of its buffers. Returns how
+ * many. */
 size_t ckpt_sockopt_get(int fd, struct ckpt_sockopt opt[CKPT_SOCKOPT_MAX]);
 /* Is it one of those, with a possible value? */
 bool ckpt_sockopt_sane(const struct ckpt_sockopt *opt);

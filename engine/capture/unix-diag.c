@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Datagrams behind the first can be peeked at only by moving SO_PEEK_OFF, which belongs to the target. That is done
- * by a process of its own that shares our memory: should ckpt be killed, it still puts the offset back.
+ * Datagrams behind the first can be peeked at only by moving SO_PEEK_OFF, which belongs to the
+ * target. That is done by a process of its own that shares our memory: should ckpt be killed, it
+ * still puts the offset back.
  */
 #include <errno.h>
 #include <linux/netlink.h>
@@ -23,7 +24,8 @@
 #define STACK (64 * 1024)
 #define NAME_AT offsetof(struct sockaddr_un, sun_path)
 
-static void take_attribute(struct ckpt_unix_diag *d, unsigned int type, const void *data, size_t len)
+static void take_attribute(struct ckpt_unix_diag *d, unsigned int type, const void *data,
+			   size_t len)
 {
 	if (type == UNIX_DIAG_PEER && len >= sizeof(d->peer)) {
 		d->has_peer = true;
@@ -61,8 +63,13 @@ int ckpt_unix_diag(uint32_t ino, struct ckpt_unix_diag *diag, struct ckpt_err *e
 		struct nlmsghdr h;
 		struct unix_diag_req r;
 	} ask = {
-		.h = { .nlmsg_len = sizeof(ask), .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST },
-		.r = { .sdiag_family = AF_UNIX, .udiag_states = ~0u, .udiag_ino = ino, .udiag_cookie = { ~0u, ~0u },
+		.h = { .nlmsg_len = sizeof(ask),
+		       .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+		       .nlmsg_flags = NLM_F_REQUEST },
+		.r = { .sdiag_family = AF_UNIX,
+		       .udiag_states = ~0u,
+		       .udiag_ino = ino,
+		       .udiag_cookie = { ~0u, ~0u },
 		       .udiag_show = UDIAG_SHOW_VFS | UDIAG_SHOW_PEER | UDIAG_SHOW_RQLEN },
 	};
 	union {
@@ -73,17 +80,22 @@ int ckpt_unix_diag(uint32_t ino, struct ckpt_unix_diag *diag, struct ckpt_err *e
 	ssize_t n;
 
 	if (fd < 0 || send(fd, &ask, sizeof(ask), 0) < 0)
-		return ckpt_refuse(err, CKPT_E_KERNEL_FEATURE, -errno, "Unix sockets: cannot ask for them: %s (sock_diag)",
+		return ckpt_refuse(err, CKPT_E_KERNEL_FEATURE, -errno,
+				   "Unix sockets: cannot ask for them: %s (sock_diag)",
 				   strerror(errno));
 	n = recv(fd, &answer, sizeof(answer), 0);
 	if (n < (ssize_t)sizeof(answer.h) || answer.h.nlmsg_len > (size_t)n)
-		return ckpt_fail(err, n < 0 ? -errno : -EBADMSG, "Unix socket %u: no answer of sock_diag", ino);
+		return ckpt_fail(err, n < 0 ? -errno : -EBADMSG,
+				 "Unix socket %u: no answer of sock_diag", ino);
 	if (answer.h.nlmsg_type == NLMSG_ERROR) {
-		int code = ((const struct nlmsgerr *)(const void *)(answer.room + NLMSG_HDRLEN))->error;
+		const struct nlmsgerr *e = (const void *)(answer.room + NLMSG_HDRLEN);
+		int code = e->error;
 
 		if (code == -ENOENT)
-			return ckpt_fail(err, code, "Unix socket %u: not in this network namespace", ino);
-		return ckpt_refuse(err, CKPT_E_KERNEL_FEATURE, code, "Unix sockets: cannot ask for them: %s (unix_diag)",
+			return ckpt_fail(err, code, "Unix socket %u: not in this network namespace",
+					 ino);
+		return ckpt_refuse(err, CKPT_E_KERNEL_FEATURE, code,
+				   "Unix sockets: cannot ask for them: %s (unix_diag)",
 				   strerror(-code));
 	}
 	if (answer.h.nlmsg_len < NLMSG_HDRLEN + sizeof(struct unix_diag_msg))
@@ -97,9 +109,9 @@ struct peek {
 	struct ckpt_arena *arena;
 	struct ckpt_unix_queue *queue;
 	int fd, type, old;
-	size_t left;                    /* of a stream: bytes in it */
-	int code;                       /* negative errno, or 0 */
-	bool in_flight;                 /* descriptors or credentials come along */
+	size_t left;    /* of a stream: bytes in it */
+	int code;       /* negative errno, or 0 */
+	bool in_flight; /* descriptors or credentials come along */
 };
 
 static struct ckpt_unix_message *new_message(struct peek *p, size_t len)
@@ -107,20 +119,26 @@ static struct ckpt_unix_message *new_message(struct peek *p, size_t len)
 	struct ckpt_unix_queue *q = p->queue;
 
 	if (q->n == q->room) {
-		struct ckpt_unix_message *more = ckpt_alloc(p->arena, (q->room = 2 * q->room + 4) * sizeof(*more));
+		struct ckpt_unix_message *more =
+			ckpt_alloc(p->arena, (q->room = 2 * q->room + 4) * sizeof(*more));
 
 		for (size_t i = 0; i < q->n; i++)
 			more[i] = q->v[i];
 		q->v = more;
 	}
-	q->v[q->n] = (struct ckpt_unix_message){ .data = ckpt_alloc(p->arena, len + 1), .len = len };
+	q->v[q->n] =
+		(struct ckpt_unix_message){ .data = ckpt_alloc(p->arena, len + 1), .len = len };
 	return &q->v[q->n++];
 }
 
-static ssize_t receive(struct peek *p, void *buf, size_t len, struct sockaddr_un *from, socklen_t *from_lenp)
+static ssize_t receive(struct peek *p, void *buf, size_t len, struct sockaddr_un *from,
+		       socklen_t *from_lenp)
 {
 	struct iovec iov = { buf, len };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_name = from, .msg_namelen = from ? sizeof(*from) : 0 };
+	struct msghdr m = { .msg_iov = &iov,
+			    .msg_iovlen = 1,
+			    .msg_name = from,
+			    .msg_namelen = from ? sizeof(*from) : 0 };
 	ssize_t n = recvmsg(p->fd, &m, MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC);
 
 	/* No room was given for them. */
@@ -130,7 +148,8 @@ static ssize_t receive(struct peek *p, void *buf, size_t len, struct sockaddr_un
 	return n < 0 ? -errno : n;
 }
 
-/* Without an offset a peek at a stream goes through the whole queue, but stops where descriptors come along. */
+/* Without an offset a peek at a stream goes through the whole queue, but stops where descriptors
+ * come along. */
 static int peek_stream(struct peek *p)
 {
 	struct ckpt_unix_message *m;
@@ -182,7 +201,8 @@ static bool at_end(const struct peek *p)
 {
 	struct pollfd f = { .fd = p->fd, .events = POLLIN | POLLRDHUP };
 
-	return p->type == SOCK_SEQPACKET && poll(&f, 1, 0) == 1 && f.revents & (POLLRDHUP | POLLHUP);
+	return p->type == SOCK_SEQPACKET && poll(&f, 1, 0) == 1 &&
+	       f.revents & (POLLRDHUP | POLLHUP);
 }
 
 /* At its end a SOCK_SEQPACKET socket goes on giving empty messages. */
@@ -247,14 +267,16 @@ static bool may_have_messages(const struct peek *p)
 	return poll(&f, 1, 0) != 0;
 }
 
-int ckpt_unix_peek(struct ckpt_arena *arena, int fd, int type, struct ckpt_unix_queue *queue, struct ckpt_err *err)
+int ckpt_unix_peek(struct ckpt_arena *arena, int fd, int type, struct ckpt_unix_queue *queue,
+		   struct ckpt_err *err)
 {
 	struct peek p = { .arena = arena, .queue = queue, .fd = fd, .type = type, .old = -1 };
 	socklen_t len = sizeof(p.old);
 	int n = 0, r = 0;
 
 	*queue = (struct ckpt_unix_queue){ 0 };
-	if (getsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &p.old, &len) < 0 || ioctl(fd, FIONREAD, &n) < 0)
+	if (getsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &p.old, &len) < 0 ||
+	    ioctl(fd, FIONREAD, &n) < 0)
 		return ckpt_fail(err, -errno, "cannot ask what is in its queue");
 	p.left = n;
 	if (type == SOCK_STREAM && p.old < 0)
@@ -264,6 +286,7 @@ int ckpt_unix_peek(struct ckpt_arena *arena, int fd, int type, struct ckpt_unix_
 	if (r < 0)
 		return r;
 	if (p.in_flight)
-		return ckpt_refuse(err, CKPT_E_FILE_KIND, -EOPNOTSUPP, "descriptors or credentials in flight are in its queue");
+		return ckpt_refuse(err, CKPT_E_FILE_KIND, -EOPNOTSUPP,
+				   "descriptors or credentials in flight are in its queue");
 	return p.code < 0 ? ckpt_fail(err, p.code, "cannot look into its queue") : 0;
 }

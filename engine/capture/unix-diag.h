@@ -8,13 +8,13 @@
 #include "engine/base/err.h"
 
 struct ckpt_unix_diag {
-	uint8_t type, state;            /* SOCK_*, TCP_ESTABLISHED and so on */
+	uint8_t type, state; /* SOCK_*, TCP_ESTABLISHED and so on */
 	bool has_peer;
-	uint32_t peer;                  /* its inode; 0: it has no descriptor (closed, or not accepted yet) */
+	uint32_t peer; /* its inode; 0: it has no descriptor (closed, or not accepted yet) */
 	bool has_file;
-	uint32_t file_ino;              /* of the socket file that it was bound to */
-	uint32_t waiting, backlog;      /* of a listening one: connections */
-	uint8_t shutdown;               /* bit 0: receiving, bit 1: sending */
+	uint32_t file_ino;         /* of the socket file that it was bound to */
+	uint32_t waiting, backlog; /* of a listening one: connections */
+	uint8_t shutdown;          /* bit 0: receiving, bit 1: sending */
 };
 
 /* Asks for the socket with that inode, in our network namespace. -ENOENT: there is none. */
@@ -23,14 +23,16 @@ int ckpt_unix_diag(uint32_t ino, struct ckpt_unix_diag *diag, struct ckpt_err *e
 struct ckpt_unix_message {
 	uint8_t *data;
 	size_t len;
-	uint8_t *from;                  /* sun_path of the sender */
+	uint8_t *from; /* sun_path of the sender */
 	size_t from_len;
 };
 
 struct ckpt_unix_queue {
-	struct ckpt_unix_message *v;    /* in the arena; of a stream at most one */
+	struct ckpt_unix_message *v; /* in the arena; of a stream at most one */
 	size_t n, room;
 };
 
-/* All that FD has received and nobody has read. Descriptors or credentials in flight are refused. */
-int ckpt_unix_peek(struct ckpt_arena *arena, int fd, int type, struct ckpt_unix_queue *queue, struct ckpt_err *err);
+/* All that FD has received and nobody has read. Descriptors or credentials in flight are refused.
+ */
+int ckpt_unix_peek(struct ckpt_arena *arena, int fd, int type, struct ckpt_unix_queue *queue,
+		   struct ckpt_err *err);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is kept of a Unix socket. Most of it only sock_diag(7) tells; what is in its queue is peeked at. */
+/* What is kept of a Unix socket. Most of it only sock_diag(7) tells; what is in its queue is peeked
+ * at. */
 #include <errno.h>
 #include <limits.h>
 #include <netinet/tcp.h>
@@ -17,8 +18,8 @@
 #define NAME_AT offsetof(struct sockaddr_un, sun_path)
 #define BOTH_WAYS 3u
 
-static void keep_name(struct ckpt_arena *arena, const struct sockaddr_un *a, socklen_t len, ProtobufCBinaryData *name,
-		      protobuf_c_boolean *hasp)
+static void keep_name(struct ckpt_arena *arena, const struct sockaddr_un *a, socklen_t len,
+		      ProtobufCBinaryData *name, protobuf_c_boolean *hasp)
 {
 	size_t n = len > NAME_AT ? len - NAME_AT : 0;
 
@@ -30,7 +31,8 @@ static void keep_name(struct ckpt_arena *arena, const struct sockaddr_un *a, soc
 }
 
 /* The file that the socket was bound to may have gone, or be another one by now. */
-static int collect_file(struct ckpt_collect *c, Ckpt__Unix *m, const struct ckpt_unix_diag *d, struct ckpt_err *err)
+static int collect_file(struct ckpt_collect *c, Ckpt__Unix *m, const struct ckpt_unix_diag *d,
+			struct ckpt_err *err)
 {
 	char *name = (char *)m->name.data, cwd[PATH_MAX];
 	struct stat st;
@@ -45,20 +47,24 @@ static int collect_file(struct ckpt_collect *c, Ckpt__Unix *m, const struct ckpt
 		m->path = ckpt_alloc(c->arena, strlen(cwd) + strlen(name) + 2);
 		sprintf(m->path, "%s/%s", cwd, name);
 	}
-	m->has_mode = m->has_uid = m->has_gid = d->has_file && lstat(m->path, &st) == 0 && S_ISSOCK(st.st_mode) &&
+	m->has_mode = m->has_uid = m->has_gid = d->has_file && lstat(m->path, &st) == 0 &&
+						S_ISSOCK(st.st_mode) &&
 						(uint32_t)st.st_ino == d->file_ino;
 	if (m->has_mode) {
 		m->mode = st.st_mode & 07777;
 		m->uid = st.st_uid;
 		m->gid = st.st_gid;
 	} else if (m->cwd) {
-		return ckpt_refuse(err, CKPT_E_FILE_KIND, -EOPNOTSUPP, "socket %s: its relative name does not lead to it "
-				   "from the working directory %s", name, cwd);
+		return ckpt_refuse(err, CKPT_E_FILE_KIND, -EOPNOTSUPP,
+				   "socket %s: its relative name does not lead to it "
+				   "from the working directory %s",
+				   name, cwd);
 	}
 	return 0;
 }
 
-static int collect_names(struct ckpt_collect *c, Ckpt__Unix *m, const struct ckpt_unix_diag *d, struct ckpt_err *err)
+static int collect_names(struct ckpt_collect *c, Ckpt__Unix *m, const struct ckpt_unix_diag *d,
+			 struct ckpt_err *err)
 {
 	struct sockaddr_un a;
 	socklen_t len = sizeof(a);
@@ -109,8 +115,10 @@ static void collect_options(struct ckpt_collect *c, Ckpt__Unix *m)
 	}
 }
 
-/* One that waits to be accepted has no inode yet, like one that was closed; but only that shuts down both ways. */
-static int collect_peer(struct ckpt_collect *c, Ckpt__Unix *m, const struct ckpt_unix_diag *d, struct ckpt_err *err)
+/* One that waits to be accepted has no inode yet, like one that was closed; but only that shuts
+ * down both ways. */
+static int collect_peer(struct ckpt_collect *c, Ckpt__Unix *m, const struct ckpt_unix_diag *d,
+			struct ckpt_err *err)
 {
 	struct pollfd p = { .fd = c->fd, .events = POLLPRI };
 	struct ckpt_unix_diag theirs;
@@ -118,7 +126,8 @@ static int collect_peer(struct ckpt_collect *c, Ckpt__Unix *m, const struct ckpt
 
 	m->has_shutdown = m->shutdown = d->shutdown;
 	if (poll(&p, 1, 0) > 0 && p.revents & POLLPRI)
-		return ckpt_refuse(err, CKPT_E_FILE_KIND, -EOPNOTSUPP, "%s: urgent data is in its queue", c->probe->link);
+		return ckpt_refuse(err, CKPT_E_FILE_KIND, -EOPNOTSUPP,
+				   "%s: urgent data is in its queue", c->probe->link);
 	if (m->type == SOCK_DGRAM ? !d->has_peer : d->state != TCP_ESTABLISHED)
 		return 0;
 	m->state = CKPT__UNIX__STATE__CONNECTED;
@@ -126,8 +135,10 @@ static int collect_peer(struct ckpt_collect *c, Ckpt__Unix *m, const struct ckpt
 	m->peer = d->peer;
 	if (m->type != SOCK_DGRAM && !m->peer) {
 		if (d->shutdown != BOTH_WAYS)
-			return ckpt_refuse(err, CKPT_E_FILE_KIND, -EOPNOTSUPP, "%s: its connection has not been "
-					   "accepted yet", c->probe->link);
+			return ckpt_refuse(err, CKPT_E_FILE_KIND, -EOPNOTSUPP,
+					   "%s: its connection has not been "
+					   "accepted yet",
+					   c->probe->link);
 		m->has_reset = m->reset = p.revents & POLLERR;
 	}
 	/* A stranger that is connected to us in turn would not be after a mere connect(2). */
@@ -146,7 +157,8 @@ int ckpt_unix_collect(struct ckpt_collect *c, Ckpt__Unix *m, struct ckpt_err *er
 		return r;
 	m->type = c->probe->type;
 	if (ckpt_sockopt_has_filter(c->fd))
-		return ckpt_refuse(err, CKPT_E_FILE_KIND, -EOPNOTSUPP, "%s: it has a packet filter", c->probe->link);
+		return ckpt_refuse(err, CKPT_E_FILE_KIND, -EOPNOTSUPP, "%s: it has a packet filter",
+				   c->probe->link);
 	r = collect_names(c, m, &d, err);
 	if (r < 0)
 		return r;
@@ -156,8 +168,11 @@ int ckpt_unix_collect(struct ckpt_collect *c, Ckpt__Unix *m, struct ckpt_err *er
 		m->has_backlog = true;
 		m->backlog = d.backlog;
 		m->has_shutdown = m->shutdown = d.shutdown;
-		return d.waiting ? ckpt_refuse(err, CKPT_E_FILE_KIND, -EOPNOTSUPP, "%s: %u connections to it have not been "
-					       "accepted yet", c->probe->link, d.waiting) : 0;
+		return d.waiting ? ckpt_refuse(err, CKPT_E_FILE_KIND, -EOPNOTSUPP,
+					       "%s: %u connections to it have not been "
+					       "accepted yet",
+					       c->probe->link, d.waiting) :
+				   0;
 	}
 	r = collect_peer(c, m, &d, err);
 	return r < 0 ? r : collect_queue(c, m, err);

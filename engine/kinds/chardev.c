@@ -33,7 +33,8 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 	const char *path;
 
 	if (ckpt_path_of(c, &path) != CKPT_PATH_SAME)
-		return ckpt_refuse(err, CKPT_E_DELETED_FILE, -ENOENT, "device %s: it is not at its path any more", path);
+		return ckpt_refuse(err, CKPT_E_DELETED_FILE, -ENOENT,
+				   "device %s: it is not at its path any more", path);
 	d->path = (char *)path;
 	d->minor = minor(c->probe->st.st_rdev);
 	return 0;
@@ -47,7 +48,8 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 
 	if (!ckpt_path_sane(d->path) || !is_known(d->minor))
 		return ckpt_fail(err, -EBADMSG, "chardev %u: bad path or device number", obj->id);
-	if (!ckpt_path_here(p, obj, d->path, S_IFCHR, obj->file.flags, &st) || !ckpt_planner_host(p))
+	if (!ckpt_path_here(p, obj, d->path, S_IFCHR, obj->file.flags, &st) ||
+	    !ckpt_planner_host(p))
 		return 0;
 	if (st.st_rdev != makedev(MEM_MAJOR, d->minor))
 		ckpt_problem(p, CKPT_E_FILE_CHANGED, "%sdevice %s: was %u:%u, is %u:%u now",
@@ -65,8 +67,10 @@ static int create(struct ckpt_site *site, const struct ckpt_object *obj, struct 
 	(void)site;
 	if (fd < 0)
 		return ckpt_fail(err, fd, "device %s: cannot open", d->path);
-	if (fstat(fd, &st) < 0 || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(MEM_MAJOR, d->minor))
-		return ckpt_refuse(err, CKPT_E_FILE_CHANGED, -ENODEV, "device %s: it is another one now", d->path);
+	if (fstat(fd, &st) < 0 || !S_ISCHR(st.st_mode) ||
+	    st.st_rdev != makedev(MEM_MAJOR, d->minor))
+		return ckpt_refuse(err, CKPT_E_FILE_CHANGED, -ENODEV,
+				   "device %s: it is another one now", d->path);
 	return ckpt_take_fd(&fd);
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * epoll(7). The kernel knows an entry by file and number; the number may be closed or used for something else by now,
- * so that what it refers to is asked with kcmp(2). The entries are added again in the task that has the numbers.
+ * epoll(7). The kernel knows an entry by file and number; the number may be closed or used for
+ * something else by now, so that what it refers to is asked with kcmp(2). The entries are added
+ * again in the task that has the numbers.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -28,7 +29,8 @@ static bool match(const struct ckpt_probe *probe)
 	return ckpt_probe_anon(probe, "eventpoll");
 }
 
-/* One line of fdinfo: "tfd:        5 events:       19 data:                5  pos:0 ino:2b sdev:e" */
+/* One line of fdinfo: "tfd:        5 events:       19 data:                5  pos:0 ino:2b sdev:e"
+ */
 static bool parse_line(const char *line, Ckpt__EpollTarget *t)
 {
 	uint64_t events, data;
@@ -65,7 +67,8 @@ static size_t count_lines(const char *text)
 }
 
 /* Any descriptor of the task PID that is the file of the entry. */
-static uint32_t search_task(struct ckpt_collect *c, const Ckpt__EpollTarget *t, uint32_t off, pid_t pid)
+static uint32_t search_task(struct ckpt_collect *c, const Ckpt__EpollTarget *t, uint32_t off,
+			    pid_t pid)
 {
 	struct ckpt_err ignored = CKPT_ERR_INIT;
 	int fd = c->src->ops->open_proc(c->src, pid, "fd", &ignored);
@@ -103,7 +106,8 @@ static uint32_t search_tree(struct ckpt_collect *c, const Ckpt__EpollTarget *t, 
 }
 
 /* Entries of one number (with different files) are told apart by their order. */
-static uint32_t find_target(struct ckpt_collect *c, const Ckpt__Epoll *m, const Ckpt__EpollTarget *t)
+static uint32_t find_target(struct ckpt_collect *c, const Ckpt__Epoll *m,
+			    const Ckpt__EpollTarget *t)
 {
 	uint32_t object = ckpt_object_of_fd(c, c->pid, t->number), off = 0;
 
@@ -134,8 +138,11 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 			return ckpt_fail(err, -EBADMSG, "epoll: cannot understand \"%.80s\"", at);
 		t->object = find_target(c, m, t);
 		if (!t->object)
-			return ckpt_refuse(err, CKPT_E_FILE_KIND, -EOPNOTSUPP, "epoll: it watches a file, added as "
-					   "descriptor %u, that no process of the tree has open any more", t->number);
+			return ckpt_refuse(
+				err, CKPT_E_FILE_KIND, -EOPNOTSUPP,
+				"epoll: it watches a file, added as "
+				"descriptor %u, that no process of the tree has open any more",
+				t->number);
 		m->targets[m->n_targets++] = t;
 	}
 	return 0;
@@ -147,13 +154,15 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 	const struct ckpt_snapshot *snap = ckpt_planner_snapshot(p);
 
 	for (size_t i = 0; i < m->n_targets; i++) {
-		const struct ckpt_object *target = ckpt_snapshot_object(snap, m->targets[i]->object);
+		const struct ckpt_object *target =
+			ckpt_snapshot_object(snap, m->targets[i]->object);
 
 		if (m->targets[i]->number > INT_MAX)
-			return ckpt_fail(err, -EBADMSG, "epoll %u: bad descriptor %u", obj->id, m->targets[i]->number);
+			return ckpt_fail(err, -EBADMSG, "epoll %u: bad descriptor %u", obj->id,
+					 m->targets[i]->number);
 		if (!target || target == obj || target->kind->scope != CKPT_PER_FILE)
-			return ckpt_fail(err, -EBADMSG, "epoll %u: object %u cannot be watched", obj->id,
-					 m->targets[i]->object);
+			return ckpt_fail(err, -EBADMSG, "epoll %u: object %u cannot be watched",
+					 obj->id, m->targets[i]->object);
 	}
 	return 0;
 }
@@ -173,8 +182,9 @@ static bool has_fired(const Ckpt__EpollTarget *t)
 	return t->events & EPOLLONESHOT && !(t->events & ~PRIVATE);
 }
 
-/* The kernel adds EPOLLERR and EPOLLHUP to what it is given, which one that has fired must not report. So it is made to
- * fire: most files are ready for something. Where this one is ready for nothing there is no more to be done. */
+/* The kernel adds EPOLLERR and EPOLLHUP to what it is given, which one that has fired must not
+ * report. So it is made to fire: most files are ready for something. Where this one is ready for
+ * nothing there is no more to be done. */
 static int add(int epoll, const Ckpt__EpollTarget *t)
 {
 	struct epoll_event ev = { .events = t->events, .data.u64 = t->data }, got;
@@ -216,8 +226,8 @@ static bool is_at_number(const struct ckpt_site *site, const Ckpt__EpollTarget *
 	return false;
 }
 
-static int add_target(struct ckpt_site *site, const struct ckpt_object *obj, const Ckpt__EpollTarget *t,
-		      struct ckpt_err *err)
+static int add_target(struct ckpt_site *site, const struct ckpt_object *obj,
+		      const Ckpt__EpollTarget *t, struct ckpt_err *err)
 {
 	int epoll = site->ops->fd_of(site, obj->id, err), fd, r;
 
@@ -241,7 +251,9 @@ static int attach(struct ckpt_site *site, const struct ckpt_object *obj, struct 
 
 	for (int fired = 1; fired >= 0; fired--)
 		for (size_t i = 0; i < m->n_targets; i++) {
-			int r = has_fired(m->targets[i]) == fired ? add_target(site, obj, m->targets[i], err) : 0;
+			int r = has_fired(m->targets[i]) == fired ?
+					add_target(site, obj, m->targets[i], err) :
+					0;
 
 			if (r < 0)
 				return r;

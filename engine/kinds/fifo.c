@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Named pipes. Anyone may come to the path and be the other end, so that one end alone is fine; what counts is
- * whether somebody outside was there at the dump. A reader that nobody has ever written to is not at end of file
- * yet: it has to be opened while there is no writer.
+ * Named pipes. Anyone may come to the path and be the other end, so that one end alone is fine;
+ * what counts is whether somebody outside was there at the dump. A reader that nobody has ever
+ * written to is not at end of file yet: it has to be opened while there is no writer.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -67,8 +67,8 @@ static bool holds_other_end(struct ckpt_collect *c, const char *pid)
 	return found;
 }
 
-/* A process outside of the tree that may still write to us, or read from us; 0: none that we may see. Our own
- * duplicates of what the tree has open do not count. */
+/* A process outside of the tree that may still write to us, or read from us; 0: none that we may
+ * see. Our own duplicates of what the tree has open do not count. */
 static uint32_t find_outside(struct ckpt_collect *c)
 {
 	DIR *proc = opendir("/proc");
@@ -77,7 +77,8 @@ static uint32_t find_outside(struct ckpt_collect *c)
 	for (struct dirent *e = proc ? readdir(proc) : NULL; e && !found; e = readdir(proc)) {
 		pid_t pid = strtol(e->d_name, NULL, 10);
 
-		if (pid > 0 && pid != getpid() && !ckpt_pid_in_tree(c, pid) && holds_other_end(c, e->d_name))
+		if (pid > 0 && pid != getpid() && !ckpt_pid_in_tree(c, pid) &&
+		    holds_other_end(c, e->d_name))
 			found = pid;
 	}
 	if (proc)
@@ -93,9 +94,11 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 	int r;
 
 	if (ckpt_path_of(c, &path) != CKPT_PATH_SAME)
-		return ckpt_refuse(err, CKPT_E_DELETED_FILE, -ENOENT, "FIFO %s: it is not at its path any more", path);
+		return ckpt_refuse(err, CKPT_E_DELETED_FILE, -ENOENT,
+				   "FIFO %s: it is not at its path any more", path);
 	if (c->flags & O_PATH)
-		return ckpt_refuse(err, CKPT_E_FILE_KIND, -EOPNOTSUPP, "FIFO %s: it is open as a path only (O_PATH)", path);
+		return ckpt_refuse(err, CKPT_E_FILE_KIND, -EOPNOTSUPP,
+				   "FIFO %s: it is open as a path only (O_PATH)", path);
 	m->path = (char *)path;
 	r = ckpt_pipe_peek(c->arena, c->fd, c->flags, &pipe, err);
 	if (r < 0)
@@ -117,8 +120,8 @@ static struct ckpt_pipe pipe_of(const Ckpt__Fifo *m)
 }
 
 struct ends {
-	bool reader, writer, ended;     /* ENDED: of some reader all writers have gone */
-	const Ckpt__Fifo *full;         /* says what is in it */
+	bool reader, writer, ended; /* ENDED: of some reader all writers have gone */
+	const Ckpt__Fifo *full;     /* says what is in it */
 };
 
 static struct ends find_ends(const struct ckpt_snapshot *snap, const struct ckpt_object *obj)
@@ -141,7 +144,8 @@ static struct ends find_ends(const struct ckpt_snapshot *snap, const struct ckpt
 }
 
 /* A writer knows for sure whether it has a reader; a reader may be waiting for its first writer. */
-static void check_outside(struct ckpt_planner *p, const struct ckpt_object *obj, const Ckpt__Fifo *m, struct ends ends)
+static void check_outside(struct ckpt_planner *p, const struct ckpt_object *obj,
+			  const Ckpt__Fifo *m, struct ends ends)
 {
 	char who[40];
 
@@ -149,10 +153,12 @@ static void check_outside(struct ckpt_planner *p, const struct ckpt_object *obj,
 		return;
 	ckpt_path_who(p, obj, who, sizeof(who));
 	if (m->outside)
-		ckpt_problem(p, CKPT_E_EXTERNAL_PEER, "%sFIFO %s: process %u outside of the tree has its %s end",
-			     who, m->path, m->outside, ends.reader ? "writing" : "reading");
+		ckpt_problem(p, CKPT_E_EXTERNAL_PEER,
+			     "%sFIFO %s: process %u outside of the tree has its %s end", who,
+			     m->path, m->outside, ends.reader ? "writing" : "reading");
 	else if (!ends.reader)
-		ckpt_problem(p, CKPT_E_EXTERNAL_PEER, "%sFIFO %s: a process outside of the tree reads it", who, m->path);
+		ckpt_problem(p, CKPT_E_EXTERNAL_PEER,
+			     "%sFIFO %s: a process outside of the tree reads it", who, m->path);
 }
 
 static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ckpt_err *err)
@@ -185,7 +191,8 @@ static int open_end(const struct ckpt_object *obj, struct ckpt_err *err)
 	if (fd < 0)
 		return ckpt_fail(err, fd, "FIFO %s: cannot open", m->path);
 	if (fstat(fd, &st) < 0 || !S_ISFIFO(st.st_mode))
-		return ckpt_refuse(err, CKPT_E_FILE_CHANGED, -ESTALE, "FIFO %s: it is none any more", m->path);
+		return ckpt_refuse(err, CKPT_E_FILE_CHANGED, -ESTALE,
+				   "FIFO %s: it is none any more", m->path);
 	return ckpt_take_fd(&fd);
 }
 
@@ -198,8 +205,8 @@ static bool opened_with_both(const struct ckpt_object *obj, struct ends ends)
 }
 
 /* Puts all objects of the FIFO whose time is NOW; MINE is that of OBJ. */
-static int put_all(struct ckpt_site *site, const struct ckpt_object *obj, struct ends ends, bool now, int *mine,
-		   struct ckpt_err *err)
+static int put_all(struct ckpt_site *site, const struct ckpt_object *obj, struct ends ends,
+		   bool now, int *mine, struct ckpt_err *err)
 {
 	for (size_t i = obj->id - 1; i < site->snap->n_objects; i++) {
 		const struct ckpt_object *other = site->snap->objects[i];
@@ -224,7 +231,8 @@ static int fill(int fd, const Ckpt__Fifo *m, struct ckpt_err *err)
 	int r, n = 0;
 
 	if (ioctl(fd, FIONREAD, &n) < 0 || n)
-		return ckpt_refuse(err, CKPT_E_ADDRESS_IN_USE, -EBUSY, "FIFO %s: others are using it", m->path);
+		return ckpt_refuse(err, CKPT_E_ADDRESS_IN_USE, -EBUSY,
+				   "FIFO %s: others are using it", m->path);
 	r = ckpt_pipe_fill(fd, &pipe, err);
 	return ckpt_in(err, r, "FIFO %s", m->path);
 }

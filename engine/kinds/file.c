@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Regular files and folders. A named file is opened again where it was and has to be the size it was; one that has
- * lost its last name travels in the image and is made anew, nameless again, in the same folder.
+ * Regular files and folders. A named file is opened again where it was and has to be the size it
+ * was; one that has lost its last name travels in the image and is made anew, nameless again, in
+ * the same folder.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -27,8 +28,10 @@
 /* Files of the kernel's own, which look like deleted ones in the root folder. */
 static bool is_internal(const char *link)
 {
-	static const char *const prefix[] = { "/memfd:", "/dev/zero (deleted)", "/SYSV", "/[aio]", "/anon_hugepage",
-					      "/secretmem", "/drm mm object", "/i915" };
+	static const char *const prefix[] = { "/memfd:",        "/dev/zero (deleted)",
+					      "/SYSV",          "/[aio]",
+					      "/anon_hugepage", "/secretmem",
+					      "/drm mm object", "/i915" };
 	size_t len = strlen(link);
 
 	if (len < 10 || strcmp(link + len - 10, " (deleted)"))
@@ -81,8 +84,10 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 	enum ckpt_path_state state;
 
 	if (of_process(c->probe))
-		return ckpt_refuse(err, CKPT_E_FILE_KIND, -EOPNOTSUPP, "file %s: it shows a process that will be "
-				   "another one", c->probe->link);
+		return ckpt_refuse(err, CKPT_E_FILE_KIND, -EOPNOTSUPP,
+				   "file %s: it shows a process that will be "
+				   "another one",
+				   c->probe->link);
 	state = ckpt_path_of(c, &path);
 	f->path = (char *)path;
 	f->mode = st->st_mode;
@@ -95,12 +100,16 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 		return 0;
 	}
 	if (state == CKPT_PATH_DELETED)
-		return ckpt_refuse(err, CKPT_E_DELETED_FILE, -ENOENT, "folder %s: it was deleted", path);
-	return ckpt_refuse(err, CKPT_E_DELETED_FILE, -ENOENT, "file %s: it is not at this path any more, "
-			   "yet it has a name elsewhere (links: %u)", path, (unsigned int)st->st_nlink);
+		return ckpt_refuse(err, CKPT_E_DELETED_FILE, -ENOENT, "folder %s: it was deleted",
+				   path);
+	return ckpt_refuse(err, CKPT_E_DELETED_FILE, -ENOENT,
+			   "file %s: it is not at this path any more, "
+			   "yet it has a name elsewhere (links: %u)",
+			   path, (unsigned int)st->st_nlink);
 }
 
-static int plan_deleted(struct ckpt_planner *p, const struct ckpt_object *obj, const Ckpt__File *f, struct ckpt_err *err)
+static int plan_deleted(struct ckpt_planner *p, const struct ckpt_object *obj, const Ckpt__File *f,
+			struct ckpt_err *err)
 {
 	const struct ckpt_host *host = ckpt_planner_host(p);
 	const struct ckpt_object *first = ckpt_inode_first(ckpt_planner_snapshot(p), obj);
@@ -109,16 +118,22 @@ static int plan_deleted(struct ckpt_planner *p, const struct ckpt_object *obj, c
 
 	if (first->kind != obj->kind)
 		return 0;
-	if (!S_ISREG(f->mode) || f->mtime_nsec >= 1000000000u || (obj->has_content && obj->content_size != f->size))
-		return ckpt_fail(err, -EBADMSG, "file %u: it cannot be a deleted file of that type and size", obj->id);
+	if (!S_ISREG(f->mode) || f->mtime_nsec >= 1000000000u ||
+	    (obj->has_content && obj->content_size != f->size))
+		return ckpt_fail(err, -EBADMSG,
+				 "file %u: it cannot be a deleted file of that type and size",
+				 obj->id);
 	if (!maker->deleted || maker->size != f->size)
-		return ckpt_fail(err, -EBADMSG, "file %u: it is said to be one with file %u, and differs", obj->id, first->id);
+		return ckpt_fail(err, -EBADMSG,
+				 "file %u: it is said to be one with file %u, and differs", obj->id,
+				 first->id);
 	if (first != obj) {
 		ckpt_comes_with(p, first->id);
 		return 0;
 	}
 	ckpt_path_folder_here(p, obj, f->path);
-	if (host && (f->uid != host->uid || f->gid != host->gid) && !ckpt_host_has_cap(host, CAP_CHOWN))
+	if (host && (f->uid != host->uid || f->gid != host->gid) &&
+	    !ckpt_host_has_cap(host, CAP_CHOWN))
 		ckpt_loss(p, "%sdeleted file %s: will belong to you, not to %u:%u",
 			  ckpt_path_who(p, obj, who, sizeof(who)), f->path, f->uid, f->gid);
 	return 0;
@@ -132,22 +147,25 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 
 	if (!ckpt_path_sane(f->path) || f->size > INT64_MAX)
 		return ckpt_fail(err, -EBADMSG, "file %u: bad path or size", obj->id);
-	if (!S_ISREG(f->mode) && !S_ISDIR(f->mode) && !(S_ISLNK(f->mode) && obj->file.flags & O_PATH))
+	if (!S_ISREG(f->mode) && !S_ISDIR(f->mode) &&
+	    !(S_ISLNK(f->mode) && obj->file.flags & O_PATH))
 		return ckpt_fail(err, -EBADMSG, "file %u: bad type %#o", obj->id, f->mode);
 	if (f->deleted)
 		return plan_deleted(p, obj, f, err);
 	if (obj->has_content)
 		return ckpt_fail(err, -EBADMSG, "file %u: it has a name and content", obj->id);
-	if (!ckpt_path_here(p, obj, f->path, f->mode, obj->file.flags, &st) || !ckpt_planner_host(p))
+	if (!ckpt_path_here(p, obj, f->path, f->mode, obj->file.flags, &st) ||
+	    !ckpt_planner_host(p))
 		return 0;
 	if (S_ISREG(f->mode) && (uint64_t)st.st_size != f->size)
 		ckpt_problem(p, CKPT_E_FILE_CHANGED, "%sfile %s: had %llu bytes, has %llu now",
-			     ckpt_path_who(p, obj, who, sizeof(who)), f->path, (unsigned long long)f->size,
-			     (unsigned long long)st.st_size);
+			     ckpt_path_who(p, obj, who, sizeof(who)), f->path,
+			     (unsigned long long)f->size, (unsigned long long)st.st_size);
 	return 0;
 }
 
-/* The first free name: that of the file, or one beside it. Returns a descriptor of a file without a name. */
+/* The first free name: that of the file, or one beside it. Returns a descriptor of a file without a
+ * name. */
 static int make_named(const char *path, struct ckpt_err *err)
 {
 	char name[PATH_MAX];
@@ -155,14 +173,18 @@ static int make_named(const char *path, struct ckpt_err *err)
 	for (int i = 0; i < MAX_NAMES; i++) {
 		int n = i ? snprintf(name, sizeof(name), "%s.ckpt-%d-%d", path, getpid(), i) :
 			    snprintf(name, sizeof(name), "%s", path);
-		CKPT_FD fd = n < (int)sizeof(name) ? open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600) : -1;
+		CKPT_FD fd = n < (int)sizeof(name) ?
+				     open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600) :
+				     -1;
 
 		if (n >= (int)sizeof(name))
-			return ckpt_fail(err, -ENAMETOOLONG, "file %s: cannot find a free name beside it", path);
+			return ckpt_fail(err, -ENAMETOOLONG,
+					 "file %s: cannot find a free name beside it", path);
 		if (fd < 0 && errno == EEXIST)
 			continue;
 		if (fd < 0)
-			return ckpt_fail(err, -errno, "file %s: cannot make the deleted file again", path);
+			return ckpt_fail(err, -errno, "file %s: cannot make the deleted file again",
+					 path);
 		if (unlink(name) < 0)
 			return ckpt_fail(err, -errno, "file %s: cannot delete it again", name);
 		return ckpt_take_fd(&fd);
@@ -181,7 +203,8 @@ static int make_nameless(const char *path)
 	return open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 }
 
-static int create_deleted(struct ckpt_site *site, const struct ckpt_object *obj, struct ckpt_err *err)
+static int create_deleted(struct ckpt_site *site, const struct ckpt_object *obj,
+			  struct ckpt_err *err)
 {
 	const Ckpt__File *f = (const void *)obj->msg;
 	CKPT_FD fd = obj->file.flags & ANY_TMPFILE ? make_nameless(f->path) : -1;
@@ -205,13 +228,16 @@ static int create(struct ckpt_site *site, const struct ckpt_object *obj, struct 
 
 	if (f->deleted)
 		return create_deleted(site, obj, err);
-	CKPT_FD fd = ckpt_path_open(f->path, (obj->file.flags & CKPT_OPEN_FLAGS & ~ANY_TMPFILE) | O_NOCTTY);
+	CKPT_FD fd = ckpt_path_open(f->path,
+				    (obj->file.flags & CKPT_OPEN_FLAGS & ~ANY_TMPFILE) | O_NOCTTY);
 	if (fd < 0)
 		return ckpt_fail(err, fd, "file %s: cannot open", f->path);
 	if (fstat(fd, &st) < 0)
 		return ckpt_fail(err, -errno, "file %s: cannot stat", f->path);
-	if ((st.st_mode & S_IFMT) != (f->mode & S_IFMT) || (S_ISREG(f->mode) && (uint64_t)st.st_size != f->size))
-		return ckpt_refuse(err, CKPT_E_FILE_CHANGED, -ESTALE, "file %s: it has just become another one", f->path);
+	if ((st.st_mode & S_IFMT) != (f->mode & S_IFMT) ||
+	    (S_ISREG(f->mode) && (uint64_t)st.st_size != f->size))
+		return ckpt_refuse(err, CKPT_E_FILE_CHANGED, -ESTALE,
+				   "file %s: it has just become another one", f->path);
 	return ckpt_take_fd(&fd);
 }
 
@@ -226,7 +252,8 @@ static int settle(struct ckpt_site *site, const struct ckpt_object *obj, struct 
 		return 0;
 	r = ckpt_inode_settle(site, obj, err);
 	if (r >= 0 && ckpt_inode_last(site->snap, obj) == obj)
-		r = ckpt_inode_attributes(site, obj, f->uid, f->gid, f->mode, f->has_mtime_sec ? &mtime : NULL, err);
+		r = ckpt_inode_attributes(site, obj, f->uid, f->gid, f->mode,
+					  f->has_mtime_sec ? &mtime : NULL, err);
 	return ckpt_in(err, r, "deleted file %s", f->path);
 }
 

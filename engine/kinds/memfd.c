@@ -19,12 +19,14 @@
 #define PREFIX "/memfd:"
 #define SUFFIX " (deleted)"
 #ifndef MFD_EXEC
-#define MFD_EXEC 0x10u                  /* Linux 6.3 */
+#define MFD_EXEC 0x10u /* Linux 6.3 */
 #endif
 #ifndef F_SEAL_EXEC
-#define F_SEAL_EXEC 0x20                /* Linux 6.3 */
+#define F_SEAL_EXEC 0x20 /* Linux 6.3 */
 #endif
-#define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_FUTURE_WRITE | F_SEAL_EXEC)
+#define SEALS                                                                             \
+	(F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_FUTURE_WRITE | \
+	 F_SEAL_EXEC)
 #define MAX_NAME 249
 
 static bool match(const struct ckpt_probe *probe)
@@ -44,11 +46,15 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 	m->name = ckpt_strdup(c->arena, c->probe->link + strlen(PREFIX));
 	m->name[strlen(m->name) - strlen(SUFFIX)] = '\0';
 	if (c->probe->fs_magic == HUGETLBFS_MAGIC)
-		return ckpt_refuse(err, CKPT_E_FILE_KIND, -EOPNOTSUPP, "memfd %s: it is of huge pages", m->name);
+		return ckpt_refuse(err, CKPT_E_FILE_KIND, -EOPNOTSUPP,
+				   "memfd %s: it is of huge pages", m->name);
 	if (seals < 0)
 		return ckpt_fail(err, -errno, "memfd %s: cannot ask for its seals", m->name);
 	if (c->fd < 0)
-		ckpt_lost(c, "process %d: memfd %s: its seals, if it has any: it is closed and only mapped", c->pid, m->name);
+		ckpt_lost(
+			c,
+			"process %d: memfd %s: its seals, if it has any: it is closed and only mapped",
+			c->pid, m->name);
 	m->size = st->st_size;
 	m->has_mode = m->has_seals = true;
 	m->mode = st->st_mode & 07777;
@@ -68,7 +74,8 @@ static bool mapped_for_writing(const struct ckpt_snapshot *snap, const struct ck
 
 		for (size_t i = 0; mm && i < mm->n_areas; i++) {
 			const Ckpt__Area *a = mm->areas[i];
-			const struct ckpt_object *file = a->has_file ? ckpt_snapshot_object(snap, a->file) : NULL;
+			const struct ckpt_object *file =
+				a->has_file ? ckpt_snapshot_object(snap, a->file) : NULL;
 
 			if (file && a->shared && a->prot & PROT_WRITE && ckpt_same_inode(file, obj))
 				return true;
@@ -86,16 +93,19 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 
 	if (first->kind != obj->kind)
 		return 0;
-	if (m->size > INT64_MAX || strlen(m->name) > MAX_NAME || m->mode & ~07777u || m->seals & ~SEALS ||
-	    ((const Ckpt__Memfd *)(const void *)first->msg)->size != m->size ||
+	if (m->size > INT64_MAX || strlen(m->name) > MAX_NAME || m->mode & ~07777u ||
+	    m->seals & ~SEALS || ((const Ckpt__Memfd *)(const void *)first->msg)->size != m->size ||
 	    (obj->has_content && obj->content_size != m->size))
 		return ckpt_fail(err, -EBADMSG, "memfd %u: bad name, size, mode or seals", obj->id);
 	if (m->seals & F_SEAL_FUTURE_WRITE && mapped_for_writing(ckpt_planner_snapshot(p), obj))
-		return ckpt_refuse(err, CKPT_E_FILE_KIND, -EOPNOTSUPP, "%smemfd %s: it is sealed against future writing "
-				   "and mapped for writing", ckpt_path_who(p, obj, who, sizeof(who)), m->name);
+		return ckpt_refuse(err, CKPT_E_FILE_KIND, -EOPNOTSUPP,
+				   "%smemfd %s: it is sealed against future writing "
+				   "and mapped for writing",
+				   ckpt_path_who(p, obj, who, sizeof(who)), m->name);
 	if (first != obj)
 		ckpt_comes_with(p, first->id);
-	else if (host && m->has_uid && (m->uid != host->uid || m->gid != host->gid) && !ckpt_host_has_cap(host, CAP_CHOWN))
+	else if (host && m->has_uid && (m->uid != host->uid || m->gid != host->gid) &&
+		 !ckpt_host_has_cap(host, CAP_CHOWN))
 		ckpt_loss(p, "%smemfd %s: will belong to you, not to %u:%u",
 			  ckpt_path_who(p, obj, who, sizeof(who)), m->name, m->uid, m->gid);
 	return 0;
@@ -123,7 +133,8 @@ static int create(struct ckpt_site *site, const struct ckpt_object *obj, struct 
 	return r < 0 ? r : ckpt_take_fd(&fd);
 }
 
-/* Permissions before the seals, one of which forbids to change them; but after opening it for writing once more. */
+/* Permissions before the seals, one of which forbids to change them; but after opening it for
+ * writing once more. */
 static int finish(struct ckpt_site *site, const struct ckpt_object *obj, struct ckpt_err *err)
 {
 	const Ckpt__Memfd *m = (const void *)obj->msg;
@@ -134,8 +145,8 @@ static int finish(struct ckpt_site *site, const struct ckpt_object *obj, struct 
 	CKPT_FD fd = ckpt_inode_reopen(bank, O_RDWR, err);
 	if (fd < 0)
 		return fd;
-	r = ckpt_inode_attributes(site, obj, m->has_uid ? m->uid : geteuid(), m->has_gid ? m->gid : getegid(), m->mode,
-				  NULL, err);
+	r = ckpt_inode_attributes(site, obj, m->has_uid ? m->uid : geteuid(),
+				  m->has_gid ? m->gid : getegid(), m->mode, NULL, err);
 	if (r < 0)
 		return r;
 	now = fcntl(fd, F_GET_SEALS);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Pipes. Each open end is an object; those with the same inode are one pipe, which the lowest of them makes. Where
- * the tree holds one end only, the other one has to be closed for good: nobody would find the new pipe.
+ * Pipes. Each open end is an object; those with the same inode are one pipe, which the lowest of
+ * them makes. Where the tree holds one end only, the other one has to be closed for good: nobody
+ * would find the new pipe.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -82,18 +83,22 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 
 	if (first->kind != obj->kind)
 		return 0;
-	if (!ckpt_pipe_sane(&pipe) || m->capacity != ((const Ckpt__Pipe *)(const void *)first->msg)->capacity)
+	if (!ckpt_pipe_sane(&pipe) ||
+	    m->capacity != ((const Ckpt__Pipe *)(const void *)first->msg)->capacity)
 		return ckpt_fail(err, -EBADMSG, "pipe %u: bad capacity or content", obj->id);
 	if (!m->peer_gone && !(ends.reader && ends.writer))
-		ckpt_problem(p, CKPT_E_EXTERNAL_PEER, "%spipe:[%llu]: a process outside of the tree has its %s end",
-			     ckpt_path_who(p, obj, who, sizeof(who)), (unsigned long long)obj->file.ino,
+		ckpt_problem(p, CKPT_E_EXTERNAL_PEER,
+			     "%spipe:[%llu]: a process outside of the tree has its %s end",
+			     ckpt_path_who(p, obj, who, sizeof(who)),
+			     (unsigned long long)obj->file.ino,
 			     ends.reader ? "writing" : "reading");
 	if (first != obj)
 		ckpt_comes_with(p, first->id);
 	return 0;
 }
 
-/* The first of each sort gets what pipe2(2) made: one that is opened again has other flags (O_LARGEFILE). */
+/* The first of each sort gets what pipe2(2) made: one that is opened again has other flags
+ * (O_LARGEFILE). */
 static int open_end(struct made *ends, uint32_t flags, struct ckpt_err *err)
 {
 	bool writes = ckpt_writes(flags);
@@ -107,7 +112,8 @@ static int open_end(struct made *ends, uint32_t flags, struct ckpt_err *err)
 }
 
 /* Both ends of the new pipe stay open until all objects have theirs. */
-static int hand_over(struct ckpt_site *site, const struct ckpt_object *obj, struct made *ends, struct ckpt_err *err)
+static int hand_over(struct ckpt_site *site, const struct ckpt_object *obj, struct made *ends,
+		     struct ckpt_err *err)
 {
 	int mine = open_end(ends, obj->file.flags, err), r = mine;
 
@@ -128,7 +134,8 @@ static int hand_over(struct ckpt_site *site, const struct ckpt_object *obj, stru
 static int create(struct ckpt_site *site, const struct ckpt_object *obj, struct ckpt_err *err)
 {
 	struct ckpt_pipe pipe = pipe_of(find_ends(site->snap, obj).full);
-	int end[2] = { -1, -1 }, r = pipe2(end, O_CLOEXEC) < 0 ? ckpt_fail(err, -errno, "cannot create") : 0;
+	int end[2] = { -1, -1 },
+	    r = pipe2(end, O_CLOEXEC) < 0 ? ckpt_fail(err, -errno, "cannot create") : 0;
 	CKPT_FD out = end[0];
 	CKPT_FD in = end[1];
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Shared anonymous memory. The kernel backs it by a file of its own, "/dev/zero (deleted)", that nobody has open.
- * There is no create(): the engine makes it where it maps it (areas flagged SHARED_ANON).
+ * Shared anonymous memory. The kernel backs it by a file of its own, "/dev/zero (deleted)", that
+ * nobody has open. There is no create(): the engine makes it where it maps it (areas flagged
+ * SHARED_ANON).
  */
 #include <errno.h>
 #include <string.h>
@@ -35,7 +36,8 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 
 	(void)p;
 	if (!s->size || s->size > INT64_MAX || (obj->has_content && obj->content_size != s->size))
-		return ckpt_fail(err, -EBADMSG, "shm %u: bad size %llu", obj->id, (unsigned long long)s->size);
+		return ckpt_fail(err, -EBADMSG, "shm %u: bad size %llu", obj->id,
+				 (unsigned long long)s->size);
 	return 0;
 }
 

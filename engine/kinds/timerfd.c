@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * timerfd_create(2). What counts is the time that was left at the dump, for absolute timers too: the clocks of the
- * restored program go on where the machine's are, not where they were.
+ * timerfd_create(2). What counts is the time that was left at the dump, for absolute timers too:
+ * the clocks of the restored program go on where the machine's are, not where they were.
  */
 #include <errno.h>
 #include <linux/capability.h>
@@ -19,7 +19,7 @@
 
 #define NS 1000000000ull
 #ifndef TFD_IOC_SET_TICKS
-#define TFD_IOC_SET_TICKS _IOW('T', 0, uint64_t)       /* Linux 3.17 */
+#define TFD_IOC_SET_TICKS _IOW('T', 0, uint64_t) /* Linux 3.17 */
 #endif
 #define FLAGS (TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET)
 
@@ -74,13 +74,17 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 	const struct ckpt_host *host = ckpt_planner_host(p);
 	char who[40];
 
-	if (t->clock != CLOCK_REALTIME && t->clock != CLOCK_MONOTONIC && t->clock != CLOCK_BOOTTIME && !is_alarm(t->clock))
-		return ckpt_fail(err, -EBADMSG, "timerfd %u: there is no clock %u", obj->id, t->clock);
+	if (t->clock != CLOCK_REALTIME && t->clock != CLOCK_MONOTONIC &&
+	    t->clock != CLOCK_BOOTTIME && !is_alarm(t->clock))
+		return ckpt_fail(err, -EBADMSG, "timerfd %u: there is no clock %u", obj->id,
+				 t->clock);
 	if (t->flags & ~FLAGS || t->left_ns > INT64_MAX || t->interval_ns > INT64_MAX)
 		return ckpt_fail(err, -EBADMSG, "timerfd %u: bad flags or times", obj->id);
 	if (host && is_alarm(t->clock) && !ckpt_host_has_cap(host, CAP_WAKE_ALARM))
-		ckpt_problem(p, CKPT_E_PRIVILEGE, "%stimerfd %u: its clock wakes the machine, which wants CAP_WAKE_ALARM",
-			     ckpt_path_who(p, obj, who, sizeof(who)), obj->id);
+		ckpt_problem(
+			p, CKPT_E_PRIVILEGE,
+			"%stimerfd %u: its clock wakes the machine, which wants CAP_WAKE_ALARM",
+			ckpt_path_who(p, obj, who, sizeof(who)), obj->id);
 	return 0;
 }
 
@@ -124,8 +128,8 @@ static int link_timer(struct ckpt_site *site, const struct ckpt_object *obj, str
 	if ((t->left_ns || t->flags) && start(fd, t) < 0)
 		return ckpt_fail(err, -errno, "timerfd %u: cannot start", obj->id);
 	if (t->ticks && ioctl(fd, TFD_IOC_SET_TICKS, &t->ticks) < 0)
-		return ckpt_fail(err, -errno, "timerfd %u: cannot set its %llu expirations", obj->id,
-				 (unsigned long long)t->ticks);
+		return ckpt_fail(err, -errno, "timerfd %u: cannot set its %llu expirations",
+				 obj->id, (unsigned long long)t->ticks);
 	return 0;
 }
 

@@ -14,7 +14,8 @@ bool ckpt_path_sane(const char *path)
 	return path[0] == '/' && strlen(path) < PATH_MAX;
 }
 
-const char *ckpt_path_who(struct ckpt_planner *p, const struct ckpt_object *obj, char *buf, size_t size)
+const char *ckpt_path_who(struct ckpt_planner *p, const struct ckpt_object *obj, char *buf,
+			  size_t size)
 {
 	const struct ckpt_task *task = ckpt_snapshot_task(ckpt_planner_snapshot(p), obj->task);
 
@@ -27,13 +28,20 @@ const char *ckpt_path_who(struct ckpt_planner *p, const struct ckpt_object *obj,
 static const char *type_name(mode_t mode)
 {
 	switch (mode & S_IFMT) {
-	case S_IFREG: return "regular file";
-	case S_IFDIR: return "folder";
-	case S_IFLNK: return "symbolic link";
-	case S_IFCHR: return "character device";
-	case S_IFIFO: return "FIFO";
-	case S_IFSOCK: return "socket";
-	default: return "file of another type";
+	case S_IFREG:
+		return "regular file";
+	case S_IFDIR:
+		return "folder";
+	case S_IFLNK:
+		return "symbolic link";
+	case S_IFCHR:
+		return "character device";
+	case S_IFIFO:
+		return "FIFO";
+	case S_IFSOCK:
+		return "socket";
+	default:
+		return "file of another type";
 	}
 }
 
@@ -42,14 +50,17 @@ static int access_for(uint32_t flags)
 	if (flags & O_PATH)
 		return F_OK;
 	switch (flags & O_ACCMODE) {
-	case O_WRONLY: return W_OK;
-	case O_RDWR: return R_OK | W_OK;
-	default: return R_OK;
+	case O_WRONLY:
+		return W_OK;
+	case O_RDWR:
+		return R_OK | W_OK;
+	default:
+		return R_OK;
 	}
 }
 
-bool ckpt_path_here(struct ckpt_planner *p, const struct ckpt_object *obj, const char *path, mode_t mode, uint32_t flags,
-		    struct stat *st)
+bool ckpt_path_here(struct ckpt_planner *p, const struct ckpt_object *obj, const char *path,
+		    mode_t mode, uint32_t flags, struct stat *st)
 {
 	char who[40];
 
@@ -58,8 +69,8 @@ bool ckpt_path_here(struct ckpt_planner *p, const struct ckpt_object *obj, const
 		return true;
 	ckpt_path_who(p, obj, who, sizeof(who));
 	if (lstat(path, st) < 0) {
-		ckpt_problem(p, errno == EACCES ? CKPT_E_PRIVILEGE : CKPT_E_FILE_MISSING, "%sfile %s: cannot look: %s",
-			     who, path, strerror(errno));
+		ckpt_problem(p, errno == EACCES ? CKPT_E_PRIVILEGE : CKPT_E_FILE_MISSING,
+			     "%sfile %s: cannot look: %s", who, path, strerror(errno));
 		return false;
 	}
 	if ((st->st_mode & S_IFMT) != (mode & S_IFMT)) {
@@ -68,7 +79,8 @@ bool ckpt_path_here(struct ckpt_planner *p, const struct ckpt_object *obj, const
 		return false;
 	}
 	if (faccessat(AT_FDCWD, path, access_for(flags), AT_EACCESS | AT_SYMLINK_NOFOLLOW) < 0) {
-		ckpt_problem(p, CKPT_E_PRIVILEGE, "%sfile %s: cannot open: %s", who, path, strerror(errno));
+		ckpt_problem(p, CKPT_E_PRIVILEGE, "%sfile %s: cannot open: %s", who, path,
+			     strerror(errno));
 		return false;
 	}
 	return true;
@@ -86,7 +98,8 @@ bool ckpt_path_folder_here(struct ckpt_planner *p, const struct ckpt_object *obj
 	snprintf(folder, sizeof(folder), "%.*s", len ? (int)len : 1, path);
 	if (faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) == 0)
 		return true;
-	ckpt_problem(p, errno == ENOENT || errno == ENOTDIR ? CKPT_E_FILE_MISSING : CKPT_E_PRIVILEGE,
+	ckpt_problem(p,
+		     errno == ENOENT || errno == ENOTDIR ? CKPT_E_FILE_MISSING : CKPT_E_PRIVILEGE,
 		     "%sfile %s: cannot be made in its folder: %s", who, path, strerror(errno));
 	return false;
 }
@@ -101,12 +114,15 @@ int ckpt_path_open(const char *path, int flags)
 
 	if (look < 0 || fstat(look, &before) < 0)
 		return -errno;
-	if ((flags & O_PATH) && !S_ISLNK(before.st_mode)) {     /* /proc/self/fd would give its own flags */
+	if ((flags & O_PATH) && !S_ISLNK(before.st_mode)) { /* /proc/self/fd would give its own
+							       flags */
 		CKPT_FD again = open(path, flags | O_CLOEXEC);
 
 		if (again < 0 || fstat(again, &after) < 0)
 			return -errno;
-		return before.st_dev == after.st_dev && before.st_ino == after.st_ino ? ckpt_take_fd(&again) : -ELOOP;
+		return before.st_dev == after.st_dev && before.st_ino == after.st_ino ?
+			       ckpt_take_fd(&again) :
+			       -ELOOP;
 	}
 	if (S_ISLNK(before.st_mode))
 		return flags & O_PATH && flags & O_NOFOLLOW ? ckpt_take_fd(&look) : -ELOOP;

@@ -7,13 +7,14 @@
 /* An absolute path of a length that the kernel takes? */
 bool ckpt_path_sane(const char *path);
 /* "process 12: ", or "" for an object that no task has open. In a buffer of the caller. */
-const char *ckpt_path_who(struct ckpt_planner *p, const struct ckpt_object *obj, char *buf, size_t size);
-/* Is there, on this machine, a file of the type in MODE that this process may open with FLAGS? If not, that is made
- * a problem of the plan. Without a host nobody looks: true, and ST is zero. */
-bool ckpt_path_here(struct ckpt_planner *p, const struct ckpt_object *obj, const char *path, mode_t mode, uint32_t flags,
-		    struct stat *st);
+const char *ckpt_path_who(struct ckpt_planner *p, const struct ckpt_object *obj, char *buf,
+			  size_t size);
+/* Is there, on this machine, a file of the type in MODE that this process may open with FLAGS? If
+ * not, that is made a problem of the plan. Without a host nobody looks: true, and ST is zero. */
+bool ckpt_path_here(struct ckpt_planner *p, const struct ckpt_object *obj, const char *path,
+		    mode_t mode, uint32_t flags, struct stat *st);
 /* The same for the folder that PATH is in, which has to take a new file. */
 bool ckpt_path_folder_here(struct ckpt_planner *p, const struct ckpt_object *obj, const char *path);
-/* Opens PATH, whose last part is no symbolic link, with FLAGS to the letter: O_NOFOLLOW would stay visible in F_GETFL.
- * Returns a close-on-exec descriptor or a negative errno. */
+/* Opens PATH, whose last part is no symbolic link, with FLAGS to the letter: O_NOFOLLOW would stay
+ * visible in F_GETFL. Returns a close-on-exec descriptor or a negative errno. */
 int ckpt_path_open(const char *path, int flags);

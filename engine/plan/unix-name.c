@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A relative name is used from the folder it was relative to, so that the socket tells the same name as before.
- * That changes the working directory of the builder for a moment, which has one thread.
+ * A relative name is used from the folder it was relative to, so that the socket tells the same
+ * name as before. That changes the working directory of the builder for a moment, which has one
+ * thread.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -45,7 +46,11 @@ const char *ckpt_unix_name_show(const struct ckpt_unix_name *n, char *buf, size_
 	for (size_t i = 0; i < n->len && at + 5 < size; i++) {
 		bool plain = n->name[i] > ' ' && n->name[i] < 127;
 
-		at += snprintf(buf + at, size - at, !i && !n->name[i] ? "@" : plain ? "%c" : "\\%03o", n->name[i]);
+		at += snprintf(buf + at, size - at,
+			       !i && !n->name[i] ? "@" :
+			       plain             ? "%c" :
+						   "\\%03o",
+			       n->name[i]);
 	}
 	buf[at] = '\0';
 	return buf;
@@ -60,7 +65,8 @@ static socklen_t address(const struct ckpt_unix_name *n, struct sockaddr_un *a)
 	return NAME_AT + n->len + (is_path(n) && n->len < sizeof(a->sun_path));
 }
 
-/* Into the folder that the name is relative to; returns a descriptor for the way back, -1 with 0 in errno: none needed. */
+/* Into the folder that the name is relative to; returns a descriptor for the way back, -1 with 0 in
+ * errno: none needed. */
 static int enter(const struct ckpt_unix_name *n)
 {
 	CKPT_FD back = -1;
@@ -87,7 +93,8 @@ static int leave(int back)
 enum action { BIND, CONNECT, SEND };
 
 /* Negative errno. */
-static int act(enum action action, int fd, const struct ckpt_unix_name *n, const void *data, size_t len)
+static int act(enum action action, int fd, const struct ckpt_unix_name *n, const void *data,
+	       size_t len)
 {
 	struct sockaddr_un a;
 	socklen_t a_len = address(n, &a);
@@ -99,7 +106,8 @@ static int act(enum action action, int fd, const struct ckpt_unix_name *n, const
 		r = bind(fd, (const void *)&a, a_len);
 	else if (action == CONNECT)
 		r = connect(fd, (const void *)&a, a_len);
-	else if (sendto(fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL, (const void *)&a, a_len) == (ssize_t)len)
+	else if (sendto(fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL, (const void *)&a, a_len) ==
+		 (ssize_t)len)
 		r = 0;
 	r = r < 0 ? -errno : 0;
 	return leave(back) < 0 ? -EIO : r;
@@ -110,16 +118,20 @@ int ckpt_unix_connect(int fd, const struct ckpt_unix_name *n, struct ckpt_err *e
 	int r = act(CONNECT, fd, n, NULL, 0);
 	char name[PATH_MAX];
 
-	return r < 0 ? ckpt_fail(err, r, "cannot connect to %s", ckpt_unix_name_show(n, name, sizeof(name))) : 0;
+	return r < 0 ? ckpt_fail(err, r, "cannot connect to %s",
+				 ckpt_unix_name_show(n, name, sizeof(name))) :
+		       0;
 }
 
-int ckpt_unix_send(int fd, const struct ckpt_unix_name *n, const void *data, size_t len, struct ckpt_err *err)
+int ckpt_unix_send(int fd, const struct ckpt_unix_name *n, const void *data, size_t len,
+		   struct ckpt_err *err)
 {
 	int r = act(SEND, fd, n, data, len);
 	char name[PATH_MAX];
 
 	return r < 0 ? ckpt_fail(err, r, "cannot put a message into the queue of %s",
-				 ckpt_unix_name_show(n, name, sizeof(name))) : 0;
+				 ckpt_unix_name_show(n, name, sizeof(name))) :
+		       0;
 }
 
 /* Does anybody answer at the path? */
@@ -130,8 +142,10 @@ static bool is_dead(int type, const struct ckpt_unix_name *n)
 	return fd >= 0 && act(CONNECT, fd, n, NULL, 0) == -ECONNREFUSED;
 }
 
-/* What a dead socket left there would keep us from the path. It comes back should the restore fail. */
-static int put_aside(struct ckpt_site *site, int type, const struct ckpt_unix_name *n, struct ckpt_err *err)
+/* What a dead socket left there would keep us from the path. It comes back should the restore fail.
+ */
+static int put_aside(struct ckpt_site *site, int type, const struct ckpt_unix_name *n,
+		     struct ckpt_err *err)
 {
 	char aside[PATH_MAX];
 	struct stat st;
@@ -139,19 +153,25 @@ static int put_aside(struct ckpt_site *site, int type, const struct ckpt_unix_na
 	if (lstat(n->path, &st) < 0)
 		return errno == ENOENT ? 0 : ckpt_fail(err, -errno, "%s: cannot look", n->path);
 	if (!S_ISSOCK(st.st_mode) || !is_dead(type, n))
-		return ckpt_refuse(err, CKPT_E_ADDRESS_IN_USE, -EADDRINUSE, "socket %s: %s", n->path,
-				   S_ISSOCK(st.st_mode) ? "a process is listening there" : "a file is in its place");
+		return ckpt_refuse(err, CKPT_E_ADDRESS_IN_USE, -EADDRINUSE, "socket %s: %s",
+				   n->path,
+				   S_ISSOCK(st.st_mode) ? "a process is listening there" :
+							  "a file is in its place");
 	if (snprintf(aside, sizeof(aside), "%s.ckpt-%d", n->path, getpid()) >= (int)sizeof(aside))
-		return ckpt_fail(err, -ENAMETOOLONG, "socket %s: cannot put the old one aside", n->path);
+		return ckpt_fail(err, -ENAMETOOLONG, "socket %s: cannot put the old one aside",
+				 n->path);
 	for (int i = 0; lstat(aside, &st) == 0; i++)
-		if (i == 100 || snprintf(aside, sizeof(aside), "%s.ckpt-%d-%d", n->path, getpid(), i) >= (int)sizeof(aside))
-			return ckpt_fail(err, -EEXIST, "socket %s: cannot put the old one aside", n->path);
+		if (i == 100 || snprintf(aside, sizeof(aside), "%s.ckpt-%d-%d", n->path, getpid(),
+					 i) >= (int)sizeof(aside))
+			return ckpt_fail(err, -EEXIST, "socket %s: cannot put the old one aside",
+					 n->path);
 	if (rename(n->path, aside) < 0)
 		return ckpt_fail(err, -errno, "socket %s: cannot put the old one aside", n->path);
 	return site->ops->made_path(site, n->path, aside, err);
 }
 
-int ckpt_unix_bind(struct ckpt_site *site, int fd, int type, const struct ckpt_unix_name *n, struct ckpt_err *err)
+int ckpt_unix_bind(struct ckpt_site *site, int fd, int type, const struct ckpt_unix_name *n,
+		   struct ckpt_err *err)
 {
 	char name[PATH_MAX];
 	mode_t mask;
@@ -165,7 +185,8 @@ int ckpt_unix_bind(struct ckpt_site *site, int fd, int type, const struct ckpt_u
 	umask(mask);
 	ckpt_unix_name_show(n, name, sizeof(name));
 	if (r == -EADDRINUSE)
-		return ckpt_refuse(err, CKPT_E_ADDRESS_IN_USE, r, "socket %s: the name is taken", name);
+		return ckpt_refuse(err, CKPT_E_ADDRESS_IN_USE, r, "socket %s: the name is taken",
+				   name);
 	if (r < 0)
 		return ckpt_fail(err, r, "socket %s: cannot bind", name);
 	if (!is_path(n))
@@ -173,10 +194,12 @@ int ckpt_unix_bind(struct ckpt_site *site, int fd, int type, const struct ckpt_u
 	r = site->ops->made_path(site, n->path, NULL, err);
 	if (r < 0 || !n->has_file)
 		return r;
-	/* EPERM, and EINVAL for ids that this user namespace has not: the plan has called it a loss. */
+	/* EPERM, and EINVAL for ids that this user namespace has not: the plan has called it a
+	 * loss. */
 	if ((n->uid != geteuid() || n->gid != getegid()) && lchown(n->path, n->uid, n->gid) < 0 &&
 	    errno != EPERM && errno != EINVAL)
-		return ckpt_fail(err, -errno, "socket %s: cannot give it to its owner %u", name, n->uid);
+		return ckpt_fail(err, -errno, "socket %s: cannot give it to its owner %u", name,
+				 n->uid);
 	if (n->mode & ~0777u && chmod(n->path, n->mode) < 0)
 		return ckpt_fail(err, -errno, "socket %s: cannot set its mode", name);
 	return 0;

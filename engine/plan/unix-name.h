@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Names of Unix sockets at a restore: abstract ones, and paths with the socket file that belongs to them. */
+/* Names of Unix sockets at a restore: abstract ones, and paths with the socket file that belongs to
+ * them. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -8,11 +9,11 @@
 #include "engine/plan/site.h"
 
 struct ckpt_unix_name {
-	const uint8_t *name;            /* sun_path; abstract if the first byte is 0 */
-	size_t len;                     /* 0: unnamed */
-	const char *path;               /* of a path: absolute */
-	const char *cwd;                /* NAME is relative to it; NULL: it is absolute */
-	bool has_file;                  /* the socket file is there; else it has been removed since */
+	const uint8_t *name; /* sun_path; abstract if the first byte is 0 */
+	size_t len;          /* 0: unnamed */
+	const char *path;    /* of a path: absolute */
+	const char *cwd;     /* NAME is relative to it; NULL: it is absolute */
+	bool has_file;       /* the socket file is there; else it has been removed since */
 	mode_t mode;
 	uid_t uid;
 	gid_t gid;
@@ -23,10 +24,12 @@ struct ckpt_unix_name {
 bool ckpt_unix_name_sane(const struct ckpt_unix_name *n);
 /* "/run/x", "@abstract", "" */
 const char *ckpt_unix_name_show(const struct ckpt_unix_name *n, char *buf, size_t size);
-/* Binds FD (of type TYPE) and makes the socket file what it was, also where it is to be removed: that is left to
- * ckpt_unix_unlink(). A file that a dead socket left at the path is put aside. */
-int ckpt_unix_bind(struct ckpt_site *site, int fd, int type, const struct ckpt_unix_name *n, struct ckpt_err *err);
+/* Binds FD (of type TYPE) and makes the socket file what it was, also where it is to be removed:
+ * that is left to ckpt_unix_unlink(). A file that a dead socket left at the path is put aside. */
+int ckpt_unix_bind(struct ckpt_site *site, int fd, int type, const struct ckpt_unix_name *n,
+		   struct ckpt_err *err);
 int ckpt_unix_connect(int fd, const struct ckpt_unix_name *n, struct ckpt_err *err);
 /* A datagram of FD to whoever has that name. */
-int ckpt_unix_send(int fd, const struct ckpt_unix_name *n, const void *data, size_t len, struct ckpt_err *err);
+int ckpt_unix_send(int fd, const struct ckpt_unix_name *n, const void *data, size_t len,
+		   struct ckpt_err *err);
 void ckpt_unix_unlink(const struct ckpt_unix_name *n);

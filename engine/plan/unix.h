@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The planning half of engine/kinds/unix.c, and what its restoring half asks again. */
+#pragma once
+#include "engine/plan/plan.h"
+#include "engine/plan/unix-name.h"
+#include "proto/unix.pb-c.h"
+
+const Ckpt__Unix *ckpt_unix_message_of(const struct ckpt_object *obj);
+struct ckpt_unix_name ckpt_unix_name_of(const Ckpt__Unix *m);
+bool ckpt_unix_equal(const ProtobufCBinaryData *a, const ProtobufCBinaryData *b);
+const struct ckpt_object *ckpt_unix_peer(const struct ckpt_snapshot *snap,
+					 const struct ckpt_object *obj);
+/* One of a pair, or what is left of it. */
+bool ckpt_unix_paired(const struct ckpt_snapshot *snap, const struct ckpt_object *obj);
+/* A socket of the same type with that name: the listener of an accepted one (LISTENING), the sender
+ * of a datagram. */
+const struct ckpt_object *ckpt_unix_find(const struct ckpt_snapshot *snap,
+					 const struct ckpt_object *obj,
+					 const ProtobufCBinaryData *name, Ckpt__Unix__State state);
+/* Of an accepted one, if it is in the tree. */
+const struct ckpt_object *ckpt_unix_listener(const struct ckpt_snapshot *snap,
+					     const struct ckpt_object *obj);
+
+int ckpt_unix_plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ckpt_err *err);
