@@ -23,6 +23,14 @@
 static int tcp[3], ring, inotify, pidfd, gone, fds[2];
 static char buf[100];
 
+/* Moves a descriptor to a number that can be found in what ckpt says. */
+static int at(int fd, int number)
+{
+	CHECK(dup2(fd, number) == number);
+	close(fd);
+	return number;
+}
+
 static void connect_tcp(void)
 {
 	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
@@ -37,10 +45,10 @@ static void connect_tcp(void)
 	if (connect(tcp[1], (struct sockaddr *)&a, len) < 0)
 		case_skip("no loopback network: %m");
 	tcp[2] = CHECK_CALL(accept(tcp[0], NULL, NULL));
-	CHECK(dup2(tcp[1], 41) == 41 && dup2(tcp[2], 42) == 42);
+	tcp[1] = at(tcp[1], 41);
+	tcp[2] = at(tcp[2], 42);
 }
 
-/* Each at a number of its own, to be found in what ckpt says. */
 static void setup(void)
 {
 	struct io_uring_params params = { 0 };
@@ -49,16 +57,16 @@ static void setup(void)
 	ring = syscall(SYS_io_uring_setup, 4, &params);
 	if (ring < 0)
 		case_skip("no io_uring: %m");
-	CHECK(dup2(ring, 43) == 43);
+	ring = at(ring, 43);
 	inotify = CHECK_CALL(inotify_init1(IN_NONBLOCK));
 	CHECK_CALL(inotify_add_watch(inotify, ".", IN_CREATE));
-	CHECK(dup2(inotify, 44) == 44);
+	inotify = at(inotify, 44);
 	pidfd = CHECK_CALL(syscall(SYS_pidfd_open, getpid(), 0));
-	CHECK(dup2(pidfd, 45) == 45);
+	pidfd = at(pidfd, 45);
 	CHECK_CALL(mkdir("folder", 0755));
 	gone = CHECK_CALL(open("folder", O_RDONLY | O_DIRECTORY));
 	CHECK_CALL(rmdir("folder"));
-	CHECK(dup2(gone, 46) == 46);
+	gone = at(gone, 46);
 	CHECK(read(inotify, buf, 100) > 0);
 }
 
@@ -84,7 +92,7 @@ static void check(void)
 static void setup_child(void)
 {
 	inotify = CHECK_CALL(inotify_init());
-	CHECK(dup2(inotify, 47) == 47);
+	at(inotify, 47);
 }
 
 static void setup_in_child(void)
@@ -96,7 +104,7 @@ static void setup_lock(void)
 {
 	int fd = CHECK_CALL(open("locked", O_CREAT | O_RDWR, 0644));
 
-	CHECK(dup2(fd, 48) == 48);
+	fd = at(fd, 48);
 	CHECK_CALL(flock(fd, LOCK_EX));
 }
 

@@ -37,6 +37,7 @@ static const struct {
 	{ "*/ns/mnt", "its own, for its /proc", true },
 	{ "*/ns/time", "its own, for its clocks", true },
 	{ "*/timers", "numbers of processes are shown as seen from outside", true },
+	{ "*/timerslack", "the owner of the namespace may read it, an ordinary user not", true },
 	{ "*/status/CapBnd", "a bound that a new user namespace starts with", true },
 };
 

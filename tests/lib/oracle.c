@@ -30,6 +30,18 @@ void oracle_add(struct oracle *o, const char *value, const char *fmt, ...)
 	o->v[o->n++].value = strdup(value);
 }
 
+/* A file that is deleted again gets another name in between where its own has been taken: "NAME.ckpt-1-2 (deleted)".
+ * One that never had a name is shown with its inode: "#12 (deleted)". */
+static void drop_spare_name(char *link)
+{
+	char *spare = strstr(link, ".ckpt-"), *tail = strstr(link, " (deleted)");
+
+	if (!spare && strstr(link, "/#"))
+		spare = strstr(link, "/#") + 2;
+	if (spare && tail && spare < tail)
+		memmove(spare, tail, strlen(tail) + 1);
+}
+
 /* "pipe:[123]" as "pipe:[#1]". */
 static void add_link(struct oracle *o, const char *path, const char *key)
 {
@@ -40,6 +52,7 @@ static void add_link(struct oracle *o, const char *path, const char *key)
 	if (n < 0)
 		return;
 	link[n] = 0;
+	drop_spare_name(link);
 	bracket = strchr(link, '[');
 	if (bracket && link[0] != '/' && isdigit((unsigned char)bracket[1])) {
 		unsigned long ino = strtoul(bracket + 1, NULL, 10);
@@ -84,9 +97,21 @@ static void add_text(struct oracle *o, const char *path, const char *key)
 	free(text);
 }
 
+/* A process that has ended has no more rights, masks or waiting signals: what its parent can learn of it is left. */
+static bool of_zombie(const char *line)
+{
+	static const char *const kept[] = { "State", "Uid", "NStgid", "NSpid", "NSpgid", "NSsid" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
+		if (!strcmp(line, kept[i]))
+			return true;
+	return false;
+}
+
 /* Lines "name: value" or, as in limits, "name   value": the name ends at a colon or two blanks. */
 static void add_lines(struct oracle *o, const char *path, const char *key)
 {
+	bool zombie = false;
 	char *text = test_read(path, NULL), *line, *save;
 
 	for (line = text ? strtok_r(text, "\n", &save) : NULL; line; line = strtok_r(NULL, "\n", &save)) {
@@ -107,7 +132,9 @@ static void add_lines(struct oracle *o, const char *path, const char *key)
 			end = strrchr(end, '\t') + 1;
 		if (!strcmp(line, "State"))
 			strcpy(end, *end == 'Z' ? "Z" : *end == 'T' ? "T" : "");
-		oracle_add(o, end, "%s/%s", key, line);
+		zombie |= !strcmp(line, "State") && *end == 'Z';
+		if (!zombie || of_zombie(line))
+			oracle_add(o, end, "%s/%s", key, line);
 	}
 	free(text);
 }

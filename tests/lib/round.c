@@ -313,7 +313,7 @@ static int keep(struct round *r)
 	if (result == ROUND_OK) {
 		printf("ok - %s: %s\n", r->variant, r->story->name);
 	} else if (result == ROUND_SKIPPED) {
-		printf("ok - %s: %s # SKIP %s\n", r->variant, r->story->name, k.why);
+		printf("ok - %s: %s # SKIP %s\n# skip: %s\n", r->variant, r->story->name, k.why, k.why);
 	} else {
 		char *said = test_read(out, NULL);
 
