@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/rseq.h>
 #include <linux/sched.h>
 #include <signal.h>
@@ -50,10 +51,15 @@ static void reset_signals(void)
 }
 
 /* Ends as the zombie did: with its exit status, or by its signal (without a core file: that was written then). */
-static void __attribute__((noreturn)) die(const struct ckpt_task *task)
+static void __attribute__((noreturn)) die(const struct ckpt_job *job, const struct ckpt_task *task)
 {
+	struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3, 0 };
+	struct __user_cap_data_struct no_caps[2] = { { 0 } };
 	int status = task->exit_status;
 	uint64_t none = 0;
+
+	if (job->coordinator == 1)      /* the capabilities of a box would keep others from looking at the zombie */
+		syscall(SYS_capset, &head, no_caps);
 
 	prctl(PR_SET_NAME, task->comm, 0, 0, 0);
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, 8);
@@ -248,7 +254,7 @@ static void __attribute__((noreturn)) task_main(struct ckpt_job *job, const stru
 	ckpt_gate_await(&job->gates->installed, n_tasks);
 	reap_stand_ins(job, task);
 	if (task->run_state == CKPT_ZOMBIE)
-		die(task);
+		die(job, task);
 	await_zombies(job, task);
 	run_steps(job, task, 1u << CKPT_LINK | 1u << CKPT_ATTACH);
 	enter(job, task);
