@@ -197,6 +197,15 @@ void ckpt_capture_areas_end(struct ckpt_capture *c)
 	}
 }
 
+/* Where a page may be one that another process has too: reading it in the usual way would take it apart. */
+static void note_shared(struct ckpt_capture *c, struct ckpt_capture_task *t, const struct ckpt_map *m)
+{
+	if (m->shared || !m->shared_kb)
+		return;
+	t->shared = ckpt_capture_grow(c->arena, t->shared, t->n_shared, &t->shared_room, sizeof(t->shared[0]));
+	t->shared[t->n_shared++] = (struct ckpt_span){ m->start, m->end };
+}
+
 static int fill_areas(struct ckpt_capture *c, struct ckpt_capture_task *t, Ckpt__Mm *mm, struct ckpt_err *err)
 {
 	const struct ckpt_maps_job *maps = t->maps;
@@ -214,6 +223,7 @@ static int fill_areas(struct ckpt_capture *c, struct ckpt_capture_task *t, Ckpt_
 		if (r < 0)
 			return r;
 		mm->n_areas++;
+		note_shared(c, t, &maps->map[i]);
 	}
 	return 0;
 }

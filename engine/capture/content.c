@@ -163,7 +163,12 @@ static int add_task(struct ckpt_capture *c, struct ckpt_capture_task *t, struct 
 		*err = job->err;
 		r = job->code;
 	} else {
-		r = ckpt_memory_add_task(c->work, task, job->fd, &job->found, parent, err);
+		struct ckpt_memory_task add = {
+			.task = task, .parent = parent, .pagemap_fd = job->fd, .found = &job->found,
+			.shared = t->shared, .n_shared = t->n_shared,
+		};
+
+		r = ckpt_memory_add_task(c->work, &add, err);
 	}
 	ckpt_close_fd(&job->fd);
 	job->fd = -1;

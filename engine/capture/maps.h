@@ -33,6 +33,7 @@ struct ckpt_map {
 	bool shared;
 	char unknown[3];                /* a flag that is not in the list above, else "" */
 	uint64_t flags;                 /* CKPT_MAP(...) */
+	uint64_t shared_kb;             /* pages in memory that others have mapped too */
 	const char *name;               /* "" if there is none; as in maps: a newline is "\012" */
 };
 

@@ -56,6 +56,8 @@ struct ckpt_capture_task {
 	struct ckpt_stat stat;
 	struct ckpt_maps_job *maps;     /* being read ahead; NULL: not yet, or no longer */
 	struct ckpt_scan_job *scan;     /* the same of its page map */
+	struct ckpt_span *shared;       /* private areas with pages that others have too */
+	size_t n_shared, shared_room;
 };
 
 #define CKPT_FILE_BUCKETS 1024u

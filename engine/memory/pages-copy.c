@@ -90,10 +90,31 @@ static bool claim(struct copy *c, struct job *job)
 	return job->len;
 }
 
+static bool is_shared(const struct ckpt_memory_part *p, uint64_t address)
+{
+	return p->n_shared && ckpt_span_has(p->shared, p->n_shared, address);
+}
+
+/* A range of pages that others may have too. */
+static int read_shared(const struct range *range, char *buf, struct ckpt_err *err)
+{
+	for (size_t done = 0; done < range->len;) {
+		ssize_t n = pread(range->part->fd, buf + done, range->len - done, range->at + done);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return ckpt_fail(err, n ? -errno : -EIO, "process %d: memory at %llx: cannot read",
+					 range->part->pid, (unsigned long long)(range->at + done));
+		done += n;
+	}
+	return 0;
+}
+
 /* As many ranges of one task as follow each other, in one call. */
 static int read_task(struct copy *c, const struct job *job, size_t *ip, char **bufp, struct ckpt_err *err)
 {
-	pid_t pid = job->range[*ip].part->pid;
+	const struct ckpt_memory_part *part = job->range[*ip].part;
 	struct iovec iov[MAX_RANGES];
 	size_t n = 0, len = 0;
 	int r;
@@ -101,14 +122,14 @@ static int read_task(struct copy *c, const struct job *job, size_t *ip, char **b
 	for (; *ip < job->n; ++*ip) {
 		const struct range *range = &job->range[*ip];
 
-		if (range->part->sort != CKPT_PART_TASK || range->part->pid != pid)
+		if (range->part != part || is_shared(part, range->at))
 			break;
 		iov[n++] = (struct iovec){ (void *)range->at, range->len };
 		len += range->len;
 	}
-	r = c->w->src->ops->read_mem(c->w->src, pid, iov, n, *bufp, err);
+	r = c->w->src->ops->read_mem(c->w->src, part->pid, iov, n, *bufp, err);
 	*bufp += len;
-	return ckpt_in(err, r, "process %d", pid);
+	return ckpt_in(err, r, "process %d", part->pid);
 }
 
 /* Behind the end of the file the page is filled with zeroes. */
@@ -166,11 +187,13 @@ static int read_job(struct copy *c, const struct job *job, char *buf, struct ckp
 	while (r >= 0 && i < job->n) {
 		const struct range *range = &job->range[i];
 
-		if (range->part->sort == CKPT_PART_TASK) {
+		if (range->part->sort == CKPT_PART_TASK && !is_shared(range->part, range->at)) {
 			r = read_task(c, job, &i, &buf, err);
 			continue;
 		}
-		if (range->part->sort == CKPT_PART_FILE)
+		if (range->part->sort == CKPT_PART_TASK)
+			r = read_shared(range, buf, err);
+		else if (range->part->sort == CKPT_PART_FILE)
 			r = read_file(range, buf, err);
 		else
 			r = read_mapped(c, range, buf, err);

@@ -16,8 +16,8 @@
 
 struct share {
 	struct ckpt_memory_work *w;
-	pid_t child, parent;
 	int child_map, parent_map;
+	int mem[2];                     /* of the child, of the parent */
 	const struct ckpt_pages *of_parent;
 	size_t at;                      /* in them: the first run that ends behind what was seen so far */
 	struct ckpt_run_list list;
@@ -50,20 +50,18 @@ static int read_words(int fd, uint64_t address, uint64_t n, uint64_t *word, stru
 	return 0;
 }
 
-/* Compares the bytes of N pages that may be one; those that differ are no longer marked. */
+/* Compares the bytes of N pages that may be one. */
 static int compare_bytes(struct share *s, uint64_t address, uint64_t n, bool *same, struct ckpt_err *err)
 {
-	struct iovec range = { (void *)address, n * CKPT_PAGE };
-	pid_t pid[2] = { s->child, s->parent };
-
 	for (int i = 0; i < 2; i++) {
-		int r;
+		ssize_t got;
 
 		if (!s->buf[i])
 			s->buf[i] = ckpt_alloc(s->w->arena, WINDOW * CKPT_PAGE);
-		r = s->w->src->ops->read_mem(s->w->src, pid[i], &range, 1, s->buf[i], err);
-		if (r < 0)
-			return r;
+		got = pread(s->mem[i], s->buf[i], n * CKPT_PAGE, address);
+		if (got != (ssize_t)(n * CKPT_PAGE))
+			return ckpt_fail(err, got < 0 ? -errno : -EFAULT, "memory at %llx: cannot read",
+					 (unsigned long long)address);
 	}
 	for (uint64_t i = 0; i < n; i++)
 		same[i] = !memcmp(s->buf[0] + i * CKPT_PAGE, s->buf[1] + i * CKPT_PAGE, CKPT_PAGE);
@@ -145,33 +143,48 @@ static int add_run(struct share *s, uint64_t at, uint64_t end, uint64_t barrier,
 	return 0;
 }
 
-int ckpt_pages_share(struct ckpt_memory_work *w, struct ckpt_task *child, const struct ckpt_pages *found,
-		     int child_pagemap, const struct ckpt_task *parent, struct ckpt_err *err)
+static int add_all(struct share *s, const struct ckpt_memory_task *add, struct ckpt_err *err)
 {
-	struct share s = { .w = w, .child = child->pid, .parent = parent->pid, .child_map = child_pagemap,
-			   .of_parent = &parent->pages, .list = { .arena = w->arena } };
+	const Ckpt__Mm *mm = add->task->mm;
 	size_t area = 0;
 
-	CKPT_FD fd = w->src->ops->open_proc(w->src, parent->pid, "pagemap", err);
-	if (fd < 0)
-		return fd;
-	s.parent_map = fd;
-	for (size_t i = 0; i < found->n; i++) {
-		const struct ckpt_run *run = &found->run[i];
+	for (size_t i = 0; i < add->found->n; i++) {
+		const struct ckpt_run *run = &add->found->run[i];
 		const Ckpt__Area *a;
 		int r;
 
-		while (child->mm->areas[area]->end <= run->at)
+		while (mm->areas[area]->end <= run->at)
 			area++;
-		a = child->mm->areas[area];
-		if (!has_twin(parent->mm, a)) {
-			ckpt_run_add(&s.list, run->at, run->n_pages, CKPT_UNASSIGNED, a->start);
+		a = mm->areas[area];
+		if (!ckpt_span_has(add->shared, add->n_shared, a->start) || !has_twin(add->parent->mm, a)) {
+			ckpt_run_add(&s->list, run->at, run->n_pages, CKPT_UNASSIGNED, a->start);
 			continue;
 		}
-		r = add_run(&s, run->at, run->at + run->n_pages * CKPT_PAGE, a->start, err);
+		r = add_run(s, run->at, run->at + run->n_pages * CKPT_PAGE, a->start, err);
 		if (r < 0)
-			return ckpt_in(err, r, "process %d", child->pid);
+			return r;
 	}
-	child->pages = (struct ckpt_pages){ s.list.v, s.list.n };
+	return 0;
+}
+
+int ckpt_pages_share(struct ckpt_memory_work *w, const struct ckpt_memory_task *add, int mem, struct ckpt_err *err)
+{
+	struct share s = { .w = w, .child_map = add->pagemap_fd, .of_parent = &add->parent->pages,
+			   .list = { .arena = w->arena } };
+	int r;
+
+	CKPT_FD parent_map = w->src->ops->open_proc(w->src, add->parent->pid, "pagemap", err);
+	if (parent_map < 0)
+		return parent_map;
+	CKPT_FD parent_mem = w->src->ops->open_proc(w->src, add->parent->pid, "mem", err);
+	if (parent_mem < 0)
+		return parent_mem;
+	s.parent_map = parent_map;
+	s.mem[0] = mem;
+	s.mem[1] = parent_mem;
+	r = add_all(&s, add, err);
+	if (r < 0)
+		return r;
+	add->task->pages = (struct ckpt_pages){ s.list.v, s.list.n };
 	return 0;
 }

@@ -9,7 +9,9 @@
 struct ckpt_memory_part {
 	enum { CKPT_PART_TASK, CKPT_PART_FILE, CKPT_PART_MAPPED } sort;
 	pid_t pid;                      /* CKPT_PART_TASK */
-	int fd;                         /* CKPT_PART_FILE, else -1 */
+	int fd;                         /* CKPT_PART_FILE: the file; CKPT_PART_TASK: its "mem" if there are SHARED; else -1 */
+	const struct ckpt_span *shared; /* CKPT_PART_TASK: by address */
+	size_t n_shared;
 	const struct ckpt_piece *piece; /* CKPT_PART_MAPPED: by offset, not overlapping */
 	size_t n_pieces;
 	const struct ckpt_run *run;
@@ -34,15 +36,18 @@ struct ckpt_run_list {
 /* BARRIER: a run that ends there is not made longer (areas keep runs of their own). */
 void ckpt_run_add(struct ckpt_run_list *list, uint64_t at, uint64_t n_pages, uint64_t offset, uint64_t barrier);
 
+/* Is ADDRESS in one of the spans, which are sorted? */
+bool ckpt_span_has(const struct ckpt_span *span, size_t n, uint64_t address);
+
 /* ---- pages-scan.c ---- */
 /* The pages of all private areas of MM. *GUARDP: the address of a guard page, 0 if there is none. */
 int ckpt_pages_scan(struct ckpt_run_list *list, int pagemap_fd, const Ckpt__Mm *mm, uint64_t *guardp,
 		    struct ckpt_err *err);
 
 /* ---- pages-share.c ---- */
-/* Makes child->pages of what was FOUND: pages that CHILD still shares with PARENT get the parent's place. */
-int ckpt_pages_share(struct ckpt_memory_work *w, struct ckpt_task *child, const struct ckpt_pages *found,
-		     int child_pagemap, const struct ckpt_task *parent, struct ckpt_err *err);
+/* Makes task->pages of what was found: pages that the task still shares with its parent get the parent's place. MEM:
+ * the memory of the task, -1 if it shares nothing. */
+int ckpt_pages_share(struct ckpt_memory_work *w, const struct ckpt_memory_task *add, int mem, struct ckpt_err *err);
 
 /* ---- pages-mapped.c ---- */
 /* The pages of an object of SIZE bytes that PIECEs reach. *PIECEP: where each of them is to be read, by offset. */

@@ -50,6 +50,23 @@ void ckpt_run_add(struct ckpt_run_list *list, uint64_t at, uint64_t n_pages, uin
 	list->v[list->n++] = (struct ckpt_run){ .at = at, .n_pages = n_pages, .offset = offset };
 }
 
+bool ckpt_span_has(const struct ckpt_span *span, size_t n, uint64_t address)
+{
+	size_t low = 0, high = n;
+
+	while (low < high) {
+		size_t mid = (low + high) / 2;
+
+		if (address < span[mid].start)
+			high = mid;
+		else if (address >= span[mid].end)
+			low = mid + 1;
+		else
+			return true;
+	}
+	return false;
+}
+
 /* Gives every page that has no place yet the next one. */
 static void assign(struct ckpt_memory_work *w, struct ckpt_pages *pages)
 {
@@ -97,21 +114,32 @@ int ckpt_memory_scan(struct ckpt_arena *arena, int pagemap_fd, const Ckpt__Mm *m
 	return 0;
 }
 
-int ckpt_memory_add_task(struct ckpt_memory_work *w, struct ckpt_task *task, int pagemap_fd,
-			 const struct ckpt_pages *found, const struct ckpt_task *parent, struct ckpt_err *err)
+int ckpt_memory_add_task(struct ckpt_memory_work *w, const struct ckpt_memory_task *add, struct ckpt_err *err)
 {
-	int r;
+	struct ckpt_task *task = add->task;
+	const struct ckpt_pages *found = add->found;
+	struct ckpt_memory_part part = { .sort = CKPT_PART_TASK, .pid = task->pid };
+	CKPT_FD mem = -1;
+	int r = 0;
 
-	if (parent && parent->mm) {
-		r = ckpt_pages_share(w, task, found, pagemap_fd, parent, err);
-		if (r < 0)
-			return r;
+	if (add->n_shared) {
+		mem = w->src->ops->open_proc(w->src, task->pid, "mem", err);
+		if (mem < 0)
+			return mem;
+	}
+	if (add->parent && add->parent->mm && mem >= 0) {
+		r = ckpt_pages_share(w, add, mem, err);
 	} else if (found->n) {
 		task->pages.n = found->n;
 		task->pages.run = memcpy(ckpt_alloc(w->arena, found->n * sizeof(found->run[0])), found->run,
 					 found->n * sizeof(found->run[0]));
 	}
-	add_part(w, (struct ckpt_memory_part){ .sort = CKPT_PART_TASK, .pid = task->pid, .fd = -1 }, &task->pages);
+	if (r < 0)
+		return r;
+	part.fd = ckpt_take_fd(&mem);
+	part.shared = add->shared;
+	part.n_shared = add->n_shared;
+	add_part(w, part, &task->pages);
 	return 0;
 }
 

@@ -120,19 +120,24 @@ static Ckpt__Mm *areas_of(pid_t pid)
 	return mm;
 }
 
-static struct ckpt_task *add(struct ckpt_memory_work *work, pid_t pid, const struct ckpt_task *parent)
+/* GENTLY: in the way that leaves shared pages shared. */
+static struct ckpt_task *add(struct ckpt_memory_work *work, pid_t pid, const struct ckpt_task *parent, bool gently)
 {
 	struct ckpt_task *task = ckpt_new(arena, struct ckpt_task);
 	struct ckpt_err err = CKPT_ERR_INIT;
 	struct ckpt_pages found;
-	int fd = open_proc(NULL, pid, "pagemap", &err);
+	struct ckpt_span *all = ckpt_new(arena, struct ckpt_span);
+	struct ckpt_memory_task add = { .task = task, .parent = parent, .found = &found, .shared = all };
 
+	*all = (struct ckpt_span){ 0, UINT64_MAX };
+	add.pagemap_fd = open_proc(NULL, pid, "pagemap", &err);
+	add.n_shared = gently;
 	task->pid = pid;
 	task->mm = areas_of(pid);
-	if (fd < 0 || ckpt_memory_scan(arena, fd, task->mm, &found, &err) < 0 ||
-	    ckpt_memory_add_task(work, task, fd, &found, parent, &err) < 0)
+	if (add.pagemap_fd < 0 || ckpt_memory_scan(arena, add.pagemap_fd, task->mm, &found, &err) < 0 ||
+	    ckpt_memory_add_task(work, &add, &err) < 0)
 		diag("%s", err.text);
-	close(fd);
+	close(add.pagemap_fd);
 	return task;
 }
 
@@ -215,7 +220,7 @@ static void test_scattered(void)
 
 	for (size_t i = 0; i < 16; i++)
 		zero += seen[i * PAGE];
-	task = add(work, pid, NULL);
+	task = add(work, pid, NULL, false);
 	for (size_t i = 0; i < 1024; i++)
 		*(i % 2 ? &odd : &even) += stored(&task->pages, (uintptr_t)p + i * PAGE) >= 0;
 	for (size_t i = 0; i < 16; i++)
@@ -240,6 +245,24 @@ static void touch_tenth_pages(void *arg)
 		((char *)arg)[i * PAGE] = 99;
 }
 
+/* Of the area at P. */
+static long shared_kb(pid_t pid, const char *p)
+{
+	struct ckpt_err err;
+	struct ckpt_map *m;
+	size_t n;
+	int fd = open_proc(NULL, pid, "smaps", &err);
+	long kb = -1;
+
+	must(ckpt_maps_read(arena, fd, &m, &n, &err) == 0, "areas are read");
+	for (size_t i = 0; i < n; i++) {
+		if (m[i].start <= (uintptr_t)p && (uintptr_t)p < m[i].end)
+			kb = m[i].shared_kb;
+	}
+	close(fd);
+	return kb;
+}
+
 /* We are the parent here; the child has a child of its own. */
 static void test_shared(bool as_user)
 {
@@ -254,8 +277,8 @@ static void test_shared(bool as_user)
 		p[i * PAGE] = i + 1;
 	first = waiting_child(NULL, NULL);
 	second = waiting_child(touch_tenth_pages, p);
-	parent = add(work, first, NULL);
-	child = add(work, second, parent);
+	parent = add(work, first, NULL, true);
+	child = add(work, second, parent, true);
 	for (size_t i = 0; i < 256; i++) {
 		uint64_t at = (uintptr_t)p + i * PAGE;
 		bool same = stored(&parent->pages, at) == stored(&child->pages, at);
@@ -267,6 +290,7 @@ static void test_shared(bool as_user)
 	is(own, 0, "those that were written are not");
 	is(late, 0, "and all are stored");
 	fd = copy(work, 2);
+	is(shared_kb(second, p), 230 * 4, "they are still shared");
 	is(compare(fd, first, &parent->pages), 0, "the parent is what it was");
 	is(compare(fd, second, &child->pages), 0, "the child too");
 	close(fd);
@@ -415,7 +439,7 @@ static void test_stops(void)
 
 	memset(p, 1, 64 * MIB);
 	pid = waiting_child(NULL, NULL);
-	add(work, pid, NULL);
+	add(work, pid, NULL, false);
 	is(ckpt_memory_copy(work, &how, &crc, &n, &err), -ECANCELED, "a copy stops when it is told to");
 	is_text(err.text, "enough", "and says why");
 	is(asked, 1, "asked once");
