@@ -10,7 +10,6 @@
 #include <string.h>
 #include <linux/prctl.h>
 #include <sys/capability.h>
-#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -26,10 +25,8 @@
 #define TIMER_CREATE_RESTORE_IDS 77             /* PR_, Linux 6.15 */
 #define FEATURE_WP_ASYNC (1 << 15)              /* UFFD_, Linux 6.7 */
 #define TFD_IOC_SET_TICKS _IOW('T', 0, uint64_t)
-#define INOTIFY_IOC_SETNEXTWD _IOW('I', 0, int32_t)
 #define GET_XCOMP_SUPP 0x1021                   /* ARCH_, Linux 5.16 */
 #define REQ_XCOMP_PERM 0x1023
-#define MAP_VDSO_64 0x2003
 #define TILEDATA 18
 
 static int result(long r)
@@ -187,15 +184,6 @@ static int place_mapping(struct ckpt_feature_site *s)
 	return b == MAP_FAILED ? -errno : b == a ? 0 : -ENOSYS;
 }
 
-/* The kernel has the call if it says that there is one already. */
-static int map_vdso(struct ckpt_feature_site *s)
-{
-	long r = syscall(SYS_arch_prctl, MAP_VDSO_64, 0x100000);
-
-	(void)s;
-	return r < 0 && errno == EEXIST ? 0 : result(r);
-}
-
 static int queue_signal(void)
 {
 	siginfo_t info = { .si_signo = SIGUSR1, .si_code = SI_USER };
@@ -231,14 +219,6 @@ static int timerfd_ticks(struct ckpt_feature_site *s)
 	return fd < 0 ? -errno : result(ioctl(fd, TFD_IOC_SET_TICKS, &ticks));
 }
 
-static int inotify_wd(struct ckpt_feature_site *s)
-{
-	CKPT_FD fd = inotify_init1(IN_CLOEXEC);
-
-	(void)s;
-	return fd < 0 ? -errno : result(ioctl(fd, INOTIFY_IOC_SETNEXTWD, 7));
-}
-
 static int wp_async(struct ckpt_feature_site *s)
 {
 	CKPT_FD fd = syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
@@ -261,17 +241,6 @@ static int amx(struct ckpt_feature_site *s)
 	if (syscall(SYS_arch_prctl, GET_XCOMP_SUPP, &features) < 0)
 		return -errno;
 	return features >> TILEDATA & 1 ? in_child(try_amx) : -ENODEV;
-}
-
-static int try_time_ns(void)
-{
-	return result(unshare(CLONE_NEWUSER | 0x80));   /* CLONE_NEWTIME, Linux 5.6 */
-}
-
-static int time_ns(struct ckpt_feature_site *s)
-{
-	(void)s;
-	return in_child(try_time_ns);
 }
 
 /* The file capability libraries of a distribution may not know a new number: it is given as such. */
@@ -302,16 +271,13 @@ CAPABILITY(has_checkpoint_restore, 40)          /* Linux 5.9 */
 const struct ckpt_feature ckpt_features_own[] = {
 	{ "clone3 set_tid", true, choose_pid, "nothing can be restored: its process numbers cannot be chosen" },
 	{ "user and pid namespaces", false, box, "an ordinary user cannot restore" },
-	{ "time namespaces", false, time_ns, "clocks cannot be set apart in a namespace" },
 	{ "PR_SET_MM_MAP", true, mm_map, "nothing can be restored: the address space cannot be described" },
 	{ "MAP_FIXED_NOREPLACE", true, place_mapping, "nothing can be restored: memory cannot be placed safely" },
-	{ "ARCH_MAP_VDSO_64", false, map_vdso, "programs dumped under another kernel cannot be restored" },
 	{ "rt_sigqueueinfo", true, queue, "pending signals cannot be restored" },
-	{ "memfd_create", true, memfd, "nothing can be restored" },
-	{ "PR_TIMER_CREATE_RESTORE_IDS", false, timer_ids, "a program with many POSIX timers restores slowly" },
+	{ "memfd_create", false, memfd, "programs that have memfds cannot be restored" },
+	{ "PR_TIMER_CREATE_RESTORE_IDS", false, timer_ids, "programs that have POSIX timers cannot be restored" },
 	{ "TFD_IOC_SET_TICKS", false, timerfd_ticks, "a timerfd that has expired cannot be restored" },
-	{ "INOTIFY_IOC_SETNEXTWD", false, inotify_wd, "restoring inotify watches takes longer" },
-	{ "UFFD_FEATURE_WP_ASYNC", false, wp_async, "memory cannot be tracked while the program runs" },
+	{ "UFFD_FEATURE_WP_ASYNC", false, wp_async, "nothing so far: memory is copied while the program stands still" },
 	{ "AMX", false, amx, "programs that use AMX tiles cannot be restored" },
 	{ "CAP_SYS_PTRACE", false, has_sys_ptrace, "only processes of your own can be dumped" },
 	{ "CAP_CHECKPOINT_RESTORE", false, has_checkpoint_restore, "a restore needs a namespace of its own (or CAP_SYS_ADMIN)" },

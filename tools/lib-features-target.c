@@ -161,7 +161,7 @@ const struct ckpt_feature ckpt_features_target[] = {
 	{ "map_files", false, map_files, "programs that map deleted files cannot be dumped" },
 	{ "ptrace", true, ptrace_stop, "nothing can be dumped" },
 	{ "NT_X86_XSTATE", true, registers, "registers cannot be dumped" },
-	{ "PTRACE_GET_SYSCALL_INFO", false, syscall_info, "an interrupted system call is told by its registers only" },
+	{ "PTRACE_GET_SYSCALL_INFO", true, syscall_info, "nothing can be dumped" },
 	{ "PTRACE_PEEKSIGINFO", true, peek_signals, "pending signals cannot be dumped" },
 	{ "PTRACE_GET_RSEQ_CONFIGURATION", true, rseq, "threads of a newer glibc cannot be dumped" },
 	{ NULL },
