@@ -29,8 +29,8 @@ static bool match(const struct ckpt_probe *probe)
 	return S_ISFIFO(probe->st.st_mode) && probe->link[0] == '/';
 }
 
-/* Has descriptor NAME in /proc/PID/fd, whose folder is DIR, the FIFO open the other way round? */
-static bool is_other_end(struct ckpt_collect *c, int dir, const char *pid, const char *name)
+/* Is descriptor NAME in /proc/PID/fd, whose folder is DIR, the FIFO, open for writing? */
+static bool is_writer(struct ckpt_collect *c, int dir, const char *pid, const char *name)
 {
 	char path[300], text[PATH_MAX];
 	const char *at;
@@ -49,10 +49,10 @@ static bool is_other_end(struct ckpt_collect *c, int dir, const char *pid, const
 	at = ckpt_line_after(text, "flags");
 	if (!at || !ckpt_parse_u64(&at, 8, &flags) || flags & O_PATH)
 		return false;
-	return ckpt_writes(c->flags) ? ckpt_reads(flags) : ckpt_writes(flags);
+	return ckpt_writes(flags);
 }
 
-static bool holds_other_end(struct ckpt_collect *c, const char *pid)
+static bool has_writer(struct ckpt_collect *c, const char *pid)
 {
 	char path[280];
 	bool found = false;
@@ -61,15 +61,14 @@ static bool holds_other_end(struct ckpt_collect *c, const char *pid)
 	snprintf(path, sizeof(path), "/proc/%s/fd", pid);
 	dir = opendir(path);
 	for (struct dirent *e = dir ? readdir(dir) : NULL; e && !found; e = readdir(dir))
-		found = e->d_name[0] != '.' && is_other_end(c, dirfd(dir), pid, e->d_name);
+		found = e->d_name[0] != '.' && is_writer(c, dirfd(dir), pid, e->d_name);
 	if (dir)
 		closedir(dir);
 	return found;
 }
 
-/* A process outside of the tree that may still write to us, or read from us; 0: none that we may
- * see. Our own duplicates of what the tree has open do not count. */
-static uint32_t find_outside(struct ckpt_collect *c)
+/* A process, in the tree or outside, that has the other end; 0: none that we may see. */
+static uint32_t find_holder(struct ckpt_collect *c, bool in_tree)
 {
 	DIR *proc = opendir("/proc");
 	uint32_t found = 0;
@@ -77,13 +76,22 @@ static uint32_t find_outside(struct ckpt_collect *c)
 	for (struct dirent *e = proc ? readdir(proc) : NULL; e && !found; e = readdir(proc)) {
 		pid_t pid = strtol(e->d_name, NULL, 10);
 
-		if (pid > 0 && pid != getpid() && !ckpt_pid_in_tree(c, pid) &&
-		    holds_other_end(c, e->d_name))
+		if (pid > 0 && pid != getpid() && ckpt_pid_in_tree(c, pid) == in_tree &&
+		    has_writer(c, e->d_name))
 			found = pid;
 	}
 	if (proc)
 		closedir(proc);
 	return found;
+}
+
+/* Whoever may still write to us. That takes looking at every process of the machine, and is needed
+ * only for readers: a writer is told by poll(2). */
+static uint32_t find_writer_outside(struct ckpt_collect *c)
+{
+	if (ckpt_writes(c->flags) || find_holder(c, true))
+		return 0;
+	return find_holder(c, false);
 }
 
 static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_err *err)
@@ -109,7 +117,7 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 	m->data = pipe.data;
 	m->n_data = pipe.n_data;
 	if (!pipe.peer_gone)
-		m->outside = find_outside(c);
+		m->outside = find_writer_outside(c);
 	m->has_outside = m->outside;
 	return 0;
 }
@@ -154,8 +162,8 @@ static void check_outside(struct ckpt_planner *p, const struct ckpt_object *obj,
 	ckpt_path_who(p, obj, who, sizeof(who));
 	if (m->outside)
 		ckpt_problem(p, CKPT_E_EXTERNAL_PEER,
-			     "%sFIFO %s: process %u outside of the tree has its %s end", who,
-			     m->path, m->outside, ends.reader ? "writing" : "reading");
+			     "%sFIFO %s: process %u outside of the tree has it open to write", who,
+			     m->path, m->outside);
 	else if (!ends.reader)
 		ckpt_problem(p, CKPT_E_EXTERNAL_PEER,
 			     "%sFIFO %s: a process outside of the tree reads it", who, m->path);

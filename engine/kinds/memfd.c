@@ -94,8 +94,8 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 	if (first->kind != obj->kind)
 		return 0;
 	if (m->size > INT64_MAX || strlen(m->name) > MAX_NAME || m->mode & ~07777u ||
-	    m->seals & ~SEALS || ((const Ckpt__Memfd *)(const void *)first->msg)->size != m->size ||
-	    (obj->has_content && obj->content_size != m->size))
+	    m->seals & ~SEALS || (obj->has_content && obj->content_size != m->size) ||
+	    (obj->content.n && ((const Ckpt__Memfd *)(const void *)first->msg)->size != m->size))
 		return ckpt_fail(err, -EBADMSG, "memfd %u: bad name, size, mode or seals", obj->id);
 	if (m->seals & F_SEAL_FUTURE_WRITE && mapped_for_writing(ckpt_planner_snapshot(p), obj))
 		return ckpt_refuse(err, CKPT_E_FILE_KIND, -EOPNOTSUPP,
