@@ -205,8 +205,6 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 		plan_own(p, obj, t, leader);
 		return 0;
 	}
-	if (t->alias)
-		ckpt_made_by_task(p);
 	if (!host)
 		return 0;
 	ckpt_path_who(p, obj, who, sizeof(who));
@@ -259,7 +257,14 @@ static int create(struct ckpt_site *site, const struct ckpt_object *obj, struct 
 
 	if (leader_of(site->snap, t))
 		return create_own(obj, t, err);
-	return open_terminal(t->alias ? "/dev/tty" : "/proc/self/fd/0", obj->file.flags, err);
+	/* A restore that left its session has no /dev/tty, but its input is the same terminal. */
+	if (t->alias) {
+		int fd = open_terminal("/dev/tty", obj->file.flags, err);
+
+		if (fd != -ENXIO)
+			return fd;
+	}
+	return open_terminal("/proc/self/fd/0", obj->file.flags, err);
 }
 
 /* 1: the group is made anew; -1: it was the shell's and is now that of ckpt, in the foreground
