@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A dump from outside: freeze, capture, write, commit, then kill or let go. */
 #pragma once
 #include <stdbool.h>

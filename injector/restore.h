@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A restore: image, plan, builder, tasks, commit. A transaction: it succeeds or leaves nothing behind. */
 #pragma once
 #include <stdbool.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A process tree as seen from outside, by ptrace(2). */
 #pragma once
 #include <stdbool.h>

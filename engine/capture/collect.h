@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a kind may ask while it collects one object. */
 #pragma once
 #include <stdbool.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Where a snapshot is taken from: a stopped process seen from outside
  * (injector/source-ptrace.c), from inside (over a socket), or a recorded one

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Facts about this machine and about this process, probed once. The one impure part of planning. */
 #pragma once
 #include <stdbool.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Where a step of the plan runs, for create(), link() and attach() of a kind. */
 #pragma once
 #include <stdbool.h>
