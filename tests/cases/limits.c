@@ -90,10 +90,12 @@ static void set_up_thread(int i)
 	CPU_ZERO(&one);
 	CPU_SET(0, &one);
 	s.policy = (int[]){ SCHED_OTHER, SCHED_BATCH, SCHED_IDLE, SCHED_FIFO, SCHED_RR }[i];
-	s.nice = i < 3 ? 3 + i : 0;
+	s.nice = i < 2 ? 3 + i : 0;
 	s.priority = i >= 3 ? 5 + i : 0;
 	s.flags = i == 1 ? 1 : 0;			/* reset on fork */
 	CHECK_CALL(syscall(SYS_sched_setattr, 0, &s, 0));
+	if (i == 2)             /* sched_setattr(2) of SCHED_IDLE does not keep the nice value */
+		CHECK_CALL(setpriority(PRIO_PROCESS, 0, 5));
 	if (i % 2)
 		CHECK_CALL(sched_setaffinity(0, sizeof(one), &one));
 	CHECK_CALL(prctl(PR_SET_TIMERSLACK, 70000 + i));
