@@ -4,6 +4,7 @@
 #include <linux/futex.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include "engine/base/arch/x86-64.h"
 #include "injector/interrupted.h"
 
 /* Of the kernel's own include/linux/errno.h: never seen by a program. */
@@ -13,7 +14,7 @@
 #define ERESTART_RESTARTBLOCK 516
 
 #define TIMER_ABS 1             /* TIMER_ABSTIME */
-#define PAGE 4096
+#define LOWEST_POINTER 0x10000
 
 /* Calls that return EINTR as soon as the thread is stopped, whatever stopped it, having done nothing. Those on files
  * do so where there is a time limit on a socket; close(2) is not one of them: it has closed. */
@@ -170,6 +171,23 @@ static long number_in(const uint8_t *code, size_t n)
 	return -1;
 }
 
+static bool is_pointer(uint64_t arg)
+{
+	return arg >= LOWEST_POINTER && arg < CKPT_TASK_SIZE;
+}
+
+/* nanosleep(time, rest), clock_nanosleep(clock, flags, time, rest), poll(fds, n, ms), futex(word, command, ...) */
+static long number_by_args(const struct user_regs_struct *regs)
+{
+	uint64_t command = regs->rsi & ~(uint64_t)(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME);
+
+	if (!is_pointer(regs->rdi))
+		return is_pointer(regs->rdx) ? SYS_clock_nanosleep : SYS_poll;
+	if (!regs->rsi || is_pointer(regs->rsi))
+		return SYS_nanosleep;
+	return command == FUTEX_WAIT || command == FUTEX_WAIT_BITSET ? SYS_futex : SYS_poll;
+}
+
 long ckpt_interrupted_behind_restart(const struct user_regs_struct *regs, const uint8_t *code, size_t n, const char *wchan)
 {
 	long nr = number_in(code, n);
@@ -180,7 +198,8 @@ long ckpt_interrupted_behind_restart(const struct user_regs_struct *regs, const 
 		return SYS_futex;
 	if (strstr(wchan, "poll"))
 		return SYS_poll;
-	if (strstr(wchan, "nanosleep") || strstr(wchan, "hrtimer"))
-		return regs->rdi < PAGE ? SYS_clock_nanosleep : SYS_nanosleep;
-	return -1;
+	/* What the sleeping calls wait in is part of the scheduler, and not shown. */
+	if (wchan[0] && strcmp(wchan, "0"))
+		return is_pointer(regs->rdi) ? SYS_nanosleep : SYS_clock_nanosleep;
+	return number_by_args(regs);
 }

@@ -46,5 +46,5 @@ int32_t ckpt_ms_left(int32_t ms, uint64_t elapsed);
 struct timespec ckpt_timespec_left(struct timespec t, uint64_t elapsed);
 
 /* The call behind restart_syscall(2): what a thread executes that was stopped in a timed call before. The kernel does
- * not tell; the number is in the N bytes of CODE in front of its `syscall`, else arguments and WCHAN give it away. -1: no. */
+ * not tell; mostly the number is in the N bytes of CODE in front of its `syscall`, else WCHAN and arguments give it away. */
 long ckpt_interrupted_behind_restart(const struct user_regs_struct *regs, const uint8_t *code, size_t n, const char *wchan);

@@ -67,20 +67,25 @@ static int lift_seccomp(struct ckpt_remote *remote, const struct ckpt_tracee *t,
 			   "thread %d: cannot run system calls in it: it has a seccomp filter, which only root may suspend", t->tid);
 }
 
-static int find_gadgets(struct ckpt_tree *tree, struct ckpt_proc *proc, struct ckpt_err *err)
+static int find_gadgets(struct ckpt_tree *tree, const struct ckpt_tracee *t, struct ckpt_err *err)
 {
+	struct ckpt_proc *proc = t->proc;
+	uint64_t mask;
 	int r;
 
 	if (proc->has_gadgets)
 		return 0;
 	r = ckpt_gadgets_find(tree->cache, proc->pid, &proc->areas, &proc->gadgets, err);
-	if (r < 0)
-		return r;
-	if (!ckpt_gadgets_hold(proc->pid, &proc->gadgets))
+	if (r >= 0 && ckpt_gadgets_hold(proc->pid, &proc->gadgets)) {
+		proc->has_gadgets = true;
+		return 0;
+	}
+	if (ckpt_pt_get_mask(t->tid, &mask) < 0)
+		return lost(t, -ESRCH, "run a system call in it", err);
+	if (r >= 0)
 		return ckpt_refuse(err, CKPT_E_NO_GADGET, -ENOEXEC, "process %d: cannot run a system call in it: its code was changed",
 				   proc->pid);
-	proc->has_gadgets = true;
-	return 0;
+	return r;
 }
 
 static int prepare(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_err *err)
@@ -98,7 +103,7 @@ static int prepare(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_er
 	r = lift_seccomp(tree->remote, t, err);
 	if (r < 0)
 		return r;
-	r = find_gadgets(tree, t->proc, err);
+	r = find_gadgets(tree, t, err);
 	if (r < 0)
 		return r;
 	t->prepared = true;

@@ -345,8 +345,6 @@ static int choose_regs(struct source *s, struct ckpt_tracee *t, struct user_regs
 	int r;
 
 	*gp = t->back;
-	if (ckpt_tracee_unknown_call(t))
-		return ckpt_refuse(err, CKPT_E_TASK_STATE, -EBUSY, "thread %d: cannot tell which system call it goes on with", t->tid);
 	if (t->by == CKPT_NOT_INTERRUPTED || t->by == CKPT_INTERRUPTED_ALWAYS || !ckpt_tracee_has_signal(t, &signals))
 		return 0;
 	if (t->by == CKPT_INTERRUPTED_SYS) {

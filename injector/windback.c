@@ -95,18 +95,9 @@ static void wind_back(const struct ckpt_tree *tree, struct ckpt_tracee *t)
 	const struct ckpt_asleep *a = asleep(tree, t->tid);
 	long nr = called(t, a);
 
-	if (nr < 0) {
-		ckpt_interrupted_give_up(&t->back);
-		return;
-	}
 	ckpt_interrupted_wind_back(&t->back, nr);
 	if (t->by == CKPT_INTERRUPTED_BLOCK || t->by == CKPT_INTERRUPTED_EINTR)
 		shorten(t, nr, a);
-}
-
-bool ckpt_tracee_unknown_call(const struct ckpt_tracee *t)
-{
-	return t->by == CKPT_INTERRUPTED_BLOCK && (long)t->back.rax == -EINTR;
 }
 
 static uint64_t status_mask(const struct ckpt_tracee *t)

@@ -13,5 +13,3 @@ int ckpt_tracee_settle(const struct ckpt_tree *tree, struct ckpt_tracee *t, stru
 bool ckpt_tracee_has_signal(struct ckpt_tracee *t, uint64_t *signalsp);
 /* With which of its registers the thread goes on here. */
 const struct user_regs_struct *ckpt_tracee_goes_on(struct ckpt_tracee *t);
-/* Is it unknown which call has to be made again elsewhere? */
-bool ckpt_tracee_unknown_call(const struct ckpt_tracee *t);
