@@ -11,16 +11,21 @@
 #include "config.h"
 #include "tools/ckpt.h"
 
-#define RESERVE (64ull << 30)           /* of address space, for what an operation needs at most */
+#define RESERVE (64ull << 30) /* of address space, for what an operation needs at most */
 
 const struct ckpt_command ckpt_commands[] = {
-	{ "dump", CKPT_CMD_DUMP, "-t PID [-D DIR] [OPTIONS]", "freeze a process tree and write its image", ckpt_cmd_dump },
-	{ "restore", CKPT_CMD_RESTORE, "[-D DIR] [OPTIONS]", "bring a process tree back from its image", ckpt_cmd_restore },
-	{ "check", CKPT_CMD_CHECK, "[-t PID]", "say what this machine can do, or whether a tree can be dumped",
-	  ckpt_cmd_check },
-	{ "plan", CKPT_CMD_PLAN, "[-D DIR]", "print what a restore would do here, and do nothing", ckpt_cmd_plan },
-	{ "show", CKPT_CMD_SHOW, "[-D DIR] [--json] [-p PID]", "print what is in an image", ckpt_cmd_show },
-	{ "verify", CKPT_CMD_VERIFY, "[-D DIR]", "compare every byte of an image with its checksums", ckpt_cmd_verify },
+	{ "dump", CKPT_CMD_DUMP, "-t PID [-D DIR] [OPTIONS]",
+	  "freeze a process tree and write its image", ckpt_cmd_dump },
+	{ "restore", CKPT_CMD_RESTORE, "[-D DIR] [OPTIONS]",
+	  "bring a process tree back from its image", ckpt_cmd_restore },
+	{ "check", CKPT_CMD_CHECK, "[-t PID]",
+	  "say what this machine can do, or whether a tree can be dumped", ckpt_cmd_check },
+	{ "plan", CKPT_CMD_PLAN, "[-D DIR]", "print what a restore would do here, and do nothing",
+	  ckpt_cmd_plan },
+	{ "show", CKPT_CMD_SHOW, "[-D DIR] [--json] [-p PID]", "print what is in an image",
+	  ckpt_cmd_show },
+	{ "verify", CKPT_CMD_VERIFY, "[-D DIR]",
+	  "compare every byte of an image with its checksums", ckpt_cmd_verify },
 	{ NULL },
 };
 

@@ -34,11 +34,12 @@ struct ckpt_tool;
 struct ckpt_command {
 	const char *name;
 	unsigned int bit;
-	const char *usage;              /* what follows the name */
+	const char *usage; /* what follows the name */
 	const char *summary;
-	int (*run)(struct ckpt_tool *t);        /* an exit status, or a negative errno with t->err or t->problems */
+	/* Returns an exit status, or a negative errno with t->err or t->problems. */
+	int (*run)(struct ckpt_tool *t);
 };
-extern const struct ckpt_command ckpt_commands[];       /* ends with a NULL name */
+extern const struct ckpt_command ckpt_commands[]; /* ends with a NULL name */
 
 int ckpt_cmd_dump(struct ckpt_tool *t);
 int ckpt_cmd_restore(struct ckpt_tool *t);
@@ -49,55 +50,55 @@ int ckpt_cmd_verify(struct ckpt_tool *t);
 
 /* ---- options ---- */
 enum ckpt_option_type {
-	CKPT_OPT_FLAG,                  /* bool: --name, --no-name */
-	CKPT_OPT_TEXT,                  /* const char * */
-	CKPT_OPT_PID,                   /* pid_t */
-	CKPT_OPT_NUMBER,                /* unsigned int */
-	CKPT_OPT_LEVEL,                 /* int: -v, -vvv, -v4, --verbosity=4 */
-	CKPT_OPT_SIZE,                  /* digits and K, M or G */
-	CKPT_OPT_CHOICE,                /* one of VALUE, separated by | */
+	CKPT_OPT_FLAG,   /* bool: --name, --no-name */
+	CKPT_OPT_TEXT,   /* const char * */
+	CKPT_OPT_PID,    /* pid_t */
+	CKPT_OPT_NUMBER, /* unsigned int */
+	CKPT_OPT_LEVEL,  /* int: -v, -vvv, -v4, --verbosity=4 */
+	CKPT_OPT_SIZE,   /* digits and K, M or G */
+	CKPT_OPT_CHOICE, /* one of VALUE, separated by | */
 };
 
 enum ckpt_option_fate {
 	CKPT_WORKS,
-	CKPT_HARMLESS,                  /* accepted: it changes nothing here, TEXT says why */
-	CKPT_NOTED,                     /* the same, but TEXT is told to the user */
-	CKPT_REFUSED,                   /* TEXT says what cannot be done */
+	CKPT_HARMLESS, /* accepted: it changes nothing here, TEXT says why */
+	CKPT_NOTED,    /* the same, but TEXT is told to the user */
+	CKPT_REFUSED,  /* TEXT says what cannot be done */
 };
 
 struct ckpt_option {
 	const char *name;
-	char letter;                    /* 0: none */
+	char letter; /* 0: none */
 	enum ckpt_option_type type;
-	bool optional;                  /* the value, if any, is attached: --name=VALUE, -xVALUE */
-	bool ours;                      /* not an option of CRIU: only understood IN its commands */
+	bool optional; /* the value, if any, is attached: --name=VALUE, -xVALUE */
+	bool ours;     /* not an option of CRIU: only understood IN its commands */
 	enum ckpt_option_fate fate;
-	unsigned int in;                /* CKPT_WORKS: commands for which it has a meaning */
-	size_t at;                      /* CKPT_WORKS: where in struct ckpt_options */
-	const char *value;              /* its name in the help, NULL: none */
+	unsigned int in;   /* CKPT_WORKS: commands for which it has a meaning */
+	size_t at;         /* CKPT_WORKS: where in struct ckpt_options */
+	const char *value; /* its name in the help, NULL: none */
 	const char *text;
 };
-extern const struct ckpt_option ckpt_option_table[];    /* ends with a NULL name */
+extern const struct ckpt_option ckpt_option_table[]; /* ends with a NULL name */
 #define CKPT_MAX_OPTIONS 128
 
 struct ckpt_options {
-	const struct ckpt_command *command;     /* NULL: none was given, HELP or VERSION is set */
-	const char *topic;              /* `ckpt help TOPIC` that is no command */
+	const struct ckpt_command *command; /* NULL: none was given, HELP or VERSION is set */
+	const char *topic;                  /* `ckpt help TOPIC` that is no command */
 	bool help, version;
 	pid_t tree;
 	pid_t pid;
 	const char *images_dir;
-	const char *work_dir;           /* NULL: the images folder */
+	const char *work_dir; /* NULL: the images folder */
 	const char *log_file;
 	const char *pidfile;
 	const char *feature;
-	int verbosity;                  /* -1: not given */
+	int verbosity; /* -1: not given */
 	unsigned int timeout;
 	bool leave_running, leave_stopped, shell_job, detached, sibling, display_stats, json;
-	bool seen[CKPT_MAX_OPTIONS];    /* by index in the table */
+	bool seen[CKPT_MAX_OPTIONS]; /* by index in the table */
 };
 
-/* Usage errors have no code of the catalogue (exit status 2); a refused option has CKPT_E_OPTION. */
+/* Usage errors have no code of the catalogue (exit status 2); a refused one has CKPT_E_OPTION. */
 int ckpt_options_parse(struct ckpt_options *o, int argc, char **argv, struct ckpt_err *err);
 /* Is the option understood by that command? */
 bool ckpt_option_belongs(const struct ckpt_option *opt, unsigned int command);
@@ -109,9 +110,9 @@ void ckpt_help_options(int fd);
 
 /* ---- one invocation ---- */
 struct ckpt_progress {
-	bool on;                        /* stderr is a terminal */
-	bool shown;                     /* there is a line to be cleared */
-	uint64_t start, last;           /* CLOCK_MONOTONIC in ns */
+	bool on;              /* stderr is a terminal */
+	bool shown;           /* there is a line to be cleared */
+	uint64_t start, last; /* CLOCK_MONOTONIC in ns */
 	const char *verb;
 };
 
@@ -119,9 +120,9 @@ struct ckpt_tool {
 	struct ckpt_options opts;
 	struct ckpt_arena *arena;
 	struct ckpt_log log;
-	int dirfd;                      /* images folder, -1: not opened */
-	bool made_dir;                  /* by this dump */
-	int logfd;                      /* what the log owns, -1: nothing */
+	int dirfd;     /* images folder, -1: not opened */
+	bool made_dir; /* by this dump */
+	int logfd;     /* what the log owns, -1: nothing */
 	struct ckpt_progress progress;
 	struct ckpt_problems problems;
 	struct ckpt_err err;
@@ -155,17 +156,18 @@ void ckpt_progress_end(struct ckpt_progress *p);
 
 /* ---- features of this machine ---- */
 struct ckpt_feature_site {
-	pid_t child;                    /* sleeps; stopped once ptrace was tried */
-	int pidfd;                      /* of it */
-	int eventfd;                    /* a descriptor that it shares */
+	pid_t child; /* sleeps; stopped once ptrace was tried */
+	int pidfd;   /* of it */
+	int eventfd; /* a descriptor that it shares */
 	bool stopped;
-	char detail[96];                /* filled by a probe: said after the name */
+	char detail[96]; /* filled by a probe: said after the name */
 };
 
 struct ckpt_feature {
 	const char *name;
-	bool needed;                    /* without it neither dump nor restore work */
-	int (*probe)(struct ckpt_feature_site *s);      /* by trying: 0 or a negative errno */
-	const char *cost;               /* what one loses without it */
+	bool needed;                               /* without it neither dump nor restore work */
+	int (*probe)(struct ckpt_feature_site *s); /* by trying: 0 or a negative errno */
+	const char *cost;                          /* what one loses without it */
 };
-extern const struct ckpt_feature ckpt_features_target[], ckpt_features_own[];   /* end with a NULL name */
+/* Both end with a NULL name. */
+extern const struct ckpt_feature ckpt_features_target[], ckpt_features_own[];

@@ -36,7 +36,7 @@ static int check_tree(struct ckpt_tool *t)
 }
 
 struct tally {
-	const char *only;               /* a feature's name, NULL: all */
+	const char *only; /* a feature's name, NULL: all */
 	unsigned int n_probed, n_missing, n_needed_missing;
 };
 
@@ -47,10 +47,12 @@ static void row(struct tally *tally, const char *name, bool needed, int r, const
 		tally->n_missing++;
 		tally->n_needed_missing += needed;
 	}
-	ckpt_print(STDOUT_FILENO, "%-8s %-*s%s\n", r < 0 ? "missing" : "ok", *more ? 31 : 0, name, more);
+	ckpt_print(STDOUT_FILENO, "%-8s %-*s%s\n", r < 0 ? "missing" : "ok", *more ? 31 : 0, name,
+		   more);
 }
 
-static void probe_all(const struct ckpt_feature *f, struct ckpt_feature_site *site, struct tally *tally)
+static void probe_all(const struct ckpt_feature *f, struct ckpt_feature_site *site,
+		      struct tally *tally)
 {
 	for (; f->name; f++) {
 		char why[256];
@@ -62,7 +64,8 @@ static void probe_all(const struct ckpt_feature *f, struct ckpt_feature_site *si
 		if (tally->only && strcmp(tally->only, f->name))
 			continue;
 		if (r < 0)
-			snprintf(why, sizeof(why), "%s%s (%s)", f->needed ? "NEEDED: " : "", f->cost, strerrordesc_np(-r));
+			snprintf(why, sizeof(why), "%s%s (%s)", f->needed ? "NEEDED: " : "",
+				 f->cost, strerrordesc_np(-r));
 		row(tally, f->name, f->needed, r, r < 0 ? why : site->detail);
 	}
 }
@@ -110,12 +113,14 @@ static int check_machine(struct ckpt_tool *t)
 	probe_all(ckpt_features_own, &site, &tally);
 	probe_kinds(&tally);
 	if (!tally.n_probed)
-		return ckpt_refuse(&t->err, CKPT_E_NONE, -EINVAL, "%s: cannot probe: there is no such feature (see `ckpt check`)",
+		return ckpt_refuse(&t->err, CKPT_E_NONE, -EINVAL,
+				   "%s: cannot probe: there is no such feature (see `ckpt check`)",
 				   t->opts.feature);
 	if (t->opts.feature)
 		return tally.n_missing ? 3 : 0;
 	if (tally.n_needed_missing)
-		ckpt_print(STDOUT_FILENO, "this machine cannot dump and restore: %u needed features are missing\n",
+		ckpt_print(STDOUT_FILENO,
+			   "this machine cannot dump and restore: %u needed features are missing\n",
 			   tally.n_needed_missing);
 	else
 		ckpt_print(STDOUT_FILENO, "this machine can dump and restore\n");

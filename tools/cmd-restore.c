@@ -35,5 +35,6 @@ int ckpt_cmd_restore(struct ckpt_tool *t)
 		return r;
 	if (run.detached)
 		return 0;
-	return WIFSIGNALED(stats.exit_status) ? 128 + WTERMSIG(stats.exit_status) : WEXITSTATUS(stats.exit_status);
+	return WIFSIGNALED(stats.exit_status) ? 128 + WTERMSIG(stats.exit_status) :
+						WEXITSTATUS(stats.exit_status);
 }

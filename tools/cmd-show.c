@@ -4,6 +4,7 @@
 #include <json-c/json.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 #include "engine/model/show.h"
 #include "engine/plan/plan.h"
@@ -23,17 +24,20 @@ static void show_object(const char *what, const struct ckpt_object *obj)
 	ckpt_print(STDOUT_FILENO, "  %s %s #%u %s\n", what, obj->kind->name, obj->id, line);
 }
 
-static void show_areas(const struct ckpt_snapshot *snap, const Ckpt__Mm *mm)
+static void show_area(const struct ckpt_snapshot *snap, const Ckpt__Area *a)
 {
-	for (size_t i = 0; mm && i < mm->n_areas; i++) {
-		const Ckpt__Area *a = mm->areas[i];
-		const struct ckpt_object *file = a->file ? ckpt_snapshot_object(snap, a->file) : NULL;
+	const struct ckpt_object *file = ckpt_snapshot_object(snap, a->file);
+	const char *name = a->name;
+	char of[48] = "";
 
-		ckpt_print(STDOUT_FILENO, "  area %llx-%llx %c%c%c%c %s%s%.0u\n", (unsigned long long)a->start,
-			   (unsigned long long)a->end, a->prot & 1 ? 'r' : '-', a->prot & 2 ? 'w' : '-',
-			   a->prot & 4 ? 'x' : '-', a->shared ? 's' : 'p', a->name ? a->name : file ? file->kind->name : "",
-			   file ? " #" : "", file ? file->id : 0);
-	}
+	if (file)
+		snprintf(of, sizeof(of), "%s #%u", file->kind->name, file->id);
+	if (!name)
+		name = of;
+	ckpt_print(STDOUT_FILENO, "  area %llx-%llx %c%c%c%c %s\n", (unsigned long long)a->start,
+		   (unsigned long long)a->end, a->prot & PROT_READ ? 'r' : '-',
+		   a->prot & PROT_WRITE ? 'w' : '-', a->prot & PROT_EXEC ? 'x' : '-',
+		   a->shared ? 's' : 'p', name);
 }
 
 static void show_task(const struct ckpt_snapshot *snap, const struct ckpt_task *task)
@@ -41,26 +45,30 @@ static void show_task(const struct ckpt_snapshot *snap, const struct ckpt_task *
 	static const char *const state[] = { "running", "stopped", "zombie" };
 	char what[24];
 
-	ckpt_print(STDOUT_FILENO, "process %d \"%.16s\" %s, group %d, session %d\n", task->pid, task->comm,
-		   state[task->run_state], task->pgid, task->sid);
+	ckpt_print(STDOUT_FILENO, "process %d \"%.16s\" %s, group %d, session %d\n", task->pid,
+		   task->comm, state[task->run_state], task->pgid, task->sid);
 	for (size_t i = 0; i < task->n_state; i++)
 		show_object("state", task->state[i]);
 	for (size_t i = 0; i < task->n_threads; i++) {
 		const struct ckpt_thread *th = &task->threads[i];
 
-		ckpt_print(STDOUT_FILENO, "  thread %d at %#llx\n", th->tid, (unsigned long long)th->regs.gp.rip);
+		ckpt_print(STDOUT_FILENO, "  thread %d at %#llx\n", th->tid,
+			   (unsigned long long)th->regs.gp.rip);
 		for (size_t k = 0; k < th->n_state; k++)
 			show_object("  state", th->state[k]);
 	}
 	for (size_t i = 0; i < task->n_fds; i++) {
-		snprintf(what, sizeof(what), "fd %d%s", task->fds[i].number, task->fds[i].cloexec ? " (close-on-exec)" : "");
+		snprintf(what, sizeof(what), "fd %d%s", task->fds[i].number,
+			 task->fds[i].cloexec ? " (close-on-exec)" : "");
 		show_object(what, ckpt_snapshot_object(snap, task->fds[i].object));
 	}
-	show_areas(snap, task->mm);
+	for (size_t i = 0; task->mm && i < task->mm->n_areas; i++)
+		show_area(snap, task->mm->areas[i]);
 }
 
 /* The element of the array NAME whose member KEY is N. */
-static struct json_object *find(struct json_object *all, const char *name, const char *key, int64_t n)
+static struct json_object *find(struct json_object *all, const char *name, const char *key,
+				int64_t n)
 {
 	struct json_object *array = NULL, *value;
 
@@ -84,7 +92,7 @@ static struct json_object *json_of_task(const struct ckpt_task *task, struct jso
 	for (size_t i = 0; i < task->n_fds; i++) {
 		struct json_object *o = find(all, "objects", "id", task->fds[i].object);
 
-		/* The same object at the next number is listed once; at a later one again, which is no harm. */
+		/* The same object at the next number is listed once. */
 		if (o && task->fds[i].object != last)
 			json_object_array_add(objects, o);
 		else
@@ -97,10 +105,12 @@ static struct json_object *json_of_task(const struct ckpt_task *task, struct jso
 
 static void show_json(const struct ckpt_snapshot *snap, const struct ckpt_task *task)
 {
-	struct json_object *all = ckpt_json_snapshot(snap), *one = task ? json_of_task(task, all) : json_object_get(all);
-	const char *text = json_object_to_json_string_ext(one, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE);
+	const int style = JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE;
+	struct json_object *all = ckpt_json_snapshot(snap);
+	struct json_object *one = task ? json_of_task(task, all) : json_object_get(all);
+	const char *text = json_object_to_json_string_ext(one, style);
 
-	/* printf: the text is longer than any line, and JSON has escaped what a terminal might obey. */
+	/* Longer than any line; JSON has escaped what a terminal might obey. */
 	printf("%s\n", text);
 	fflush(stdout);
 	json_object_put(one);
@@ -115,7 +125,8 @@ static int show(struct ckpt_tool *t, const struct ckpt_snapshot *snap)
 		if (snap->tasks[i]->pid == t->opts.pid)
 			task = snap->tasks[i];
 	if (t->opts.pid && !task)
-		return ckpt_refuse(&t->err, CKPT_E_NONE, -ESRCH, "%s: process %d is not in this image", t->opts.images_dir,
+		return ckpt_refuse(&t->err, CKPT_E_NONE, -ESRCH,
+				   "%s: process %d is not in this image", t->opts.images_dir,
 				   t->opts.pid);
 	if (t->opts.json)
 		show_json(snap, task);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ckpt verify: reads all of an image and compares it with its checksums, references and bounds included. */
+/* ckpt verify: compares all of an image with its checksums; checks references and bounds. */
 #include <unistd.h>
 #include "engine/store/image.h"
 #include "tools/ckpt.h"
@@ -15,9 +15,11 @@ static int verify(struct ckpt_tool *t, struct ckpt_image *img)
 		r = ckpt_image_verify_pages(img, cpus < 1 ? 1 : cpus > 16 ? 16 : cpus, &t->err);
 	if (r < 0)
 		return r;
-	ckpt_print(STDOUT_FILENO, "ok: %s: %zu process%s, %llu records, %s, content id %016llx\n", t->opts.images_dir,
-		   snap->n_tasks, snap->n_tasks == 1 ? "" : "es", (unsigned long long)ckpt_image_n_records(img),
-		   ckpt_human_bytes(size, ckpt_image_bytes(img)), (unsigned long long)ckpt_image_content_id(img));
+	ckpt_print(STDOUT_FILENO, "ok: %s: %zu process%s, %llu records, %s, content id %016llx\n",
+		   t->opts.images_dir, snap->n_tasks, snap->n_tasks == 1 ? "" : "es",
+		   (unsigned long long)ckpt_image_n_records(img),
+		   ckpt_human_bytes(size, ckpt_image_bytes(img)),
+		   (unsigned long long)ckpt_image_content_id(img));
 	return 0;
 }
 

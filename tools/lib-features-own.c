@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the kernel lets a process do to itself: what a restore is made of. Where a try would change us, a child does it. */
+/*
+ * What the kernel lets a process do to itself: what a restore is made of. Where
+ * a try would change us, a child does it.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
@@ -22,10 +25,10 @@
 #include "engine/base/cleanup.h"
 #include "tools/ckpt.h"
 
-#define TIMER_CREATE_RESTORE_IDS 77             /* PR_, Linux 6.15 */
-#define FEATURE_WP_ASYNC (1 << 15)              /* UFFD_, Linux 6.7 */
+#define TIMER_CREATE_RESTORE_IDS 77 /* PR_, Linux 6.15 */
+#define FEATURE_WP_ASYNC (1 << 15)  /* UFFD_, Linux 6.7 */
 #define TFD_IOC_SET_TICKS _IOW('T', 0, uint64_t)
-#define GET_XCOMP_SUPP 0x1021                   /* ARCH_, Linux 5.16 */
+#define GET_XCOMP_SUPP 0x1021 /* ARCH_, Linux 5.16 */
 #define REQ_XCOMP_PERM 0x1023
 #define TILEDATA 18
 
@@ -63,7 +66,9 @@ static pid_t free_pid(void)
 
 static int clone_with(pid_t wanted)
 {
-	struct clone_args args = { .exit_signal = SIGCHLD, .set_tid = (uintptr_t)&wanted, .set_tid_size = 1 };
+	struct clone_args args = { .exit_signal = SIGCHLD,
+				   .set_tid = (uintptr_t)&wanted,
+				   .set_tid_size = 1 };
 	pid_t pid = syscall(SYS_clone3, &args, sizeof(args));
 
 	if (pid < 0)
@@ -110,7 +115,8 @@ static int choose_pid(struct ckpt_feature_site *s)
 	}
 	r = in_child(choose_pid_in_box);
 	if (!r)
-		snprintf(s->detail, sizeof(s->detail), "only in a user and pid namespace, which restore makes by itself");
+		snprintf(s->detail, sizeof(s->detail),
+			 "only in a user and pid namespace, which restore makes by itself");
 	return r;
 }
 
@@ -130,10 +136,11 @@ static int try_mm_map(void)
 {
 	struct prctl_mm_map map = { .exe_fd = -1 };
 	unsigned long long *const field[] = {
-		[26] = (void *)&map.start_code, [27] = (void *)&map.end_code, [28] = (void *)&map.start_stack,
-		[45] = (void *)&map.start_data, [46] = (void *)&map.end_data, [47] = (void *)&map.start_brk,
-		[48] = (void *)&map.arg_start, [49] = (void *)&map.arg_end, [50] = (void *)&map.env_start,
-		[51] = (void *)&map.env_end,
+		[26] = (void *)&map.start_code,  [27] = (void *)&map.end_code,
+		[28] = (void *)&map.start_stack, [45] = (void *)&map.start_data,
+		[46] = (void *)&map.end_data,    [47] = (void *)&map.start_brk,
+		[48] = (void *)&map.arg_start,   [49] = (void *)&map.arg_end,
+		[50] = (void *)&map.env_start,   [51] = (void *)&map.env_end,
 	};
 	char text[2048], *p;
 	CKPT_FD fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
@@ -243,7 +250,8 @@ static int amx(struct ckpt_feature_site *s)
 	return features >> TILEDATA & 1 ? in_child(try_amx) : -ENODEV;
 }
 
-/* The file capability libraries of a distribution may not know a new number: it is given as such. */
+/* The file capability libraries of a distribution may not know a new number: it is given as such.
+ */
 static int capability(int cap)
 {
 	cap_t caps = cap_get_proc();
@@ -256,32 +264,37 @@ static int capability(int cap)
 	return on == CAP_SET ? 0 : -EPERM;
 }
 
-#define CAPABILITY(name, number) \
+#define CAPABILITY(name, number)                     \
 	static int name(struct ckpt_feature_site *s) \
-	{ \
-		(void)s; \
-		return capability(number); \
+	{                                            \
+		(void)s;                             \
+		return capability(number);           \
 	}
 CAPABILITY(has_sys_ptrace, CAP_SYS_PTRACE)
-CAPABILITY(has_sys_admin, CAP_SYS_ADMIN)
 CAPABILITY(has_setuid, CAP_SETUID)
 CAPABILITY(has_sys_resource, CAP_SYS_RESOURCE)
-CAPABILITY(has_checkpoint_restore, 40)          /* Linux 5.9 */
+CAPABILITY(has_checkpoint_restore, 40) /* Linux 5.9 */
 
 const struct ckpt_feature ckpt_features_own[] = {
-	{ "clone3 set_tid", true, choose_pid, "nothing can be restored: its process numbers cannot be chosen" },
+	{ "clone3 set_tid", true, choose_pid,
+	  "nothing can be restored: its process numbers cannot be chosen" },
 	{ "user and pid namespaces", false, box, "an ordinary user cannot restore" },
-	{ "PR_SET_MM_MAP", true, mm_map, "nothing can be restored: the address space cannot be described" },
-	{ "MAP_FIXED_NOREPLACE", true, place_mapping, "nothing can be restored: memory cannot be placed safely" },
+	{ "PR_SET_MM_MAP", true, mm_map,
+	  "nothing can be restored: the address space cannot be described" },
+	{ "MAP_FIXED_NOREPLACE", true, place_mapping,
+	  "nothing can be restored: memory cannot be placed safely" },
 	{ "rt_sigqueueinfo", true, queue, "pending signals cannot be restored" },
 	{ "memfd_create", false, memfd, "programs that have memfds cannot be restored" },
-	{ "PR_TIMER_CREATE_RESTORE_IDS", false, timer_ids, "programs that have POSIX timers cannot be restored" },
-	{ "TFD_IOC_SET_TICKS", false, timerfd_ticks, "a timerfd that has expired cannot be restored" },
-	{ "UFFD_FEATURE_WP_ASYNC", false, wp_async, "nothing so far: memory is copied while the program stands still" },
+	{ "PR_TIMER_CREATE_RESTORE_IDS", false, timer_ids,
+	  "programs that have POSIX timers cannot be restored" },
+	{ "TFD_IOC_SET_TICKS", false, timerfd_ticks,
+	  "a timerfd that has expired cannot be restored" },
+	{ "UFFD_FEATURE_WP_ASYNC", false, wp_async,
+	  "nothing so far: memory is copied while the program stands still" },
 	{ "AMX", false, amx, "programs that use AMX tiles cannot be restored" },
 	{ "CAP_SYS_PTRACE", false, has_sys_ptrace, "only processes of your own can be dumped" },
-	{ "CAP_CHECKPOINT_RESTORE", false, has_checkpoint_restore, "a restore needs a namespace of its own (or CAP_SYS_ADMIN)" },
-	{ "CAP_SYS_ADMIN", false, has_sys_admin, "seccomp filters cannot be dumped" },
+	{ "CAP_CHECKPOINT_RESTORE", false, has_checkpoint_restore,
+	  "a restore needs a namespace of its own without it or CAP_SYS_ADMIN" },
 	{ "CAP_SETUID", false, has_setuid, "processes of other users cannot be restored" },
 	{ "CAP_SYS_RESOURCE", false, has_sys_resource, "hard limits cannot be raised" },
 	{ NULL },

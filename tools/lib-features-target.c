@@ -18,11 +18,11 @@
 #include "engine/base/cleanup.h"
 #include "tools/ckpt.h"
 
-#define GET_RSEQ_CONFIGURATION 0x420f   /* Linux 5.13 */
-#define GET_SYSCALL_INFO 0x420e         /* Linux 5.3 */
-#define XSTATE 0x202                    /* NT_X86_XSTATE */
+#define GET_RSEQ_CONFIGURATION 0x420f /* Linux 5.13 */
+#define GET_SYSCALL_INFO 0x420e       /* Linux 5.3 */
+#define XSTATE 0x202                  /* NT_X86_XSTATE */
 
-struct pm_scan_arg {                    /* Linux 6.7 */
+struct pm_scan_arg { /* Linux 6.7 */
 	uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
 	uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
 };
@@ -71,14 +71,21 @@ static int syscall_info(struct ckpt_feature_site *s)
 
 static int rseq(struct ckpt_feature_site *s)
 {
-	struct { uint64_t addr; uint32_t size, signature, flags, pad; } conf;
+	struct {
+		uint64_t addr;
+		uint32_t size, signature, flags, pad;
+	} conf;
 
 	return result(ptrace(GET_RSEQ_CONFIGURATION, s->child, (void *)sizeof(conf), &conf));
 }
 
 static int peek_signals(struct ckpt_feature_site *s)
 {
-	struct { uint64_t off; uint32_t flags; int32_t nr; } args = { 0, 0, 1 };
+	struct {
+		uint64_t off;
+		uint32_t flags;
+		int32_t nr;
+	} args = { 0, 0, 1 };
 	siginfo_t info;
 
 	return result(ptrace(PTRACE_PEEKSIGINFO, s->child, &args, &info));
@@ -119,8 +126,12 @@ static int pagemap_scan(struct ckpt_feature_site *s)
 {
 	static char page[4096] __attribute__((aligned(4096))) = "present";
 	struct page_region found;
-	struct pm_scan_arg arg = { .size = sizeof(arg), .start = (uintptr_t)page, .end = (uintptr_t)page + 4096,
-				   .vec = (uintptr_t)&found, .vec_len = 1, .category_mask = PAGE_IS_PRESENT,
+	struct pm_scan_arg arg = { .size = sizeof(arg),
+				   .start = (uintptr_t)page,
+				   .end = (uintptr_t)page + 4096,
+				   .vec = (uintptr_t)&found,
+				   .vec_len = 1,
+				   .category_mask = PAGE_IS_PRESENT,
 				   .return_mask = PAGE_IS_PRESENT };
 	char name[32];
 
@@ -155,7 +166,8 @@ static int map_files(struct ckpt_feature_site *s)
 const struct ckpt_feature ckpt_features_target[] = {
 	{ "pidfd_open", true, pidfd, "nothing can be dumped" },
 	{ "pidfd_getfd", true, dup_fd, "open files cannot be dumped" },
-	{ "kcmp", true, compare, "shared files cannot be told from separate ones: nothing can be dumped" },
+	{ "kcmp", true, compare,
+	  "shared files cannot be told from separate ones: nothing can be dumped" },
 	{ "process_vm_readv", true, read_memory, "memory cannot be dumped" },
 	{ "PAGEMAP_SCAN", false, pagemap_scan, "dumps of much memory take longer" },
 	{ "map_files", false, map_files, "programs that map deleted files cannot be dumped" },
@@ -163,6 +175,7 @@ const struct ckpt_feature ckpt_features_target[] = {
 	{ "NT_X86_XSTATE", true, registers, "registers cannot be dumped" },
 	{ "PTRACE_GET_SYSCALL_INFO", true, syscall_info, "nothing can be dumped" },
 	{ "PTRACE_PEEKSIGINFO", true, peek_signals, "pending signals cannot be dumped" },
-	{ "PTRACE_GET_RSEQ_CONFIGURATION", true, rseq, "threads of a newer glibc cannot be dumped" },
+	{ "PTRACE_GET_RSEQ_CONFIGURATION", true, rseq,
+	  "threads of a newer glibc cannot be dumped" },
 	{ NULL },
 };

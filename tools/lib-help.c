@@ -9,10 +9,11 @@ void ckpt_help_general(int fd)
 	dprintf(fd, "ckpt freezes running processes into an image and brings them back later.\n\n");
 	for (const struct ckpt_command *c = ckpt_commands; c->name; c++)
 		dprintf(fd, "  ckpt %-8s %s\n", c->name, c->summary);
-	dprintf(fd, "\n  ckpt help COMMAND    the options of a command\n"
-		    "  ckpt help options    every option of CRIU and what becomes of it here\n"
-		    "  ckpt --version\n\n"
-		    "Exit status: 0 done, 1 failed, 2 usage, 3 not supported; restore without -d: that of the program.\n");
+	dprintf(fd,
+		"\n  ckpt help COMMAND    the options of a command\n"
+		"  ckpt help options    every option of CRIU and what becomes of it here\n"
+		"  ckpt --version\n\n"
+		"Exit status: 0 done, 1 failed, 2 usage, 3 not supported; restore without -d: that of the program.\n");
 }
 
 /* "-t, --tree PID" */

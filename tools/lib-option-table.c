@@ -6,6 +6,8 @@
  */
 #include "tools/ckpt.h"
 
+/* A row a line where it fits. */
+/* clang-format off */
 #define AT(field) .at = offsetof(struct ckpt_options, field)
 #define DUMP CKPT_CMD_DUMP
 #define RESTORE CKPT_CMD_RESTORE
@@ -57,9 +59,11 @@ const struct ckpt_option ckpt_option_table[] = {
 	QUIET("tcp-close", 0, CKPT_OPT_FLAG, NULL, "no image holds a TCP connection"),
 	QUIET("skip-in-flight", 0, CKPT_OPT_FLAG, NULL, "no image holds a TCP connection"),
 	QUIET("network-lock", 0, CKPT_OPT_CHOICE, "iptables|nftables|skip", "no TCP connection is dumped: nothing to lock"),
-	{ .name = "ext-unix-sk", .letter = 'x', .type = CKPT_OPT_TEXT, .optional = true, .fate = CKPT_HARMLESS,
+	{ .name = "ext-unix-sk", .letter = 'x', .type = CKPT_OPT_TEXT, .optional = true,
+	  .fate = CKPT_HARMLESS,
 	  .value = "INODES", .text = "a socket whose peer is outside of the tree is refused by name all the same" },
-	QUIET("link-remap", 0, CKPT_OPT_FLAG, NULL, "a file that has lost all its names is carried, one that has others is refused by name all the same"),
+	QUIET("link-remap", 0, CKPT_OPT_FLAG, NULL,
+	      "a file that has lost all its names is carried, one that has others is refused by name all the same"),
 	QUIET("file-locks", 'l', CKPT_OPT_FLAG, NULL, "a file lock is refused by name all the same"),
 	QUIET("ghost-limit", 0, CKPT_OPT_SIZE, "SIZE", "deleted files of any size are carried"),
 	QUIET("ghost-fiemap", 0, CKPT_OPT_FLAG, NULL, "holes are never stored"),
@@ -133,4 +137,6 @@ const struct ckpt_option ckpt_option_table[] = {
 	NOT("orphan-pts-master", 0, CKPT_OPT_FLAG, NULL, "cannot hand over a terminal: use --shell-job"),
 	{ .name = NULL },
 };
-_Static_assert(sizeof(ckpt_option_table) / sizeof(ckpt_option_table[0]) <= CKPT_MAX_OPTIONS, "seen[] is too short");
+/* clang-format on */
+_Static_assert(sizeof(ckpt_option_table) / sizeof(ckpt_option_table[0]) <= CKPT_MAX_OPTIONS,
+	       "seen[] is too short");

@@ -14,7 +14,7 @@
 struct cursor {
 	struct ckpt_options *o;
 	struct ckpt_err *err;
-	int argc, i;                    /* I: the argument that is being read */
+	int argc, i; /* I: the argument that is being read */
 	char **argv;
 };
 
@@ -71,7 +71,8 @@ static bool size_ok(const char *s)
 {
 	size_t digits = strspn(s, "0123456789");
 
-	return digits && digits < 20 && (!s[digits] || (strchr("KMGkmg", s[digits]) && !s[digits + 1]));
+	return digits && digits < 20 &&
+	       (!s[digits] || (strchr("KMGkmg", s[digits]) && !s[digits + 1]));
 }
 
 static bool one_of(const char *choices, const char *s)
@@ -84,7 +85,8 @@ static bool one_of(const char *choices, const char *s)
 	return false;
 }
 
-/* The kind of value that was expected, NULL if TEXT is one; it is then stored at FIELD unless that is NULL. */
+/* The kind of value that was expected, NULL if TEXT is one; it is then stored at FIELD unless that
+ * is NULL. */
 static const char *take(const struct ckpt_option *opt, const char *text, void *field)
 {
 	unsigned long n = 0;
@@ -122,13 +124,15 @@ static const char *take(const struct ckpt_option *opt, const char *text, void *f
 	return NULL;
 }
 
-static int set(struct cursor *c, const struct ckpt_option *opt, const char *shown, const char *value, bool on)
+static int set(struct cursor *c, const struct ckpt_option *opt, const char *shown,
+	       const char *value, bool on)
 {
 	void *field = opt->fate == CKPT_WORKS ? (char *)c->o + opt->at : NULL;
 	const char *expected;
 
 	/* Asked for what is done anyway: no note. */
-	c->o->seen[opt - ckpt_option_table] = on && !(opt->fate == CKPT_NOTED && value && !strcmp(value, "ignore"));
+	c->o->seen[opt - ckpt_option_table] =
+		on && !(opt->fate == CKPT_NOTED && value && !strcmp(value, "ignore"));
 	if (opt->type == CKPT_OPT_FLAG) {
 		if (field)
 			*(bool *)field = on;
@@ -145,8 +149,8 @@ static int set(struct cursor *c, const struct ckpt_option *opt, const char *show
 	expected = take(opt, value, field);
 	if (!expected)
 		return 0;
-	return ckpt_refuse(c->err, CKPT_E_NONE, -EINVAL, "%s: \"%s\" is not %s%s (see `ckpt help`)", shown, value,
-			   opt->type == CKPT_OPT_CHOICE ? "one of " : "", expected);
+	return ckpt_refuse(c->err, CKPT_E_NONE, -EINVAL, "%s: \"%s\" is not %s%s (see `ckpt help`)",
+			   shown, value, opt->type == CKPT_OPT_CHOICE ? "one of " : "", expected);
 }
 
 /* The value of an option that must have one: attached, or the next argument. */
@@ -192,7 +196,8 @@ static int read_short(struct cursor *c, const char *arg)
 
 		if (!opt)
 			return usage(c->err, shown, "there is no such option");
-		if (opt->type == CKPT_OPT_FLAG || (opt->type == CKPT_OPT_LEVEL && (!value || *value < '0' || *value > '9'))) {
+		if (opt->type == CKPT_OPT_FLAG ||
+		    (opt->type == CKPT_OPT_LEVEL && (!value || *value < '0' || *value > '9'))) {
 			r = set(c, opt, shown, NULL, true);
 			if (r < 0)
 				return r;
@@ -238,15 +243,16 @@ static int take_command(struct cursor *c, const char *word, unsigned int *n_word
 		return 0;
 	}
 	if (c->o->command)
-		return usage(c->err, word, "an option begins with -, and there is a command already");
+		return usage(c->err, word,
+			     "an option begins with -, and there is a command already");
 	if (c->o->help && !c->o->topic && !strcmp(word, "options")) {
 		c->o->topic = word;
 		return 0;
 	}
 	for (size_t i = 0; i < sizeof(foreign) / sizeof(foreign[0]); i++)
 		if (!strcmp(foreign[i].name, word))
-			return ckpt_refuse(c->err, CKPT_E_COMMAND, -EOPNOTSUPP, "%s: cannot do that; %s", word,
-					   foreign[i].instead);
+			return ckpt_refuse(c->err, CKPT_E_COMMAND, -EOPNOTSUPP,
+					   "%s: cannot do that; %s", word, foreign[i].instead);
 	return usage(c->err, word, "there is no such command");
 }
 
@@ -264,17 +270,20 @@ static int judge(const struct ckpt_options *o, struct ckpt_err *err)
 			continue;
 		snprintf(shown, sizeof(shown), "--%s", p->name);
 		if (!ckpt_option_belongs(p, o->command->bit))
-			return ckpt_refuse(err, CKPT_E_NONE, -EINVAL, "%s: ckpt %s has no such option (see `ckpt help %s`)",
+			return ckpt_refuse(err, CKPT_E_NONE, -EINVAL,
+					   "%s: ckpt %s has no such option (see `ckpt help %s`)",
 					   shown, o->command->name, o->command->name);
 		if (p->fate == CKPT_REFUSED)
-			return ckpt_refuse(err, CKPT_E_OPTION, -EOPNOTSUPP, "%s: %s", shown, p->text);
+			return ckpt_refuse(err, CKPT_E_OPTION, -EOPNOTSUPP, "%s: %s", shown,
+					   p->text);
 	}
 	if (o->command->bit == CKPT_CMD_DUMP && !o->tree)
 		return usage(err, "dump", "--tree PID (-t) is missing");
 	if (o->command->bit == CKPT_CMD_DUMP && o->leave_running && o->leave_stopped)
 		return usage(err, "dump", "choose between --leave-running and --leave-stopped");
 	if (o->command->bit == CKPT_CMD_RESTORE && o->sibling && !o->detached)
-		return usage(err, "restore", "--restore-sibling (-S) needs --restore-detached (-d)");
+		return usage(err, "restore",
+			     "--restore-sibling (-S) needs --restore-detached (-d)");
 	return 0;
 }
 

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One line on a terminal that is rewritten: bytes, share, rate, time left. Nothing is shown of what is over in half a second. */
+/*
+ * One line on a terminal that is rewritten: bytes, share, rate, time left. Nothing
+ * is shown of what is over in half a second.
+ */
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
 #include "tools/ckpt.h"
 
-#define PATIENCE 500000000ull           /* ns before the first line */
-#define PERIOD 100000000ull             /* ns between lines */
+#define PATIENCE 500000000ull /* ns before the first line */
+#define PERIOD 100000000ull   /* ns between lines */
 
 static uint64_t now_ns(void)
 {
@@ -24,15 +27,18 @@ void ckpt_progress_init(struct ckpt_progress *p, const char *verb)
 static void line(const struct ckpt_progress *p, uint64_t done, uint64_t total, uint64_t elapsed)
 {
 	char now[24], all[24], rate[24], text[160];
-	uint64_t left_s = done && total > done ? (uint64_t)((double)elapsed / done * (total - done) / 1e9) : 0;
+	uint64_t left_s = done && total > done ?
+				  (uint64_t)((double)elapsed / done * (total - done) / 1e9) :
+				  0;
 	int n;
 
 	ckpt_human_bytes(now, done);
 	ckpt_human_bytes(all, total);
 	ckpt_human_bytes(rate, (uint64_t)(done * 1e9 / elapsed));
 	if (total)
-		n = snprintf(text, sizeof(text), "\r\033[K%s %s of %s (%u %%), %s/s, %llu:%02llu left", p->verb, now, all,
-			     (unsigned int)(done >= total ? 100 : done * 100.0 / total), rate,
+		n = snprintf(text, sizeof(text),
+			     "\r\033[K%s %s of %s (%u %%), %s/s, %llu:%02llu left", p->verb, now,
+			     all, (unsigned int)(done >= total ? 100 : done * 100.0 / total), rate,
 			     (unsigned long long)(left_s / 60), (unsigned long long)(left_s % 60));
 	else
 		n = snprintf(text, sizeof(text), "\r\033[K%s %s, %s/s", p->verb, now, rate);

@@ -61,22 +61,25 @@ const char *ckpt_human_time(char buf[24], uint64_t ns)
 }
 
 /* "3 processes, 12 threads, 45.2 MiB in 0.031 s (1.4 GiB/s)" */
-static void amount(char *buf, size_t size, uint32_t n_tasks, uint32_t n_threads, uint64_t bytes, uint64_t ns)
+static void amount(char *buf, size_t size, uint32_t n_tasks, uint32_t n_threads, uint64_t bytes,
+		   uint64_t ns)
 {
 	char b[24], rate[24];
 
 	ckpt_human_bytes(b, bytes);
 	ckpt_human_bytes(rate, ns ? (uint64_t)(bytes * 1e9 / ns) : 0);
-	snprintf(buf, size, "%u process%s, %u thread%s, %s in %.3f s (%s/s)", n_tasks, n_tasks == 1 ? "" : "es",
-		 n_threads, n_threads == 1 ? "" : "s", b, ns / 1e9, rate);
+	snprintf(buf, size, "%u process%s, %u thread%s, %s in %.3f s (%s/s)", n_tasks,
+		 n_tasks == 1 ? "" : "es", n_threads, n_threads == 1 ? "" : "s", b, ns / 1e9, rate);
 }
 
-static void numbers(const char *what, uint32_t n_tasks, uint32_t n_threads, uint64_t bytes, uint64_t total_ns)
+static void numbers(const char *what, uint32_t n_tasks, uint32_t n_threads, uint64_t bytes,
+		    uint64_t total_ns)
 {
 	ckpt_print(STDOUT_FILENO, "%s tasks: %u\n", what, n_tasks);
 	ckpt_print(STDOUT_FILENO, "%s threads: %u\n", what, n_threads);
 	ckpt_print(STDOUT_FILENO, "%s bytes: %llu\n", what, (unsigned long long)bytes);
-	ckpt_print(STDOUT_FILENO, "%s total time: %llu us\n", what, (unsigned long long)(total_ns / 1000));
+	ckpt_print(STDOUT_FILENO, "%s total time: %llu us\n", what,
+		   (unsigned long long)(total_ns / 1000));
 }
 
 void ckpt_report_dump(const struct ckpt_tool *t, const struct ckpt_dump_stats *st)
@@ -86,11 +89,13 @@ void ckpt_report_dump(const struct ckpt_tool *t, const struct ckpt_dump_stats *s
 	if (t->opts.verbosity == 0)
 		return;
 	amount(text, sizeof(text), st->n_tasks, st->n_threads, st->bytes, st->total_ns);
-	ckpt_print(STDOUT_FILENO, "dumped %s, frozen for %s\n", text, ckpt_human_time(frozen, st->frozen_ns));
+	ckpt_print(STDOUT_FILENO, "dumped %s, frozen for %s\n", text,
+		   ckpt_human_time(frozen, st->frozen_ns));
 	if (!t->opts.display_stats)
 		return;
 	numbers("dump", st->n_tasks, st->n_threads, st->bytes, st->total_ns);
-	ckpt_print(STDOUT_FILENO, "dump frozen time: %llu us\n", (unsigned long long)(st->frozen_ns / 1000));
+	ckpt_print(STDOUT_FILENO, "dump frozen time: %llu us\n",
+		   (unsigned long long)(st->frozen_ns / 1000));
 }
 
 void ckpt_report_restore(const struct ckpt_tool *t, const struct ckpt_restore_stats *st)
@@ -101,7 +106,8 @@ void ckpt_report_restore(const struct ckpt_tool *t, const struct ckpt_restore_st
 		return;
 	amount(text, sizeof(text), st->n_tasks, st->n_threads, st->bytes, st->total_ns);
 	if (st->boxed)
-		snprintf(where, sizeof(where), ", in a user and pid namespace of its own; pid %d outside", st->root);
+		snprintf(where, sizeof(where),
+			 ", in a user and pid namespace of its own; pid %d outside", st->root);
 	ckpt_print(STDOUT_FILENO, "restored %s%s\n", text, where);
 	if (!t->opts.display_stats)
 		return;

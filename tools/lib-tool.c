@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The folders and the log of one invocation. A folder that a dump made goes again when the dump fails. */
+/* Folders and log of one invocation. A folder that a dump made goes again if the dump fails. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -11,10 +11,12 @@
 static int cannot_open(struct ckpt_tool *t, const char *dir, bool make, int code)
 {
 	if (make)
-		return ckpt_refuse(&t->err, CKPT_E_IMAGE_UNWRITABLE, code, "%s: cannot use as the images folder: %s", dir,
+		return ckpt_refuse(&t->err, CKPT_E_IMAGE_UNWRITABLE, code,
+				   "%s: cannot use as the images folder: %s", dir,
 				   strerrordesc_np(-code));
 	if (code == -ENOENT || code == -ENOTDIR)
-		return ckpt_refuse(&t->err, CKPT_E_NO_IMAGE, code, "%s: cannot open: %s", dir, strerrordesc_np(-code));
+		return ckpt_refuse(&t->err, CKPT_E_NO_IMAGE, code, "%s: cannot open: %s", dir,
+				   strerrordesc_np(-code));
 	return ckpt_fail(&t->err, code, "%s: cannot open", dir);
 }
 

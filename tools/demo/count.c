@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The program of the quickstart: prints a number each second. What it remembers is in its memory only. */
+/* The program of the quickstart: prints a number each second. What it remembers is in its memory
+ * only. */
 #include <stdio.h>
 #include <unistd.h>
 
