@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The program of the quickstart: prints a number each second. What it remembers is in its memory
- * only. */
+/* Of the quickstart: prints a number each second, which is in its memory only. */
 #include <stdio.h>
 #include <unistd.h>
 
