@@ -243,6 +243,24 @@ static int create(struct ckpt_site *site, const struct ckpt_object *obj, struct 
 	return ckpt_take_fd(&fd);
 }
 
+/* Content that was written behind the end instead of at its place must not pass for the file. */
+static int check_size(struct ckpt_site *site, const struct ckpt_object *obj, struct ckpt_err *err)
+{
+	const struct ckpt_object *maker = ckpt_inode_first(site->snap, obj);
+	const Ckpt__File *f = (const void *)maker->msg;
+	int fd = site->ops->fd_of(site, maker->id, err);
+	struct stat st;
+
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) < 0)
+		return ckpt_fail(err, -errno, "cannot stat");
+	if ((uint64_t)st.st_size != f->size)
+		return ckpt_fail(err, -EIO, "its content has become %llu bytes instead of %llu",
+				 (unsigned long long)st.st_size, (unsigned long long)f->size);
+	return 0;
+}
+
 /* Permissions come last: they could keep the others from being opened. */
 static int settle(struct ckpt_site *site, const struct ckpt_object *obj, struct ckpt_err *err)
 {
@@ -253,7 +271,10 @@ static int settle(struct ckpt_site *site, const struct ckpt_object *obj, struct 
 	if (!f->deleted)
 		return 0;
 	r = ckpt_inode_settle(site, obj, err);
-	if (r >= 0 && ckpt_inode_last(site->snap, obj) == obj)
+	if (r < 0 || ckpt_inode_last(site->snap, obj) != obj)
+		return ckpt_in(err, r, "deleted file %s", f->path);
+	r = check_size(site, obj, err);
+	if (r >= 0)
 		r = ckpt_inode_attributes(site, obj, f->uid, f->gid, f->mode,
 					  f->has_mtime_sec ? &mtime : NULL, err);
 	return ckpt_in(err, r, "deleted file %s", f->path);
