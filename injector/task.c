@@ -50,6 +50,12 @@ static void reset_signals(void)
 	sigaltstack(&none, NULL);
 }
 
+static bool leaves_core(int sig)
+{
+	return sig == SIGQUIT || sig == SIGILL || sig == SIGTRAP || sig == SIGABRT || sig == SIGBUS || sig == SIGFPE ||
+	       sig == SIGSEGV || sig == SIGXCPU || sig == SIGXFSZ || sig == SIGSYS;
+}
+
 /* Ends as the zombie did: with its exit status, or by its signal (without a core file: that was written then). */
 static void __attribute__((noreturn)) die(const struct ckpt_job *job, const struct ckpt_task *task)
 {
@@ -64,7 +70,8 @@ static void __attribute__((noreturn)) die(const struct ckpt_job *job, const stru
 	prctl(PR_SET_NAME, task->comm, 0, 0, 0);
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, 8);
 	if (WIFSIGNALED(status)) {
-		prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+		if (leaves_core(WTERMSIG(status)))
+			prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 		syscall(SYS_tgkill, task->pid, task->pid, WTERMSIG(status));
 	}
 	_exit(WEXITSTATUS(status));

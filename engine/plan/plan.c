@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include "engine/memory/layout.h"
 #include "engine/plan/planner.h"
 #include "engine/plan/program.h"
@@ -272,6 +273,9 @@ int ckpt_plan_make(struct ckpt_plan **planp, struct ckpt_arena *arena, const str
 	for (size_t i = 0; i < snap->n_tasks; i++) {
 		if (snap->tasks[i]->run_state != CKPT_ZOMBIE)
 			plan_task(&p, snap->tasks[i]);
+		else if (WCOREDUMP(snap->tasks[i]->exit_status))
+			ckpt_loss(&p, "process %d (%s): ended with a core file, which its status will not tell any more",
+				  snap->tasks[i]->pid, snap->tasks[i]->comm);
 		plan_steps_of_task(&p, snap->tasks[i]);
 	}
 	*planp = plan;
