@@ -87,7 +87,7 @@ static void torment(struct fault *f, const char *sort, long rounds)
 
 int main(int argc, char **argv)
 {
-	long rounds = fault_setting("FAIL_ROUNDS", 50);
+	long rounds = fault_setting("FAIL_ROUNDS", 10);
 	struct fault f;
 	char summary[200];
 

@@ -117,7 +117,7 @@ int main(int argc, char **argv)
 	fault_init(&f, argc, argv);
 	for (int i = 0; victim_sorts[i]; i++)
 		if (argc < 2 || !strcmp(argv[1], victim_sorts[i]))
-			torment(&f, victim_sorts[i], fault_setting("KILL_ROUNDS", 60));
+			torment(&f, victim_sorts[i], fault_setting("KILL_ROUNDS", 15));
 	snprintf(summary, sizeof(summary), "%lu dumps killed, %lu programs harmed, %lu images left, all whole", n_kills, n_harmed,
 		 n_images);
 	return fault_end(&f, summary);

@@ -118,9 +118,9 @@ int main(int argc, char **argv)
 	char summary[200];
 
 	fault_init(&f, argc, argv);
-	torment(&f, "sleep", fault_setting("KILL_ROUNDS", 60));
-	torment(&f, "many", fault_setting("KILL_ROUNDS", 60));
-	torment(&f, "tree", fault_setting("KILL_ROUNDS", 60));
+	torment(&f, "sleep", fault_setting("KILL_ROUNDS", 15));
+	torment(&f, "many", fault_setting("KILL_ROUNDS", 15));
+	torment(&f, "tree", fault_setting("KILL_ROUNDS", 15));
 	snprintf(summary, sizeof(summary), "%lu restores killed or failing, %lu of them ran all the same", n_hits, n_running);
 	return fault_end(&f, summary);
 }

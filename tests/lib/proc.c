@@ -182,9 +182,11 @@ size_t test_descendants(pid_t *v, size_t room)
 
 static bool reap_all(void)
 {
-	while (waitpid(-1, NULL, WNOHANG | __WALL) > 0)
+	pid_t pid;
+
+	while ((pid = waitpid(-1, NULL, WNOHANG | __WALL)) > 0)
 		;
-	return errno == ECHILD;
+	return pid < 0 && errno == ECHILD;
 }
 
 bool test_end_descendants(void)
