@@ -129,10 +129,13 @@ static int fill(struct ckpt_job *job, const struct ckpt_object *obj, struct ckpt
 {
 	size_t room = 1u << 20;
 	char *buf = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	int fd = job->plan->bank[obj->id], r = 0;
+	int fd = job->plan->bank[obj->id], flags = fcntl(fd, F_GETFL), r = 0;
 
 	if (buf == MAP_FAILED)
 		return ckpt_fail(err, -errno, "%s %u: no memory", obj->kind->name, obj->id);
+	/* With O_APPEND the kernel writes at the end, whatever the offset; O_DIRECT wants sizes that content has not. */
+	if (flags & (O_APPEND | O_DIRECT))
+		fcntl(fd, F_SETFL, flags & ~(O_APPEND | O_DIRECT));
 	for (size_t i = 0; i < obj->content.n && r >= 0; i++) {
 		const struct ckpt_run *c = &obj->content.run[i];
 		uint64_t len = c->n_pages * CKPT_PAGE;
@@ -150,6 +153,8 @@ static int fill(struct ckpt_job *job, const struct ckpt_object *obj, struct ckpt
 				at += n;
 		}
 	}
+	if (flags & (O_APPEND | O_DIRECT))
+		fcntl(fd, F_SETFL, flags);
 	munmap(buf, room);
 	return r;
 }
@@ -164,7 +169,6 @@ static int fill_all(struct ckpt_job *job, struct ckpt_err *err)
 
 		if (!obj->has_content || !obj->kind->create || !job->made[obj->id])
 			continue;
-		/* several descriptions of one file: its content belongs to whoever kept it */
 		r = fill(job, obj, err);
 		if (r < 0)
 			return r;

@@ -44,7 +44,7 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 {
 	const Ckpt__Chardev *d = (const void *)obj->msg;
 	struct stat st;
-	char who[40];
+	char who[CKPT_WHO];
 
 	if (!ckpt_path_sane(d->path) || !is_known(d->minor))
 		return ckpt_fail(err, -EBADMSG, "chardev %u: bad path or device number", obj->id);

@@ -155,7 +155,7 @@ static struct ends find_ends(const struct ckpt_snapshot *snap, const struct ckpt
 static void check_outside(struct ckpt_planner *p, const struct ckpt_object *obj,
 			  const Ckpt__Fifo *m, struct ends ends)
 {
-	char who[40];
+	char who[CKPT_WHO];
 
 	if (m->peer_gone || (ends.reader && ends.writer))
 		return;

@@ -114,7 +114,7 @@ static int plan_deleted(struct ckpt_planner *p, const struct ckpt_object *obj, c
 	const struct ckpt_host *host = ckpt_planner_host(p);
 	const struct ckpt_object *first = ckpt_inode_first(ckpt_planner_snapshot(p), obj);
 	const Ckpt__File *maker = (const void *)first->msg;
-	char who[40];
+	char who[CKPT_WHO];
 
 	if (first->kind != obj->kind)
 		return 0;
@@ -145,7 +145,7 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 {
 	const Ckpt__File *f = (const void *)obj->msg;
 	struct stat st;
-	char who[40];
+	char who[CKPT_WHO];
 
 	if (!ckpt_path_sane(f->path) || f->size > INT64_MAX)
 		return ckpt_fail(err, -EBADMSG, "file %u: bad path or size", obj->id);

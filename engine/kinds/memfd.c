@@ -89,7 +89,7 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 	const Ckpt__Memfd *m = (const void *)obj->msg;
 	const struct ckpt_object *first = ckpt_inode_first(ckpt_planner_snapshot(p), obj);
 	const struct ckpt_host *host = ckpt_planner_host(p);
-	char who[40];
+	char who[CKPT_WHO];
 
 	if (first->kind != obj->kind)
 		return 0;

@@ -79,7 +79,7 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 	const struct ckpt_object *first = ckpt_inode_first(snap, obj);
 	struct ckpt_pipe pipe = pipe_of(m);
 	struct ends ends = find_ends(snap, obj);
-	char who[40];
+	char who[CKPT_WHO];
 
 	if (first->kind != obj->kind)
 		return 0;

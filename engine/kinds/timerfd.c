@@ -72,7 +72,7 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 {
 	const Ckpt__Timerfd *t = (const void *)obj->msg;
 	const struct ckpt_host *host = ckpt_planner_host(p);
-	char who[40];
+	char who[CKPT_WHO];
 
 	if (t->clock != CLOCK_REALTIME && t->clock != CLOCK_MONOTONIC &&
 	    t->clock != CLOCK_BOOTTIME && !is_alarm(t->clock))

@@ -173,7 +173,7 @@ static void plan_own(struct ckpt_planner *p, const struct ckpt_object *obj, cons
 		     const struct ckpt_task *leader)
 {
 	struct stat st;
-	char who[40];
+	char who[CKPT_WHO];
 
 	ckpt_path_who(p, obj, who, sizeof(who));
 	if (obj->task != leader->id)
@@ -195,7 +195,7 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 	const Ckpt__Tty *t = (const void *)obj->msg;
 	const struct ckpt_host *host = ckpt_planner_host(p);
 	const struct ckpt_task *leader = leader_of(ckpt_planner_snapshot(p), t);
-	char who[40];
+	char who[CKPT_WHO];
 
 	if (!ckpt_path_sane(t->path) ||
 	    (t->has_termios && t->termios.len != sizeof(struct termios2)) ||

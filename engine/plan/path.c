@@ -14,14 +14,19 @@ bool ckpt_path_sane(const char *path)
 	return path[0] == '/' && strlen(path) < PATH_MAX;
 }
 
-const char *ckpt_path_who(struct ckpt_planner *p, const struct ckpt_object *obj, char *buf,
-			  size_t size)
+const char *ckpt_path_who(struct ckpt_planner *p, const struct ckpt_object *obj, char *buf, size_t size)
 {
 	const struct ckpt_task *task = ckpt_snapshot_task(ckpt_planner_snapshot(p), obj->task);
 
 	buf[0] = '\0';
-	if (task)
-		snprintf(buf, size, "process %d: ", task->pid);
+	if (!task)
+		return buf;
+	snprintf(buf, size, "process %d (%s): ", task->pid, task->comm);
+	for (size_t i = 0; i < task->n_fds; i++)
+		if (task->fds[i].object == obj->id) {
+			snprintf(buf, size, "process %d (%s): fd %d: ", task->pid, task->comm, task->fds[i].number);
+			break;
+		}
 	return buf;
 }
 
@@ -62,7 +67,7 @@ static int access_for(uint32_t flags)
 bool ckpt_path_here(struct ckpt_planner *p, const struct ckpt_object *obj, const char *path,
 		    mode_t mode, uint32_t flags, struct stat *st)
 {
-	char who[40];
+	char who[CKPT_WHO];
 
 	memset(st, 0, sizeof(*st));
 	if (!ckpt_planner_host(p))
@@ -89,7 +94,7 @@ bool ckpt_path_here(struct ckpt_planner *p, const struct ckpt_object *obj, const
 bool ckpt_path_folder_here(struct ckpt_planner *p, const struct ckpt_object *obj, const char *path)
 {
 	const char *last = strrchr(path, '/');
-	char folder[PATH_MAX], who[40];
+	char folder[PATH_MAX], who[CKPT_WHO];
 	size_t len = last - path;
 
 	if (!ckpt_planner_host(p))

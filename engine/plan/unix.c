@@ -128,7 +128,7 @@ static void plan_external(struct ckpt_planner *p, const struct ckpt_object *obj,
 {
 	struct ckpt_unix_name peer = { .name = m->peer_name.data,
 				       .len = m->has_peer_name ? m->peer_name.len : 0 };
-	char who[40], name[PATH_MAX];
+	char who[CKPT_WHO], name[PATH_MAX];
 	struct stat st;
 
 	/* Nobody knows that a datagram socket is connected to him, so it can be done again. */
@@ -221,7 +221,7 @@ static int plan_peer(struct ckpt_planner *p, const struct ckpt_object *obj, cons
 static void plan_file(struct ckpt_planner *p, const struct ckpt_object *obj, const Ckpt__Unix *m)
 {
 	const struct ckpt_host *host = ckpt_planner_host(p);
-	char who[40];
+	char who[CKPT_WHO];
 	struct stat st;
 
 	if (!host || !m->path || ckpt_unix_listener(ckpt_planner_snapshot(p), obj))
