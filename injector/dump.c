@@ -5,8 +5,11 @@
  */
 #include <config.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
@@ -16,17 +19,28 @@
 #include "engine/store/image.h"
 #include "injector/dump.h"
 #include "injector/source-ptrace.h"
+#include "injector/warm.h"
+
+#define PREFAULT (512ul << 10)           /* a small process needs no more */
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23          /* Linux 5.14 */
+#endif
+
+#define MAX_FDS 8192
 
 struct dump {
 	const struct ckpt_dump_opts *opts;
 	struct ckpt_arena *arena;
 	struct ckpt_problems *problems;
 	sigset_t watched, old_mask;
+	struct rlimit old_limit;        /* of descriptors */
 	uint64_t started, deadline;     /* CLOCK_MONOTONIC; 0: none */
 	struct ckpt_source *src;
 	struct ckpt_snapshot *snap;
 	struct ckpt_memory_work *work;
 	struct ckpt_image_writer *writer;
+	struct ckpt_helper *helper;
+	struct ckpt_warm warm;
 	bool committed;
 };
 
@@ -71,6 +85,23 @@ static void unblock_signals(struct dump *d, int result)
 	for (int i = 0; i < _NSIG && sigtimedwait(&taken, NULL, &now) > 0; i++)
 		;
 	pthread_sigmask(SIG_SETMASK, &d->old_mask, NULL);
+}
+
+/* Held descriptors need not be opened twice; a tree has many. The kernel makes its table of them larger now, while
+ * we have one thread: with two it waits for all processors to notice, some 10 ms, each time that it doubles it. */
+static void raise_limit(struct dump *d)
+{
+	struct rlimit most;
+	int top;
+
+	if (getrlimit(RLIMIT_NOFILE, &d->old_limit) < 0)
+		return;
+	most = d->old_limit;
+	most.rlim_cur = most.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &most);
+	top = fcntl(d->opts->dirfd, F_DUPFD_CLOEXEC, most.rlim_max < MAX_FDS ? (int)most.rlim_max - 1 : MAX_FDS - 1);
+	if (top >= 0)
+		close(top);
 }
 
 static int check_signals(const struct dump *d, struct ckpt_err *err)
@@ -121,10 +152,11 @@ static int plan_problems(struct dump *d, struct ckpt_err *err)
 static int capture(struct dump *d, struct ckpt_err *err)
 {
 	const struct ckpt_capture_opts opts = {
-		.shell_job = d->opts->shell_job, .log = d->opts->log, .go_on = go_on, .arg = d,
+		.shell_job = d->opts->shell_job, .log = d->opts->log, .helper = d->helper, .go_on = go_on, .arg = d,
 	};
 	int r;
 
+	ckpt_helper_wait(d->helper, &d->warm.job);
 	if (d->opts->timeout_s)
 		d->deadline = clock_ns(CLOCK_MONOTONIC) + d->opts->timeout_s * 1000000000ull;
 	r = ckpt_capture(d->src, &opts, d->arena, &d->snap, &d->work, d->problems, err);
@@ -312,6 +344,15 @@ static int run(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err *e
 	return end_tree(d, stats, err);
 }
 
+/* Memory that is going to be used while the tree stands still: touched for the first time before that. */
+static void prefault(struct ckpt_arena *arena)
+{
+	uintptr_t next = (uintptr_t)ckpt_alloc(arena, 1) & ~(CKPT_PAGE - 1);
+
+	if (ckpt_arena_left(arena) > 2 * PREFAULT)
+		madvise((void *)next, PREFAULT, MADV_POPULATE_WRITE);
+}
+
 static void init(struct dump *d, const struct ckpt_dump_opts *opts, struct ckpt_arena *arena,
 		 struct ckpt_problems *problems)
 {
@@ -320,6 +361,10 @@ static void init(struct dump *d, const struct ckpt_dump_opts *opts, struct ckpt_
 		problems->arena = arena;
 	d->started = clock_ns(CLOCK_MONOTONIC);
 	block_signals(d);
+	raise_limit(d);
+	d->helper = ckpt_helper_open(arena);
+	ckpt_warm_start(&d->warm, d->helper, opts->pid);
+	prefault(arena);
 }
 
 static void finish(struct dump *d, int result)
@@ -327,6 +372,9 @@ static void finish(struct dump *d, int result)
 	ckpt_memory_close(d->work);
 	ckpt_source_ptrace_close(d->src);
 	ckpt_image_writer_close(d->writer);
+	ckpt_helper_close(d->helper);
+	if (d->old_limit.rlim_max)
+		setrlimit(RLIMIT_NOFILE, &d->old_limit);
 	unblock_signals(d, result);
 }
 

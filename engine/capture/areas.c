@@ -7,7 +7,7 @@
 #include "engine/base/text.h"
 #include "engine/capture/state.h"
 
-#define AHEAD 16                        /* tasks; each costs a descriptor */
+#define AHEAD 128                       /* tasks; each costs a descriptor */
 
 struct ckpt_maps_job {
 	struct ckpt_job job;
@@ -129,20 +129,6 @@ static int fill_area(struct ckpt_capture *c, struct ckpt_capture_task *t, const 
 	return r;
 }
 
-static void fill_mm(const struct ckpt_stat *st, Ckpt__Mm *mm)
-{
-	mm->start_code = st->start_code;
-	mm->end_code = st->end_code;
-	mm->start_data = st->start_data;
-	mm->end_data = st->end_data;
-	mm->start_brk = mm->brk = st->start_brk;
-	mm->start_stack = st->start_stack;
-	mm->arg_start = st->arg_start;
-	mm->arg_end = st->arg_end;
-	mm->env_start = st->env_start;
-	mm->env_end = st->env_end;
-}
-
 static int fill_auxv(struct ckpt_capture *c, struct ckpt_capture_task *t, Ckpt__Mm *mm, struct ckpt_err *err)
 {
 	char *text;
@@ -230,13 +216,10 @@ static int fill_areas(struct ckpt_capture *c, struct ckpt_capture_task *t, Ckpt_
 
 static int task_areas(struct ckpt_capture *c, struct ckpt_capture_task *t, struct ckpt_err *err)
 {
-	Ckpt__Mm *mm = ckpt_new(c->arena, Ckpt__Mm);
+	Ckpt__Mm *mm = t->task->mm;
 	struct ckpt_capture_file *exe = NULL;
-	int r;
+	int r = fill_auxv(c, t, mm, err);
 
-	ckpt__mm__init(mm);
-	fill_mm(&t->stat, mm);
-	r = fill_auxv(c, t, mm, err);
 	if (r >= 0)
 		r = ckpt_capture_exe(c, t, &exe, err);
 	if (r < 0)
@@ -250,7 +233,6 @@ static int task_areas(struct ckpt_capture *c, struct ckpt_capture_task *t, struc
 		*err = t->maps->err;
 		return t->maps->code;
 	}
-	t->task->mm = mm;
 	return fill_areas(c, t, mm, err);
 }
 
@@ -267,7 +249,6 @@ int ckpt_capture_areas(struct ckpt_capture *c, struct ckpt_err *err)
 			r = ckpt_capture_go_on(c, err);
 		if (r < 0)
 			return r;
-		ckpt_capture_scan_ahead(c, i);
 	}
 	return 0;
 }

@@ -19,8 +19,8 @@ static int run(struct ckpt_capture *c, struct ckpt_err *err)
 		const char *what;
 		int (*step)(struct ckpt_capture *c, struct ckpt_err *err);
 	} steps[] = {
-		{ "scope", ckpt_capture_scope }, { "files", ckpt_capture_files }, { "areas", ckpt_capture_areas },
-		{ "objects", ckpt_capture_objects }, { "pages", ckpt_capture_memory },
+		{ "scope", ckpt_capture_scope }, { "descriptors", ckpt_capture_files }, { "state", ckpt_capture_state },
+		{ "areas", ckpt_capture_areas }, { "files", ckpt_capture_file_objects }, { "pages", ckpt_capture_memory },
 	};
 	struct ckpt_frozen *frozen;
 	size_t n;
@@ -32,8 +32,10 @@ static int run(struct ckpt_capture *c, struct ckpt_err *err)
 		return r;
 	ckpt_logf(c->opts->log, 3, "frozen: %zu processes", n);
 	r = ckpt_capture_tasks(c, frozen, n, err);
-	if (r >= 0)
+	if (r >= 0) {
 		ckpt_capture_areas_ahead(c);
+		ckpt_capture_scan_ahead(c);
+	}
 	for (size_t i = 0; r >= 0 && i < sizeof(steps) / sizeof(steps[0]); i++) {
 		r = ckpt_capture_go_on(c, err);
 		if (r < 0)
@@ -54,6 +56,8 @@ static void finish(struct ckpt_capture *c)
 		snap->objects[i] = c->files[i]->obj;
 	for (size_t i = 0; i < c->n_state; i++)
 		snap->objects[c->n_files + i] = c->state[i];
+	for (size_t i = 0; i < snap->n_objects; i++)
+		snap->objects[i]->id = i + 1;
 }
 
 int ckpt_capture(struct ckpt_source *src, const struct ckpt_capture_opts *opts, struct ckpt_arena *arena,
@@ -72,11 +76,12 @@ int ckpt_capture(struct ckpt_source *src, const struct ckpt_capture_opts *opts, 
 	ckpt__inventory__init(c->snap->inventory);
 	c->work = ckpt_memory_open(src, arena);
 	*workp = NULL;
-	c->helper = ckpt_helper_open(arena);
+	c->helper = opts->helper;
 	r = run(c, err);
-	ckpt_helper_close(c->helper);
+	ckpt_helper_drain(c->helper);
 	ckpt_capture_areas_end(c);
 	ckpt_capture_scan_end(c);
+	ckpt_capture_files_end(c);
 	if (r < 0) {
 		ckpt_memory_close(c->work);
 		return r;

@@ -9,6 +9,7 @@
 #include "engine/base/err.h"
 #include "engine/base/log.h"
 #include "engine/base/problems.h"
+#include "engine/capture/helper.h"
 #include "engine/capture/source.h"
 #include "engine/memory/pages.h"
 #include "engine/model/snapshot.h"
@@ -16,6 +17,7 @@
 struct ckpt_capture_opts {
 	bool shell_job;                 /* the root need not lead its session */
 	struct ckpt_log *log;           /* may be NULL */
+	struct ckpt_helper *helper;     /* reads ahead; to be closed when the tree goes on again, which takes its time */
 	/* Asked between steps; a negative errno (with ERR set) ends the capture. May be NULL. */
 	int (*go_on)(void *arg, struct ckpt_err *err);
 	void *arg;

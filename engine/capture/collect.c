@@ -33,6 +33,11 @@ static struct ckpt_status *status_of(struct ckpt_capture *cap, pid_t tid)
 	return *slot = s;
 }
 
+void ckpt_status_keep(struct ckpt_capture *cap, pid_t tid, char *text)
+{
+	status_of(cap, tid)->text = text;
+}
+
 int ckpt_status_text(struct ckpt_collect *c, const char **textp, struct ckpt_err *err)
 {
 	struct ckpt_status *s, none = { 0 };

@@ -11,13 +11,12 @@
 #include "engine/base/cleanup.h"
 #include "engine/capture/state.h"
 
-#define AHEAD 32                        /* tasks; each costs a descriptor */
+#define AHEAD 128                       /* tasks; each costs a descriptor */
 
 struct ckpt_scan_job {
 	struct ckpt_job job;
 	int fd;                         /* the page map */
-	const Ckpt__Mm *mm;
-	struct ckpt_pages found;
+	struct ckpt_scan found;
 	int code;
 	struct ckpt_err err;
 };
@@ -26,7 +25,7 @@ static void scan(struct ckpt_job *base, struct ckpt_arena *arena)
 {
 	struct ckpt_scan_job *job = (struct ckpt_scan_job *)base;
 
-	job->code = ckpt_memory_scan(arena, job->fd, job->mm, &job->found, &job->err);
+	job->code = ckpt_memory_scan(arena, job->fd, &job->found, &job->err);
 }
 
 static void start_scan(struct ckpt_capture *c, struct ckpt_capture_task *t)
@@ -34,21 +33,23 @@ static void start_scan(struct ckpt_capture *c, struct ckpt_capture_task *t)
 	struct ckpt_scan_job *job = t->scan = ckpt_new(c->arena, struct ckpt_scan_job);
 
 	job->job.run = scan;
-	job->mm = t->task->mm;
 	job->fd = c->src->ops->open_proc(c->src, t->frozen->pid, "pagemap", &job->err);
 	job->code = job->fd;
 	if (job->fd >= 0)
 		ckpt_helper_start(c->helper, &job->job);
 }
 
-/* Task I has its areas, and so have all before it. */
-void ckpt_capture_scan_ahead(struct ckpt_capture *c, size_t i)
+static void start_until(struct ckpt_capture *c, size_t end)
 {
-	if (c->n_scans_started == i && i < AHEAD) {
-		if (c->tasks[i].task->mm)
-			start_scan(c, &c->tasks[i]);
-		c->n_scans_started++;
+	for (; c->n_scans_started < end && c->n_scans_started < c->n_tasks; c->n_scans_started++) {
+		if (!c->tasks[c->n_scans_started].frozen->zombie)
+			start_scan(c, &c->tasks[c->n_scans_started]);
 	}
+}
+
+void ckpt_capture_scan_ahead(struct ckpt_capture *c)
+{
+	start_until(c, AHEAD);
 }
 
 void ckpt_capture_scan_end(struct ckpt_capture *c)
@@ -182,10 +183,7 @@ int ckpt_capture_memory(struct ckpt_capture *c, struct ckpt_err *err)
 	int r = 0;
 
 	for (size_t i = 0; r >= 0 && i < c->n_tasks; i++) {
-		for (; c->n_scans_started < c->n_tasks && c->n_scans_started < i + AHEAD; c->n_scans_started++) {
-			if (c->tasks[c->n_scans_started].task->mm)
-				start_scan(c, &c->tasks[c->n_scans_started]);
-		}
+		start_until(c, i + AHEAD);
 		if (c->tasks[i].task->mm)
 			r = add_task(c, &c->tasks[i], err);
 		if (r >= 0)

@@ -9,8 +9,11 @@
 #include <linux/kcmp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include "engine/base/cleanup.h"
 #include "engine/capture/state.h"
+
+#define MAX_HELD 7168
 
 /* One descriptor while it is sorted in. */
 struct found {
@@ -18,6 +21,7 @@ struct found {
 	const struct ckpt_look *look;
 	bool has_pos;
 	struct ckpt_probe probe;
+	int fd;                         /* a duplicate */
 };
 
 uint32_t ckpt_file_hash(uint64_t a, uint64_t b)
@@ -45,6 +49,7 @@ struct ckpt_capture_file *ckpt_capture_file_add(struct ckpt_capture *c, const st
 {
 	struct ckpt_capture_file *f = ckpt_new(c->arena, struct ckpt_capture_file);
 
+	f->fd = -1;
 	f->obj = ckpt_new(c->arena, struct ckpt_object);
 	f->obj->id = c->n_files + 1;
 	f->obj->kind = kind;
@@ -55,6 +60,20 @@ struct ckpt_capture_file *ckpt_capture_file_add(struct ckpt_capture *c, const st
 	c->files = ckpt_capture_grow(c->arena, c->files, c->n_files, &c->files_room, sizeof(c->files[0]));
 	c->files[c->n_files++] = f;
 	return f;
+}
+
+void ckpt_capture_file_hold(struct ckpt_capture *c, struct ckpt_capture_file *f, int *fdp)
+{
+	if (c->n_held == c->max_held || *fdp < 0)
+		return;
+	c->n_held++;
+	f->fd = ckpt_take_fd(fdp);
+}
+
+void ckpt_capture_files_end(struct ckpt_capture *c)
+{
+	for (size_t i = 0; i < c->n_files; i++)
+		ckpt_close_fd(&c->files[i]->fd);
 }
 
 static struct ckpt_file_class *find_class(struct ckpt_capture *c, const struct found *d)
@@ -128,13 +147,13 @@ static int probe(struct ckpt_capture *c, struct found *d, struct ckpt_err *err)
 	int r;
 
 	d->probe.link = look->link;
-	CKPT_FD fd = c->src->ops->dup_fd(c->src, d->t->frozen->pid, look->number, err);
-	if (fd < 0)
-		return fd;
-	r = ckpt_probe_fill(c, fd, &d->probe, err);
+	d->fd = c->src->ops->dup_fd(c->src, d->t->frozen->pid, look->number, err);
+	if (d->fd < 0)
+		return d->fd;
+	r = ckpt_probe_fill(c, d->fd, &d->probe, err);
 	if (r < 0)
 		return r;
-	if (has_owner(fd, d->look->info.flags))
+	if (has_owner(d->fd, d->look->info.flags))
 		ckpt_problem_add(c->problems, CKPT_E_FILE_KIND, "%s: fd %d: %s: it has an owner for SIGIO", d->t->who,
 				 d->look->number, d->look->link);
 	if (d->look->info.lock[0])
@@ -142,7 +161,7 @@ static int probe(struct ckpt_capture *c, struct found *d, struct ckpt_err *err)
 				 d->look->number, d->look->link, d->look->info.lock);
 	/* Files on disk have a position always; for devices it depends. */
 	d->has_pos = !(d->look->info.flags & O_PATH) &&
-		     (S_ISREG(d->probe.st.st_mode) || S_ISDIR(d->probe.st.st_mode) || lseek(fd, 0, SEEK_CUR) >= 0);
+		     (S_ISREG(d->probe.st.st_mode) || S_ISDIR(d->probe.st.st_mode) || lseek(d->fd, 0, SEEK_CUR) >= 0);
 	return 0;
 }
 
@@ -158,7 +177,7 @@ static struct ckpt_capture_file *unclaimed_file(struct ckpt_capture *c, const st
 }
 
 /* A file that has not been seen yet. Without an object if no kind wants it, which is a problem and has been added. */
-static int new_file(struct ckpt_capture *c, const struct found *d, struct ckpt_capture_file **filep,
+static int new_file(struct ckpt_capture *c, struct found *d, struct ckpt_capture_file **filep,
 		    struct ckpt_err *err)
 {
 	const struct ckpt_kind *kind;
@@ -179,6 +198,7 @@ static int new_file(struct ckpt_capture *c, const struct found *d, struct ckpt_c
 	f->obj->file.flags = d->look->info.flags & ~O_CLOEXEC;
 	f->obj->file.has_pos = d->has_pos;
 	f->obj->file.pos = d->has_pos ? d->look->info.pos : 0;
+	ckpt_capture_file_hold(c, f, &d->fd);
 	return 0;
 }
 
@@ -222,13 +242,14 @@ static int add_looked(struct ckpt_capture *c, struct ckpt_capture_task *t, const
 		      size_t *roomp, struct ckpt_err *err)
 {
 	for (size_t i = 0; i < n; i++) {
-		struct found d = { .t = t, .look = &look[i] };
+		struct found d = { .t = t, .look = &look[i], .fd = -1 };
 		int r = look[i].code;
 
 		if (r < 0)
 			r = ckpt_fail(err, r, "%s", look[i].what);
 		else
 			r = add_fd(c, &d, roomp, err);
+		ckpt_close_fd(&d.fd);
 		if (r < 0)
 			return ckpt_in(err, r, "%s: fd %d", t->who, look[i].number);
 	}
@@ -256,6 +277,10 @@ static int task_files(struct ckpt_capture *c, struct ckpt_capture_task *t, struc
 
 int ckpt_capture_files(struct ckpt_capture *c, struct ckpt_err *err)
 {
+	struct rlimit limit;
+
+	if (!getrlimit(RLIMIT_NOFILE, &limit))
+		c->max_held = limit.rlim_cur / 4 < MAX_HELD ? limit.rlim_cur / 4 : MAX_HELD;
 	for (size_t i = 0; i < c->n_tasks; i++) {
 		int r = 0;
 

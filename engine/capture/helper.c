@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A queue of jobs and one thread. Who waits for a job takes the next one from the queue himself. */
 #include <pthread.h>
+#include <signal.h>
 #include "engine/base/err.h"
 #include "engine/capture/helper.h"
 
@@ -13,6 +14,7 @@ struct ckpt_helper {
 	pthread_mutex_t lock;           /* of all that follows, and of the states of the jobs */
 	pthread_cond_t changed;
 	struct ckpt_job *first, **lastp;
+	unsigned int n_running;
 	bool closing;
 };
 
@@ -25,10 +27,12 @@ static void run_next(struct ckpt_helper *h, struct ckpt_arena *arena)
 	if (!h->first)
 		h->lastp = &h->first;
 	job->state = CKPT_JOB_RUNS;
+	h->n_running++;
 	pthread_mutex_unlock(&h->lock);
 	job->run(job, arena);
 	pthread_mutex_lock(&h->lock);
 	job->state = CKPT_JOB_DONE;
+	h->n_running--;
 	pthread_cond_broadcast(&h->changed);
 }
 
@@ -47,6 +51,21 @@ static void *run(void *arg)
 	return NULL;
 }
 
+/* Signals are for the thread that knows what to do with them. */
+static bool start(struct ckpt_helper *h)
+{
+	pthread_attr_t attr;
+	sigset_t all;
+	bool started;
+
+	sigfillset(&all);
+	if (pthread_attr_init(&attr))
+		return false;
+	started = !pthread_attr_setsigmask_np(&attr, &all) && !pthread_create(&h->thread, &attr, run, h);
+	pthread_attr_destroy(&attr);
+	return started;
+}
+
 struct ckpt_helper *ckpt_helper_open(struct ckpt_arena *arena)
 {
 	struct ckpt_helper *h = ckpt_new(arena, struct ckpt_helper);
@@ -58,7 +77,7 @@ struct ckpt_helper *ckpt_helper_open(struct ckpt_arena *arena)
 	pthread_cond_init(&h->changed, NULL);
 	if (ckpt_arena_open(&h->own, RESERVE, &ignored) < 0)
 		return h;
-	h->started = !pthread_create(&h->thread, NULL, run, h);
+	h->started = start(h);
 	return h;
 }
 
@@ -85,14 +104,23 @@ void ckpt_helper_wait(struct ckpt_helper *h, struct ckpt_job *job)
 	pthread_mutex_unlock(&h->lock);
 }
 
+void ckpt_helper_drain(struct ckpt_helper *h)
+{
+	pthread_mutex_lock(&h->lock);
+	h->first = NULL;
+	h->lastp = &h->first;
+	while (h->n_running)
+		pthread_cond_wait(&h->changed, &h->lock);
+	pthread_mutex_unlock(&h->lock);
+}
+
 void ckpt_helper_close(struct ckpt_helper *h)
 {
 	if (!h)
 		return;
+	ckpt_helper_drain(h);
 	pthread_mutex_lock(&h->lock);
 	h->closing = true;
-	h->first = NULL;
-	h->lastp = &h->first;
 	pthread_cond_broadcast(&h->changed);
 	pthread_mutex_unlock(&h->lock);
 	if (h->started)

@@ -22,5 +22,7 @@ struct ckpt_helper *ckpt_helper_open(struct ckpt_arena *arena);
 void ckpt_helper_start(struct ckpt_helper *h, struct ckpt_job *job);
 /* Returns when JOB is done; runs it, or others that still wait, in the meantime. */
 void ckpt_helper_wait(struct ckpt_helper *h, struct ckpt_job *job);
-/* Drops jobs that nobody runs yet, ends the thread, frees what the jobs that it ran have allocated. NULL is fine. */
+/* Drops jobs that nobody runs yet and waits for the one that is being run. */
+void ckpt_helper_drain(struct ckpt_helper *h);
+/* Drains, ends the thread, frees what the jobs that it ran have allocated. NULL is fine. */
 void ckpt_helper_close(struct ckpt_helper *h);

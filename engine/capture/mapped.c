@@ -123,8 +123,10 @@ int ckpt_capture_exe(struct ckpt_capture *c, struct ckpt_capture_task *t, struct
 	if (*filep)
 		return 0;
 	r = add_mapped(c, t, &probe, O_RDONLY, filep, err);
-	if (*filep)
+	if (*filep) {
 		(*filep)->origin = CKPT_FROM_EXE;
+		ckpt_capture_file_hold(c, *filep, &fd);
+	}
 	return r;
 }
 
@@ -146,31 +148,33 @@ static int open_map_file(struct ckpt_capture *c, pid_t pid, uint64_t start, uint
 	return c->src->ops->open_proc(c->src, pid, name, err);
 }
 
-int ckpt_capture_file_open(struct ckpt_capture *c, const struct ckpt_capture_file *f, int *fdp, struct ckpt_err *err)
+static int open_origin(struct ckpt_capture *c, const struct ckpt_capture_file *f, struct ckpt_err *err)
 {
 	int fd = -1;
 
 	switch (f->origin) {
 	case CKPT_FROM_FD:
-		fd = c->src->ops->dup_fd(c->src, f->pid, f->number, err);
-		break;
+		return c->src->ops->dup_fd(c->src, f->pid, f->number, err);
 	case CKPT_FROM_EXE:
-		fd = c->src->ops->open_proc(c->src, f->pid, "exe", err);
-		break;
+		return c->src->ops->open_proc(c->src, f->pid, "exe", err);
 	case CKPT_FROM_MAP:
-		fd = open_map_file(c, f->pid, f->start, f->end, err);
-		break;
+		return open_map_file(c, f->pid, f->start, f->end, err);
 	case CKPT_FROM_PATH:
 		fd = open_path(f->probe.link);
-		if (fd < 0)
-			return ckpt_fail(err, fd, "%s: cannot open", f->probe.link);
-		break;
+		return fd < 0 ? ckpt_fail(err, fd, "%s: cannot open", f->probe.link) : fd;
 	case CKPT_FROM_NOWHERE:
-		*fdp = -1;
-		return 0;
+		break;
 	}
-	*fdp = fd;
-	return fd < 0 ? fd : 0;
+	return -1;
+}
+
+int ckpt_capture_file_open(struct ckpt_capture *c, const struct ckpt_capture_file *f, int *fdp, struct ckpt_err *err)
+{
+	*fdp = -1;
+	if (f->origin == CKPT_FROM_NOWHERE)
+		return 0;
+	*fdp = open_origin(c, f, err);
+	return *fdp < 0 ? *fdp : 0;
 }
 
 /* The folder that a deleted file was in tells its file system, if it still is there. */
@@ -197,82 +201,103 @@ static void probe_nowhere(const struct ckpt_map *m, struct ckpt_probe *probe)
 	probe->domain = probe->type = probe->protocol = -1;
 }
 
-/* As an ordinary user. Fills PROBE and says where a descriptor can be had. */
-static int probe_by_path(struct ckpt_capture *c, const struct ckpt_map *m, struct ckpt_probe *probe,
-			 enum ckpt_file_origin *originp, struct ckpt_err *err)
+/* A file that is behind an area: what it is, and where a descriptor can be had. */
+struct found {
+	struct ckpt_probe probe;
+	enum ckpt_file_origin origin;
+	int fd;
+};
+
+/* As an ordinary user. */
+static int probe_by_path(struct ckpt_capture *c, const struct ckpt_map *m, struct found *found, struct ckpt_err *err)
 {
 	bool memory = is_shared_anon(m) || !strncmp(m->name, "/memfd:", 7);
-	CKPT_FD fd = memory ? -ENOENT : open_path(probe->link);
 	int r;
 
-	*originp = CKPT_FROM_PATH;
-	if (fd >= 0) {
-		r = ckpt_probe_fill(c, fd, probe, err);
+	found->origin = CKPT_FROM_PATH;
+	found->fd = memory ? -ENOENT : open_path(found->probe.link);
+	if (found->fd >= 0) {
+		r = ckpt_probe_fill(c, found->fd, &found->probe, err);
 		if (r < 0)
 			return r;
 		/* The device is not compared: maps shows that of the super block, which Btrfs and overlays hide. */
-		if (probe->st.st_ino == m->ino)
+		if (found->probe.st.st_ino == m->ino)
 			return 0;
 	}
-	if (!ends_with(probe->link, DELETED))
-		return ckpt_refuse(err, CKPT_E_DELETED_FILE, -ENOTSUP, "mapped file %s: %s", probe->link,
-				   fd < 0 ? "it cannot be reached" : "another file has its path now");
-	*originp = CKPT_FROM_NOWHERE;
-	probe_nowhere(m, probe);
+	if (!ends_with(found->probe.link, DELETED))
+		return ckpt_refuse(err, CKPT_E_DELETED_FILE, -ENOTSUP, "mapped file %s: %s", found->probe.link,
+				   found->fd < 0 ? "it cannot be reached" : "another file has its path now");
+	ckpt_close_fd(&found->fd);
+	found->fd = -1;
+	found->origin = CKPT_FROM_NOWHERE;
+	probe_nowhere(m, &found->probe);
 	return 0;
 }
 
-static int probe_area(struct ckpt_capture *c, struct ckpt_capture_task *t, const struct ckpt_map *m,
-		      struct ckpt_probe *probe, enum ckpt_file_origin *originp, struct ckpt_err *err)
+static bool is_device(const struct stat *st)
 {
-	struct stat st;
+	return (S_ISCHR(st->st_mode) && st->st_rdev != makedev(1, 5)) || S_ISBLK(st->st_mode);
+}
+
+static int probe_area(struct ckpt_capture *c, struct ckpt_capture_task *t, const struct ckpt_map *m,
+		      struct found *found, struct ckpt_err *err)
+{
+	struct stat st = { 0 };
+	int r;
 
 	/* Opening a device does things to it. */
-	if (!is_shared_anon(m) && !stat(probe->link, &st) && (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode)) &&
-	    st.st_ino == m->ino && st.st_rdev != makedev(1, 5))
+	if (!strncmp(m->name, "/dev/", 5) && !is_shared_anon(m) && !stat(found->probe.link, &st) && is_device(&st))
 		return ckpt_refuse(err, CKPT_E_AREA_KIND, -ENOTSUP, "mapping of device %s: it cannot be dumped",
-				   probe->link);
-	if (!c->no_map_files) {
-		CKPT_FD fd = open_map_file(c, t->frozen->pid, m->start, m->end, err);
+				   found->probe.link);
+	if (c->no_map_files)
+		return probe_by_path(c, m, found, err);
+	found->origin = CKPT_FROM_MAP;
+	found->fd = r = open_map_file(c, t->frozen->pid, m->start, m->end, err);
+	if (r >= 0)
+		return ckpt_probe_fill(c, found->fd, &found->probe, err);
+	if (r != -EPERM && r != -EACCES)
+		return r;
+	c->no_map_files = true;
+	return probe_by_path(c, m, found, err);
+}
 
-		*originp = CKPT_FROM_MAP;
-		if (fd >= 0)
-			return ckpt_probe_fill(c, fd, probe, err);
-		if (fd != -EPERM && fd != -EACCES)
-			return fd;
-		c->no_map_files = true;
+static int resolve_found(struct ckpt_capture *c, struct ckpt_capture_task *t, const struct ckpt_map *m, uint32_t flags,
+			 struct found *found, struct ckpt_capture_file **filep, struct ckpt_err *err)
+{
+	int r = probe_area(c, t, m, found, err);
+
+	if (r < 0)
+		return r;
+	*filep = find_mapped(c, &found->probe, flags);
+	if (*filep)
+		return 0;
+	r = add_mapped(c, t, &found->probe, flags, filep, err);
+	if (*filep) {
+		(*filep)->origin = found->origin;
+		(*filep)->start = m->start;
+		(*filep)->end = m->end;
+		ckpt_capture_file_hold(c, *filep, &found->fd);
 	}
-	return probe_by_path(c, m, probe, originp, err);
+	return r;
 }
 
 static int resolve(struct ckpt_capture *c, struct ckpt_capture_task *t, const struct ckpt_map *m, uint32_t flags,
 		   struct ckpt_capture_file **filep, struct ckpt_err *err)
 {
-	struct ckpt_probe probe = { .domain = -1, .type = -1, .protocol = -1 };
-	enum ckpt_file_origin origin = CKPT_FROM_NOWHERE;
+	struct found found = { .probe = { .domain = -1, .type = -1, .protocol = -1 }, .fd = -1 };
 	int r;
 
-	probe.link = is_shared_anon(m) ? "/dev/zero" DELETED : plain_name(c->arena, m->name);
-	probe.st.st_dev = makedev(m->major, m->minor);
-	probe.st.st_ino = m->ino;
+	found.probe.link = is_shared_anon(m) ? "/dev/zero" DELETED : plain_name(c->arena, m->name);
+	found.probe.st.st_dev = makedev(m->major, m->minor);
+	found.probe.st.st_ino = m->ino;
 	/* An ordinary user has no other way to the executable if it is deleted. */
-	*filep = find_mapped(c, &probe, flags);
-	if (!*filep && !strncmp(probe.link, "/memfd:", 7))
-		*filep = find_open(c, &probe.st, flags);
+	*filep = find_mapped(c, &found.probe, flags);
+	if (!*filep && !strncmp(found.probe.link, "/memfd:", 7))
+		*filep = find_open(c, &found.probe.st, flags);
 	if (*filep)
 		return 0;
-	r = probe_area(c, t, m, &probe, &origin, err);
-	if (r < 0)
-		return r;
-	*filep = find_mapped(c, &probe, flags);
-	if (*filep)
-		return 0;
-	r = add_mapped(c, t, &probe, flags, filep, err);
-	if (*filep) {
-		(*filep)->origin = origin;
-		(*filep)->start = m->start;
-		(*filep)->end = m->end;
-	}
+	r = resolve_found(c, t, m, flags, &found, filep, err);
+	ckpt_close_fd(&found.fd);
 	return r;
 }
 

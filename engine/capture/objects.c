@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Asks every kind for its objects, when all files of all tasks are known. Remote calls of a task come in one go: the
- * source keeps a thread prepared for them as long as nobody looks at the memory of the target.
+ * Asks every kind for its objects. Tasks and threads come first, while the helper reads ahead; remote calls of a task
+ * come in one go: the source keeps a thread prepared for them. Files are asked for when all of them are known.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -71,14 +71,17 @@ static int collect_file(struct ckpt_capture *c, struct ckpt_capture_file *f, str
 		.fd = -1, .flags = f->obj->file.flags, .probe = &f->probe, .shell_job = c->opts->shell_job,
 	};
 	char subject[512];
-	CKPT_FD fd = -1;
-	int r;
+	CKPT_FD fd = ckpt_take_fd(&f->fd);
+	int r = 0;
 
 	if (f->number >= 0)
 		snprintf(subject, sizeof(subject), "%s: fd %d", who(c, f->pid), f->number);
 	else
 		snprintf(subject, sizeof(subject), "%s: mapping of %s", who(c, f->pid), f->probe.link);
-	r = ckpt_capture_file_open(c, f, &fd, err);
+	if (fd >= 0)
+		c->n_held--;
+	else
+		r = ckpt_capture_file_open(c, f, &fd, err);
 	if (r < 0)
 		return ckpt_in(err, r, "%s", subject);
 	cc.fd = fd;
@@ -98,7 +101,6 @@ static int collect_state(struct ckpt_capture *c, const struct ckpt_kind *kind, s
 		snprintf(subject, sizeof(subject), "%s: thread %d", who(c, cc->pid), cc->tid);
 	else
 		snprintf(subject, sizeof(subject), "%s", who(c, cc->pid));
-	obj->id = c->n_files + c->n_state + 1;
 	obj->kind = kind;
 	obj->task = task;
 	obj->tid = kind->scope == CKPT_PER_THREAD ? cc->tid : 0;
@@ -174,17 +176,13 @@ static int collect_task(struct ckpt_capture *c, struct ckpt_capture_task *t, str
 	return r;
 }
 
-int ckpt_capture_objects(struct ckpt_capture *c, struct ckpt_err *err)
+int ckpt_capture_state(struct ckpt_capture *c, struct ckpt_err *err)
 {
+	pid_t root = c->tasks[0].frozen->pid;
 	struct ckpt_object **unused;
 	size_t n_unused;
 	int r = 0;
 
-	for (size_t i = 0; r >= 0 && i < c->n_files; i++) {
-		r = collect_file(c, c->files[i], err);
-		if (r >= 0 && i % 64 == 0)
-			r = ckpt_capture_go_on(c, err);
-	}
 	for (size_t i = 0; r >= 0 && i < c->n_tasks; i++) {
 		if (!c->tasks[i].frozen->zombie)
 			r = collect_task(c, &c->tasks[i], err);
@@ -193,6 +191,17 @@ int ckpt_capture_objects(struct ckpt_capture *c, struct ckpt_err *err)
 	}
 	if (r < 0)
 		return r;
-	return collect_scope(c, CKPT_PER_TREE, c->tasks[0].frozen->pid, c->tasks[0].frozen->pid, 0, &unused, &n_unused,
-			     err);
+	return collect_scope(c, CKPT_PER_TREE, root, root, 0, &unused, &n_unused, err);
+}
+
+int ckpt_capture_file_objects(struct ckpt_capture *c, struct ckpt_err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < c->n_files; i++) {
+		r = collect_file(c, c->files[i], err);
+		if (r >= 0 && i % 64 == 0)
+			r = ckpt_capture_go_on(c, err);
+	}
+	return r;
 }

@@ -4,10 +4,12 @@
  * threads keep apart, which a restore would make differently.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/kcmp.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+#include "engine/base/cleanup.h"
 #include "engine/base/text.h"
 #include "engine/capture/state.h"
 
@@ -16,6 +18,7 @@ static const char *const namespaces[CKPT_N_NAMESPACES] = {
 	"mnt", "pid_for_children", "net", "ipc", "uts", "cgroup", "pid", "user", "time", "time_for_children",
 };
 #define N_OF_THREAD 6
+#define BATCH 32                        /* threads */
 
 void ckpt_capture_scope_ahead(struct ckpt_capture *c)
 {
@@ -29,27 +32,53 @@ void ckpt_capture_scope_ahead(struct ckpt_capture *c)
 	}
 }
 
-/* SUBJECT is the process, or its thread. */
-static int check_namespaces(struct ckpt_capture *c, pid_t tid, size_t n, const char *subject, struct ckpt_err *err)
-{
-	for (size_t i = 0; i < n; i++) {
-		char name[24], link[32];
-		int r;
+/* What /proc shows of a thread that matters here. */
+struct thread_look {
+	pid_t tid;
+	size_t n_links;                 /* of namespaces[]: all of them for the leader */
+	char link[CKPT_N_NAMESPACES][32];
+	char *status;
+	int code;
+	struct ckpt_err err;
+};
 
-		if (!c->our_ns[i][0])
-			continue;
-		snprintf(name, sizeof(name), "ns/%s", namespaces[i]);
-		r = c->src->ops->read_link(c->src, tid, name, link, sizeof(link), err);
+/* Threads of one task: the helper takes some of the batches. */
+struct scope_job {
+	struct ckpt_job job;
+	int task_dir;                   /* /proc/PID/task */
+	struct thread_look *look;
+	size_t n;
+};
+
+static int look_at(const struct scope_job *job, struct thread_look *t, struct ckpt_arena *arena)
+{
+	char name[48];
+
+	for (size_t i = 0; i < t->n_links; i++) {
+		ssize_t n;
+
+		snprintf(name, sizeof(name), "%d/ns/%s", t->tid, namespaces[i]);
+		n = readlinkat(job->task_dir, name, t->link[i], sizeof(t->link[i]) - 1);
 		/* Linux shows no pid_for_children of a process that unshared it and has not forked yet. */
-		if (r == -ENOENT)
-			r = snprintf(link, sizeof(link), "?");
-		if (r < 0)
-			return ckpt_in(err, r, "%s", subject);
-		if (strcmp(link, c->our_ns[i]))
-			ckpt_problem_add(c->problems, CKPT_E_NAMESPACE, "%s: it is in another %s namespace", subject,
-					 namespaces[i]);
+		if (n < 0 && errno == ENOENT)
+			n = snprintf(t->link[i], sizeof(t->link[i]), "?");
+		if (n < 0)
+			return ckpt_fail(&t->err, -errno, "namespaces: cannot read");
+		t->link[i][n] = '\0';
 	}
-	return 0;
+	snprintf(name, sizeof(name), "%d/status", t->tid);
+	CKPT_FD fd = openat(job->task_dir, name, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return ckpt_fail(&t->err, -errno, "status: cannot open");
+	return ckpt_in(&t->err, ckpt_read_all(arena, fd, &t->status, NULL, &t->err), "status");
+}
+
+static void run(struct ckpt_job *base, struct ckpt_arena *arena)
+{
+	struct scope_job *job = (struct scope_job *)base;
+
+	for (size_t i = 0; i < job->n; i++)
+		job->look[i].code = look_at(job, &job->look[i], arena);
 }
 
 static bool tid_in_tree(const struct ckpt_capture *c, uint64_t tid)
@@ -63,22 +92,21 @@ static bool tid_in_tree(const struct ckpt_capture *c, uint64_t tid)
 	return false;
 }
 
-static int check_status(struct ckpt_capture *c, pid_t pid, pid_t tid, const char *subject, struct ckpt_err *err)
+/* SUBJECT is the process, or its thread. */
+static void judge(struct ckpt_capture *c, const struct thread_look *t, const char *subject)
 {
-	struct ckpt_collect collect = { .src = c->src, .arena = c->arena, .capture = c, .pid = pid, .tid = tid };
-	uint64_t tracer;
-	const char *text;
-	int r = ckpt_status_text(&collect, &text, err);
+	uint64_t tracer = ckpt_status_u64(t->status, "TracerPid");
 
-	if (r < 0)
-		return ckpt_in(err, r, "%s", subject);
-	if (ckpt_status_u64(text, "Seccomp"))
+	for (size_t i = 0; i < t->n_links; i++) {
+		if (c->our_ns[i][0] && strcmp(t->link[i], c->our_ns[i]))
+			ckpt_problem_add(c->problems, CKPT_E_NAMESPACE, "%s: it is in another %s namespace", subject,
+					 namespaces[i]);
+	}
+	if (ckpt_status_u64(t->status, "Seccomp"))
 		ckpt_problem_add(c->problems, CKPT_E_TASK_STATE, "%s: it runs under seccomp", subject);
-	tracer = ckpt_status_u64(text, "TracerPid");
 	if (tracer && tid_in_tree(c, tracer))
 		ckpt_problem_add(c->problems, CKPT_E_TRACED, "%s: it is traced by %d of the same tree", subject,
 				 (int)tracer);
-	return 0;
 }
 
 /* Threads of one process share descriptors and folders, unless one of them called unshare(2). */
@@ -95,23 +123,64 @@ static void check_thread(struct ckpt_capture *c, const struct ckpt_capture_task 
 	}
 }
 
-static int check_task(struct ckpt_capture *c, const struct ckpt_capture_task *t, struct ckpt_err *err)
+static int judge_all(struct ckpt_capture *c, const struct ckpt_capture_task *t, const struct scope_job *job,
+		     struct ckpt_err *err)
 {
-	const struct ckpt_frozen *f = t->frozen;
-	int r = check_namespaces(c, f->pid, CKPT_N_NAMESPACES, t->who, err);
-
-	for (size_t i = 0; r >= 0 && i < f->n_tids; i++) {
+	for (size_t i = 0; i < job->n; i++) {
+		struct thread_look *look = &job->look[i];
+		bool is_leader = look->tid == t->frozen->pid;
 		char subject[80];
 
-		if (!i)
-			snprintf(subject, sizeof(subject), "%s", t->who);
-		else
-			snprintf(subject, sizeof(subject), "%s: thread %d", t->who, f->tids[i]);
-		r = check_status(c, f->pid, f->tids[i], subject, err);
-		if (r < 0 || !i)
-			continue;
-		check_thread(c, t, f->tids[i]);
-		r = check_namespaces(c, f->tids[i], N_OF_THREAD, subject, err);
+		snprintf(subject, sizeof(subject), is_leader ? "%s" : "%s: thread %d", t->who, look->tid);
+		if (look->code < 0) {
+			*err = look->err;
+			return ckpt_in(err, look->code, "%s", subject);
+		}
+		ckpt_status_keep(c, look->tid, look->status);
+		judge(c, look, subject);
+		if (!is_leader)
+			check_thread(c, t, look->tid);
+	}
+	return 0;
+}
+
+static void make_job(struct ckpt_capture *c, const struct ckpt_capture_task *t, struct scope_job *job, int task_dir,
+		     size_t from)
+{
+	const struct ckpt_frozen *f = t->frozen;
+
+	job->job.run = run;
+	job->task_dir = task_dir;
+	job->n = f->n_tids - from < BATCH ? f->n_tids - from : BATCH;
+	job->look = ckpt_alloc(c->arena, job->n * sizeof(job->look[0]));
+	for (size_t i = 0; i < job->n; i++) {
+		job->look[i].tid = f->tids[from + i];
+		job->look[i].n_links = from + i ? N_OF_THREAD : CKPT_N_NAMESPACES;
+	}
+}
+
+static int check_task(struct ckpt_capture *c, const struct ckpt_capture_task *t, struct ckpt_err *err)
+{
+	size_t n = (t->frozen->n_tids + BATCH - 1) / BATCH;
+	struct scope_job *job = ckpt_alloc(c->arena, n * sizeof(*job));
+	int r = 0;
+
+	CKPT_FD dir = c->src->ops->open_proc(c->src, t->frozen->pid, "task", err);
+	if (dir < 0)
+		return ckpt_in(err, dir, "%s", t->who);
+	for (size_t i = 0; i < n; i++) {
+		make_job(c, t, &job[i], dir, i * BATCH);
+		if (n > 1)
+			ckpt_helper_start(c->helper, &job[i].job);
+	}
+	if (n == 1)
+		run(&job[0].job, c->arena);
+	/* All of them also after an error: they use the folder. */
+	for (size_t i = 0; i < n; i++) {
+		if (n > 1)
+			ckpt_helper_wait(c->helper, &job[i].job);
+		if (r >= 0)
+			r = judge_all(c, t, &job[i], err);
 	}
 	return r;
 }

@@ -30,6 +30,7 @@ struct ckpt_capture_file {
 	int number;                     /* of PID; -1: only mapped */
 	uint64_t start, end;            /* CKPT_FROM_MAP: the area of PID */
 	const char *fdinfo;             /* its text, if it was kept */
+	int fd;                         /* still open, to be used again when it is collected; else -1 */
 	struct ckpt_capture_file *next; /* of the same bucket */
 };
 
@@ -87,6 +88,7 @@ struct ckpt_capture {
 		const char *name;
 		struct ckpt_capture_file *file;                 /* NULL: refused */
 	} *map_key[CKPT_FILE_BUCKETS];
+	unsigned int n_held, max_held;  /* files that are still open */
 	bool no_map_files;              /* this user may not follow them */
 
 	struct ckpt_fs_magic { uint64_t dev; long magic; } magics[16];  /* of file systems seen */
@@ -100,7 +102,7 @@ struct ckpt_capture {
 	} *status[CKPT_FILE_BUCKETS];                   /* of all threads asked for */
 	struct { pid_t pid; int number; char *text; } fdinfo;   /* of the last descriptor asked for */
 
-	struct ckpt_object **state;     /* objects that are not files, in order */
+	struct ckpt_object **state;     /* objects that are not files; they get their ids at the end */
 	size_t n_state, state_room;
 	size_t lost_room;
 };
@@ -117,12 +119,20 @@ void ckpt_capture_scope_ahead(struct ckpt_capture *c);
 /* Namespaces and state that tasks and threads share or do not share. */
 int ckpt_capture_scope(struct ckpt_capture *c, struct ckpt_err *err);
 
+/* ---- collect.c ---- */
+/* Remembers what /proc/TID/status says. */
+void ckpt_status_keep(struct ckpt_capture *c, pid_t tid, char *text);
+
 /* ---- files.c ---- */
 /* All descriptors of all tasks: task->fds, and c->files. */
 int ckpt_capture_files(struct ckpt_capture *c, struct ckpt_err *err);
 /* A new file object; KIND says of what kind. */
 struct ckpt_capture_file *ckpt_capture_file_add(struct ckpt_capture *c, const struct ckpt_kind *kind,
 						const struct ckpt_probe *probe);
+/* Keeps *FDP open until F is collected, if there are not too many: opening again costs up to 6 us. */
+void ckpt_capture_file_hold(struct ckpt_capture *c, struct ckpt_capture_file *f, int *fdp);
+/* Closes those that are still open. */
+void ckpt_capture_files_end(struct ckpt_capture *c);
 uint32_t ckpt_file_hash(uint64_t a, uint64_t b);
 
 /* ---- fdinfo.c ---- */
@@ -182,12 +192,14 @@ int ckpt_capture_exe(struct ckpt_capture *c, struct ckpt_capture_task *t, struct
 int ckpt_capture_file_open(struct ckpt_capture *c, const struct ckpt_capture_file *f, int *fdp, struct ckpt_err *err);
 
 /* ---- objects.c ---- */
-/* Asks every kind: file objects, then those of tasks, threads and the tree. */
-int ckpt_capture_objects(struct ckpt_capture *c, struct ckpt_err *err);
+/* Asks every kind for the state of tasks, threads and the tree. */
+int ckpt_capture_state(struct ckpt_capture *c, struct ckpt_err *err);
+/* And for the files, all of which are known by now. */
+int ckpt_capture_file_objects(struct ckpt_capture *c, struct ckpt_err *err);
 
 /* ---- content.c ---- */
-/* Has the helper look for the pages of task I, whose areas are known. */
-void ckpt_capture_scan_ahead(struct ckpt_capture *c, size_t i);
+/* Has the helper look for the pages of tasks. */
+void ckpt_capture_scan_ahead(struct ckpt_capture *c);
 void ckpt_capture_scan_end(struct ckpt_capture *c);
 /* Lists the pages of tasks and the contents of files as work. */
 int ckpt_capture_memory(struct ckpt_capture *c, struct ckpt_err *err);

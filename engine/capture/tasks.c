@@ -127,6 +127,25 @@ static int fill_threads(struct ckpt_capture *c, struct ckpt_capture_task *t, str
 	return 0;
 }
 
+/* The areas come later. */
+static Ckpt__Mm *make_mm(struct ckpt_arena *arena, const struct ckpt_stat *st)
+{
+	Ckpt__Mm *mm = ckpt_new(arena, Ckpt__Mm);
+
+	ckpt__mm__init(mm);
+	mm->start_code = st->start_code;
+	mm->end_code = st->end_code;
+	mm->start_data = st->start_data;
+	mm->end_data = st->end_data;
+	mm->start_brk = mm->brk = st->start_brk;
+	mm->start_stack = st->start_stack;
+	mm->arg_start = st->arg_start;
+	mm->arg_end = st->arg_end;
+	mm->env_start = st->env_start;
+	mm->env_end = st->env_end;
+	return mm;
+}
+
 static int fill_task(struct ckpt_capture *c, size_t i, struct ckpt_err *err)
 {
 	struct ckpt_capture_task *t = &c->tasks[i];
@@ -154,6 +173,7 @@ static int fill_task(struct ckpt_capture *c, size_t i, struct ckpt_err *err)
 					 t->who);
 		return 0;
 	}
+	task->mm = make_mm(c->arena, &t->stat);
 	return fill_threads(c, t, err);
 }
 

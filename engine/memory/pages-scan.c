@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which pages a task has of its own: one PAGEMAP_SCAN over the whole address space, cut at the areas. A page that
- * shows the file (or the page of zeroes) is none. Without the ioctl the page map itself is read.
+ * Which pages a task has of its own: one PAGEMAP_SCAN over the whole address space, which needs to know no areas and
+ * is cut at them later. A page that shows the file (or the page of zeroes) is none. Without the ioctl the page map
+ * itself is read, area by area.
  */
 #include <errno.h>
 #include <string.h>
@@ -31,53 +32,29 @@ struct pm_scan_arg {
 
 #define N_REGIONS 512
 
-struct scan {
-	struct ckpt_run_list *list;
-	const Ckpt__Mm *mm;
-	size_t area;                    /* the first one that ends behind what was seen so far */
-	uint64_t guard;
-};
-
-static bool is_wanted(const Ckpt__Area *a)
-{
-	return !a->shared && !(a->flags & (CKPT__AREA__FLAG__VDSO | CKPT__AREA__FLAG__DROPPABLE));
-}
-
-/* Pages come in order, and so do areas. */
-static void add_region(struct scan *s, uint64_t start, uint64_t end, bool guard)
-{
-	while (s->area < s->mm->n_areas) {
-		const Ckpt__Area *a = s->mm->areas[s->area];
-		uint64_t from = start > a->start ? start : a->start, to = end < a->end ? end : a->end;
-
-		if (from < to && guard && !s->guard)
-			s->guard = from;
-		if (from < to && is_wanted(a))
-			ckpt_run_add(s->list, from, (to - from) / CKPT_PAGE, CKPT_UNASSIGNED, a->start);
-		if (a->end > end)
-			return;
-		s->area++;
-	}
-}
-
 /* Returns -ENOTTY where the kernel lacks it. */
-static int scan_by_ioctl(struct scan *s, int fd, uint64_t start, uint64_t end, bool with_guard, struct ckpt_err *err)
+static int scan(struct ckpt_run_list *list, int fd, bool with_guard, uint64_t *guardp, struct ckpt_err *err)
 {
 	struct page_region region[N_REGIONS];
 	struct pm_scan_arg arg = {
-		.size = sizeof(arg), .start = start, .end = end, .vec = (uintptr_t)region, .vec_len = N_REGIONS,
+		.size = sizeof(arg), .end = CKPT_TASK_SIZE, .vec = (uintptr_t)region, .vec_len = N_REGIONS,
 		.category_mask = PAGE_IS_FILE | PAGE_IS_PFNZERO, .category_inverted = PAGE_IS_FILE | PAGE_IS_PFNZERO,
 		.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
 		.return_mask = with_guard ? PAGE_IS_GUARD : 0,
 	};
 
-	while (arg.start < end) {
+	while (arg.start < arg.end) {
 		int n = ioctl(fd, PAGEMAP_SCAN, &arg);
 
 		if (n < 0)
 			return ckpt_fail(err, -errno, "pagemap: cannot scan");
-		for (int i = 0; i < n; i++)
-			add_region(s, region[i].start, region[i].end, region[i].categories & PAGE_IS_GUARD);
+		for (int i = 0; i < n; i++) {
+			const struct page_region *r = &region[i];
+
+			if (r->categories & PAGE_IS_GUARD && !*guardp)
+				*guardp = r->start;
+			ckpt_run_add(list, r->start, (r->end - r->start) / CKPT_PAGE, CKPT_UNASSIGNED, 0);
+		}
 		if (arg.walk_end <= arg.start)
 			return ckpt_fail(err, -EIO, "pagemap: cannot scan");
 		arg.start = arg.walk_end;
@@ -85,7 +62,46 @@ static int scan_by_ioctl(struct scan *s, int fd, uint64_t start, uint64_t end, b
 	return 0;
 }
 
-static int read_area(struct scan *s, int fd, const Ckpt__Area *a, struct ckpt_err *err)
+int ckpt_memory_scan(struct ckpt_arena *arena, int pagemap_fd, struct ckpt_scan *found, struct ckpt_err *err)
+{
+	struct ckpt_run_list list = { .arena = arena };
+	int r;
+
+	*found = (struct ckpt_scan){ .guard = 0 };
+	r = scan(&list, pagemap_fd, true, &found->guard, err);
+	if (r == -EINVAL && !list.n)
+		r = scan(&list, pagemap_fd, false, &found->guard, err);
+	found->pages = (struct ckpt_pages){ list.v, list.n };
+	found->none = r == -ENOTTY;
+	return found->none ? 0 : r;
+}
+
+static bool is_wanted(const Ckpt__Area *a)
+{
+	return !a->shared && !(a->flags & (CKPT__AREA__FLAG__VDSO | CKPT__AREA__FLAG__DROPPABLE));
+}
+
+/* Both come in order. */
+static void cut(struct ckpt_run_list *list, const struct ckpt_pages *pages, const Ckpt__Mm *mm)
+{
+	size_t area = 0;
+
+	for (size_t i = 0; i < pages->n; i++) {
+		uint64_t start = pages->run[i].at, end = start + pages->run[i].n_pages * CKPT_PAGE;
+
+		for (; area < mm->n_areas && mm->areas[area]->start < end; area++) {
+			const Ckpt__Area *a = mm->areas[area];
+			uint64_t from = start > a->start ? start : a->start, to = end < a->end ? end : a->end;
+
+			if (from < to && is_wanted(a))
+				ckpt_run_add(list, from, (to - from) / CKPT_PAGE, CKPT_UNASSIGNED, a->start);
+			if (a->end > end)
+				break;
+		}
+	}
+}
+
+static int read_area(struct ckpt_run_list *list, int fd, const Ckpt__Area *a, uint64_t *guardp, struct ckpt_err *err)
 {
 	uint64_t word[4096];
 
@@ -96,45 +112,29 @@ static int read_area(struct scan *s, int fd, const Ckpt__Area *a, struct ckpt_er
 		if (n <= 0 || n % 8)
 			return ckpt_fail(err, n < 0 ? -errno : -EIO, "pagemap: cannot read");
 		for (ssize_t i = 0; i < n / 8; i++, at += CKPT_PAGE) {
-			if (word[i] & PM_GUARD && !s->guard)
-				s->guard = at;
+			if (word[i] & PM_GUARD && !*guardp)
+				*guardp = at;
 			if (word[i] & (PM_PRESENT | PM_SWAPPED) && !(word[i] & PM_FILE))
-				ckpt_run_add(s->list, at, 1, CKPT_UNASSIGNED, a->start);
+				ckpt_run_add(list, at, 1, CKPT_UNASSIGNED, a->start);
 		}
 	}
 	return 0;
 }
 
-static int scan_by_reading(struct scan *s, int fd, struct ckpt_err *err)
+int ckpt_pages_cut(struct ckpt_run_list *list, struct ckpt_scan *found, int pagemap_fd, const Ckpt__Mm *mm,
+		   struct ckpt_err *err)
 {
-	for (size_t i = 0; i < s->mm->n_areas; i++) {
+	if (!found->none) {
+		cut(list, &found->pages, mm);
+		return 0;
+	}
+	for (size_t i = 0; i < mm->n_areas; i++) {
 		int r = 0;
 
-		if (is_wanted(s->mm->areas[i]))
-			r = read_area(s, fd, s->mm->areas[i], err);
+		if (is_wanted(mm->areas[i]))
+			r = read_area(list, pagemap_fd, mm->areas[i], &found->guard, err);
 		if (r < 0)
 			return r;
 	}
 	return 0;
-}
-
-int ckpt_pages_scan(struct ckpt_run_list *list, int pagemap_fd, const Ckpt__Mm *mm, uint64_t *guardp,
-		    struct ckpt_err *err)
-{
-	struct scan s = { .list = list, .mm = mm };
-	uint64_t start, end;
-	int r;
-
-	*guardp = 0;
-	if (!mm->n_areas)
-		return 0;
-	start = mm->areas[0]->start;
-	end = mm->areas[mm->n_areas - 1]->end;
-	r = scan_by_ioctl(&s, pagemap_fd, start, end, true, err);
-	if (r == -EINVAL && !list->n)
-		r = scan_by_ioctl(&s, pagemap_fd, start, end, false, err);
-	if (r == -ENOTTY && !list->n)
-		r = scan_by_reading(&s, pagemap_fd, err);
-	*guardp = s.guard;
-	return r;
 }

@@ -143,13 +143,14 @@ static int add_run(struct share *s, uint64_t at, uint64_t end, uint64_t barrier,
 	return 0;
 }
 
-static int add_all(struct share *s, const struct ckpt_memory_task *add, struct ckpt_err *err)
+static int add_all(struct share *s, const struct ckpt_memory_task *add, const struct ckpt_pages *found,
+		   struct ckpt_err *err)
 {
 	const Ckpt__Mm *mm = add->task->mm;
 	size_t area = 0;
 
-	for (size_t i = 0; i < add->found->n; i++) {
-		const struct ckpt_run *run = &add->found->run[i];
+	for (size_t i = 0; i < found->n; i++) {
+		const struct ckpt_run *run = &found->run[i];
 		const Ckpt__Area *a;
 		int r;
 
@@ -167,7 +168,8 @@ static int add_all(struct share *s, const struct ckpt_memory_task *add, struct c
 	return 0;
 }
 
-int ckpt_pages_share(struct ckpt_memory_work *w, const struct ckpt_memory_task *add, int mem, struct ckpt_err *err)
+int ckpt_pages_share(struct ckpt_memory_work *w, const struct ckpt_memory_task *add, const struct ckpt_pages *found,
+		     int mem, struct ckpt_err *err)
 {
 	struct share s = { .w = w, .child_map = add->pagemap_fd, .of_parent = &add->parent->pages,
 			   .list = { .arena = w->arena } };
@@ -182,7 +184,7 @@ int ckpt_pages_share(struct ckpt_memory_work *w, const struct ckpt_memory_task *
 	s.parent_map = parent_map;
 	s.mem[0] = mem;
 	s.mem[1] = parent_mem;
-	r = add_all(&s, add, err);
+	r = add_all(&s, add, found, err);
 	if (r < 0)
 		return r;
 	add->task->pages = (struct ckpt_pages){ s.list.v, s.list.n };

@@ -40,14 +40,15 @@ void ckpt_run_add(struct ckpt_run_list *list, uint64_t at, uint64_t n_pages, uin
 bool ckpt_span_has(const struct ckpt_span *span, size_t n, uint64_t address);
 
 /* ---- pages-scan.c ---- */
-/* The pages of all private areas of MM. *GUARDP: the address of a guard page, 0 if there is none. */
-int ckpt_pages_scan(struct ckpt_run_list *list, int pagemap_fd, const Ckpt__Mm *mm, uint64_t *guardp,
-		    struct ckpt_err *err);
+/* What was found, cut at the areas; only private ones have pages. Finds it now if that was not possible before. */
+int ckpt_pages_cut(struct ckpt_run_list *list, struct ckpt_scan *found, int pagemap_fd, const Ckpt__Mm *mm,
+		   struct ckpt_err *err);
 
 /* ---- pages-share.c ---- */
-/* Makes task->pages of what was found: pages that the task still shares with its parent get the parent's place. MEM:
+/* Makes task->pages of FOUND: pages that the task still shares with its parent get the parent's place. MEM:
  * the memory of the task, -1 if it shares nothing. */
-int ckpt_pages_share(struct ckpt_memory_work *w, const struct ckpt_memory_task *add, int mem, struct ckpt_err *err);
+int ckpt_pages_share(struct ckpt_memory_work *w, const struct ckpt_memory_task *add, const struct ckpt_pages *found,
+		     int mem, struct ckpt_err *err);
 
 /* ---- pages-mapped.c ---- */
 /* The pages of an object of SIZE bytes that PIECEs reach. *PIECEP: where each of them is to be read, by offset. */

@@ -98,41 +98,29 @@ static void add_part(struct ckpt_memory_work *w, struct ckpt_memory_part part, s
 	w->part[w->n++] = part;
 }
 
-int ckpt_memory_scan(struct ckpt_arena *arena, int pagemap_fd, const Ckpt__Mm *mm, struct ckpt_pages *foundp,
-		     struct ckpt_err *err)
-{
-	struct ckpt_run_list list = { .arena = arena };
-	uint64_t guard = 0;
-	int r = ckpt_pages_scan(&list, pagemap_fd, mm, &guard, err);
-
-	if (r < 0)
-		return r;
-	if (guard)
-		return ckpt_refuse(err, CKPT_E_AREA_KIND, -ENOTSUP, "address %llx: guard pages cannot be dumped",
-				   (unsigned long long)guard);
-	*foundp = (struct ckpt_pages){ list.v, list.n };
-	return 0;
-}
-
 int ckpt_memory_add_task(struct ckpt_memory_work *w, const struct ckpt_memory_task *add, struct ckpt_err *err)
 {
 	struct ckpt_task *task = add->task;
-	const struct ckpt_pages *found = add->found;
 	struct ckpt_memory_part part = { .sort = CKPT_PART_TASK, .pid = task->pid };
+	struct ckpt_run_list list = { .arena = w->arena };
 	CKPT_FD mem = -1;
-	int r = 0;
+	int r = ckpt_pages_cut(&list, add->found, add->pagemap_fd, task->mm, err);
 
+	if (r < 0)
+		return r;
+	if (add->found->guard)
+		return ckpt_refuse(err, CKPT_E_AREA_KIND, -ENOTSUP, "address %llx: guard pages cannot be dumped",
+				   (unsigned long long)add->found->guard);
+	task->pages = (struct ckpt_pages){ list.v, list.n };
 	if (add->n_shared) {
 		mem = w->src->ops->open_proc(w->src, task->pid, "mem", err);
 		if (mem < 0)
 			return mem;
 	}
 	if (add->parent && add->parent->mm && mem >= 0) {
-		r = ckpt_pages_share(w, add, mem, err);
-	} else if (found->n) {
-		task->pages.n = found->n;
-		task->pages.run = memcpy(ckpt_alloc(w->arena, found->n * sizeof(found->run[0])), found->run,
-					 found->n * sizeof(found->run[0]));
+		const struct ckpt_pages found = task->pages;
+
+		r = ckpt_pages_share(w, add, &found, mem, err);
 	}
 	if (r < 0)
 		return r;

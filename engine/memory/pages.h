@@ -28,9 +28,14 @@ struct ckpt_memory_work *ckpt_memory_open(struct ckpt_source *src, struct ckpt_a
 /* Closes the descriptors that it holds. NULL is fine. */
 void ckpt_memory_close(struct ckpt_memory_work *work);
 
-/* Finds the pages of the private areas of MM; they have no place yet. Refuses guard pages by name. Thread-safe. */
-int ckpt_memory_scan(struct ckpt_arena *arena, int pagemap_fd, const Ckpt__Mm *mm, struct ckpt_pages *foundp,
-		     struct ckpt_err *err);
+/* The pages of a whole address space, before anything is known of its areas. */
+struct ckpt_scan {
+	struct ckpt_pages pages;
+	uint64_t guard;                 /* address of a guard page (madvise(2), Linux 6.13), 0 if there is none */
+	bool none;                      /* this kernel cannot scan: they are found area by area */
+};
+/* Fills FOUND. May run in any thread. */
+int ckpt_memory_scan(struct ckpt_arena *arena, int pagemap_fd, struct ckpt_scan *found, struct ckpt_err *err);
 
 struct ckpt_span {
 	uint64_t start, end;
@@ -40,13 +45,13 @@ struct ckpt_memory_task {
 	struct ckpt_task *task;
 	const struct ckpt_task *parent; /* NULL: none in the tree */
 	int pagemap_fd;                 /* borrowed */
-	const struct ckpt_pages *found; /* by ckpt_memory_scan() */
+	struct ckpt_scan *found;        /* by ckpt_memory_scan() */
 	/* Where pages may be shared copy-on-write, by address. Those are read through /proc/PID/mem: process_vm_readv(2)
 	 * pins pages, for which the kernel gives the task copies of its own (Linux 5.19), and the memory is used twice. */
 	const struct ckpt_span *shared;
 	size_t n_shared;
 };
-/* Lists what was found of a task: fills task->pages. Parents come before their children. */
+/* Lists what was found of a task: fills task->pages. Parents come before their children. Refuses guard pages by name. */
 int ckpt_memory_add_task(struct ckpt_memory_work *work, const struct ckpt_memory_task *add, struct ckpt_err *err);
 /* Lists the content of OBJ, content_size bytes, as FD has it. Takes FD. SEEK: the description is our own, so that its
  * position may move to find holes; otherwise all of it is read. */

@@ -125,7 +125,7 @@ static struct ckpt_task *add(struct ckpt_memory_work *work, pid_t pid, const str
 {
 	struct ckpt_task *task = ckpt_new(arena, struct ckpt_task);
 	struct ckpt_err err = CKPT_ERR_INIT;
-	struct ckpt_pages found;
+	struct ckpt_scan found;
 	struct ckpt_span *all = ckpt_new(arena, struct ckpt_span);
 	struct ckpt_memory_task add = { .task = task, .parent = parent, .found = &found, .shared = all };
 
@@ -134,7 +134,7 @@ static struct ckpt_task *add(struct ckpt_memory_work *work, pid_t pid, const str
 	add.n_shared = gently;
 	task->pid = pid;
 	task->mm = areas_of(pid);
-	if (add.pagemap_fd < 0 || ckpt_memory_scan(arena, add.pagemap_fd, task->mm, &found, &err) < 0 ||
+	if (add.pagemap_fd < 0 || ckpt_memory_scan(arena, add.pagemap_fd, &found, &err) < 0 ||
 	    ckpt_memory_add_task(work, &add, &err) < 0)
 		diag("%s", err.text);
 	close(add.pagemap_fd);
@@ -290,7 +290,7 @@ static void test_shared(bool as_user)
 	is(own, 0, "those that were written are not");
 	is(late, 0, "and all are stored");
 	fd = copy(work, 2);
-	is(shared_kb(second, p), 230 * 4, "they are still shared");
+	ok(shared_kb(second, p) >= 230 * 4, "they are still shared");
 	is(compare(fd, first, &parent->pages), 0, "the parent is what it was");
 	is(compare(fd, second, &child->pages), 0, "the child too");
 	close(fd);
@@ -400,10 +400,12 @@ static void test_mapped_private(void)
 static void test_guard(void)
 {
 	char *p = anonymous(16 * PAGE);
+	struct ckpt_memory_work *work = ckpt_memory_open(&source, arena);
 	struct ckpt_err err = CKPT_ERR_INIT;
-	struct ckpt_pages found;
+	struct ckpt_task task = { 0 };
+	struct ckpt_scan found;
+	struct ckpt_memory_task add = { .task = &task, .found = &found };
 	pid_t pid;
-	int fd;
 
 	memset(p, 1, 16 * PAGE);
 	if (madvise(p + 4 * PAGE, 2 * PAGE, GUARD_INSTALL) < 0) {
@@ -411,11 +413,14 @@ static void test_guard(void)
 		return;
 	}
 	pid = waiting_child(NULL, NULL);
-	fd = open_proc(NULL, pid, "pagemap", &err);
-	is(ckpt_memory_scan(arena, fd, areas_of(pid), &found, &err), -ENOTSUP, "guard pages are refused");
+	task.pid = pid;
+	task.mm = areas_of(pid);
+	add.pagemap_fd = open_proc(NULL, pid, "pagemap", &err);
+	must(ckpt_memory_scan(arena, add.pagemap_fd, &found, &err) == 0, "a scan");
+	is(ckpt_memory_add_task(work, &add, &err), -ENOTSUP, "guard pages are refused");
 	is(err.number, CKPT_E_AREA_KIND, "by name");
 	ok(strtoull(err.text + 8, NULL, 16) == (uintptr_t)p + 4 * PAGE, "and address: %s", err.text);
-	close(fd);
+	close(add.pagemap_fd);
 	end_child(pid);
 	munmap(p, 16 * PAGE);
 }
