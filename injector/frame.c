@@ -58,35 +58,45 @@ static uint64_t features(const void *xstate, size_t len)
 	return mask;
 }
 
-static size_t size_of(uint64_t mask, size_t len)
+static size_t size_of(struct ckpt_xstate_size *known, uint64_t mask, size_t len)
 {
-	size_t size = XSAVE_MIN;
+	if (!known->size || known->features != mask) {
+		known->features = mask;
+		known->size = XSAVE_MIN;
+		for (unsigned int i = 2; i < 63; i++) {
+			unsigned int bytes, offset, c, d;
 
-	for (unsigned int i = 2; i < 63; i++) {
-		unsigned int bytes, offset, c, d;
-
-		if (!(mask & 1ull << i))
-			continue;
-		__cpuid_count(0xd, i, bytes, offset, c, d);
-		if (offset + bytes > size)
-			size = offset + bytes;
+			if (!(mask & 1ull << i))
+				continue;
+			__cpuid_count(0xd, i, bytes, offset, c, d);
+			if (offset + bytes > known->size)
+				known->size = offset + bytes;
+		}
 	}
-	return size < len ? size : len;
+	return known->size < len ? known->size : len;
 }
 
-void ckpt_frame_lay_out(struct ckpt_frame_layout *l, const struct ckpt_gadgets *g, const void *xstate, size_t xstate_len, size_t room)
+/* The address of the restorer, or of `pop %rax; ret`, 15 and the address of a `syscall`. */
+static size_t way_back(const struct ckpt_gadgets *g)
 {
-	/* After the pops: the address of the restorer, or of `pop %rax; ret`, 15 and the address of a `syscall`. */
-	l->sp = 0;
-	l->context = (l->sp + g->pops + (g->restorer ? 8 : 24) + 15) & ~(size_t)15;
-	l->sp = l->context - (g->restorer ? 8 : 24) - g->pops;
+	return g->restorer ? 8 : 24;
+}
+
+void ckpt_frame_lay_out(struct ckpt_frame_layout *l, struct ckpt_xstate_size *known, const struct ckpt_gadgets *g,
+			const void *xstate, size_t xstate_len, size_t chain_room, size_t room)
+{
+	if (chain_room < g->pops)
+		chain_room = g->pops;
+	l->context = (chain_room + way_back(g) + 15) & ~(size_t)15;
+	l->chain = l->context - way_back(g) - chain_room;
+	l->sp = l->context - way_back(g) - g->pops;
 	l->xstate = up(l->context + sizeof(struct context));
-	l->xstate_len = size_of(features(xstate, xstate_len), xstate_len);
+	l->xstate_len = size_of(known, features(xstate, xstate_len), xstate_len);
 	l->buf = up(l->xstate + l->xstate_len + sizeof(MAGIC2));
 	l->len = up(l->buf + room);
 }
 
-static void put_chain(uint8_t *p, const struct ckpt_gadgets *g)
+static void put_way_back(uint8_t *p, const struct ckpt_gadgets *g)
 {
 	uint64_t chain[3] = { g->restorer };
 
@@ -95,7 +105,7 @@ static void put_chain(uint8_t *p, const struct ckpt_gadgets *g)
 		chain[1] = SYS_rt_sigreturn;
 		chain[2] = g->call;
 	}
-	memcpy(p, chain, g->restorer ? 8 : 24);
+	memcpy(p, chain, way_back(g));
 }
 
 static void put_xstate(uint8_t *p, const struct ckpt_frame_layout *l, const void *xstate)
@@ -125,7 +135,7 @@ void ckpt_frame_make(void *frame, uint64_t at, const struct ckpt_frame_layout *l
 		.xstate = at + l->xstate, .mask = mask,
 	};
 
-	put_chain((uint8_t *)frame + l->context - (g->restorer ? 8 : 24), g);
+	put_way_back((uint8_t *)frame + l->context - way_back(g), g);
 	memcpy((uint8_t *)frame + l->context, &c, sizeof(c));
 	put_xstate((uint8_t *)frame + l->xstate, l, xstate);
 }

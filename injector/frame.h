@@ -10,12 +10,21 @@
 
 /* Where what lies in a frame: offsets from its start, which has to be a multiple of 64. */
 struct ckpt_frame_layout {
+	size_t chain;                   /* CHAIN_ROOM bytes for the caller; what is popped behind them leads into the frame */
 	size_t sp;                      /* what the stack pointer is to be at ckpt_gadgets.call */
-	size_t context, xstate, xstate_len, buf, len;
+	size_t context, xstate, xstate_len;
+	size_t buf, len;                /* ROOM bytes for the caller */
 };
 
-/* XSTATE, of XSTATE_LEN bytes: NT_X86_XSTATE of the thread. ROOM bytes are kept for the caller at layout->buf. */
-void ckpt_frame_lay_out(struct ckpt_frame_layout *l, const struct ckpt_gadgets *g, const void *xstate, size_t xstate_len, size_t room);
+/* How much of an xsave area such features take: asked once, since CPUID is slow on virtual machines. */
+struct ckpt_xstate_size {
+	uint64_t features;
+	size_t size;
+};
+
+/* XSTATE, of XSTATE_LEN bytes: NT_X86_XSTATE of the thread. */
+void ckpt_frame_lay_out(struct ckpt_frame_layout *l, struct ckpt_xstate_size *known, const struct ckpt_gadgets *g,
+			const void *xstate, size_t xstate_len, size_t chain_room, size_t room);
 /* Fills FRAME (layout->len zeros) so that the thread goes on with REGS, MASK and XSTATE. AT: its address in the target. */
 void ckpt_frame_make(void *frame, uint64_t at, const struct ckpt_frame_layout *l, const struct ckpt_gadgets *g,
 		     const struct user_regs_struct *regs, uint64_t mask, const void *xstate);

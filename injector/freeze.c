@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include "injector/freeze.h"
 #include "injector/ptrace.h"
+#include "injector/remote.h"
 #include "injector/windback.h"
 
 #define CS_64 0x33
@@ -445,6 +446,7 @@ static void forget(struct ckpt_tree *tree)
 	tree->n_procs = 0;
 	tree->somebody_died = false;
 	tree->frozen_at = 0;
+	ckpt_remote_reset(tree);
 	memset(tree->bucket, 0, sizeof(tree->bucket));
 	memset(tree->asleep, 0, sizeof(tree->asleep));
 }

@@ -65,6 +65,7 @@ struct ckpt_proc {
 	struct ckpt_vm_areas areas;
 	bool has_gadgets;
 	struct ckpt_gadgets gadgets;
+	int silent_signal;              /* one that nobody will see, -1: there is none, 0: not looked for */
 };
 
 struct ckpt_remote;

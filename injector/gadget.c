@@ -9,17 +9,33 @@
 #define CHUNK (256u << 10)
 #define LONGEST 32              /* bytes of a gadget; chunks overlap by that */
 #define POPS_MAX 256
+#define ENOUGH (16u << 20)
 
 static const uint8_t restorer_long[] = { 0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05 };        /* mov $15,%rax */
 static const uint8_t restorer_short[] = { 0xb8, 0x0f, 0, 0, 0, 0x0f, 0x05 };                   /* mov $15,%eax */
 static const uint8_t pop_rax_ret[] = { 0x58, 0xc3 };
 
+enum { CALL, RESTORER, POP_RAX, POP_RDI, POP_RSI, POP_RDX, STORE_RDI, STORE_RSI, STORE_RDX, N_SORTS };
+
+/* All but CALL, which is more than one sequence of bytes. RESTORER has a second one. */
+static const struct {
+	uint8_t code[9], len;
+} sorts[N_SORTS] = {
+	[RESTORER] = { { 0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05 }, 9 },
+	[POP_RAX] = { { 0x58, 0xc3 }, 2 },
+	[POP_RDI] = { { 0x5f, 0xc3 }, 2 },
+	[POP_RSI] = { { 0x5e, 0xc3 }, 2 },
+	[POP_RDX] = { { 0x5a, 0xc3 }, 2 },
+	[STORE_RDI] = { { 0x48, 0x89, 0x07, 0xc3 }, 4 },
+	[STORE_RSI] = { { 0x48, 0x89, 0x06, 0xc3 }, 4 },
+	[STORE_RDX] = { { 0x48, 0x89, 0x02, 0xc3 }, 4 },
+};
+
 /* What one mapped piece of code has, as offsets in it plus one; 0: it has none. */
 struct known {
 	uint64_t offset, ino, len;
-	uint32_t major, minor;
-	uint64_t call, restorer, pop_rax;
-	uint32_t pops;
+	uint32_t major, minor, pops;
+	uint64_t at[N_SORTS];
 	struct known *next;
 };
 
@@ -47,7 +63,7 @@ int ckpt_gadget_call_at(const uint8_t *code, size_t n)
 	while (i < n && i < LONGEST && popped <= POPS_MAX) {
 		if (code[i] == 0xc3)
 			return popped;
-		if (code[i] >= 0x58 && code[i] <= 0x5f && code[i] != 0x5c) {            /* pop, but not %rsp */
+		if (code[i] > 0x58 && code[i] <= 0x5f && code[i] != 0x5c) {     /* pop, but not %rsp, nor %rax: the result */
 			popped += 8;
 			i++;
 		} else if (i + 1 < n && code[i] == 0x41 && code[i + 1] >= 0x58 && code[i + 1] <= 0x5f) {
@@ -104,21 +120,34 @@ static uint64_t moved(uint64_t hit, uint64_t by)
 
 static void look_at(struct known *k, const uint8_t *code, size_t n, uint64_t at)
 {
-	if (!k->call)
-		k->call = moved(find_call(code, n, &k->pops), at);
-	if (!k->restorer)
-		k->restorer = moved(find(code, n, restorer_long, sizeof(restorer_long)), at);
-	if (!k->restorer)
-		k->restorer = moved(find(code, n, restorer_short, sizeof(restorer_short)), at);
-	if (!k->pop_rax)
-		k->pop_rax = moved(find(code, n, pop_rax_ret, sizeof(pop_rax_ret)), at);
+	if (!k->at[CALL])
+		k->at[CALL] = moved(find_call(code, n, &k->pops), at);
+	for (int i = RESTORER; i < N_SORTS; i++) {
+		if (!k->at[i])
+			k->at[i] = moved(find(code, n, sorts[i].code, sorts[i].len), at);
+	}
+	if (!k->at[RESTORER])
+		k->at[RESTORER] = moved(find(code, n, restorer_short, sizeof(restorer_short)), at);
+}
+
+static bool has_store(const uint64_t at[N_SORTS])
+{
+	return at[STORE_RDI] || at[STORE_RSI] || at[STORE_RDX];
+}
+
+static bool has_all(const uint64_t at[N_SORTS])
+{
+	return at[CALL] && at[RESTORER] && at[POP_RAX] && at[POP_RDI] && at[POP_RSI] && at[POP_RDX] && has_store(at);
 }
 
 static void search(struct ckpt_gadget_cache *cache, pid_t pid, const struct ckpt_vm_area *a, struct known *k)
 {
-	for (uint64_t at = 0; at < k->len && !(k->call && k->restorer); at += CHUNK - LONGEST) {
+	for (uint64_t at = 0; at < k->len && !has_all(k->at); at += CHUNK - LONGEST) {
 		size_t n = k->len - at < CHUNK ? k->len - at : CHUNK;
 
+		/* What is only good to have is not looked for in all of a large program. */
+		if (at > ENOUGH && k->at[CALL] && k->at[RESTORER])
+			return;
 		if (ckpt_vm_get(pid, a->start + at, cache->chunk, n) < 0)
 			return;         /* behind the end of the file */
 		look_at(k, cache->chunk, n, at);
@@ -135,7 +164,7 @@ static struct known *known_of(struct ckpt_gadget_cache *cache, pid_t pid, const 
 			return k;
 	}
 	k = ckpt_new(cache->arena, struct known);
-	*k = (struct known){ a->offset, a->ino, len, a->major, a->minor, .next = cache->first };
+	*k = (struct known){ .offset = a->offset, .ino = a->ino, .len = len, .major = a->major, .minor = a->minor, .next = cache->first };
 	cache->first = k;
 	search(cache, pid, a, k);
 	return k;
@@ -149,46 +178,80 @@ static bool has_code(const struct ckpt_vm_area *a)
 	return (a->prot & (want | PROT_WRITE)) == want && !a->shared && (a->what == CKPT_AREA_VDSO || a->what == CKPT_AREA_FILE);
 }
 
-static uint64_t address(const struct ckpt_vm_area *a, uint64_t hit)
+static void take(uint64_t at[N_SORTS], uint32_t *popsp, const struct ckpt_vm_area *a, const struct known *k)
 {
-	return hit ? a->start + hit - 1 : 0;
+	if (!at[CALL])
+		*popsp = k->pops;
+	for (int i = 0; i < N_SORTS; i++) {
+		if (!at[i] && k->at[i])
+			at[i] = a->start + k->at[i] - 1;
+	}
 }
 
-static void take(struct ckpt_gadgets *g, const struct ckpt_vm_area *a, const struct known *k)
+static void fill(struct ckpt_gadgets *g, const uint64_t at[N_SORTS], uint32_t pops)
 {
-	if (!g->call && k->call) {
-		g->call = address(a, k->call);
-		g->pops = k->pops;
+	g->call = at[CALL];
+	g->pops = pops;
+	g->restorer = at[RESTORER];
+	g->pop_rax = at[POP_RAX];
+	g->pop_rdi = at[POP_RDI];
+	g->pop_rsi = at[POP_RSI];
+	g->pop_rdx = at[POP_RDX];
+	for (int i = 0; i < 3 && !g->store; i++) {
+		g->store = at[STORE_RDI + i];
+		g->store_in = i;
 	}
-	if (!g->restorer)
-		g->restorer = address(a, k->restorer);
-	if (!g->pop_rax)
-		g->pop_rax = address(a, k->pop_rax);
 }
 
 int ckpt_gadgets_find(struct ckpt_gadget_cache *cache, pid_t pid, const struct ckpt_vm_areas *areas, struct ckpt_gadgets *g,
 		      struct ckpt_err *err)
 {
-	memset(g, 0, sizeof(*g));
-	/* The vDSO first: it is small, and every process has it. */
-	for (int vdso = 1; vdso >= 0; vdso--) {
-		for (size_t i = 0; i < areas->n && !(g->call && g->restorer); i++) {
-			const struct ckpt_vm_area *a = &areas->v[i];
+	uint64_t at[N_SORTS] = { 0 };
+	uint32_t pops = 0;
 
-			if (has_code(a) && (a->what == CKPT_AREA_VDSO) == vdso)
-				take(g, a, known_of(cache, pid, a));
-		}
+	memset(g, 0, sizeof(*g));
+	/* From the top: there are the vDSO and the C library, which have everything, and at the bottom is the program. */
+	for (size_t i = areas->n; i-- > 0 && !has_all(at);) {
+		const struct ckpt_vm_area *a = &areas->v[i];
+
+		if (has_code(a))
+			take(at, &pops, a, known_of(cache, pid, a));
 	}
+	fill(g, at, pops);
 	if (g->call && (g->restorer || g->pop_rax))
 		return 0;
 	return ckpt_refuse(err, CKPT_E_NO_GADGET, -ENOEXEC, "process %d: cannot find code of it that %s", pid,
 			   g->call ? "returns from a signal" : "runs a system call");
 }
 
-bool ckpt_gadgets_hold(pid_t pid, const struct ckpt_gadgets *g)
+/* Whoever patches code leaves it to be found in some place and not in another: all that will be used is looked at. */
+static void check_chain(pid_t pid, struct ckpt_gadgets *g)
+{
+	const uint64_t at[] = { g->pop_rax, g->pop_rdi, g->pop_rsi, g->pop_rdx, g->store };
+	const int sort[] = { POP_RAX, POP_RDI, POP_RSI, POP_RDX, STORE_RDI + (int)g->store_in };
+	uint8_t code[5][4];
+	struct iovec local[5], remote[5];
+
+	for (int i = 0; i < 5; i++) {
+		local[i] = (struct iovec){ code[i], sorts[sort[i]].len };
+		remote[i] = (struct iovec){ (void *)at[i], sorts[sort[i]].len };
+	}
+	if (g->store && !ckpt_vm_read(pid, local, remote, 5)) {
+		int i = 0;
+
+		while (i < 5 && !memcmp(code[i], sorts[sort[i]].code, sorts[sort[i]].len))
+			i++;
+		if (i == 5)
+			return;
+	}
+	g->store = 0;
+}
+
+bool ckpt_gadgets_hold(pid_t pid, struct ckpt_gadgets *g)
 {
 	uint8_t call[LONGEST] = { 0 }, back[sizeof(restorer_long)] = { 0 };
 
+	check_chain(pid, g);
 	/* Either may lie at the very end of its area. */
 	for (size_t n = LONGEST; n >= 3 && ckpt_vm_get(pid, g->call, call, n) < 0; n--)
 		;

@@ -11,6 +11,7 @@
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 #include "engine/base/text.h"
+#include "injector/batch.h"
 #include "injector/frame.h"
 #include "injector/ptrace.h"
 #include "injector/remote.h"
@@ -31,6 +32,9 @@ struct ckpt_remote {
 	bool touched;
 	bool may_not_suspend;           /* seccomp filters: only the privileged may */
 	struct ckpt_frame_layout layout;
+	size_t chain_len, data_len;     /* of what is asked at once */
+	struct ckpt_batch *batch;
+	struct ckpt_xstate_size xstate_size;
 	uint8_t frame[CKPT_FRAME_MAX], saved[CKPT_FRAME_MAX], xstate[XSTATE_MAX];
 };
 
@@ -39,6 +43,7 @@ struct ckpt_remote *ckpt_remote_open(struct ckpt_arena *arena)
 	struct ckpt_remote *remote = ckpt_new(arena, struct ckpt_remote);
 
 	pthread_mutex_init(&remote->lock, NULL);
+	remote->batch = ckpt_batch_open(arena);
 	return remote;
 }
 
@@ -159,7 +164,10 @@ static int begin(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_err 
 	r = read_xstate(remote, t, &len, err);
 	if (r < 0)
 		return r;
-	ckpt_frame_lay_out(&remote->layout, &t->proc->gadgets, remote->xstate, len, CKPT_CALL_BUF);
+	remote->chain_len = ckpt_batch_chain_len(remote->batch, t);
+	remote->data_len = remote->chain_len ? ckpt_batch_data_len(remote->batch) : 0;
+	ckpt_frame_lay_out(&remote->layout, &remote->xstate_size, &t->proc->gadgets, remote->xstate, len, remote->chain_len,
+			   CKPT_CALL_BUF + remote->data_len);
 	if (remote->layout.len > CKPT_FRAME_MAX)
 		return ckpt_fail(err, -E2BIG, "thread %d: cannot make a signal frame", t->tid);
 	pthread_mutex_lock(&remote->lock);
@@ -229,14 +237,14 @@ static bool stops(int sig)
 	return sig == SIGSTOP || sig == SIGTSTP || sig == SIGTTIN || sig == SIGTTOU;
 }
 
-/* To the next entry or exit of a system call. Nothing can come between but SIGSTOP, which cannot be blocked, SIGCONT
- * after it, and the end. A stop is let happen: it holds the thread as soon as we are gone. */
-static int run(struct ckpt_tracee *t, struct ckpt_err *err)
+/* Lets the thread go by REQUEST until it stops with SIG. Nothing can come between but SIGSTOP, which cannot be blocked,
+ * SIGCONT after it, and the end. A stop is let happen: it holds the thread as soon as we are gone. */
+static int run(struct ckpt_tracee *t, int request, int want, struct ckpt_err *err)
 {
 	int sig = 0;
 
 	for (int i = 0; i < ODD_STOPS_MAX; i++) {
-		int status, r = ckpt_pt_resume(PTRACE_SYSCALL, t->tid, sig);
+		int status, r = ckpt_pt_resume(request, t->tid, sig);
 
 		if (r < 0)
 			return lost(t, r, "run a system call in it", err);
@@ -245,14 +253,89 @@ static int run(struct ckpt_tracee *t, struct ckpt_err *err)
 			t->state = CKPT_TRACEE_GONE;
 			return lost(t, -ESRCH, "run a system call in it", err);
 		}
-		if (WSTOPSIG(status) == CKPT_SYSCALL_STOP)
-			return 0;
 		sig = status >> 16 == CKPT_EVENT_STOP ? 0 : WSTOPSIG(status);
+		if (sig == want)
+			return 0;
 		if (sig && !stops(sig))
 			return ckpt_fail(err, -EIO, "thread %d: cannot run a system call in it: signal %d", t->tid, sig);
 	}
 	return ckpt_fail(err, -EBUSY, "thread %d: cannot run a system call in it", t->tid);
 }
+
+/* From now on the frame is what the thread comes back to. */
+static int enter(struct ckpt_tracee *t, const struct user_regs_struct *regs, uint64_t mask, struct ckpt_err *err)
+{
+	int r = ckpt_pt_set_regs(t->tid, regs);
+
+	if (r < 0)
+		return lost(t, r, "set its registers", err);
+	if (!t->now && mask == ALL_SIGNALS)
+		return 0;
+	t->now = NULL;
+	t->mask_lost = true;
+	r = ckpt_pt_set_mask(t->tid, mask);
+	return r < 0 ? lost(t, r, "block its signals", err) : 0;
+}
+
+/* ---- many calls at once ---- */
+
+static struct user_regs_struct regs_for_chain(const struct ckpt_remote *remote, const struct ckpt_tracee *t, size_t used, uint64_t fourth)
+{
+	struct user_regs_struct regs = t->found;
+
+	regs.rax = regs.r8 = regs.r9 = 0;
+	regs.orig_rax = -1;
+	regs.r10 = fourth;
+	regs.rip = t->proc->gadgets.pop_rdi + 1;        /* its `ret` */
+	regs.rsp = remote->at + remote->layout.chain + remote->chain_len - used;
+	return regs;
+}
+
+/* 1: asked, 0: nothing is left to ask. */
+static int ask_chain(struct ckpt_remote *remote, struct ckpt_tracee *t, struct ckpt_err *err)
+{
+	uint64_t data_at = remote->at + remote->layout.buf + CKPT_CALL_BUF, fourth = 0;
+	uint8_t *chain = remote->frame + remote->layout.chain, *data = remote->frame + remote->layout.buf + CKPT_CALL_BUF;
+	struct user_regs_struct regs;
+	int sig, r;
+	size_t used = ckpt_batch_make(remote->batch, t, chain, remote->chain_len, data, data_at, &fourth, &sig);
+
+	if (!used)
+		return 0;
+	r = ckpt_vm_put(t->proc->pid, remote->at + remote->layout.chain, chain, remote->chain_len);
+	if (!r)
+		r = ckpt_vm_put(t->proc->pid, data_at, data, remote->data_len);
+	if (r < 0)
+		return lost(t, r, "write to its memory", err);
+	regs = regs_for_chain(remote, t, used, fourth);
+	r = enter(t, &regs, ALL_SIGNALS & ~(1ull << (sig - 1)), err);
+	for (int i = 0; r >= 0 && i < AGAIN_MAX; i++) {
+		r = run(t, PTRACE_CONT, sig, err);
+		if (r >= 0)
+			r = ckpt_vm_get(t->proc->pid, data_at, data, remote->data_len);
+		if (r < 0 && !err->code)
+			return lost(t, r, "read its memory", err);
+		if (r >= 0 && ckpt_batch_take(remote->batch, t, data))
+			return 1;       /* else somebody else has sent that signal */
+	}
+	return r < 0 ? r : ckpt_fail(err, -EBUSY, "thread %d: cannot run system calls in it", t->tid);
+}
+
+static int ask_all(struct ckpt_remote *remote, struct ckpt_tracee *t, struct ckpt_err *err)
+{
+	int r = remote->chain_len ? 1 : 0;
+
+	while (r > 0)
+		r = ask_chain(remote, t, err);
+	if (!r && !t->now) {
+		r = ckpt_pt_set_mask(t->tid, ALL_SIGNALS);
+		if (r < 0)
+			return lost(t, r, "block its signals", err);
+	}
+	return r;
+}
+
+/* ---- one call ---- */
 
 static struct user_regs_struct regs_for(const struct ckpt_remote *remote, const struct ckpt_tracee *t,
 					const struct ckpt_call *call)
@@ -271,21 +354,10 @@ static struct user_regs_struct regs_for(const struct ckpt_remote *remote, const 
 static int once(struct ckpt_remote *remote, struct ckpt_tracee *t, struct ckpt_call *call, struct ckpt_err *err)
 {
 	struct user_regs_struct regs = regs_for(remote, t, call);
-	int r = ckpt_pt_set_regs(t->tid, &regs);
+	int r = enter(t, &regs, ALL_SIGNALS, err);
 
-	if (r < 0)
-		return lost(t, r, "set its registers", err);
-	if (t->now) {
-		t->now = NULL;
-		t->mask_lost = true;
-		r = ckpt_pt_set_mask(t->tid, ALL_SIGNALS);
-		if (r < 0)
-			return lost(t, r, "block its signals", err);
-	}
-	r = run(t, err);
-	if (r < 0)
-		return r;
-	r = run(t, err);
+	for (int i = 0; r >= 0 && i < 2; i++)
+		r = run(t, PTRACE_SYSCALL, CKPT_SYSCALL_STOP, err);     /* its entry and its exit */
 	if (r < 0)
 		return r;
 	r = ckpt_pt_result(t->tid, &call->ret);
@@ -297,37 +369,52 @@ static bool never_seen_by_programs(int64_t ret)
 	return ret <= -512 && ret >= -516;
 }
 
-int ckpt_remote_call(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_call *call, struct ckpt_err *err)
+static int make(struct ckpt_remote *remote, struct ckpt_tracee *t, struct ckpt_call *call, struct ckpt_err *err)
 {
-	struct ckpt_remote *remote = tree->remote;
 	bool has_buf = call->buf_arg >= 0 && call->buf_len;
-	uint64_t buf;
-	int r = 0;
+	uint64_t buf = remote->at + remote->layout.buf;
+	int r = has_buf ? ckpt_vm_put(t->proc->pid, buf, call->buf, call->buf_len) : 0;
 
-	if (has_buf && call->buf_len > CKPT_CALL_BUF)
-		return ckpt_fail(err, -E2BIG, "thread %d: cannot pass %zu bytes to a system call", t->tid, call->buf_len);
-	if (remote->active != t) {
-		ckpt_remote_finish(tree);
-		r = begin(tree, t, err);
-		if (r < 0)
-			return r;
-	}
-	buf = remote->at + remote->layout.buf;
-	if (has_buf)
-		r = ckpt_vm_put(t->proc->pid, buf, call->buf, call->buf_len);
 	if (r < 0)
 		return lost(t, r, "write to its memory", err);
 	for (int i = 0; i < AGAIN_MAX; i++) {
 		r = once(remote, t, call, err);
-		if (r < 0 || !never_seen_by_programs(call->ret))
+		if (r < 0)
+			return r;
+		if (!never_seen_by_programs(call->ret))
 			break;
 	}
-	if (r >= 0 && has_buf) {
-		r = ckpt_vm_get(t->proc->pid, buf, call->buf, call->buf_len);
-		if (r < 0)
-			r = lost(t, r, "read its memory", err);
+	r = has_buf ? ckpt_vm_get(t->proc->pid, buf, call->buf, call->buf_len) : 0;
+	return r < 0 ? lost(t, r, "read its memory", err) : 0;
+}
+
+int ckpt_remote_call(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_call *call, struct ckpt_err *err)
+{
+	struct ckpt_remote *remote = tree->remote;
+	struct ckpt_call asked = *call;
+	uint8_t in[CKPT_CALL_BUF];
+	int r = 0;
+
+	if (call->buf_arg >= 0 && call->buf_len > CKPT_CALL_BUF)
+		return ckpt_fail(err, -E2BIG, "thread %d: cannot pass %zu bytes to a system call", t->tid, call->buf_len);
+	if (call->buf_arg >= 0)
+		asked.buf = memcpy(in, call->buf, call->buf_len);
+	if (remote->active != t && !ckpt_batch_answer(remote->batch, t, call)) {
+		ckpt_remote_finish(tree);
+		r = begin(tree, t, err);
+		if (r >= 0)
+			r = ask_all(remote, t, err);
 	}
-	if (r < 0)
+	if (r >= 0 && !ckpt_batch_answer(remote->batch, t, call))
+		r = make(remote, t, call, err);
+	if (r >= 0)
+		ckpt_batch_learn(remote->batch, t, &asked);
+	else
 		ckpt_remote_finish(tree);
 	return r;
+}
+
+void ckpt_remote_reset(struct ckpt_tree *tree)
+{
+	ckpt_batch_reset(tree->remote->batch);
 }

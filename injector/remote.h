@@ -14,5 +14,7 @@ struct ckpt_remote *ckpt_remote_open(struct ckpt_arena *arena);
 int ckpt_remote_call(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_call *call, struct ckpt_err *err);
 /* Puts back registers, mask and memory of the thread that made calls last, if they are not yet. By the tracer. */
 void ckpt_remote_finish(struct ckpt_tree *tree);
+/* Before another freeze: forgets what threads have answered. */
+void ckpt_remote_reset(struct ckpt_tree *tree);
 /* BUF holds LEN bytes of PID from ADDR on: as they would be had no call been made. By any thread. */
 void ckpt_remote_hide(struct ckpt_tree *tree, pid_t pid, uint64_t addr, void *buf, size_t len);

@@ -13,6 +13,7 @@
 #define ROOM (32u << 10)        /* for handlers of signals that come between our death and the return */
 #define DEEP (16u << 10)        /* further down than handlers usually get */
 #define WINDOW 512              /* pages that are looked at, of an area */
+#define LOOKS_MAX 16            /* pages whose content is looked at */
 #define STACKS_MAX 64           /* other threads whose stacks are looked at */
 #define THERE (3ull << 62)      /* of pagemap: present or swapped */
 
@@ -21,12 +22,24 @@ static uint64_t page_of(uint64_t addr)
 	return addr & ~(CKPT_PAGE - 1);
 }
 
-/* A run of pages between LO and HI that nobody ever touched, 0: none. Near HI, or else near LO: those pages share the
- * page table of what is in use there, so that no huge page comes into being. */
+static bool is_zero(pid_t pid, uint64_t page)
+{
+	uint64_t word[CKPT_PAGE / 8], any = 0;
+
+	if (ckpt_vm_get(pid, page, word, sizeof(word)) < 0)
+		return false;
+	for (size_t i = 0; i < CKPT_PAGE / 8; i++)
+		any |= word[i];
+	return !any;
+}
+
+/* A run of pages between LO and HI that nobody ever touched, or that were left zero as we do, so that the second dump
+ * takes no more memory than the first; 0: none. Near HI, or else near LO: those pages share the page table of what is in
+ * use there, so that no huge page comes into being. */
 static uint64_t untouched(pid_t pid, uint64_t lo, uint64_t hi, size_t len, bool near_hi)
 {
 	uint64_t entry[WINDOW];
-	size_t want = (len + CKPT_PAGE - 1) / CKPT_PAGE, n, run = 0;
+	size_t want = (len + CKPT_PAGE - 1) / CKPT_PAGE, n, run = 0, n_looks = 0;
 	char path[32];
 
 	lo = page_of(lo + CKPT_PAGE - 1);
@@ -42,8 +55,9 @@ static uint64_t untouched(pid_t pid, uint64_t lo, uint64_t hi, size_t len, bool 
 		return 0;
 	for (size_t k = 0; k < n; k++) {
 		size_t i = near_hi ? n - 1 - k : k;
+		bool unused = !(entry[i] & THERE) || (n_looks++ < LOOKS_MAX && is_zero(pid, lo + i * CKPT_PAGE));
 
-		run = entry[i] & THERE ? 0 : run + 1;
+		run = unused ? run + 1 : 0;
 		if (run == want)
 			return lo + (near_hi ? i : i - want + 1) * CKPT_PAGE;
 	}

@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Many system calls of a thread for the price of one stop. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "injector/batch.h"
+#include "injector/ptrace.h"
+
+#define CALLS_MAX 64
+#define DATA_MAX 4096
+#define CHAIN_MAX 12288         /* CALLS_MAX of them, with nothing to pop behind `syscall` */
+#define UNANSWERED INT64_MIN
+#define STATUS 8192
+
+#ifndef PR_GET_MDWE
+#define PR_GET_MDWE 66          /* Linux 6.3 */
+#endif
+#ifndef PR_GET_MEMORY_MERGE
+#define PR_GET_MEMORY_MERGE 68  /* Linux 6.4 */
+#endif
+#define ARCH_GET_FS 0x1003
+#define ARCH_GET_GS 0x1004
+#define ARCH_GET_XCOMP_SUPP 0x1021
+#define ARCH_GET_XCOMP_PERM 0x1022
+#define PERSONALITY_QUERY 0xffffffff
+
+struct question {
+	struct ckpt_call call;          /* its buf is not used */
+	size_t at;                      /* of its buffer, in script.in */
+};
+
+struct script {
+	struct question q[CALLS_MAX];
+	size_t n, in_len;
+	uint8_t in[DATA_MAX];           /* what the buffers held before */
+};
+
+struct ckpt_batch {
+	struct script learned[2];       /* of the last thread, of the last leader: a process is asked more */
+	struct script now;              /* of LEARNS */
+	pid_t learns;
+	bool leader;
+
+	pid_t answers;                  /* whose answers these are */
+	struct script asked;
+	bool in_chain[CALLS_MAX], done[CALLS_MAX];
+	int64_t ret[CALLS_MAX];
+	uint8_t out[DATA_MAX];
+};
+
+struct ckpt_batch *ckpt_batch_open(struct ckpt_arena *arena)
+{
+	return ckpt_new(arena, struct ckpt_batch);
+}
+
+void ckpt_batch_reset(struct ckpt_batch *b)
+{
+	memset(b, 0, sizeof(*b));
+}
+
+/* ---- which calls ---- */
+
+static bool prctl_asks(uint64_t option)
+{
+	static const uint8_t options[] = {
+		PR_GET_PDEATHSIG, PR_GET_DUMPABLE, PR_GET_KEEPCAPS, PR_GET_TIMING, PR_GET_NAME, PR_GET_TSC, PR_GET_SECUREBITS,
+		PR_GET_TIMERSLACK, PR_MCE_KILL_GET, PR_GET_CHILD_SUBREAPER, PR_GET_NO_NEW_PRIVS, PR_GET_TID_ADDRESS,
+		PR_GET_THP_DISABLE, PR_GET_SPECULATION_CTRL, PR_GET_IO_FLUSHER, PR_GET_MDWE, PR_GET_MEMORY_MERGE,
+	};
+
+	return memchr(options, option, sizeof(options)) && option < 256;
+}
+
+/* Calls that change nothing, whoever makes them: some are made that nobody will want to know of this thread. */
+static bool only_asks(const struct ckpt_call *call)
+{
+	switch (call->nr) {
+	case SYS_prctl:
+		return prctl_asks(call->arg[0]);
+	case SYS_arch_prctl:
+		return call->arg[0] == ARCH_GET_FS || call->arg[0] == ARCH_GET_GS || call->arg[0] == ARCH_GET_XCOMP_SUPP ||
+			call->arg[0] == ARCH_GET_XCOMP_PERM;
+	case SYS_sigaltstack:
+		return !call->arg[0] && call->buf_arg == 1;
+	case SYS_rt_sigaction:
+		return !call->arg[1] && call->buf_arg == 2;
+	case SYS_personality:
+		return call->arg[0] == PERSONALITY_QUERY;
+	case SYS_brk:
+		return !call->arg[0];
+	case SYS_getitimer:
+	case SYS_timer_gettime:
+	case SYS_timer_getoverrun:
+	case SYS_get_robust_list:
+	case SYS_gettid:
+	case SYS_getpid:
+	case SYS_getppid:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static uint64_t arg_of(const struct ckpt_call *call, int i)
+{
+	return i == call->buf_arg ? 0 : call->arg[i];
+}
+
+static bool same(const struct script *s, size_t i, const struct ckpt_call *call)
+{
+	const struct ckpt_call *c = &s->q[i].call;
+
+	if (c->nr != call->nr || c->buf_arg != call->buf_arg || c->buf_len != call->buf_len)
+		return false;
+	for (int k = 0; k < 6; k++) {
+		if (arg_of(c, k) != arg_of(call, k))
+			return false;
+	}
+	return call->buf_arg < 0 || !call->buf_len || !memcmp(s->in + s->q[i].at, call->buf, call->buf_len);
+}
+
+static void start_learning(struct ckpt_batch *b, const struct ckpt_tracee *t)
+{
+	if (b->learns && b->now.n)
+		b->learned[b->leader] = b->now;
+	b->now.n = b->now.in_len = 0;
+	b->learns = t->tid;
+	b->leader = t->tid == t->proc->pid;
+}
+
+void ckpt_batch_learn(struct ckpt_batch *b, const struct ckpt_tracee *t, const struct ckpt_call *call)
+{
+	struct script *s = &b->now;
+	size_t len = call->buf_arg >= 0 ? (call->buf_len + 7) & ~(size_t)7 : 0;
+
+	if (b->learns != t->tid)
+		start_learning(b, t);
+	/* Chains set three arguments; the fourth is the same in all of a chain, the others are zero. */
+	if (!only_asks(call) || call->buf_arg > 2 || call->arg[4] || call->arg[5] || s->n == CALLS_MAX ||
+	    s->in_len + len > DATA_MAX)
+		return;
+	s->q[s->n] = (struct question){ *call, s->in_len };
+	if (len)
+		memcpy(s->in + s->in_len, call->buf, call->buf_len);
+	s->in_len += len;
+	s->n++;
+}
+
+bool ckpt_batch_answer(const struct ckpt_batch *b, const struct ckpt_tracee *t, struct ckpt_call *call)
+{
+	if (b->answers != t->tid)
+		return false;
+	for (size_t i = 0; i < b->asked.n; i++) {
+		if (!b->done[i] || !same(&b->asked, i, call))
+			continue;
+		call->ret = b->ret[i];
+		if (call->buf_arg >= 0)
+			memcpy(call->buf, b->out + b->asked.q[i].at, call->buf_len);
+		return true;
+	}
+	return false;
+}
+
+/* ---- can it be done? ---- */
+
+static bool same_pid_namespace(pid_t pid)
+{
+	char path[32], ours[64], theirs[64];
+	ssize_t n = readlink("/proc/self/ns/pid", ours, sizeof(ours)), m;
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/pid", pid);
+	m = readlink(path, theirs, sizeof(theirs));
+	return n > 0 && m == n && !memcmp(ours, theirs, n);
+}
+
+/* One whose default is to be ignored, and that the program does not catch. */
+static int find_signal(pid_t pid)
+{
+	static const int candidates[] = { SIGWINCH, SIGURG };
+	char status[STATUS];
+	uint64_t caught;
+
+	if (ckpt_proc_read(pid, "status", status, sizeof(status)) <= 0)
+		return -1;
+	caught = ckpt_status_number(status, "SigCgt", 16);
+	for (int i = 0; i < 2; i++) {
+		if (!(caught & 1ull << (candidates[i] - 1)))
+			return candidates[i];
+	}
+	return -1;
+}
+
+static bool can_chain(struct ckpt_tracee *t)
+{
+	const struct ckpt_gadgets *g = &t->proc->gadgets;
+
+	if (!g->pop_rax || !g->pop_rdi || !g->pop_rsi || !g->pop_rdx || !g->store)
+		return false;
+	if (!t->proc->silent_signal)
+		t->proc->silent_signal = same_pid_namespace(t->proc->pid) ? find_signal(t->proc->pid) : -1;
+	/* Blocked by the program it may be waited for, with signalfd(2). */
+	return t->proc->silent_signal > 0 && !((t->mask | t->waits_with) & 1ull << (t->proc->silent_signal - 1));
+}
+
+static size_t words_of_call(const struct ckpt_gadgets *g)
+{
+	return 8 + 1 + g->pops / 8 + 3;         /* four registers, the call, what it pops, the answer */
+}
+
+size_t ckpt_batch_chain_len(struct ckpt_batch *b, struct ckpt_tracee *t)
+{
+	const struct ckpt_gadgets *g = &t->proc->gadgets;
+	size_t len;
+
+	if (b->learns != t->tid)
+		start_learning(b, t);
+	b->answers = 0;
+	b->asked = b->learned[t->tid == t->proc->pid];
+	memset(b->done, 0, sizeof(b->done));
+	if (b->asked.n < 2 || !can_chain(t))
+		return 0;
+	len = (b->asked.n + 1) * words_of_call(g) * 8;
+	return len <= CHAIN_MAX ? len : 0;
+}
+
+/* ---- chains ---- */
+
+/* Answers first, then buffers. */
+static size_t buffers_at(const struct ckpt_batch *b)
+{
+	return b->asked.n * 8;
+}
+
+size_t ckpt_batch_data_len(const struct ckpt_batch *b)
+{
+	return buffers_at(b) + b->asked.in_len;
+}
+
+struct chain {
+	uint64_t *word;
+	size_t n;
+};
+
+static void put(struct chain *c, uint64_t gadget, uint64_t value)
+{
+	c->word[c->n++] = gadget;
+	c->word[c->n++] = value;
+}
+
+static void put_call(struct chain *c, const struct ckpt_gadgets *g, uint64_t nr, const uint64_t arg[3])
+{
+	put(c, g->pop_rdi, arg[0]);
+	put(c, g->pop_rsi, arg[1]);
+	put(c, g->pop_rdx, arg[2]);
+	put(c, g->pop_rax, nr);
+	c->word[c->n++] = g->call;
+	for (uint32_t i = 0; i < g->pops; i += 8)
+		c->word[c->n++] = 0;
+}
+
+static void put_store(struct chain *c, const struct ckpt_gadgets *g, uint64_t addr)
+{
+	put(c, g->store_in == 0 ? g->pop_rdi : g->store_in == 1 ? g->pop_rsi : g->pop_rdx, addr);
+	c->word[c->n++] = g->store;
+}
+
+static void put_question(const struct ckpt_batch *b, struct chain *c, const struct ckpt_gadgets *g, size_t i, uint64_t data_at)
+{
+	const struct question *q = &b->asked.q[i];
+	uint64_t arg[3];
+
+	for (int k = 0; k < 3; k++)
+		arg[k] = k == q->call.buf_arg ? data_at + buffers_at(b) + q->at : q->call.arg[k];
+	put_call(c, g, q->call.nr, arg);
+	put_store(c, g, data_at + 8 * i);
+}
+
+size_t ckpt_batch_make(struct ckpt_batch *b, struct ckpt_tracee *t, void *to, size_t len, void *data, uint64_t data_at,
+		       uint64_t *fourthp, int *signalp)
+{
+	const struct ckpt_gadgets *g = &t->proc->gadgets;
+	uint64_t words[CHAIN_MAX / 8];
+	struct chain c = { words, 0 };
+	bool any = false;
+
+	for (size_t i = 0; i < b->asked.n; i++) {
+		((int64_t *)data)[i] = UNANSWERED;
+		b->in_chain[i] = !b->done[i] && (!any || b->asked.q[i].call.arg[3] == *fourthp);
+		if (!b->in_chain[i])
+			continue;
+		any = true;
+		*fourthp = b->asked.q[i].call.arg[3];
+		put_question(b, &c, g, i, data_at);
+	}
+	if (!any)
+		return 0;
+	*signalp = t->proc->silent_signal;
+	put_call(&c, g, SYS_tgkill, (uint64_t[3]){ t->proc->pid, t->tid, *signalp });
+	memcpy((char *)to + len - 8 * c.n, words, 8 * c.n);
+	memcpy((char *)data + buffers_at(b), b->asked.in, b->asked.in_len);
+	return 8 * c.n;
+}
+
+bool ckpt_batch_take(struct ckpt_batch *b, struct ckpt_tracee *t, const void *data)
+{
+	const int64_t *ret = data;
+
+	for (size_t i = 0; i < b->asked.n; i++) {
+		const struct question *q = &b->asked.q[i];
+
+		if (!b->in_chain[i])
+			continue;
+		if (ret[i] == UNANSWERED)
+			return false;
+		b->ret[i] = ret[i];
+		b->done[i] = true;
+		if (q->call.buf_arg >= 0)
+			memcpy(b->out + q->at, (const char *)data + buffers_at(b) + q->at, q->call.buf_len);
+	}
+	b->answers = t->tid;
+	return true;
+}
