@@ -111,7 +111,8 @@ static size_t put_thread(struct ckpt_program_builder *b, uint32_t thread, struct
 	size_t n = 0;
 
 	for (int when = 0; when < CKPT_PARKED; when++) {
-		memcpy(to + n, t->phase[when].v, t->phase[when].n * sizeof(*to));
+		if (t->phase[when].n)
+			memcpy(to + n, t->phase[when].v, t->phase[when].n * sizeof(*to));
 		n += t->phase[when].n;
 		if (when != CKPT_AFTER_MEMORY)
 			continue;
@@ -194,7 +195,8 @@ struct ckpt_task_program *ckpt_program_close(struct ckpt_program_builder *b)
 	for (size_t i = 1; i < n_threads; i++)
 		fill_clone(b, i, args[i], tids, stacks + (i + 1) * STACK, vec[i]);
 	bytes = ckpt_alloc(b->p->arena, at);
-	memcpy(bytes, b->data, b->data_len);
+	if (b->data_len)
+		memcpy(bytes, b->data, b->data_len);
 	for (size_t i = 0; i < n_threads; i++) {
 		struct ckpt_sysvec *v = (void *)(bytes + (vec[i] - b->layout->home));
 
