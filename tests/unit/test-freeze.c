@@ -719,7 +719,7 @@ static void test_vdso(void)
 
 	for (size_t i = 0; i < n_targets; i++)
 		clock = strcmp(targets[i].name, "clock") ? clock : &targets[i];
-	pid = target_start(clock, sh);
+	pid = target_start(clock, sh, false);
 	snprintf(line, sizeof(line), "/proc/%d/maps", pid);
 	f = fopen(line, "re");
 	while (fgets(line, sizeof(line), f)) {
@@ -734,7 +734,7 @@ static void test_vdso(void)
 		done();
 	}
 	report(ok && start && !target_trouble(pid, sh), "nobody is stopped inside of the vDSO");
-	target_end(pid);
+	target_end(pid, sh);
 }
 
 /* ---- memory and descriptors ---- */

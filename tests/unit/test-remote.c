@@ -96,18 +96,19 @@ static pid_t start_tracer(pid_t pid, int rounds, int n_calls)
 	return tracer;
 }
 
-static void test_unnoticed(const struct target *t, struct target_shared *sh, int rounds)
+static void test_unnoticed(const struct target *t, struct target_shared *sh, bool crowd, int rounds)
 {
-	pid_t pid = target_start(t, sh), tracer = start_tracer(pid, rounds, 3);
+	pid_t pid = target_start(t, sh, crowd), tracer = start_tracer(pid, rounds, 3);
 	const char *trouble;
 	char name[100];
 	int status;
 
 	waitpid(tracer, &status, 0);
 	trouble = status ? "the tracer failed" : target_trouble(pid, sh);
-	snprintf(name, sizeof(name), "%s: stopped and called into %d times, it does not notice", t->name, rounds);
+	snprintf(name, sizeof(name), "%s%s: stopped and called into %d times, it does not notice", t->name,
+		 crowd ? " by several threads" : "", rounds);
 	report(!trouble, name, trouble);
-	target_end(pid);
+	target_end(pid, sh);
 }
 
 /* Interrupted calls may return EINTR here, seldom: when we die between the stop and what it takes to hide it. */
@@ -116,14 +117,14 @@ static bool harmed(const char *trouble, const struct target_shared *sh)
 	return trouble && !(sh->bad && strstr(sh->what, ": -4 "));
 }
 
-static int test_survives(const struct target *t, struct target_shared *sh, int rounds)
+static void test_survives(const struct target *t, struct target_shared *sh, bool crowd, int rounds)
 {
-	int n_harmed = 0, n_failed = 0;
-	pid_t pid = target_start(t, sh);
-	char name[100], last[300] = "";
+	int n_harmed = 0, n_failed = 0, n_eintr = 0;
+	pid_t pid = target_start(t, sh, crowd);
+	char name[160], last[300] = "";
 
 	for (int i = 0; i < rounds; i++) {
-		pid_t tracer = start_tracer(pid, 1000000, 20);
+		pid_t tracer = start_tracer(pid, 1000000, crowd ? 4 : 20);
 		const char *trouble;
 		int status;
 
@@ -134,15 +135,19 @@ static int test_survives(const struct target *t, struct target_shared *sh, int r
 		trouble = target_trouble(pid, sh);
 		if (!trouble)
 			continue;
-		snprintf(last, sizeof(last), "%s", trouble);
-		n_harmed += harmed(trouble, sh);
-		target_end(pid);
-		pid = target_start(t, sh);
+		if (harmed(trouble, sh)) {
+			n_harmed++;
+			snprintf(last, sizeof(last), "%s", trouble);
+		} else {
+			n_eintr++;
+		}
+		target_end(pid, sh);
+		pid = target_start(t, sh, crowd);
 	}
-	target_end(pid);
-	snprintf(name, sizeof(name), "%s: %d of %d harmed by the death of the tracer (%d gave up)", t->name, n_harmed, rounds, n_failed);
+	target_end(pid, sh);
+	snprintf(name, sizeof(name), "%s%s: %d of %d harmed by the death of the tracer (%d saw EINTR, %d tracers gave up)", t->name,
+		 crowd ? " by several threads" : "", n_harmed, rounds, n_eintr, n_failed);
 	report(!n_harmed && !n_failed, name, *last ? last : NULL);
-	return n_harmed;
 }
 
 static void test_gadgets(void)
@@ -184,8 +189,10 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < n_targets; i++) {
 		if (only && strcmp(only, targets[i].name))
 			continue;
-		test_unnoticed(&targets[i], sh, 10 * times);
-		test_survives(&targets[i], sh, 15 * times);
+		for (int crowd = 0; crowd < 2 - targets[i].alone; crowd++) {
+			test_unnoticed(&targets[i], sh, crowd, 4 * times);
+			test_survives(&targets[i], sh, crowd, 6 * times);
+		}
 	}
 	printf("1..%d\n", n_tests);
 	return failed;
