@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A dump from outside. Until the image is committed the tree only stands still; whatever fails, and whatever signal
- * asks us to stop, lets it go on. Signals are blocked and looked at between steps, so that none ends us half-way.
+ * A dump from outside. Until the image is committed the tree only stands still; whatever fails, and
+ * whatever signal asks us to stop, lets it go on. Signals are blocked and looked at between steps,
+ * so that none ends us half-way.
  */
 #include <config.h>
 #include <errno.h>
@@ -21,9 +22,9 @@
 #include "injector/source-ptrace.h"
 #include "injector/warm.h"
 
-#define PREFAULT (512ul << 10)           /* a small process needs no more */
+#define PREFAULT (512ul << 10) /* a small process needs no more */
 #ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23          /* Linux 5.14 */
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
 #endif
 
 #define MAX_FDS 8192
@@ -33,8 +34,8 @@ struct dump {
 	struct ckpt_arena *arena;
 	struct ckpt_problems *problems;
 	sigset_t watched, old_mask;
-	struct rlimit old_limit;        /* of descriptors */
-	uint64_t started, deadline;     /* CLOCK_MONOTONIC; 0: none */
+	struct rlimit old_limit;    /* of descriptors */
+	uint64_t started, deadline; /* CLOCK_MONOTONIC; 0: none */
 	struct ckpt_source *src;
 	struct ckpt_snapshot *snap;
 	struct ckpt_memory_work *work;
@@ -87,8 +88,9 @@ static void unblock_signals(struct dump *d, int result)
 	pthread_sigmask(SIG_SETMASK, &d->old_mask, NULL);
 }
 
-/* Held descriptors need not be opened twice; a tree has many. The kernel makes its table of them larger now, while
- * we have one thread: with two it waits for all processors to notice, some 10 ms, each time that it doubles it. */
+/* Held descriptors need not be opened twice; a tree has many. The kernel makes its table of them
+ * larger now, while we have one thread: with two it waits for all processors to notice, some 10 ms,
+ * each time that it doubles it. */
 static void raise_limit(struct dump *d)
 {
 	struct rlimit most;
@@ -99,7 +101,8 @@ static void raise_limit(struct dump *d)
 	most = d->old_limit;
 	most.rlim_cur = most.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &most);
-	top = fcntl(d->opts->dirfd, F_DUPFD_CLOEXEC, most.rlim_max < MAX_FDS ? (int)most.rlim_max - 1 : MAX_FDS - 1);
+	top = fcntl(d->opts->dirfd, F_DUPFD_CLOEXEC,
+		    most.rlim_max < MAX_FDS ? (int)most.rlim_max - 1 : MAX_FDS - 1);
 	if (top >= 0)
 		close(top);
 }
@@ -112,7 +115,8 @@ static int check_signals(const struct dump *d, struct ckpt_err *err)
 		return 0;
 	for (int sig = 1; sig < 32; sig++) {
 		if (sigismember(&pending, sig) > 0 && sigismember(&d->watched, sig) > 0)
-			return ckpt_fail(err, -ECANCELED, "process %d: dump stopped by SIG%s, the process goes on",
+			return ckpt_fail(err, -ECANCELED,
+					 "process %d: dump stopped by SIG%s, the process goes on",
 					 d->opts->pid, sigabbrev_np(sig));
 	}
 	return 0;
@@ -124,7 +128,8 @@ static int go_on(void *arg, struct ckpt_err *err)
 	const struct dump *d = arg;
 
 	if (d->deadline && clock_ns(CLOCK_MONOTONIC) > d->deadline)
-		return ckpt_refuse(err, CKPT_E_TIMEOUT, -ETIMEDOUT, "process %d: not captured within %u s", d->opts->pid,
+		return ckpt_refuse(err, CKPT_E_TIMEOUT, -ETIMEDOUT,
+				   "process %d: not captured within %u s", d->opts->pid,
 				   d->opts->timeout_s);
 	return check_signals(d, err);
 }
@@ -144,7 +149,8 @@ static int plan_problems(struct dump *d, struct ckpt_err *err)
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < plan->problems.n; i++)
-		ckpt_problem_add(d->problems, plan->problems.v[i].number, "%s", plan->problems.v[i].text);
+		ckpt_problem_add(d->problems, plan->problems.v[i].number, "%s",
+				 plan->problems.v[i].text);
 	return 0;
 }
 
@@ -152,7 +158,11 @@ static int plan_problems(struct dump *d, struct ckpt_err *err)
 static int capture(struct dump *d, struct ckpt_err *err)
 {
 	const struct ckpt_capture_opts opts = {
-		.shell_job = d->opts->shell_job, .log = d->opts->log, .helper = d->helper, .go_on = go_on, .arg = d,
+		.shell_job = d->opts->shell_job,
+		.log = d->opts->log,
+		.helper = d->helper,
+		.go_on = go_on,
+		.arg = d,
 	};
 	int r;
 
@@ -169,7 +179,8 @@ static int capture(struct dump *d, struct ckpt_err *err)
 
 static int open_source(struct dump *d, struct ckpt_err *err)
 {
-	const struct ckpt_ptrace_opts opts = { .timeout_s = d->opts->timeout_s, .log = d->opts->log };
+	const struct ckpt_ptrace_opts opts = { .timeout_s = d->opts->timeout_s,
+					       .log = d->opts->log };
 
 	return ckpt_source_ptrace_open(&d->src, d->arena, d->opts->pid, &opts, err);
 }
@@ -178,8 +189,10 @@ static int copy_memory(struct dump *d, struct ckpt_err *err)
 {
 	const struct ckpt_memory_copy copy = {
 		.fd = ckpt_image_writer_pages_fd(d->writer),
-		.progress = d->opts->progress, .progress_arg = d->opts->progress_arg,
-		.go_on = go_on_copying, .go_on_arg = d,
+		.progress = d->opts->progress,
+		.progress_arg = d->opts->progress_arg,
+		.go_on = go_on_copying,
+		.go_on_arg = d,
 	};
 	uint32_t *crc;
 	size_t n;
@@ -228,7 +241,8 @@ static uint64_t xfeatures(const struct ckpt_snapshot *snap)
 /* Clocks are those of the freeze, told by how long ago that was. */
 static void fill_clocks(const struct dump *d, Ckpt__Inventory *inv)
 {
-	uint64_t frozen_at = ckpt_source_ptrace_frozen_at(d->src), ago = clock_ns(CLOCK_MONOTONIC) - frozen_at;
+	uint64_t frozen_at = ckpt_source_ptrace_frozen_at(d->src),
+		 ago = clock_ns(CLOCK_MONOTONIC) - frozen_at;
 
 	inv->has_time_ns = inv->has_monotonic_ns = inv->has_boottime_ns = true;
 	inv->time_ns = clock_ns(CLOCK_REALTIME) - ago;
@@ -317,7 +331,8 @@ static int run(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err *e
 {
 	int r = open_source(d, err);
 
-	/* Before anything is stopped: a folder that cannot be written to costs the target nothing. */
+	/* Before anything is stopped: a folder that cannot be written to costs the target nothing.
+	 */
 	if (r >= 0)
 		r = ckpt_image_create(&d->writer, d->arena, d->opts->dirfd, d->opts->dir, err);
 	if (r >= 0)
@@ -344,7 +359,8 @@ static int run(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err *e
 	return end_tree(d, stats, err);
 }
 
-/* Memory that is going to be used while the tree stands still: touched for the first time before that. */
+/* Memory that is going to be used while the tree stands still: touched for the first time before
+ * that. */
 static void prefault(struct ckpt_arena *arena)
 {
 	uintptr_t next = (uintptr_t)ckpt_alloc(arena, 1) & ~(CKPT_PAGE - 1);
@@ -378,8 +394,8 @@ static void finish(struct dump *d, int result)
 	unblock_signals(d, result);
 }
 
-int ckpt_dump(const struct ckpt_dump_opts *opts, struct ckpt_arena *arena, struct ckpt_dump_stats *stats,
-	      struct ckpt_problems *problems, struct ckpt_err *err)
+int ckpt_dump(const struct ckpt_dump_opts *opts, struct ckpt_arena *arena,
+	      struct ckpt_dump_stats *stats, struct ckpt_problems *problems, struct ckpt_err *err)
 {
 	struct dump d;
 	int r;
@@ -392,8 +408,8 @@ int ckpt_dump(const struct ckpt_dump_opts *opts, struct ckpt_arena *arena, struc
 	return r;
 }
 
-int ckpt_dump_check(const struct ckpt_dump_opts *opts, struct ckpt_arena *arena, struct ckpt_problems *problems,
-		    struct ckpt_err *err)
+int ckpt_dump_check(const struct ckpt_dump_opts *opts, struct ckpt_arena *arena,
+		    struct ckpt_problems *problems, struct ckpt_err *err)
 {
 	struct dump d;
 	int r;

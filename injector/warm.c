@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Descriptors only, of which there may be thousands; and of the root only: the rest of the tree is not known yet. */
+/* Descriptors only, of which there may be thousands; and of the root only: the rest of the tree is
+ * not known yet. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/syscall.h>

@@ -7,7 +7,7 @@
 #include "engine/base/text.h"
 #include "engine/capture/state.h"
 
-#define AHEAD 128                       /* tasks; each costs a descriptor */
+#define AHEAD 128 /* tasks; each costs a descriptor */
 
 struct ckpt_maps_job {
 	struct ckpt_job job;
@@ -32,14 +32,20 @@ static bool is_vdso(const char *name)
 /* Why an area cannot be dumped, NULL if it can. */
 static const char *refusal(const struct ckpt_map *m)
 {
-	static const struct { uint64_t flags; const char *why; } by_flag[] = {
+	static const struct {
+		uint64_t flags;
+		const char *why;
+	} by_flag[] = {
 		{ CKPT_MAP(HT), "huge pages of hugetlbfs cannot be dumped" },
-		{ CKPT_MAP(UM) | CKPT_MAP(UW) | CKPT_MAP(UI), "its page faults go to a userfaultfd" },
+		{ CKPT_MAP(UM) | CKPT_MAP(UW) | CKPT_MAP(UI),
+		  "its page faults go to a userfaultfd" },
 		{ CKPT_MAP(SS), "a shadow stack cannot be dumped" },
 		{ CKPT_MAP(SL), "it is sealed by mseal(2)" },
 		{ CKPT_MAP(PF) | CKPT_MAP(IO), "memory of a device cannot be dumped" },
 	};
-	static const struct { const char *name, *why; } by_name[] = {
+	static const struct {
+		const char *name, *why;
+	} by_name[] = {
 		{ "[uprobes]", "a probe of a tracer is active" },
 		{ "/secretmem", "memory of memfd_secret(2) cannot be read" },
 		{ "/SYSV", "System V shared memory cannot be dumped" },
@@ -61,13 +67,22 @@ static const char *refusal(const struct ckpt_map *m)
 
 static uint32_t area_flags(const struct ckpt_map *m)
 {
-	static const struct { uint64_t map; uint32_t area; } pairs[] = {
-		{ CKPT_MAP(GD), CKPT__AREA__FLAG__GROWS_DOWN }, { CKPT_MAP(NR), CKPT__AREA__FLAG__NO_RESERVE },
-		{ CKPT_MAP(LO), CKPT__AREA__FLAG__LOCKED }, { CKPT_MAP(LF), CKPT__AREA__FLAG__LOCK_ON_FAULT },
-		{ CKPT_MAP(DC), CKPT__AREA__FLAG__DONT_FORK }, { CKPT_MAP(DD), CKPT__AREA__FLAG__DONT_DUMP },
-		{ CKPT_MAP(WF), CKPT__AREA__FLAG__WIPE_ON_FORK }, { CKPT_MAP(HG), CKPT__AREA__FLAG__HUGE },
-		{ CKPT_MAP(NH), CKPT__AREA__FLAG__NO_HUGE }, { CKPT_MAP(MG), CKPT__AREA__FLAG__MERGEABLE },
-		{ CKPT_MAP(SR), CKPT__AREA__FLAG__SEQUENTIAL }, { CKPT_MAP(RR), CKPT__AREA__FLAG__RANDOM },
+	static const struct {
+		uint64_t map;
+		uint32_t area;
+	} pairs[] = {
+		{ CKPT_MAP(GD), CKPT__AREA__FLAG__GROWS_DOWN },
+		{ CKPT_MAP(NR), CKPT__AREA__FLAG__NO_RESERVE },
+		{ CKPT_MAP(LO), CKPT__AREA__FLAG__LOCKED },
+		{ CKPT_MAP(LF), CKPT__AREA__FLAG__LOCK_ON_FAULT },
+		{ CKPT_MAP(DC), CKPT__AREA__FLAG__DONT_FORK },
+		{ CKPT_MAP(DD), CKPT__AREA__FLAG__DONT_DUMP },
+		{ CKPT_MAP(WF), CKPT__AREA__FLAG__WIPE_ON_FORK },
+		{ CKPT_MAP(HG), CKPT__AREA__FLAG__HUGE },
+		{ CKPT_MAP(NH), CKPT__AREA__FLAG__NO_HUGE },
+		{ CKPT_MAP(MG), CKPT__AREA__FLAG__MERGEABLE },
+		{ CKPT_MAP(SR), CKPT__AREA__FLAG__SEQUENTIAL },
+		{ CKPT_MAP(RR), CKPT__AREA__FLAG__RANDOM },
 		{ CKPT_MAP(DP), CKPT__AREA__FLAG__DROPPABLE },
 	};
 	uint32_t flags = 0;
@@ -83,8 +98,8 @@ static bool is_file(const struct ckpt_map *m)
 }
 
 /* The file is taken even if the area is refused: both may be worth a problem. */
-static int fill_file(struct ckpt_capture *c, struct ckpt_capture_task *t, const struct ckpt_map *m, Ckpt__Area *area,
-		     struct ckpt_err *err)
+static int fill_file(struct ckpt_capture *c, struct ckpt_capture_task *t, const struct ckpt_map *m,
+		     Ckpt__Area *area, struct ckpt_err *err)
 {
 	struct ckpt_capture_file *f;
 	int r = ckpt_capture_mapped(c, t, m, &f, err);
@@ -101,8 +116,8 @@ static int fill_file(struct ckpt_capture *c, struct ckpt_capture_task *t, const 
 	return 0;
 }
 
-static int fill_area(struct ckpt_capture *c, struct ckpt_capture_task *t, const struct ckpt_map *m, Ckpt__Area *area,
-		     struct ckpt_err *err)
+static int fill_area(struct ckpt_capture *c, struct ckpt_capture_task *t, const struct ckpt_map *m,
+		     Ckpt__Area *area, struct ckpt_err *err)
 {
 	bool vdso = is_vdso(m->name);
 	const char *why = vdso ? NULL : refusal(m);
@@ -115,21 +130,23 @@ static int fill_area(struct ckpt_capture *c, struct ckpt_capture_task *t, const 
 	area->shared = m->shared;
 	area->flags = area_flags(m) | (vdso ? CKPT__AREA__FLAG__VDSO : 0);
 	if (why)
-		ckpt_problem_add(c->problems, CKPT_E_AREA_KIND, "%s: area %llx-%llx%s%s: %s", t->who,
-				 (unsigned long long)m->start, (unsigned long long)m->end, *m->name ? " of " : "",
-				 m->name, why);
+		ckpt_problem_add(c->problems, CKPT_E_AREA_KIND, "%s: area %llx-%llx%s%s: %s",
+				 t->who, (unsigned long long)m->start, (unsigned long long)m->end,
+				 *m->name ? " of " : "", m->name, why);
 	else if (!vdso && is_file(m))
 		r = fill_file(c, t, m, area, err);
 	if (m->unknown[0])
-		ckpt_capture_lost(c, "%s: area %llx-%llx: a setting of it (\"%s\") is not known", t->who,
-				  (unsigned long long)m->start, (unsigned long long)m->end, m->unknown);
+		ckpt_capture_lost(c, "%s: area %llx-%llx: a setting of it (\"%s\") is not known",
+				  t->who, (unsigned long long)m->start, (unsigned long long)m->end,
+				  m->unknown);
 	area->has_flags = area->flags != 0;
 	if (m->name[0] == '[')
 		area->name = ckpt_strdup(c->arena, m->name);
 	return r;
 }
 
-static int fill_auxv(struct ckpt_capture *c, struct ckpt_capture_task *t, Ckpt__Mm *mm, struct ckpt_err *err)
+static int fill_auxv(struct ckpt_capture *c, struct ckpt_capture_task *t, Ckpt__Mm *mm,
+		     struct ckpt_err *err)
 {
 	char *text;
 	int r;
@@ -183,16 +200,20 @@ void ckpt_capture_areas_end(struct ckpt_capture *c)
 	}
 }
 
-/* Where a page may be one that another process has too: reading it in the usual way would take it apart. */
-static void note_shared(struct ckpt_capture *c, struct ckpt_capture_task *t, const struct ckpt_map *m)
+/* Where a page may be one that another process has too: reading it in the usual way would take it
+ * apart. */
+static void note_shared(struct ckpt_capture *c, struct ckpt_capture_task *t,
+			const struct ckpt_map *m)
 {
 	if (m->shared || !m->shared_kb)
 		return;
-	t->shared = ckpt_capture_grow(c->arena, t->shared, t->n_shared, &t->shared_room, sizeof(t->shared[0]));
+	t->shared = ckpt_capture_grow(c->arena, t->shared, t->n_shared, &t->shared_room,
+				      sizeof(t->shared[0]));
 	t->shared[t->n_shared++] = (struct ckpt_span){ m->start, m->end };
 }
 
-static int fill_areas(struct ckpt_capture *c, struct ckpt_capture_task *t, Ckpt__Mm *mm, struct ckpt_err *err)
+static int fill_areas(struct ckpt_capture *c, struct ckpt_capture_task *t, Ckpt__Mm *mm,
+		      struct ckpt_err *err)
 {
 	const struct ckpt_maps_job *maps = t->maps;
 	Ckpt__Area *area = ckpt_alloc(c->arena, maps->n * sizeof(*area));

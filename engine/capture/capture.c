@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The order of a capture. Nothing here changes the target; what must (a remote call) the source undoes. */
+/* The order of a capture. Nothing here changes the target; what must (a remote call) the source
+ * undoes. */
 #include <errno.h>
 #include "engine/capture/state.h"
 
@@ -19,8 +20,9 @@ static int run(struct ckpt_capture *c, struct ckpt_err *err)
 		const char *what;
 		int (*step)(struct ckpt_capture *c, struct ckpt_err *err);
 	} steps[] = {
-		{ "scope", ckpt_capture_scope }, { "descriptors", ckpt_capture_files }, { "state", ckpt_capture_state },
-		{ "areas", ckpt_capture_areas }, { "files", ckpt_capture_file_objects }, { "pages", ckpt_capture_memory },
+		{ "scope", ckpt_capture_scope },        { "descriptors", ckpt_capture_files },
+		{ "state", ckpt_capture_state },        { "areas", ckpt_capture_areas },
+		{ "files", ckpt_capture_file_objects }, { "pages", ckpt_capture_memory },
 	};
 	struct ckpt_frozen *frozen;
 	size_t n;
@@ -60,8 +62,9 @@ static void finish(struct ckpt_capture *c)
 		snap->objects[i]->id = i + 1;
 }
 
-int ckpt_capture(struct ckpt_source *src, const struct ckpt_capture_opts *opts, struct ckpt_arena *arena,
-		 struct ckpt_snapshot **snapp, struct ckpt_memory_work **workp, struct ckpt_problems *problems,
+int ckpt_capture(struct ckpt_source *src, const struct ckpt_capture_opts *opts,
+		 struct ckpt_arena *arena, struct ckpt_snapshot **snapp,
+		 struct ckpt_memory_work **workp, struct ckpt_problems *problems,
 		 struct ckpt_err *err)
 {
 	struct ckpt_capture *c = ckpt_new(arena, struct ckpt_capture);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From a source to a snapshot: freezes the tree and reads everything but the bytes of its memory. Those are listed
- * as work that engine/memory/pages.h copies afterwards, while the tree still stands.
+ * From a source to a snapshot: freezes the tree and reads everything but the bytes of its memory.
+ * Those are listed as work that engine/memory/pages.h copies afterwards, while the tree still
+ * stands.
  */
 #pragma once
 #include <stdbool.h>
@@ -15,20 +16,23 @@
 #include "engine/model/snapshot.h"
 
 struct ckpt_capture_opts {
-	bool shell_job;                 /* the root need not lead its session */
-	struct ckpt_log *log;           /* may be NULL */
-	struct ckpt_helper *helper;     /* reads ahead; to be closed when the tree goes on again, which takes its time */
+	bool shell_job;             /* the root need not lead its session */
+	struct ckpt_log *log;       /* may be NULL */
+	struct ckpt_helper *helper; /* reads ahead; to be closed when the tree goes on again, which
+				       takes its time */
 	/* Asked between steps; a negative errno (with ERR set) ends the capture. May be NULL. */
 	int (*go_on)(void *arg, struct ckpt_err *err);
 	void *arg;
 };
 
 /*
- * Freezes the tree and captures it; nothing in the target is changed, and it is left frozen also on failure: the
- * caller thaws. What cannot be dumped is added to PROBLEMS (all of it, in one go) and is no failure: look at
- * PROBLEMS->n. With problems the snapshot lacks what they name and is good only for finding more of them.
- * The inventory of the snapshot is the caller's to fill, except for what was lost. *WORKP is closed by the caller.
+ * Freezes the tree and captures it; nothing in the target is changed, and it is left frozen also on
+ * failure: the caller thaws. What cannot be dumped is added to PROBLEMS (all of it, in one go) and
+ * is no failure: look at PROBLEMS->n. With problems the snapshot lacks what they name and is good
+ * only for finding more of them. The inventory of the snapshot is the caller's to fill, except for
+ * what was lost. *WORKP is closed by the caller.
  */
-int ckpt_capture(struct ckpt_source *src, const struct ckpt_capture_opts *opts, struct ckpt_arena *arena,
-		 struct ckpt_snapshot **snapp, struct ckpt_memory_work **workp, struct ckpt_problems *problems,
+int ckpt_capture(struct ckpt_source *src, const struct ckpt_capture_opts *opts,
+		 struct ckpt_arena *arena, struct ckpt_snapshot **snapp,
+		 struct ckpt_memory_work **workp, struct ckpt_problems *problems,
 		 struct ckpt_err *err);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a kind may ask while it collects. Without a capture behind it (unit tests of kinds) it gets the plain answers. */
+/* What a kind may ask while it collects. Without a capture behind it (unit tests of kinds) it gets
+ * the plain answers. */
 #include <errno.h>
 #include <linux/kcmp.h>
 #include <stdarg.h>
@@ -10,7 +11,8 @@
 #include "engine/base/text.h"
 #include "engine/capture/state.h"
 
-int ckpt_proc_text(struct ckpt_collect *c, const char *name, char **textp, size_t *lenp, struct ckpt_err *err)
+int ckpt_proc_text(struct ckpt_collect *c, const char *name, char **textp, size_t *lenp,
+		   struct ckpt_err *err)
 {
 	CKPT_FD fd = c->src->ops->open_proc(c->src, c->tid, name, err);
 
@@ -85,7 +87,8 @@ bool ckpt_epoll_target_is(struct ckpt_collect *c, int tfd, uint32_t off, pid_t p
 {
 	struct kcmp_epoll_slot slot = { .efd = c->number, .tfd = tfd, .toff = off };
 
-	return c->src->ops->compare(c->src, pid, c->pid, KCMP_EPOLL_TFD, number, (uintptr_t)&slot) == 0;
+	return c->src->ops->compare(c->src, pid, c->pid, KCMP_EPOLL_TFD, number,
+				    (uintptr_t)&slot) == 0;
 }
 
 bool ckpt_pid_in_tree(struct ckpt_collect *c, pid_t pid)
@@ -93,8 +96,8 @@ bool ckpt_pid_in_tree(struct ckpt_collect *c, pid_t pid)
 	return task_of(c->capture, pid) != NULL;
 }
 
-int ckpt_call(struct ckpt_collect *c, long nr, const uint64_t arg[6], int buf_arg, void *buf, size_t buf_len,
-	      int64_t *retp, struct ckpt_err *err)
+int ckpt_call(struct ckpt_collect *c, long nr, const uint64_t arg[6], int buf_arg, void *buf,
+	      size_t buf_len, int64_t *retp, struct ckpt_err *err)
 {
 	struct ckpt_call call = { .nr = nr, .buf_arg = buf_arg, .buf = buf, .buf_len = buf_len };
 	int r;
@@ -122,7 +125,8 @@ static void add_lost(struct ckpt_capture *cap, const char *text)
 		if (!strcmp(snap->lost[i], text))
 			return;
 	}
-	snap->lost = ckpt_capture_grow(cap->arena, snap->lost, snap->n_lost, &cap->lost_room, sizeof(snap->lost[0]));
+	snap->lost = ckpt_capture_grow(cap->arena, snap->lost, snap->n_lost, &cap->lost_room,
+				       sizeof(snap->lost[0]));
 	snap->lost[snap->n_lost++] = ckpt_strdup(cap->arena, text);
 }
 

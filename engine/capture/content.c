@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Where the bytes come from: the pages of tasks, and the contents of files that no path leads to any more. Several
- * descriptions of one such file have one content, kept with the first of them.
+ * Where the bytes come from: the pages of tasks, and the contents of files that no path leads to
+ * any more. Several descriptions of one such file have one content, kept with the first of them.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -11,11 +11,11 @@
 #include "engine/base/cleanup.h"
 #include "engine/capture/state.h"
 
-#define AHEAD 128                       /* tasks; each costs a descriptor */
+#define AHEAD 128 /* tasks; each costs a descriptor */
 
 struct ckpt_scan_job {
 	struct ckpt_job job;
-	int fd;                         /* the page map */
+	int fd; /* the page map */
 	struct ckpt_scan found;
 	int code;
 	struct ckpt_err err;
@@ -77,7 +77,8 @@ static bool is_first(const struct ckpt_capture *c, const struct ckpt_capture_fil
 	return c->files[i] == f;
 }
 
-/* A description of our own, *SEEKP, unless the file does not let us open it again. -1: it cannot be read at all. */
+/* A description of our own, *SEEKP, unless the file does not let us open it again. -1: it cannot be
+ * read at all. */
 static int reader(struct ckpt_capture *c, const struct ckpt_capture_file *f, int *fdp, bool *seekp,
 		  struct ckpt_err *err)
 {
@@ -91,20 +92,23 @@ static int reader(struct ckpt_capture *c, const struct ckpt_capture_file *f, int
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	*seekp = true;
 	*fdp = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	if (*fdp < 0 && (f->obj->file.flags & O_ACCMODE) != O_WRONLY && !(f->obj->file.flags & O_PATH)) {
+	if (*fdp < 0 && (f->obj->file.flags & O_ACCMODE) != O_WRONLY &&
+	    !(f->obj->file.flags & O_PATH)) {
 		*seekp = f->origin != CKPT_FROM_FD;
 		*fdp = ckpt_take_fd(&fd);
 	}
 	return 0;
 }
 
-static bool maps_it(const struct ckpt_capture *c, const Ckpt__Area *a, const struct ckpt_capture_file *f)
+static bool maps_it(const struct ckpt_capture *c, const Ckpt__Area *a,
+		    const struct ckpt_capture_file *f)
 {
 	return a->file && a->file <= c->n_files && same_file(c->files[a->file - 1], f);
 }
 
 /* Every mapping of the file in the tree; returns how many. PIECE NULL: only counts. */
-static size_t find_pieces(const struct ckpt_capture *c, const struct ckpt_capture_file *f, struct ckpt_piece *piece)
+static size_t find_pieces(const struct ckpt_capture *c, const struct ckpt_capture_file *f,
+			  struct ckpt_piece *piece)
 {
 	size_t n = 0;
 
@@ -117,7 +121,8 @@ static size_t find_pieces(const struct ckpt_capture *c, const struct ckpt_captur
 			if (!maps_it(c, a, f))
 				continue;
 			if (piece)
-				piece[n] = (struct ckpt_piece){ task->pid, a->start, a->end, a->offset, a->shared };
+				piece[n] = (struct ckpt_piece){ task->pid, a->start, a->end,
+								a->offset, a->shared };
 			n++;
 		}
 	}
@@ -130,12 +135,15 @@ static int add_mapped(struct ckpt_capture *c, struct ckpt_capture_file *f, struc
 	struct ckpt_piece *piece = ckpt_alloc(c->arena, n * sizeof(*piece));
 
 	if (!n)
-		return ckpt_refuse(err, CKPT_E_DELETED_FILE, -ENOTSUP, "%s: its content cannot be read", f->probe.link);
+		return ckpt_refuse(err, CKPT_E_DELETED_FILE, -ENOTSUP,
+				   "%s: its content cannot be read", f->probe.link);
 	find_pieces(c, f, piece);
-	return ckpt_memory_add_mapped(c->work, f->obj, piece, n, f->probe.fs_magic == TMPFS_MAGIC, err);
+	return ckpt_memory_add_mapped(c->work, f->obj, piece, n, f->probe.fs_magic == TMPFS_MAGIC,
+				      err);
 }
 
-static int add_content(struct ckpt_capture *c, struct ckpt_capture_file *first, struct ckpt_err *err)
+static int add_content(struct ckpt_capture *c, struct ckpt_capture_file *first,
+		       struct ckpt_err *err)
 {
 	for (size_t i = 0; i < c->n_files; i++) {
 		bool seek;
@@ -154,7 +162,8 @@ static int add_content(struct ckpt_capture *c, struct ckpt_capture_file *first, 
 
 static int add_task(struct ckpt_capture *c, struct ckpt_capture_task *t, struct ckpt_err *err)
 {
-	struct ckpt_task *task = t->task, *parent = task->parent ? c->snap->tasks[task->parent - 1] : NULL;
+	struct ckpt_task *task = t->task,
+			 *parent = task->parent ? c->snap->tasks[task->parent - 1] : NULL;
 	struct ckpt_scan_job *job = t->scan;
 	int r;
 
@@ -165,8 +174,12 @@ static int add_task(struct ckpt_capture *c, struct ckpt_capture_task *t, struct 
 		r = job->code;
 	} else {
 		struct ckpt_memory_task add = {
-			.task = task, .parent = parent, .pagemap_fd = job->fd, .found = &job->found,
-			.shared = t->shared, .n_shared = t->n_shared,
+			.task = task,
+			.parent = parent,
+			.pagemap_fd = job->fd,
+			.found = &job->found,
+			.shared = t->shared,
+			.n_shared = t->n_shared,
 		};
 
 		r = ckpt_memory_add_task(c->work, &add, err);

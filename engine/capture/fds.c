@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Lists the descriptors of a task and reads what /proc shows of each. With many of them two threads share the work. */
+/* Lists the descriptors of a task and reads what /proc shows of each. With many of them two threads
+ * share the work. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -11,10 +12,10 @@
 #include "engine/base/text.h"
 #include "engine/capture/state.h"
 
-#define BATCH 64                        /* as many are worth waking the other thread for */
-#define TEXT_KEPT 1024                  /* bytes of fdinfo */
+#define BATCH 64       /* as many are worth waking the other thread for */
+#define TEXT_KEPT 1024 /* bytes of fdinfo */
 
-struct entry {                          /* of getdents64(2) */
+struct entry { /* of getdents64(2) */
 	uint64_t ino;
 	int64_t next;
 	uint16_t len;
@@ -53,9 +54,10 @@ static ssize_t read_info(int dir, const char *name, char *text, size_t size, str
 	return n;
 }
 
-static void look_at(const struct ckpt_look_job *job, struct ckpt_look *look, struct ckpt_arena *arena)
+static void look_at(const struct ckpt_look_job *job, struct ckpt_look *look,
+		    struct ckpt_arena *arena)
 {
-	char name[16], text[4096], link[PATH_MAX + 16];         /* " (deleted)" comes on top of a path */
+	char name[16], text[4096], link[PATH_MAX + 16]; /* " (deleted)" comes on top of a path */
 	ssize_t n, len;
 
 	snprintf(name, sizeof(name), "%d", look->number);
@@ -90,7 +92,7 @@ static void add_entries(struct ckpt_fd_batch *b, const char *buf, long len, size
 
 		at += e->len;
 		if (!ckpt_parse_u64(&p, 10, &number) || number > INT_MAX)
-			continue;       /* "." and ".." */
+			continue; /* "." and ".." */
 		b->look = ckpt_capture_grow(b->c->arena, b->look, b->n, roomp, sizeof(b->look[0]));
 		b->look[b->n++] = (struct ckpt_look){ .number = number };
 	}
@@ -129,7 +131,8 @@ static void make_jobs(struct ckpt_fd_batch *b)
 	}
 }
 
-int ckpt_fd_batch_open(struct ckpt_fd_batch *b, struct ckpt_capture *c, pid_t pid, struct ckpt_err *err)
+int ckpt_fd_batch_open(struct ckpt_fd_batch *b, struct ckpt_capture *c, pid_t pid,
+		       struct ckpt_err *err)
 {
 	int r;
 

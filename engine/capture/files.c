@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Every descriptor of every task, and which of them are the same open file. What fdinfo and stat say tells most of
- * them apart; kcmp(2), which orders files, is asked only within a class of equals.
+ * Every descriptor of every task, and which of them are the same open file. What fdinfo and stat
+ * say tells most of them apart; kcmp(2), which orders files, is asked only within a class of
+ * equals.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +22,7 @@ struct found {
 	const struct ckpt_look *look;
 	bool has_pos;
 	struct ckpt_probe probe;
-	int fd;                         /* a duplicate */
+	int fd; /* a duplicate */
 };
 
 uint32_t ckpt_file_hash(uint64_t a, uint64_t b)
@@ -44,7 +45,8 @@ void *ckpt_capture_grow(struct ckpt_arena *arena, void *v, size_t n, size_t *roo
 	return bigger;
 }
 
-struct ckpt_capture_file *ckpt_capture_file_add(struct ckpt_capture *c, const struct ckpt_kind *kind,
+struct ckpt_capture_file *ckpt_capture_file_add(struct ckpt_capture *c,
+						const struct ckpt_kind *kind,
 						const struct ckpt_probe *probe)
 {
 	struct ckpt_capture_file *f = ckpt_new(c->arena, struct ckpt_capture_file);
@@ -57,7 +59,8 @@ struct ckpt_capture_file *ckpt_capture_file_add(struct ckpt_capture *c, const st
 	f->obj->file.ino = probe->st.st_ino;
 	f->probe = *probe;
 	f->probe.link = ckpt_strdup(c->arena, probe->link);
-	c->files = ckpt_capture_grow(c->arena, c->files, c->n_files, &c->files_room, sizeof(c->files[0]));
+	c->files = ckpt_capture_grow(c->arena, c->files, c->n_files, &c->files_room,
+				     sizeof(c->files[0]));
 	c->files[c->n_files++] = f;
 	return f;
 }
@@ -85,20 +88,26 @@ static struct ckpt_file_class *find_class(struct ckpt_capture *c, const struct f
 	struct ckpt_file_class *k;
 
 	for (k = c->class_of[h]; k; k = k->next) {
-		if (k->dev == st->st_dev && k->ino == st->st_ino && k->pos == d->look->info.pos && k->flags == flags &&
-		    k->mode == st->st_mode && k->id == d->look->info.id)
+		if (k->dev == st->st_dev && k->ino == st->st_ino && k->pos == d->look->info.pos &&
+		    k->flags == flags && k->mode == st->st_mode && k->id == d->look->info.id)
 			return k;
 	}
 	k = ckpt_new(c->arena, struct ckpt_file_class);
-	*k = (struct ckpt_file_class){ .dev = st->st_dev, .ino = st->st_ino, .pos = d->look->info.pos, .flags = flags,
-				       .mode = st->st_mode, .id = d->look->info.id, .next = c->class_of[h] };
+	*k = (struct ckpt_file_class){ .dev = st->st_dev,
+				       .ino = st->st_ino,
+				       .pos = d->look->info.pos,
+				       .flags = flags,
+				       .mode = st->st_mode,
+				       .id = d->look->info.id,
+				       .next = c->class_of[h] };
 	c->class_of[h] = k;
 	return k;
 }
 
-/* The file that D refers to, if it has been seen; otherwise NULL, and *ATP is where it goes in its class. */
-static int find_file(struct ckpt_capture *c, const struct ckpt_file_class *k, const struct found *d, size_t *atp,
-		     struct ckpt_capture_file **filep, struct ckpt_err *err)
+/* The file that D refers to, if it has been seen; otherwise NULL, and *ATP is where it goes in its
+ * class. */
+static int find_file(struct ckpt_capture *c, const struct ckpt_file_class *k, const struct found *d,
+		     size_t *atp, struct ckpt_capture_file **filep, struct ckpt_err *err)
 {
 	size_t low = 0, high = k->n;
 
@@ -106,10 +115,12 @@ static int find_file(struct ckpt_capture *c, const struct ckpt_file_class *k, co
 	while (low < high) {
 		size_t mid = (low + high) / 2;
 		const struct ckpt_capture_file *f = k->v[mid];
-		int order = c->src->ops->compare(c->src, d->t->frozen->pid, f->pid, KCMP_FILE, d->look->number, f->number);
+		int order = c->src->ops->compare(c->src, d->t->frozen->pid, f->pid, KCMP_FILE,
+						 d->look->number, f->number);
 
 		if (order < 0)
-			return ckpt_fail(err, order, "cannot compare with fd %d of process %d", f->number, f->pid);
+			return ckpt_fail(err, order, "cannot compare with fd %d of process %d",
+					 f->number, f->pid);
 		if (!order) {
 			*filep = k->v[mid];
 			return 0;
@@ -123,7 +134,8 @@ static int find_file(struct ckpt_capture *c, const struct ckpt_file_class *k, co
 	return 0;
 }
 
-static void class_insert(struct ckpt_capture *c, struct ckpt_file_class *k, size_t at, struct ckpt_capture_file *f)
+static void class_insert(struct ckpt_capture *c, struct ckpt_file_class *k, size_t at,
+			 struct ckpt_capture_file *f)
 {
 	k->v = ckpt_capture_grow(c->arena, k->v, k->n, &k->room, sizeof(k->v[0]));
 	memmove(k->v + at + 1, k->v + at, (k->n - at) * sizeof(k->v[0]));
@@ -138,7 +150,8 @@ static bool has_owner(int fd, uint32_t flags)
 
 	if (flags & O_PATH)
 		return false;
-	return flags & O_ASYNC || fcntl(fd, F_GETSIG) > 0 || (!fcntl(fd, F_GETOWN_EX, &owner) && owner.pid);
+	return flags & O_ASYNC || fcntl(fd, F_GETSIG) > 0 ||
+	       (!fcntl(fd, F_GETOWN_EX, &owner) && owner.pid);
 }
 
 static int probe(struct ckpt_capture *c, struct found *d, struct ckpt_err *err)
@@ -154,14 +167,17 @@ static int probe(struct ckpt_capture *c, struct found *d, struct ckpt_err *err)
 	if (r < 0)
 		return r;
 	if (has_owner(d->fd, d->look->info.flags))
-		ckpt_problem_add(c->problems, CKPT_E_FILE_KIND, "%s: fd %d: %s: it has an owner for SIGIO", d->t->who,
+		ckpt_problem_add(c->problems, CKPT_E_FILE_KIND,
+				 "%s: fd %d: %s: it has an owner for SIGIO", d->t->who,
 				 d->look->number, d->look->link);
 	if (d->look->info.lock[0])
-		ckpt_problem_add(c->problems, CKPT_E_FILE_LOCK, "%s: fd %d: %s: a lock (%s) is held", d->t->who,
-				 d->look->number, d->look->link, d->look->info.lock);
+		ckpt_problem_add(c->problems, CKPT_E_FILE_LOCK,
+				 "%s: fd %d: %s: a lock (%s) is held", d->t->who, d->look->number,
+				 d->look->link, d->look->info.lock);
 	/* Files on disk have a position always; for devices it depends. */
 	d->has_pos = !(d->look->info.flags & O_PATH) &&
-		     (S_ISREG(d->probe.st.st_mode) || S_ISDIR(d->probe.st.st_mode) || lseek(d->fd, 0, SEEK_CUR) >= 0);
+		     (S_ISREG(d->probe.st.st_mode) || S_ISDIR(d->probe.st.st_mode) ||
+		      lseek(d->fd, 0, SEEK_CUR) >= 0);
 	return 0;
 }
 
@@ -171,12 +187,14 @@ static struct ckpt_capture_file *unclaimed_file(struct ckpt_capture *c, const st
 	char what[PATH_MAX + 80];
 
 	ckpt_probe_describe(&d->probe, what, sizeof(what));
-	ckpt_problem_add(c->problems, CKPT_E_FILE_KIND, "%s: fd %d: %.800s: this kind of file cannot be dumped",
-			 d->t->who, d->look->number, what);
+	ckpt_problem_add(c->problems, CKPT_E_FILE_KIND,
+			 "%s: fd %d: %.800s: this kind of file cannot be dumped", d->t->who,
+			 d->look->number, what);
 	return ckpt_new(c->arena, struct ckpt_capture_file);
 }
 
-/* A file that has not been seen yet. Without an object if no kind wants it, which is a problem and has been added. */
+/* A file that has not been seen yet. Without an object if no kind wants it, which is a problem and
+ * has been added. */
 static int new_file(struct ckpt_capture *c, struct found *d, struct ckpt_capture_file **filep,
 		    struct ckpt_err *err)
 {
@@ -224,9 +242,12 @@ static int add_fd(struct ckpt_capture *c, struct found *d, size_t *roomp, struct
 	}
 	if (!f->obj)
 		return 0;
-	task->fds = ckpt_capture_grow(c->arena, task->fds, task->n_fds, roomp, sizeof(task->fds[0]));
+	task->fds =
+		ckpt_capture_grow(c->arena, task->fds, task->n_fds, roomp, sizeof(task->fds[0]));
 	task->fds[task->n_fds++] = (struct ckpt_fd){
-		.number = d->look->number, .cloexec = d->look->info.flags & O_CLOEXEC, .object = f->obj->id,
+		.number = d->look->number,
+		.cloexec = d->look->info.flags & O_CLOEXEC,
+		.object = f->obj->id,
 	};
 	return 0;
 }
@@ -238,8 +259,8 @@ static int compare_numbers(const void *a, const void *b)
 	return x->number < y->number ? -1 : x->number > y->number;
 }
 
-static int add_looked(struct ckpt_capture *c, struct ckpt_capture_task *t, const struct ckpt_look *look, size_t n,
-		      size_t *roomp, struct ckpt_err *err)
+static int add_looked(struct ckpt_capture *c, struct ckpt_capture_task *t,
+		      const struct ckpt_look *look, size_t n, size_t *roomp, struct ckpt_err *err)
 {
 	for (size_t i = 0; i < n; i++) {
 		struct found d = { .t = t, .look = &look[i], .fd = -1 };

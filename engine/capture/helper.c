@@ -5,13 +5,13 @@
 #include "engine/base/err.h"
 #include "engine/capture/helper.h"
 
-#define RESERVE (16ull << 30)           /* address space only */
+#define RESERVE (16ull << 30) /* address space only */
 
 struct ckpt_helper {
 	struct ckpt_arena *arena, *own; /* of the caller, of the thread */
 	bool started;
 	pthread_t thread;
-	pthread_mutex_t lock;           /* of all that follows, and of the states of the jobs */
+	pthread_mutex_t lock; /* of all that follows, and of the states of the jobs */
 	pthread_cond_t changed;
 	struct ckpt_job *first, **lastp;
 	unsigned int n_running;
@@ -61,7 +61,8 @@ static bool start(struct ckpt_helper *h)
 	sigfillset(&all);
 	if (pthread_attr_init(&attr))
 		return false;
-	started = !pthread_attr_setsigmask_np(&attr, &all) && !pthread_create(&h->thread, &attr, run, h);
+	started = !pthread_attr_setsigmask_np(&attr, &all) &&
+		  !pthread_create(&h->thread, &attr, run, h);
 	pthread_attr_destroy(&attr);
 	return started;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A second thread for what is slow to read and asks nobody else: the kernel takes 3 us to print an area of smaps and 9
- * to show a descriptor, and the target stands still meanwhile. Started before the freeze. Everything works without it.
+ * A second thread for what is slow to read and asks nobody else: the kernel takes 3 us to print an
+ * area of smaps and 9 to show a descriptor, and the target stands still meanwhile. Started before
+ * the freeze. Everything works without it.
  */
 #pragma once
 #include <stdbool.h>
@@ -9,14 +10,16 @@
 
 struct ckpt_helper;
 
-/* One piece of work. It uses the arena that it is given (not the same in every thread) and nothing that others use. */
+/* One piece of work. It uses the arena that it is given (not the same in every thread) and nothing
+ * that others use. */
 struct ckpt_job {
 	void (*run)(struct ckpt_job *job, struct ckpt_arena *arena);
 	struct ckpt_job *next;
 	enum { CKPT_JOB_WAITS, CKPT_JOB_RUNS, CKPT_JOB_DONE } state;
 };
 
-/* Never fails: without a thread, jobs are run by who waits for them. ARENA: for jobs that the caller runs. */
+/* Never fails: without a thread, jobs are run by who waits for them. ARENA: for jobs that the
+ * caller runs. */
 struct ckpt_helper *ckpt_helper_open(struct ckpt_arena *arena);
 /* Hands JOB over. It is borrowed until it has been waited for. */
 void ckpt_helper_start(struct ckpt_helper *h, struct ckpt_job *job);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The files behind mappings. /proc/PID/map_files leads to them even when they are deleted, but only the privileged may
- * follow it; an ordinary user opens the path again and compares, and has nothing to open where the path is gone.
+ * The files behind mappings. /proc/PID/map_files leads to them even when they are deleted, but only
+ * the privileged may follow it; an ordinary user opens the path again and compares, and has nothing
+ * to open where the path is gone.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -43,7 +44,8 @@ static const char *plain_name(struct ckpt_arena *arena, const char *name)
 
 static bool is_shared_anon(const struct ckpt_map *m)
 {
-	return m->shared && (!strcmp(m->name, "/dev/zero" DELETED) || !strncmp(m->name, "[anon_shmem:", 12));
+	return m->shared &&
+	       (!strcmp(m->name, "/dev/zero" DELETED) || !strncmp(m->name, "[anon_shmem:", 12));
 }
 
 /* How the file of an area was opened, as far as the area tells. */
@@ -52,32 +54,37 @@ static uint32_t open_mode(const struct ckpt_map *m)
 	return m->shared && (m->flags & CKPT_MAP(MW) || is_shared_anon(m)) ? O_RDWR : O_RDONLY;
 }
 
-static struct ckpt_capture_file *find_mapped(const struct ckpt_capture *c, const struct ckpt_probe *probe, uint32_t flags)
+static struct ckpt_capture_file *find_mapped(const struct ckpt_capture *c,
+					     const struct ckpt_probe *probe, uint32_t flags)
 {
 	struct ckpt_capture_file *f = c->mapped[ckpt_file_hash(probe->st.st_dev, probe->st.st_ino)];
 
-	while (f && (f->probe.st.st_dev != probe->st.st_dev || f->probe.st.st_ino != probe->st.st_ino ||
-		     f->obj->file.flags != flags || strcmp(f->probe.link, probe->link)))
+	while (f &&
+	       (f->probe.st.st_dev != probe->st.st_dev || f->probe.st.st_ino != probe->st.st_ino ||
+		f->obj->file.flags != flags || strcmp(f->probe.link, probe->link)))
 		f = f->next;
 	return f;
 }
 
 /* A memfd that is open somewhere: its descriptor knows the seals, a mapping does not. */
-static struct ckpt_capture_file *find_open(const struct ckpt_capture *c, const struct stat *st, uint32_t flags)
+static struct ckpt_capture_file *find_open(const struct ckpt_capture *c, const struct stat *st,
+					   uint32_t flags)
 {
 	for (size_t i = 0; i < c->n_files; i++) {
 		struct ckpt_capture_file *f = c->files[i];
 
-		if (f->number >= 0 && f->probe.st.st_dev == st->st_dev && f->probe.st.st_ino == st->st_ino &&
-		    (f->obj->file.flags & O_ACCMODE) >= flags && !(f->obj->file.flags & O_PATH))
+		if (f->number >= 0 && f->probe.st.st_dev == st->st_dev &&
+		    f->probe.st.st_ino == st->st_ino && (f->obj->file.flags & O_ACCMODE) >= flags &&
+		    !(f->obj->file.flags & O_PATH))
 			return f;
 	}
 	return NULL;
 }
 
 /* *FILEP is NULL if no kind wants it, which is a problem and has been added. */
-static int add_mapped(struct ckpt_capture *c, struct ckpt_capture_task *t, const struct ckpt_probe *probe,
-		      uint32_t flags, struct ckpt_capture_file **filep, struct ckpt_err *err)
+static int add_mapped(struct ckpt_capture *c, struct ckpt_capture_task *t,
+		      const struct ckpt_probe *probe, uint32_t flags,
+		      struct ckpt_capture_file **filep, struct ckpt_err *err)
 {
 	uint32_t h = ckpt_file_hash(probe->st.st_dev, probe->st.st_ino);
 	const struct ckpt_kind *kind;
@@ -90,8 +97,9 @@ static int add_mapped(struct ckpt_capture *c, struct ckpt_capture_task *t, const
 		return r;
 	if (!kind) {
 		ckpt_probe_describe(probe, what, sizeof(what));
-		ckpt_problem_add(c->problems, CKPT_E_AREA_KIND, "%s: mapping of %s: this kind of file cannot be dumped",
-				 t->who, what);
+		ckpt_problem_add(c->problems, CKPT_E_AREA_KIND,
+				 "%s: mapping of %s: this kind of file cannot be dumped", t->who,
+				 what);
 		return 0;
 	}
 	f = *filep = ckpt_capture_file_add(c, kind, probe);
@@ -103,8 +111,8 @@ static int add_mapped(struct ckpt_capture *c, struct ckpt_capture_task *t, const
 	return 0;
 }
 
-int ckpt_capture_exe(struct ckpt_capture *c, struct ckpt_capture_task *t, struct ckpt_capture_file **filep,
-		     struct ckpt_err *err)
+int ckpt_capture_exe(struct ckpt_capture *c, struct ckpt_capture_task *t,
+		     struct ckpt_capture_file **filep, struct ckpt_err *err)
 {
 	struct ckpt_probe probe = { 0 };
 	char link[4096 + 16];
@@ -140,15 +148,18 @@ static int open_path(const char *path)
 	return fd < 0 ? -errno : fd;
 }
 
-static int open_map_file(struct ckpt_capture *c, pid_t pid, uint64_t start, uint64_t end, struct ckpt_err *err)
+static int open_map_file(struct ckpt_capture *c, pid_t pid, uint64_t start, uint64_t end,
+			 struct ckpt_err *err)
 {
 	char name[64];
 
-	snprintf(name, sizeof(name), "map_files/%llx-%llx", (unsigned long long)start, (unsigned long long)end);
+	snprintf(name, sizeof(name), "map_files/%llx-%llx", (unsigned long long)start,
+		 (unsigned long long)end);
 	return c->src->ops->open_proc(c->src, pid, name, err);
 }
 
-static int open_origin(struct ckpt_capture *c, const struct ckpt_capture_file *f, struct ckpt_err *err)
+static int open_origin(struct ckpt_capture *c, const struct ckpt_capture_file *f,
+		       struct ckpt_err *err)
 {
 	int fd = -1;
 
@@ -168,7 +179,8 @@ static int open_origin(struct ckpt_capture *c, const struct ckpt_capture_file *f
 	return -1;
 }
 
-int ckpt_capture_file_open(struct ckpt_capture *c, const struct ckpt_capture_file *f, int *fdp, struct ckpt_err *err)
+int ckpt_capture_file_open(struct ckpt_capture *c, const struct ckpt_capture_file *f, int *fdp,
+			   struct ckpt_err *err)
 {
 	*fdp = -1;
 	if (f->origin == CKPT_FROM_NOWHERE)
@@ -196,7 +208,9 @@ static void probe_nowhere(const struct ckpt_map *m, struct ckpt_probe *probe)
 {
 	bool memory = is_shared_anon(m) || !strncmp(m->name, "/memfd:", 7);
 
-	probe->st = (struct stat){ .st_dev = makedev(m->major, m->minor), .st_ino = m->ino, .st_mode = S_IFREG | 0600 };
+	probe->st = (struct stat){ .st_dev = makedev(m->major, m->minor),
+				   .st_ino = m->ino,
+				   .st_mode = S_IFREG | 0600 };
 	probe->fs_magic = memory ? TMPFS_MAGIC : magic_of_folder(probe->link);
 	probe->domain = probe->type = probe->protocol = -1;
 }
@@ -209,7 +223,8 @@ struct found {
 };
 
 /* As an ordinary user. */
-static int probe_by_path(struct ckpt_capture *c, const struct ckpt_map *m, struct found *found, struct ckpt_err *err)
+static int probe_by_path(struct ckpt_capture *c, const struct ckpt_map *m, struct found *found,
+			 struct ckpt_err *err)
 {
 	bool memory = is_shared_anon(m) || !strncmp(m->name, "/memfd:", 7);
 	int r;
@@ -220,13 +235,15 @@ static int probe_by_path(struct ckpt_capture *c, const struct ckpt_map *m, struc
 		r = ckpt_probe_fill(c, found->fd, &found->probe, err);
 		if (r < 0)
 			return r;
-		/* The device is not compared: maps shows that of the super block, which Btrfs and overlays hide. */
+		/* The device is not compared: maps shows that of the super block, which Btrfs and
+		 * overlays hide. */
 		if (found->probe.st.st_ino == m->ino)
 			return 0;
 	}
 	if (!ends_with(found->probe.link, DELETED))
-		return ckpt_refuse(err, CKPT_E_DELETED_FILE, -ENOTSUP, "mapped file %s: %s", found->probe.link,
-				   found->fd < 0 ? "it cannot be reached" : "another file has its path now");
+		return ckpt_refuse(
+			err, CKPT_E_DELETED_FILE, -ENOTSUP, "mapped file %s: %s", found->probe.link,
+			found->fd < 0 ? "it cannot be reached" : "another file has its path now");
 	ckpt_close_fd(&found->fd);
 	found->fd = -1;
 	found->origin = CKPT_FROM_NOWHERE;
@@ -246,9 +263,10 @@ static int probe_area(struct ckpt_capture *c, struct ckpt_capture_task *t, const
 	int r;
 
 	/* Opening a device does things to it. */
-	if (!strncmp(m->name, "/dev/", 5) && !is_shared_anon(m) && !stat(found->probe.link, &st) && is_device(&st))
-		return ckpt_refuse(err, CKPT_E_AREA_KIND, -ENOTSUP, "mapping of device %s: it cannot be dumped",
-				   found->probe.link);
+	if (!strncmp(m->name, "/dev/", 5) && !is_shared_anon(m) && !stat(found->probe.link, &st) &&
+	    is_device(&st))
+		return ckpt_refuse(err, CKPT_E_AREA_KIND, -ENOTSUP,
+				   "mapping of device %s: it cannot be dumped", found->probe.link);
 	if (c->no_map_files)
 		return probe_by_path(c, m, found, err);
 	found->origin = CKPT_FROM_MAP;
@@ -261,8 +279,9 @@ static int probe_area(struct ckpt_capture *c, struct ckpt_capture_task *t, const
 	return probe_by_path(c, m, found, err);
 }
 
-static int resolve_found(struct ckpt_capture *c, struct ckpt_capture_task *t, const struct ckpt_map *m, uint32_t flags,
-			 struct found *found, struct ckpt_capture_file **filep, struct ckpt_err *err)
+static int resolve_found(struct ckpt_capture *c, struct ckpt_capture_task *t,
+			 const struct ckpt_map *m, uint32_t flags, struct found *found,
+			 struct ckpt_capture_file **filep, struct ckpt_err *err)
 {
 	int r = probe_area(c, t, m, found, err);
 
@@ -281,8 +300,8 @@ static int resolve_found(struct ckpt_capture *c, struct ckpt_capture_task *t, co
 	return r;
 }
 
-static int resolve(struct ckpt_capture *c, struct ckpt_capture_task *t, const struct ckpt_map *m, uint32_t flags,
-		   struct ckpt_capture_file **filep, struct ckpt_err *err)
+static int resolve(struct ckpt_capture *c, struct ckpt_capture_task *t, const struct ckpt_map *m,
+		   uint32_t flags, struct ckpt_capture_file **filep, struct ckpt_err *err)
 {
 	struct found found = { .probe = { .domain = -1, .type = -1, .protocol = -1 }, .fd = -1 };
 	int r;
@@ -301,26 +320,33 @@ static int resolve(struct ckpt_capture *c, struct ckpt_capture_task *t, const st
 	return r;
 }
 
-static struct ckpt_map_key *find_key(struct ckpt_capture *c, const struct ckpt_map *m, uint32_t flags, bool *newp)
+static struct ckpt_map_key *find_key(struct ckpt_capture *c, const struct ckpt_map *m,
+				     uint32_t flags, bool *newp)
 {
-	uint32_t h = ckpt_file_hash((uint64_t)m->major << 32 | m->minor, m->ino ^ (uint64_t)flags << 48);
+	uint32_t h =
+		ckpt_file_hash((uint64_t)m->major << 32 | m->minor, m->ino ^ (uint64_t)flags << 48);
 	struct ckpt_map_key *k = c->map_key[h];
 
-	while (k && (k->ino != m->ino || k->major != m->major || k->minor != m->minor || k->flags != flags ||
-		     strcmp(k->name, m->name)))
+	while (k && (k->ino != m->ino || k->major != m->major || k->minor != m->minor ||
+		     k->flags != flags || strcmp(k->name, m->name)))
 		k = k->next;
 	*newp = !k;
 	if (!k) {
 		k = ckpt_new(c->arena, struct ckpt_map_key);
-		*k = (struct ckpt_map_key){ .next = c->map_key[h], .ino = m->ino, .major = m->major, .minor = m->minor,
-					    .flags = flags, .name = m->name };
+		*k = (struct ckpt_map_key){ .next = c->map_key[h],
+					    .ino = m->ino,
+					    .major = m->major,
+					    .minor = m->minor,
+					    .flags = flags,
+					    .name = m->name };
 		c->map_key[h] = k;
 	}
 	return k;
 }
 
-int ckpt_capture_mapped(struct ckpt_capture *c, struct ckpt_capture_task *t, const struct ckpt_map *m,
-			struct ckpt_capture_file **filep, struct ckpt_err *err)
+int ckpt_capture_mapped(struct ckpt_capture *c, struct ckpt_capture_task *t,
+			const struct ckpt_map *m, struct ckpt_capture_file **filep,
+			struct ckpt_err *err)
 {
 	uint32_t flags = open_mode(m);
 	struct ckpt_capture_file *f;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A scanner for /proc/PID/smaps: about 700 bytes for each area, of which four lines matter. By hand,
- * because the target stands still meanwhile: the kernel takes 2.7 us to print an area, this 0.2 us to read it.
+ * A scanner for /proc/PID/smaps: about 700 bytes for each area, of which four lines matter. By
+ * hand, because the target stands still meanwhile: the kernel takes 2.7 us to print an area, this
+ * 0.2 us to read it.
  */
 #include <errno.h>
 #include <string.h>
@@ -9,7 +10,7 @@
 #include <unistd.h>
 #include "engine/capture/maps.h"
 
-#define BUFFER (64u << 10)              /* longer than any line: a path has at most 4 KiB, escaped 16 */
+#define BUFFER (64u << 10) /* longer than any line: a path has at most 4 KiB, escaped 16 */
 
 struct scanner {
 	struct ckpt_arena *arena;
@@ -94,7 +95,8 @@ static bool scan_head(struct scanner *s, const char *line, const char *end)
 
 	if (!hex(&p, '-', &m->start) || !hex(&p, ' ', &m->end) || end - p < 5 || p[4] != ' ')
 		return false;
-	m->prot = (p[0] == 'r' ? PROT_READ : 0) | (p[1] == 'w' ? PROT_WRITE : 0) | (p[2] == 'x' ? PROT_EXEC : 0);
+	m->prot = (p[0] == 'r' ? PROT_READ : 0) | (p[1] == 'w' ? PROT_WRITE : 0) |
+		  (p[2] == 'x' ? PROT_EXEC : 0);
 	m->shared = p[3] == 's';
 	p += 5;
 	if (!hex(&p, ' ', &m->offset) || !hex(&p, ':', &major) || !hex(&p, ' ', &minor))
@@ -112,8 +114,10 @@ static bool scan_head(struct scanner *s, const char *line, const char *end)
 static int flag_of(char a, char b)
 {
 	switch ((unsigned char)a << 8 | (unsigned char)b) {
-#define X(name, first, second) case first << 8 | second: return CKPT_MAP_BIT_##name;
-	CKPT_MAP_FLAGS(X)
+#define X(name, first, second)    \
+	case first << 8 | second: \
+		return CKPT_MAP_BIT_##name;
+		CKPT_MAP_FLAGS(X)
 #undef X
 	}
 	return -1;
@@ -141,7 +145,7 @@ static void scan_flags(struct ckpt_map *m, const char *p, const char *end)
 		bit = flag_of(p[0], p[1]);
 		if (bit >= 0)
 			m->flags |= 1ull << bit;
-		else if (p[0] != '?')           /* "??": a bit that has no name in that kernel either */
+		else if (p[0] != '?') /* "??": a bit that has no name in that kernel either */
 			memcpy(m->unknown, p, 2);
 		p++;
 	}
@@ -156,7 +160,8 @@ static bool scan_line(struct scanner *s, const char *line, const char *end)
 		return false;
 	if (*line == 'V' && end - line > 8 && !memcmp(line, "VmFlags:", 8))
 		scan_flags(&s->v[s->n - 1], line, end);
-	else if (*line == 'S' && end - line > 13 && (!memcmp(line, "Shared_Clean:", 13) || !memcmp(line, "Shared_Dirty:", 13)))
+	else if (*line == 'S' && end - line > 13 &&
+		 (!memcmp(line, "Shared_Clean:", 13) || !memcmp(line, "Shared_Dirty:", 13)))
 		scan_shared(&s->v[s->n - 1], line, end);
 	return true;
 }
@@ -174,7 +179,8 @@ static ssize_t scan_lines(struct scanner *s, const char *buf, size_t len)
 	return line - buf;
 }
 
-int ckpt_maps_read(struct ckpt_arena *arena, int fd, struct ckpt_map **mapp, size_t *np, struct ckpt_err *err)
+int ckpt_maps_read(struct ckpt_arena *arena, int fd, struct ckpt_map **mapp, size_t *np,
+		   struct ckpt_err *err)
 {
 	struct scanner s = { .arena = arena };
 	char buf[BUFFER];

@@ -8,15 +8,17 @@
 #include "engine/base/err.h"
 
 /* Flags of VmFlags: two letters each, in the order of their bits in ckpt_map.flags. */
+/* clang-format off */
 #define CKPT_MAP_FLAGS(X) \
 	X(RD, 'r', 'd') X(WR, 'w', 'r') X(EX, 'e', 'x') X(SH, 's', 'h') X(MR, 'm', 'r') \
-	X(MW, 'm', 'w') X(ME, 'm', 'e') X(MS, 'm', 's') X(GD, 'g', 'd') X(PF, 'p', 'f') \
-	X(LO, 'l', 'o') X(IO, 'i', 'o') X(SR, 's', 'r') X(RR, 'r', 'r') X(DC, 'd', 'c') \
-	X(DE, 'd', 'e') X(LF, 'l', 'f') X(AC, 'a', 'c') X(NR, 'n', 'r') X(HT, 'h', 't') \
-	X(SF, 's', 'f') X(AR, 'a', 'r') X(WF, 'w', 'f') X(DD, 'd', 'd') X(SD, 's', 'd') \
-	X(MM, 'm', 'm') X(HG, 'h', 'g') X(NH, 'n', 'h') X(MG, 'm', 'g') X(BT, 'b', 't') \
-	X(MT, 'm', 't') X(UM, 'u', 'm') X(UW, 'u', 'w') X(UI, 'u', 'i') X(SS, 's', 's') \
-	X(SL, 's', 'l') X(DP, 'd', 'p') X(GU, 'g', 'u') X(NL, 'n', 'l') X(DW, 'd', 'w')
+	X(MW, 'm', 'w') X(ME, 'm', 'e') X(GD, 'g', 'd') X(PF, 'p', 'f') X(LO, 'l', 'o') \
+	X(IO, 'i', 'o') X(SR, 's', 'r') X(RR, 'r', 'r') X(DC, 'd', 'c') X(DE, 'd', 'e') \
+	X(LF, 'l', 'f') X(AC, 'a', 'c') X(NR, 'n', 'r') X(HT, 'h', 't') X(SF, 's', 'f') \
+	X(AR, 'a', 'r') X(WF, 'w', 'f') X(DD, 'd', 'd') X(SD, 's', 'd') X(MM, 'm', 'm') \
+	X(HG, 'h', 'g') X(NH, 'n', 'h') X(MG, 'm', 'g') X(BT, 'b', 't') X(MT, 'm', 't') \
+	X(UM, 'u', 'm') X(UW, 'u', 'w') X(SS, 's', 's') X(SL, 's', 'l') X(DP, 'd', 'p') \
+	X(GU, 'g', 'u') X(NL, 'n', 'l') X(DW, 'd', 'w')
+/* clang-format on */
 
 enum ckpt_map_bit {
 #define X(name, first, second) CKPT_MAP_BIT_##name,
@@ -28,14 +30,15 @@ enum ckpt_map_bit {
 struct ckpt_map {
 	uint64_t start, end, offset;
 	uint64_t ino;
-	uint32_t major, minor;          /* of the super block, which is not always the st_dev of the file */
-	uint32_t prot;                  /* PROT_* */
+	uint32_t major, minor; /* of the super block, which is not always the st_dev of the file */
+	uint32_t prot;         /* PROT_* */
 	bool shared;
-	char unknown[3];                /* a flag that is not in the list above, else "" */
-	uint64_t flags;                 /* CKPT_MAP(...) */
-	uint64_t shared_kb;             /* pages in memory that others have mapped too */
-	const char *name;               /* "" if there is none; as in maps: a newline is "\012" */
+	char unknown[3];    /* a flag that is not in the list above, else "" */
+	uint64_t flags;     /* CKPT_MAP(...) */
+	uint64_t shared_kb; /* pages in memory that others have mapped too */
+	const char *name;   /* "" if there is none; as in maps: a newline is "\012" */
 };
 
 /* Reads all of FD, a smaps. Memory of the areas only: the text is never held as a whole. */
-int ckpt_maps_read(struct ckpt_arena *arena, int fd, struct ckpt_map **mapp, size_t *np, struct ckpt_err *err);
+int ckpt_maps_read(struct ckpt_arena *arena, int fd, struct ckpt_map **mapp, size_t *np,
+		   struct ckpt_err *err);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Asks every kind for its objects. Tasks and threads come first, while the helper reads ahead; remote calls of a task
- * come in one go: the source keeps a thread prepared for them. Files are asked for when all of them are known.
+ * Asks every kind for its objects. Tasks and threads come first, while the helper reads ahead;
+ * remote calls of a task come in one go: the source keeps a thread prepared for them. Files are
+ * asked for when all of them are known.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -10,7 +11,8 @@
 #include "engine/base/cleanup.h"
 #include "engine/capture/state.h"
 
-static ProtobufCMessage *new_message(struct ckpt_arena *arena, const ProtobufCMessageDescriptor *desc)
+static ProtobufCMessage *new_message(struct ckpt_arena *arena,
+				     const ProtobufCMessageDescriptor *desc)
 {
 	ProtobufCMessage *msg = ckpt_alloc(arena, desc->sizeof_message);
 
@@ -18,27 +20,30 @@ static ProtobufCMessage *new_message(struct ckpt_arena *arena, const ProtobufCMe
 	return msg;
 }
 
-/* A refused object takes its place without a kind behind it, so that the plan finds all other problems and no false
- * ones; what other kinds may read of it must not be NULL. */
+/* A refused object takes its place without a kind behind it, so that the plan finds all other
+ * problems and no false ones; what other kinds may read of it must not be NULL. */
 static void neutralize(struct ckpt_arena *arena, struct ckpt_object *obj)
 {
 	struct ckpt_kind *kind = ckpt_new(arena, struct ckpt_kind);
 	const ProtobufCMessageDescriptor *desc = obj->kind->message;
 
-	*kind = (struct ckpt_kind){ .name = obj->kind->name, .scope = obj->kind->scope, .message = desc };
+	*kind = (struct ckpt_kind){ .name = obj->kind->name,
+				    .scope = obj->kind->scope,
+				    .message = desc };
 	obj->kind = kind;
 	for (unsigned int i = 0; i < desc->n_fields; i++) {
 		const ProtobufCFieldDescriptor *field = &desc->fields[i];
 		char **string = (char **)((char *)obj->msg + field->offset);
 
-		if (field->label == PROTOBUF_C_LABEL_REQUIRED && field->type == PROTOBUF_C_TYPE_STRING && !*string)
+		if (field->label == PROTOBUF_C_LABEL_REQUIRED &&
+		    field->type == PROTOBUF_C_TYPE_STRING && !*string)
 			*string = ckpt_strdup(arena, "");
 	}
 }
 
 /* Returns 0, 1 for "nothing to keep", or an error that is no problem of the user's. */
-static int collect(struct ckpt_capture *c, struct ckpt_collect *cc, struct ckpt_object *obj, const char *subject,
-		   struct ckpt_err *err)
+static int collect(struct ckpt_capture *c, struct ckpt_collect *cc, struct ckpt_object *obj,
+		   const char *subject, struct ckpt_err *err)
 {
 	int r = 0;
 
@@ -67,8 +72,16 @@ static const char *who(const struct ckpt_capture *c, pid_t pid)
 static int collect_file(struct ckpt_capture *c, struct ckpt_capture_file *f, struct ckpt_err *err)
 {
 	struct ckpt_collect cc = {
-		.src = c->src, .arena = c->arena, .capture = c, .pid = f->pid, .tid = f->pid, .number = f->number,
-		.fd = -1, .flags = f->obj->file.flags, .probe = &f->probe, .shell_job = c->opts->shell_job,
+		.src = c->src,
+		.arena = c->arena,
+		.capture = c,
+		.pid = f->pid,
+		.tid = f->pid,
+		.number = f->number,
+		.fd = -1,
+		.flags = f->obj->file.flags,
+		.probe = &f->probe,
+		.shell_job = c->opts->shell_job,
 	};
 	char subject[512];
 	CKPT_FD fd = ckpt_take_fd(&f->fd);
@@ -77,7 +90,8 @@ static int collect_file(struct ckpt_capture *c, struct ckpt_capture_file *f, str
 	if (f->number >= 0)
 		snprintf(subject, sizeof(subject), "%s: fd %d", who(c, f->pid), f->number);
 	else
-		snprintf(subject, sizeof(subject), "%s: mapping of %s", who(c, f->pid), f->probe.link);
+		snprintf(subject, sizeof(subject), "%s: mapping of %s", who(c, f->pid),
+			 f->probe.link);
 	if (fd >= 0)
 		c->n_held--;
 	else
@@ -90,8 +104,9 @@ static int collect_file(struct ckpt_capture *c, struct ckpt_capture_file *f, str
 }
 
 /* An object that is no file; *OBJP is NULL where there is nothing to keep. */
-static int collect_state(struct ckpt_capture *c, const struct ckpt_kind *kind, struct ckpt_collect *cc, uint32_t task,
-			 struct ckpt_object **objp, struct ckpt_err *err)
+static int collect_state(struct ckpt_capture *c, const struct ckpt_kind *kind,
+			 struct ckpt_collect *cc, uint32_t task, struct ckpt_object **objp,
+			 struct ckpt_err *err)
 {
 	struct ckpt_object *obj = ckpt_new(c->arena, struct ckpt_object);
 	char subject[128];
@@ -108,17 +123,25 @@ static int collect_state(struct ckpt_capture *c, const struct ckpt_kind *kind, s
 	r = collect(c, cc, obj, subject, err);
 	if (r)
 		return r < 0 ? r : 0;
-	c->state = ckpt_capture_grow(c->arena, c->state, c->n_state, &c->state_room, sizeof(c->state[0]));
+	c->state = ckpt_capture_grow(c->arena, c->state, c->n_state, &c->state_room,
+				     sizeof(c->state[0]));
 	*objp = c->state[c->n_state++] = obj;
 	return 0;
 }
 
 /* Every kind of that scope; those that have something are put into the array at *STATEP. */
-static int collect_scope(struct ckpt_capture *c, enum ckpt_scope scope, pid_t pid, pid_t tid, uint32_t task,
-			 struct ckpt_object ***statep, size_t *np, struct ckpt_err *err)
+static int collect_scope(struct ckpt_capture *c, enum ckpt_scope scope, pid_t pid, pid_t tid,
+			 uint32_t task, struct ckpt_object ***statep, size_t *np,
+			 struct ckpt_err *err)
 {
 	struct ckpt_collect cc = {
-		.src = c->src, .arena = c->arena, .capture = c, .pid = pid, .tid = tid, .number = -1, .fd = -1,
+		.src = c->src,
+		.arena = c->arena,
+		.capture = c,
+		.pid = pid,
+		.tid = tid,
+		.number = -1,
+		.fd = -1,
 		.shell_job = c->opts->shell_job,
 	};
 	struct ckpt_object *found[ckpt_n_kinds + 1];
@@ -143,7 +166,11 @@ static int collect_scope(struct ckpt_capture *c, enum ckpt_scope scope, pid_t pi
 static int collect_brk(struct ckpt_capture *c, const struct ckpt_task *task, struct ckpt_err *err)
 {
 	static const uint64_t arg[6];
-	struct ckpt_collect cc = { .src = c->src, .arena = c->arena, .capture = c, .pid = task->pid, .tid = task->pid };
+	struct ckpt_collect cc = { .src = c->src,
+				   .arena = c->arena,
+				   .capture = c,
+				   .pid = task->pid,
+				   .tid = task->pid };
 	int64_t brk;
 	int r = ckpt_call(&cc, SYS_brk, arg, -1, NULL, 0, &brk, err);
 
@@ -166,12 +193,13 @@ static int collect_task(struct ckpt_capture *c, struct ckpt_capture_task *t, str
 		/* Where one remote call is not possible no other is. */
 		return r;
 	}
-	r = collect_scope(c, CKPT_PER_TASK, task->pid, task->pid, task->id, &task->state, &task->n_state, err);
+	r = collect_scope(c, CKPT_PER_TASK, task->pid, task->pid, task->id, &task->state,
+			  &task->n_state, err);
 	for (size_t i = 0; r >= 0 && i < task->n_threads; i++) {
 		struct ckpt_thread *thread = &task->threads[i];
 
-		r = collect_scope(c, CKPT_PER_THREAD, task->pid, thread->tid, task->id, &thread->state,
-				  &thread->n_state, err);
+		r = collect_scope(c, CKPT_PER_THREAD, task->pid, thread->tid, task->id,
+				  &thread->state, &thread->n_state, err);
 	}
 	return r;
 }

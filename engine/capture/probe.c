@@ -14,12 +14,13 @@ bool ckpt_probe_anon(const struct ckpt_probe *probe, const char *cls)
 {
 	size_t n = strlen(cls);
 
-	return !strncmp(probe->link, "anon_inode:[", 12) &&
-	       !strncmp(probe->link + 12, cls, n) && !strcmp(probe->link + 12 + n, "]");
+	return !strncmp(probe->link, "anon_inode:[", 12) && !strncmp(probe->link + 12, cls, n) &&
+	       !strcmp(probe->link + 12 + n, "]");
 }
 
 /* Asked once for each device: thousands of descriptors live on a handful of them. */
-static int fs_magic(struct ckpt_capture *c, int fd, uint64_t dev, long *magicp, struct ckpt_err *err)
+static int fs_magic(struct ckpt_capture *c, int fd, uint64_t dev, long *magicp,
+		    struct ckpt_err *err)
 {
 	struct statfs fs;
 
@@ -58,7 +59,8 @@ int ckpt_probe_fill(struct ckpt_capture *c, int fd, struct ckpt_probe *probe, st
 	return fs_magic(c, fd, probe->st.st_dev, &probe->fs_magic, err);
 }
 
-int ckpt_probe_kind(const struct ckpt_probe *probe, const struct ckpt_kind **kindp, struct ckpt_err *err)
+int ckpt_probe_kind(const struct ckpt_probe *probe, const struct ckpt_kind **kindp,
+		    struct ckpt_err *err)
 {
 	*kindp = NULL;
 	for (unsigned int i = 0; i < ckpt_n_kinds; i++) {
@@ -67,8 +69,8 @@ int ckpt_probe_kind(const struct ckpt_probe *probe, const struct ckpt_kind **kin
 		if (kind->scope != CKPT_PER_FILE || !kind->match(probe))
 			continue;
 		if (*kindp)
-			return ckpt_fail(err, -EBADMSG, "%s: both kind %s and kind %s claim it", probe->link,
-					 (*kindp)->name, kind->name);
+			return ckpt_fail(err, -EBADMSG, "%s: both kind %s and kind %s claim it",
+					 probe->link, (*kindp)->name, kind->name);
 		*kindp = kind;
 	}
 	return 0;
@@ -77,16 +79,26 @@ int ckpt_probe_kind(const struct ckpt_probe *probe, const struct ckpt_kind **kin
 static const char *domain_name(int domain)
 {
 	switch (domain) {
-	case AF_UNIX: return "Unix";
-	case AF_INET: return "IPv4";
-	case AF_INET6: return "IPv6";
-	case AF_NETLINK: return "netlink";
-	case AF_PACKET: return "packet";
-	case AF_VSOCK: return "vsock";
-	case AF_ALG: return "kernel crypto";
-	case AF_BLUETOOTH: return "Bluetooth";
-	case AF_CAN: return "CAN";
-	case AF_XDP: return "XDP";
+	case AF_UNIX:
+		return "Unix";
+	case AF_INET:
+		return "IPv4";
+	case AF_INET6:
+		return "IPv6";
+	case AF_NETLINK:
+		return "netlink";
+	case AF_PACKET:
+		return "packet";
+	case AF_VSOCK:
+		return "vsock";
+	case AF_ALG:
+		return "kernel crypto";
+	case AF_BLUETOOTH:
+		return "Bluetooth";
+	case AF_CAN:
+		return "CAN";
+	case AF_XDP:
+		return "XDP";
 	}
 	return "unknown";
 }
@@ -94,10 +106,14 @@ static const char *domain_name(int domain)
 static const char *type_name(int type)
 {
 	switch (type) {
-	case SOCK_STREAM: return "stream ";
-	case SOCK_DGRAM: return "datagram ";
-	case SOCK_SEQPACKET: return "seqpacket ";
-	case SOCK_RAW: return "raw ";
+	case SOCK_STREAM:
+		return "stream ";
+	case SOCK_DGRAM:
+		return "datagram ";
+	case SOCK_SEQPACKET:
+		return "seqpacket ";
+	case SOCK_RAW:
+		return "raw ";
 	}
 	return "";
 }
@@ -116,7 +132,8 @@ void ckpt_probe_describe(const struct ckpt_probe *probe, char *buf, size_t size)
 		snprintf(buf, size, "%s (block device %u:%u)", probe->link, major, minor);
 	else if (S_ISLNK(mode))
 		snprintf(buf, size, "%s (symbolic link)", probe->link);
-	else if (strncmp(probe->link, "anon_inode:", 11) && (probe->link[0] != '/' || probe->fs_magic))
+	else if (strncmp(probe->link, "anon_inode:", 11) &&
+		 (probe->link[0] != '/' || probe->fs_magic))
 		snprintf(buf, size, "%s (file system type %#lx)", probe->link, probe->fs_magic);
 	else
 		snprintf(buf, size, "%s", probe->link);

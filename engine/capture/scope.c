@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is out of scope for a whole task: other namespaces, seccomp, and state that the kernel lets tasks share or
- * threads keep apart, which a restore would make differently.
+ * What is out of scope for a whole task: other namespaces, seccomp, and state that the kernel lets
+ * tasks share or threads keep apart, which a restore would make differently.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,10 +15,11 @@
 
 /* Of a process; a thread cannot leave the user namespace or the clock of its process. */
 static const char *const namespaces[CKPT_N_NAMESPACES] = {
-	"mnt", "pid_for_children", "net", "ipc", "uts", "cgroup", "pid", "user", "time", "time_for_children",
+	"mnt",  "pid_for_children",  "net", "ipc", "uts", "cgroup", "pid", "user",
+	"time", "time_for_children",
 };
 #define N_OF_THREAD 6
-#define BATCH 32                        /* threads */
+#define BATCH 32 /* threads */
 
 void ckpt_capture_scope_ahead(struct ckpt_capture *c)
 {
@@ -35,7 +36,7 @@ void ckpt_capture_scope_ahead(struct ckpt_capture *c)
 /* What /proc shows of a thread that matters here. */
 struct thread_look {
 	pid_t tid;
-	size_t n_links;                 /* of namespaces[]: all of them for the leader */
+	size_t n_links; /* of namespaces[]: all of them for the leader */
 	char link[CKPT_N_NAMESPACES][32];
 	char *status;
 	int code;
@@ -45,7 +46,7 @@ struct thread_look {
 /* Threads of one task: the helper takes some of the batches. */
 struct scope_job {
 	struct ckpt_job job;
-	int task_dir;                   /* /proc/PID/task */
+	int task_dir; /* /proc/PID/task */
 	struct thread_look *look;
 	size_t n;
 };
@@ -59,7 +60,8 @@ static int look_at(const struct scope_job *job, struct thread_look *t, struct ck
 
 		snprintf(name, sizeof(name), "%d/ns/%s", t->tid, namespaces[i]);
 		n = readlinkat(job->task_dir, name, t->link[i], sizeof(t->link[i]) - 1);
-		/* Linux shows no pid_for_children of a process that unshared it and has not forked yet. */
+		/* Linux shows no pid_for_children of a process that unshared it and has not forked
+		 * yet. */
 		if (n < 0 && errno == ENOENT)
 			n = snprintf(t->link[i], sizeof(t->link[i]), "?");
 		if (n < 0)
@@ -99,39 +101,47 @@ static void judge(struct ckpt_capture *c, const struct thread_look *t, const cha
 
 	for (size_t i = 0; i < t->n_links; i++) {
 		if (c->our_ns[i][0] && strcmp(t->link[i], c->our_ns[i]))
-			ckpt_problem_add(c->problems, CKPT_E_NAMESPACE, "%s: it is in another %s namespace", subject,
+			ckpt_problem_add(c->problems, CKPT_E_NAMESPACE,
+					 "%s: it is in another %s namespace", subject,
 					 namespaces[i]);
 	}
 	if (ckpt_status_u64(t->status, "Seccomp"))
-		ckpt_problem_add(c->problems, CKPT_E_TASK_STATE, "%s: it runs under seccomp", subject);
+		ckpt_problem_add(c->problems, CKPT_E_TASK_STATE, "%s: it runs under seccomp",
+				 subject);
 	if (tracer && tid_in_tree(c, tracer))
-		ckpt_problem_add(c->problems, CKPT_E_TRACED, "%s: it is traced by %d of the same tree", subject,
-				 (int)tracer);
+		ckpt_problem_add(c->problems, CKPT_E_TRACED,
+				 "%s: it is traced by %d of the same tree", subject, (int)tracer);
 }
 
 /* Threads of one process share descriptors and folders, unless one of them called unshare(2). */
 static void check_thread(struct ckpt_capture *c, const struct ckpt_capture_task *t, pid_t tid)
 {
-	static const struct { int type; const char *what; } shared[] = {
-		{ KCMP_FILES, "descriptors" }, { KCMP_FS, "a working directory" },
+	static const struct {
+		int type;
+		const char *what;
+	} shared[] = {
+		{ KCMP_FILES, "descriptors" },
+		{ KCMP_FS, "a working directory" },
 	};
 
 	for (size_t i = 0; i < 2; i++) {
 		if (c->src->ops->compare(c->src, t->frozen->pid, tid, shared[i].type, 0, 0) > 0)
-			ckpt_problem_add(c->problems, CKPT_E_SHARED_STATE, "%s: thread %d has %s of its own", t->who,
-					 tid, shared[i].what);
+			ckpt_problem_add(c->problems, CKPT_E_SHARED_STATE,
+					 "%s: thread %d has %s of its own", t->who, tid,
+					 shared[i].what);
 	}
 }
 
-static int judge_all(struct ckpt_capture *c, const struct ckpt_capture_task *t, const struct scope_job *job,
-		     struct ckpt_err *err)
+static int judge_all(struct ckpt_capture *c, const struct ckpt_capture_task *t,
+		     const struct scope_job *job, struct ckpt_err *err)
 {
 	for (size_t i = 0; i < job->n; i++) {
 		struct thread_look *look = &job->look[i];
 		bool is_leader = look->tid == t->frozen->pid;
 		char subject[80];
 
-		snprintf(subject, sizeof(subject), is_leader ? "%s" : "%s: thread %d", t->who, look->tid);
+		snprintf(subject, sizeof(subject), is_leader ? "%s" : "%s: thread %d", t->who,
+			 look->tid);
 		if (look->code < 0) {
 			*err = look->err;
 			return ckpt_in(err, look->code, "%s", subject);
@@ -144,8 +154,8 @@ static int judge_all(struct ckpt_capture *c, const struct ckpt_capture_task *t, 
 	return 0;
 }
 
-static void make_job(struct ckpt_capture *c, const struct ckpt_capture_task *t, struct scope_job *job, int task_dir,
-		     size_t from)
+static void make_job(struct ckpt_capture *c, const struct ckpt_capture_task *t,
+		     struct scope_job *job, int task_dir, size_t from)
 {
 	const struct ckpt_frozen *f = t->frozen;
 
@@ -159,7 +169,8 @@ static void make_job(struct ckpt_capture *c, const struct ckpt_capture_task *t, 
 	}
 }
 
-static int check_task(struct ckpt_capture *c, const struct ckpt_capture_task *t, struct ckpt_err *err)
+static int check_task(struct ckpt_capture *c, const struct ckpt_capture_task *t,
+		      struct ckpt_err *err)
 {
 	size_t n = (t->frozen->n_tids + BATCH - 1) / BATCH;
 	struct scope_job *job = ckpt_alloc(c->arena, n * sizeof(*job));
@@ -201,13 +212,15 @@ static int check_shared(struct ckpt_capture *c, int type, const char *what, stru
 		while (low < high && order) {
 			size_t mid = (low + high) / 2;
 
-			order = c->src->ops->compare(c->src, t->frozen->pid, other[mid]->frozen->pid, type, 0, 0);
+			order = c->src->ops->compare(c->src, t->frozen->pid,
+						     other[mid]->frozen->pid, type, 0, 0);
 			if (order < 0)
-				return ckpt_fail(err, order, "%s: cannot compare with process %d", t->who,
-						 other[mid]->frozen->pid);
+				return ckpt_fail(err, order, "%s: cannot compare with process %d",
+						 t->who, other[mid]->frozen->pid);
 			if (!order)
-				ckpt_problem_add(c->problems, CKPT_E_SHARED_STATE, "%s: it shares its %s with %s",
-						 t->who, what, other[mid]->who);
+				ckpt_problem_add(c->problems, CKPT_E_SHARED_STATE,
+						 "%s: it shares its %s with %s", t->who, what,
+						 other[mid]->who);
 			else if (order == 1)
 				high = mid;
 			else
@@ -224,8 +237,13 @@ static int check_shared(struct ckpt_capture *c, int type, const char *what, stru
 
 int ckpt_capture_scope(struct ckpt_capture *c, struct ckpt_err *err)
 {
-	static const struct { int type; const char *what; } shared[] = {
-		{ KCMP_VM, "memory" }, { KCMP_FILES, "descriptors" }, { KCMP_FS, "working directory" },
+	static const struct {
+		int type;
+		const char *what;
+	} shared[] = {
+		{ KCMP_VM, "memory" },
+		{ KCMP_FILES, "descriptors" },
+		{ KCMP_FS, "working directory" },
 		{ KCMP_SIGHAND, "signal handlers" },
 	};
 	int r = 0;

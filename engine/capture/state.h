@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a capture knows while it is at it. For the files of this folder only: everything else sees collect.h. */
+/* What a capture knows while it is at it. For the files of this folder only: everything else sees
+ * collect.h. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -14,23 +15,23 @@
 
 /* Where a descriptor of our own for an open file comes from. */
 enum ckpt_file_origin {
-	CKPT_FROM_FD,                   /* descriptor NUMBER of PID */
-	CKPT_FROM_EXE,                  /* /proc/PID/exe */
-	CKPT_FROM_MAP,                  /* /proc/PID/map_files/START-END */
-	CKPT_FROM_PATH,                 /* open(2) by its name: an ordinary user may not follow map_files */
-	CKPT_FROM_NOWHERE,              /* deleted and only mapped, and we are an ordinary user */
+	CKPT_FROM_FD,      /* descriptor NUMBER of PID */
+	CKPT_FROM_EXE,     /* /proc/PID/exe */
+	CKPT_FROM_MAP,     /* /proc/PID/map_files/START-END */
+	CKPT_FROM_PATH,    /* open(2) by its name: an ordinary user may not follow map_files */
+	CKPT_FROM_NOWHERE, /* deleted and only mapped, and we are an ordinary user */
 };
 
 /* One open file description, or one mapped file. */
 struct ckpt_capture_file {
-	struct ckpt_object *obj;        /* NULL: no kind wants it */
+	struct ckpt_object *obj; /* NULL: no kind wants it */
 	struct ckpt_probe probe;
 	enum ckpt_file_origin origin;
-	pid_t pid;                      /* the first task that has it */
-	int number;                     /* of PID; -1: only mapped */
-	uint64_t start, end;            /* CKPT_FROM_MAP: the area of PID */
-	const char *fdinfo;             /* its text, if it was kept */
-	int fd;                         /* still open, to be used again when it is collected; else -1 */
+	pid_t pid;           /* the first task that has it */
+	int number;          /* of PID; -1: only mapped */
+	uint64_t start, end; /* CKPT_FROM_MAP: the area of PID */
+	const char *fdinfo;  /* its text, if it was kept */
+	int fd;              /* still open, to be used again when it is collected; else -1 */
 	struct ckpt_capture_file *next; /* of the same bucket */
 };
 
@@ -38,7 +39,7 @@ struct ckpt_capture_file {
 struct ckpt_file_class {
 	uint64_t dev, ino, pos, id;
 	uint32_t flags, mode;
-	struct ckpt_capture_file **v;   /* in the order of kcmp(2) */
+	struct ckpt_capture_file **v; /* in the order of kcmp(2) */
 	size_t n, room;
 	struct ckpt_file_class *next;
 };
@@ -53,11 +54,11 @@ struct ckpt_stat {
 struct ckpt_capture_task {
 	const struct ckpt_frozen *frozen;
 	struct ckpt_task *task;
-	const char *who;                /* "process 123 (redis-server)" */
+	const char *who; /* "process 123 (redis-server)" */
 	struct ckpt_stat stat;
-	struct ckpt_maps_job *maps;     /* being read ahead; NULL: not yet, or no longer */
-	struct ckpt_scan_job *scan;     /* the same of its page map */
-	struct ckpt_span *shared;       /* private areas with pages that others have too */
+	struct ckpt_maps_job *maps; /* being read ahead; NULL: not yet, or no longer */
+	struct ckpt_scan_job *scan; /* the same of its page map */
+	struct ckpt_span *shared;   /* private areas with pages that others have too */
 	size_t n_shared, shared_room;
 };
 
@@ -75,41 +76,49 @@ struct ckpt_capture {
 
 	struct ckpt_capture_task *tasks;
 	size_t n_tasks, n_maps_started, n_scans_started;
-	char our_ns[CKPT_N_NAMESPACES][32];     /* "mnt:[4026531841]", "" where this kernel has none */
+	char our_ns[CKPT_N_NAMESPACES][32]; /* "mnt:[4026531841]", "" where this kernel has none */
 
-	struct ckpt_capture_file **files;       /* files[i] is object i + 1 */
+	struct ckpt_capture_file **files; /* files[i] is object i + 1 */
 	size_t n_files, files_room;
-	struct ckpt_file_class *class_of[CKPT_FILE_BUCKETS];    /* of descriptors */
-	struct ckpt_capture_file *mapped[CKPT_FILE_BUCKETS];    /* by what fstat(2) says of the file */
-	struct ckpt_map_key {                                   /* by what maps says of it */
+	struct ckpt_file_class *class_of[CKPT_FILE_BUCKETS]; /* of descriptors */
+	struct ckpt_capture_file *mapped[CKPT_FILE_BUCKETS]; /* by what fstat(2) says of the file */
+	struct ckpt_map_key {                                /* by what maps says of it */
 		struct ckpt_map_key *next;
 		uint64_t ino;
 		uint32_t major, minor, flags;
 		const char *name;
-		struct ckpt_capture_file *file;                 /* NULL: refused */
-	} *map_key[CKPT_FILE_BUCKETS];
-	unsigned int n_held, max_held;  /* files that are still open */
-	bool no_map_files;              /* this user may not follow them */
+		struct ckpt_capture_file *file; /* NULL: refused */
+	} * map_key[CKPT_FILE_BUCKETS];
+	unsigned int n_held, max_held; /* files that are still open */
+	bool no_map_files;             /* this user may not follow them */
 
-	struct ckpt_fs_magic { uint64_t dev; long magic; } magics[16];  /* of file systems seen */
+	struct ckpt_fs_magic {
+		uint64_t dev;
+		long magic;
+	} magics[16]; /* of file systems seen */
 	unsigned int n_magics;
 
-	struct ckpt_object *object;             /* being collected */
+	struct ckpt_object *object; /* being collected */
 	struct ckpt_status {
 		struct ckpt_status *next;
 		pid_t tid;
 		char *text;
-	} *status[CKPT_FILE_BUCKETS];                   /* of all threads asked for */
-	struct { pid_t pid; int number; char *text; } fdinfo;   /* of the last descriptor asked for */
+	} * status[CKPT_FILE_BUCKETS]; /* of all threads asked for */
+	struct {
+		pid_t pid;
+		int number;
+		char *text;
+	} fdinfo; /* of the last descriptor asked for */
 
-	struct ckpt_object **state;     /* objects that are not files; they get their ids at the end */
+	struct ckpt_object **state; /* objects that are not files; they get their ids at the end */
 	size_t n_state, state_room;
 	size_t lost_room;
 };
 
 /* ---- tasks.c ---- */
 /* Reads who and what every task is; finds what they share that they must not. */
-int ckpt_capture_tasks(struct ckpt_capture *c, const struct ckpt_frozen *frozen, size_t n, struct ckpt_err *err);
+int ckpt_capture_tasks(struct ckpt_capture *c, const struct ckpt_frozen *frozen, size_t n,
+		       struct ckpt_err *err);
 /* Takes the text of /proc/PID/stat apart. */
 int ckpt_stat_parse(const char *text, struct ckpt_stat *st, struct ckpt_err *err);
 /* The first line of a status that starts with KEY as a number; 0 if there is none. */
@@ -127,9 +136,11 @@ void ckpt_status_keep(struct ckpt_capture *c, pid_t tid, char *text);
 /* All descriptors of all tasks: task->fds, and c->files. */
 int ckpt_capture_files(struct ckpt_capture *c, struct ckpt_err *err);
 /* A new file object; KIND says of what kind. */
-struct ckpt_capture_file *ckpt_capture_file_add(struct ckpt_capture *c, const struct ckpt_kind *kind,
+struct ckpt_capture_file *ckpt_capture_file_add(struct ckpt_capture *c,
+						const struct ckpt_kind *kind,
 						const struct ckpt_probe *probe);
-/* Keeps *FDP open until F is collected, if there are not too many: opening again costs up to 6 us. */
+/* Keeps *FDP open until F is collected, if there are not too many: opening again costs up to 6 us.
+ */
 void ckpt_capture_file_hold(struct ckpt_capture *c, struct ckpt_capture_file *f, int *fdp);
 /* Closes those that are still open. */
 void ckpt_capture_files_end(struct ckpt_capture *c);
@@ -137,10 +148,11 @@ uint32_t ckpt_file_hash(uint64_t a, uint64_t b);
 
 /* ---- fdinfo.c ---- */
 struct ckpt_fdinfo {
-	uint32_t flags;                 /* as open(2) takes them, O_CLOEXEC among them */
+	uint32_t flags; /* as open(2) takes them, O_CLOEXEC among them */
 	uint64_t pos;
-	char lock[16];                  /* "POSIX", "FLOCK", "LEASE", ... of a lock that is held through it, else "" */
-	uint64_t id;                    /* of an eventfd: no two have the same; else 0 */
+	char lock[16]; /* "POSIX", "FLOCK", "LEASE", ... of a lock that is held through it, else ""
+			*/
+	uint64_t id;   /* of an eventfd: no two have the same; else 0 */
 };
 int ckpt_fdinfo_parse(const char *text, struct ckpt_fdinfo *info, struct ckpt_err *err);
 
@@ -148,11 +160,11 @@ int ckpt_fdinfo_parse(const char *text, struct ckpt_fdinfo *info, struct ckpt_er
 /* What /proc shows of a descriptor. */
 struct ckpt_look {
 	int number;
-	int code;                       /* negative errno: it could not be read, WHAT failed */
+	int code; /* negative errno: it could not be read, WHAT failed */
 	const char *what;
 	struct ckpt_fdinfo info;
 	const char *link;
-	const char *text;               /* fdinfo whole, where a kind is going to ask for it; else NULL */
+	const char *text; /* fdinfo whole, where a kind is going to ask for it; else NULL */
 };
 /* The descriptors of one task, a batch at a time, by number; the helper works ahead. */
 struct ckpt_fd_batch {
@@ -163,7 +175,8 @@ struct ckpt_fd_batch {
 	struct ckpt_look_job *job;
 	size_t n_jobs, next;
 };
-int ckpt_fd_batch_open(struct ckpt_fd_batch *b, struct ckpt_capture *c, pid_t pid, struct ckpt_err *err);
+int ckpt_fd_batch_open(struct ckpt_fd_batch *b, struct ckpt_capture *c, pid_t pid,
+		       struct ckpt_err *err);
 /* Returns how many, 0 at the end. *LOOKP is valid until the capture ends. */
 size_t ckpt_fd_batch_next(struct ckpt_fd_batch *b, const struct ckpt_look **lookp);
 void ckpt_fd_batch_close(struct ckpt_fd_batch *b);
@@ -172,7 +185,8 @@ void ckpt_fd_batch_close(struct ckpt_fd_batch *b);
 /* Fills PROBE from FD, but for the link. */
 int ckpt_probe_fill(struct ckpt_capture *c, int fd, struct ckpt_probe *probe, struct ckpt_err *err);
 /* The kind that claims it; NULL: none does. Two of them: an error. */
-int ckpt_probe_kind(const struct ckpt_probe *probe, const struct ckpt_kind **kindp, struct ckpt_err *err);
+int ckpt_probe_kind(const struct ckpt_probe *probe, const struct ckpt_kind **kindp,
+		    struct ckpt_err *err);
 /* "socket:[12] (IPv4 stream socket)": for messages. */
 void ckpt_probe_describe(const struct ckpt_probe *probe, char *buf, size_t size);
 
@@ -183,13 +197,16 @@ void ckpt_capture_areas_ahead(struct ckpt_capture *c);
 void ckpt_capture_areas_end(struct ckpt_capture *c);
 /* Address spaces of all tasks: task->mm, and the files that are mapped. */
 int ckpt_capture_areas(struct ckpt_capture *c, struct ckpt_err *err);
-/* The object behind an area that has a file. *FILEP is NULL if it was refused (a problem was added). */
-int ckpt_capture_mapped(struct ckpt_capture *c, struct ckpt_capture_task *t, const struct ckpt_map *m,
-			struct ckpt_capture_file **filep, struct ckpt_err *err);
-int ckpt_capture_exe(struct ckpt_capture *c, struct ckpt_capture_task *t, struct ckpt_capture_file **filep,
-		     struct ckpt_err *err);
+/* The object behind an area that has a file. *FILEP is NULL if it was refused (a problem was
+ * added). */
+int ckpt_capture_mapped(struct ckpt_capture *c, struct ckpt_capture_task *t,
+			const struct ckpt_map *m, struct ckpt_capture_file **filep,
+			struct ckpt_err *err);
+int ckpt_capture_exe(struct ckpt_capture *c, struct ckpt_capture_task *t,
+		     struct ckpt_capture_file **filep, struct ckpt_err *err);
 /* A descriptor of our own, opened again; -1: there is none to be had. */
-int ckpt_capture_file_open(struct ckpt_capture *c, const struct ckpt_capture_file *f, int *fdp, struct ckpt_err *err);
+int ckpt_capture_file_open(struct ckpt_capture *c, const struct ckpt_capture_file *f, int *fdp,
+			   struct ckpt_err *err);
 
 /* ---- objects.c ---- */
 /* Asks every kind for the state of tasks, threads and the tree. */
@@ -211,6 +228,7 @@ static inline int ckpt_capture_go_on(const struct ckpt_capture *c, struct ckpt_e
 /* Gathers what a user can act on: returns 0 for that, else CODE. */
 int ckpt_capture_problem(struct ckpt_capture *c, int code, const struct ckpt_err *err);
 /* Something that the image will lack: kept in it, and printed. */
-void ckpt_capture_lost(struct ckpt_capture *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void ckpt_capture_lost(struct ckpt_capture *c, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
 /* Grows an array in the arena; returns where the new one goes. */
 void *ckpt_capture_grow(struct ckpt_arena *arena, void *v, size_t n, size_t *roomp, size_t size);

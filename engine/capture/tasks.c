@@ -7,7 +7,8 @@
 #include "engine/base/text.h"
 #include "engine/capture/state.h"
 
-/* The name stands in parentheses, with newline and backslash escaped, and may hold parentheses itself. */
+/* The name stands in parentheses, with newline and backslash escaped, and may hold parentheses
+ * itself. */
 static const char *parse_comm(const char *text, char *comm, size_t size)
 {
 	const char *p = strchr(text, '('), *end = strrchr(text, ')');
@@ -27,14 +28,14 @@ static const char *parse_comm(const char *text, char *comm, size_t size)
 
 int ckpt_stat_parse(const char *text, struct ckpt_stat *st, struct ckpt_err *err)
 {
-	uint64_t field[53];             /* counted from 1, as in proc(5) */
+	uint64_t field[53]; /* counted from 1, as in proc(5) */
 	const char *p;
 
 	memset(st, 0, sizeof(*st));
 	p = parse_comm(text, st->comm, sizeof(st->comm));
 	if (!p || p[0] != ' ' || !p[1])
 		return ckpt_fail(err, -EBADMSG, "stat: cannot be understood");
-	p += 2;                         /* the state, a letter, is the third */
+	p += 2; /* the state, a letter, is the third */
 	for (int i = 4; i <= 52; i++) {
 		int64_t number;
 
@@ -159,7 +160,8 @@ static int fill_task(struct ckpt_capture *c, size_t i, struct ckpt_err *err)
 	task->id = i + 1;
 	task->parent = find_parent(c, i, f->ppid);
 	if (i && !task->parent)
-		return ckpt_fail(err, -ECANCELED, "%s: its parent %d is not part of the tree", t->who, f->ppid);
+		return ckpt_fail(err, -ECANCELED, "%s: its parent %d is not part of the tree",
+				 t->who, f->ppid);
 	task->pid = f->pid;
 	task->pgid = t->stat.pgrp;
 	task->sid = t->stat.session;
@@ -169,15 +171,16 @@ static int fill_task(struct ckpt_capture *c, size_t i, struct ckpt_err *err)
 	if (f->zombie) {
 		task->exit_status = t->stat.exit_code;
 		if (t->stat.n_threads > 1)
-			ckpt_problem_add(c->problems, CKPT_E_TASK_STATE, "%s: its main thread has ended, others go on",
-					 t->who);
+			ckpt_problem_add(c->problems, CKPT_E_TASK_STATE,
+					 "%s: its main thread has ended, others go on", t->who);
 		return 0;
 	}
 	task->mm = make_mm(c->arena, &t->stat);
 	return fill_threads(c, t, err);
 }
 
-int ckpt_capture_tasks(struct ckpt_capture *c, const struct ckpt_frozen *frozen, size_t n, struct ckpt_err *err)
+int ckpt_capture_tasks(struct ckpt_capture *c, const struct ckpt_frozen *frozen, size_t n,
+		       struct ckpt_err *err)
 {
 	const struct ckpt_task *root;
 
@@ -196,7 +199,8 @@ int ckpt_capture_tasks(struct ckpt_capture *c, const struct ckpt_frozen *frozen,
 	}
 	root = c->snap->tasks[0];
 	if (!c->opts->shell_job && root->sid != root->pid)
-		ckpt_problem_add(c->problems, CKPT_E_SHELL_JOB, "%s: it is not a session leader, its session is %d",
+		ckpt_problem_add(c->problems, CKPT_E_SHELL_JOB,
+				 "%s: it is not a session leader, its session is %d",
 				 c->tasks[0].who, root->sid);
 	return 0;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Copies what was listed into the pages file, chunk by chunk: read, checksum, write. Several threads, because one of
- * them can read while another writes; they take the chunks in order, from one cursor over the runs.
+ * Copies what was listed into the pages file, chunk by chunk: read, checksum, write. Several
+ * threads, because one of them can read while another writes; they take the chunks in order, from
+ * one cursor over the runs.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -33,17 +34,17 @@ struct copy {
 	struct ckpt_memory_work *w;
 	const struct ckpt_memory_copy *opts;
 	uint32_t *crc;
-	pthread_mutex_t lock;           /* of all that follows */
-	size_t part, run, chunk;        /* what comes next */
-	uint64_t page;                  /* pages of that run that are done with */
+	pthread_mutex_t lock;    /* of all that follows */
+	size_t part, run, chunk; /* what comes next */
+	uint64_t page;           /* pages of that run that are done with */
 	uint64_t done;
 	bool failed;
-	struct ckpt_err err;            /* the first one */
+	struct ckpt_err err; /* the first one */
 };
 
 struct worker {
 	struct copy *copy;
-	char *buf;                      /* CKPT_CHUNK */
+	char *buf; /* CKPT_CHUNK */
 	struct job job;
 	pthread_t thread;
 };
@@ -76,7 +77,8 @@ static bool claim(struct copy *c, struct job *job)
 
 		if (n > room)
 			n = room;
-		job->range[job->n++] = (struct range){ p, run->at + c->page * CKPT_PAGE, n * CKPT_PAGE };
+		job->range[job->n++] =
+			(struct range){ p, run->at + c->page * CKPT_PAGE, n * CKPT_PAGE };
 		job->len += n * CKPT_PAGE;
 		room -= n;
 		c->page += n;
@@ -104,7 +106,8 @@ static int read_shared(const struct range *range, char *buf, struct ckpt_err *er
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			return ckpt_fail(err, n ? -errno : -EIO, "process %d: memory at %llx: cannot read",
+			return ckpt_fail(err, n ? -errno : -EIO,
+					 "process %d: memory at %llx: cannot read",
 					 range->part->pid, (unsigned long long)(range->at + done));
 		done += n;
 	}
@@ -112,7 +115,8 @@ static int read_shared(const struct range *range, char *buf, struct ckpt_err *er
 }
 
 /* As many ranges of one task as follow each other, in one call. */
-static int read_task(struct copy *c, const struct job *job, size_t *ip, char **bufp, struct ckpt_err *err)
+static int read_task(struct copy *c, const struct job *job, size_t *ip, char **bufp,
+		     struct ckpt_err *err)
 {
 	const struct ckpt_memory_part *part = job->range[*ip].part;
 	struct iovec iov[MAX_RANGES];
@@ -208,12 +212,14 @@ static int write_job(struct copy *c, const struct job *job, const char *buf, str
 	size_t done = 0;
 
 	while (done < job->len) {
-		ssize_t n = pwrite(c->opts->fd, buf + done, job->len - done, (off_t)job->chunk * CKPT_CHUNK + done);
+		ssize_t n = pwrite(c->opts->fd, buf + done, job->len - done,
+				   (off_t)job->chunk * CKPT_CHUNK + done);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && (errno == ENOSPC || errno == EDQUOT || errno == EFBIG))
-			return ckpt_refuse(err, CKPT_E_NO_SPACE, -errno, "image: no space for %llu bytes of memory",
+			return ckpt_refuse(err, CKPT_E_NO_SPACE, -errno,
+					   "image: no space for %llu bytes of memory",
 					   (unsigned long long)c->w->size);
 		if (n <= 0)
 			return ckpt_fail(err, n ? -errno : -EIO, "image: cannot write pages");
@@ -308,7 +314,8 @@ static unsigned int useful_threads(const struct ckpt_memory_copy *opts, size_t n
 
 	if (!n) {
 		n = sched_getaffinity(0, sizeof(set), &set) < 0 ? 1 : CPU_COUNT(&set);
-		/* On one processor the second thread still works while the first waits for the disk. */
+		/* On one processor the second thread still works while the first waits for the
+		 * disk. */
 		n = n < 2 ? 2 : n > MAX_THREADS ? MAX_THREADS : n;
 	}
 	/* Starting a thread takes as long as copying a quarter of a chunk. */
@@ -333,8 +340,8 @@ static void run(struct copy *c, unsigned int n_threads)
 		pthread_join(w[i].thread, NULL);
 }
 
-int ckpt_memory_copy(struct ckpt_memory_work *w, const struct ckpt_memory_copy *opts, uint32_t **crcp, size_t *np,
-		     struct ckpt_err *err)
+int ckpt_memory_copy(struct ckpt_memory_work *w, const struct ckpt_memory_copy *opts,
+		     uint32_t **crcp, size_t *np, struct ckpt_err *err)
 {
 	size_t n_chunks = (w->size + CKPT_CHUNK - 1) / CKPT_CHUNK;
 	struct copy c = { .w = w, .opts = opts, .lock = PTHREAD_MUTEX_INITIALIZER };
@@ -344,7 +351,8 @@ int ckpt_memory_copy(struct ckpt_memory_work *w, const struct ckpt_memory_copy *
 	*np = n_chunks;
 	if (!n_chunks)
 		return 0;
-	/* Chunks come out of order: a file that has its size already does not grow under each of them. */
+	/* Chunks come out of order: a file that has its size already does not grow under each of
+	 * them. */
 	if (ftruncate(opts->fd, w->size) < 0 && errno != EINVAL)
 		return ckpt_fail(err, -errno, "image: cannot make room for %llu bytes of memory",
 				 (unsigned long long)w->size);

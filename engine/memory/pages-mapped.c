@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The content of an object that only mappings reach: for an ordinary user, who may not open what is deleted. Reading
- * a hole of shared memory would fill it, so the kernel is asked first what is there; but mincore(2) does not see
- * what was swapped out, and on a disk file a page that is not in memory is no hole.
+ * The content of an object that only mappings reach: for an ordinary user, who may not open what is
+ * deleted. Reading a hole of shared memory would fill it, so the kernel is asked first what is
+ * there; but mincore(2) does not see what was swapped out, and on a disk file a page that is not in
+ * memory is no hole.
  */
 #include <errno.h>
 #include <string.h>
@@ -14,7 +15,7 @@
 
 #define PM_SWAPPED (1ull << 62)
 #define PM_PRESENT (1ull << 63)
-#define PM_FILE (1ull << 61)            /* of a file, or shared memory: not a private copy */
+#define PM_FILE (1ull << 61) /* of a file, or shared memory: not a private copy */
 
 struct resolved {
 	struct ckpt_run_list *list;
@@ -29,7 +30,8 @@ static void add(struct resolved *res, const struct ckpt_piece *p, uint64_t offse
 	uint64_t start = p->start + (offset - p->offset), end = start + n_pages * CKPT_PAGE;
 
 	ckpt_run_add(res->list, offset, n_pages, CKPT_UNASSIGNED, UINT64_MAX);
-	if (last && last->pid == p->pid && last->end == start && last->offset + (last->end - last->start) == offset) {
+	if (last && last->pid == p->pid && last->end == start &&
+	    last->offset + (last->end - last->start) == offset) {
 		last->end = end;
 		return;
 	}
@@ -51,7 +53,8 @@ static bool covers(const struct ckpt_piece *p, uint64_t offset)
 }
 
 /* The first piece that covers OFFSET, NULL if none does; *NEXTP: where to go on then. */
-static const struct ckpt_piece *find(const struct ckpt_piece *piece, size_t n, uint64_t offset, uint64_t *nextp)
+static const struct ckpt_piece *find(const struct ckpt_piece *piece, size_t n, uint64_t offset,
+				     uint64_t *nextp)
 {
 	*nextp = UINT64_MAX;
 	for (size_t i = 0; i < n; i++) {
@@ -64,8 +67,8 @@ static const struct ckpt_piece *find(const struct ckpt_piece *piece, size_t n, u
 }
 
 /* One window of at most CKPT_CALL_BUF pages; returns how many, or an error. */
-static int add_resident(struct resolved *res, const struct ckpt_piece *p, uint64_t offset, uint64_t end,
-			struct ckpt_err *err)
+static int add_resident(struct resolved *res, const struct ckpt_piece *p, uint64_t offset,
+			uint64_t end, struct ckpt_err *err)
 {
 	uint64_t address = p->start + (offset - p->offset), n = (p->end - address) / CKPT_PAGE;
 	unsigned char in_core[CKPT_CALL_BUF] = { 0 };
@@ -91,8 +94,8 @@ static int add_resident(struct resolved *res, const struct ckpt_piece *p, uint64
 	return n;
 }
 
-static int add_all_resident(struct resolved *res, const struct ckpt_piece *piece, size_t n, uint64_t size,
-			    struct ckpt_err *err)
+static int add_all_resident(struct resolved *res, const struct ckpt_piece *piece, size_t n,
+			    uint64_t size, struct ckpt_err *err)
 {
 	uint64_t offset = 0, next;
 
@@ -135,7 +138,8 @@ static bool is_zero(const uint64_t *word)
 	return true;
 }
 
-/* Takes the page from the first piece that shows it as it is in the file; beyond the end of the file none does. */
+/* Takes the page from the first piece that shows it as it is in the file; beyond the end of the
+ * file none does. */
 static int add_page(struct resolved *res, const struct ckpt_piece *piece, size_t n, uint64_t offset,
 		    struct ckpt_err *err)
 {
@@ -160,8 +164,8 @@ static int add_page(struct resolved *res, const struct ckpt_piece *piece, size_t
 	return 0;
 }
 
-static int add_all_read(struct resolved *res, const struct ckpt_piece *piece, size_t n, uint64_t size,
-			struct ckpt_err *err)
+static int add_all_read(struct resolved *res, const struct ckpt_piece *piece, size_t n,
+			uint64_t size, struct ckpt_err *err)
 {
 	uint64_t offset = 0, next;
 
@@ -187,8 +191,9 @@ static bool swap_in_use(void)
 	return sysinfo(&info) < 0 || info.totalswap != info.freeswap;
 }
 
-int ckpt_pages_mapped(struct ckpt_run_list *list, struct ckpt_source *src, const struct ckpt_piece *piece, size_t n,
-		      uint64_t size, bool sparse, struct ckpt_piece **piecep, size_t *n_piecesp, struct ckpt_err *err)
+int ckpt_pages_mapped(struct ckpt_run_list *list, struct ckpt_source *src,
+		      const struct ckpt_piece *piece, size_t n, uint64_t size, bool sparse,
+		      struct ckpt_piece **piecep, size_t *n_piecesp, struct ckpt_err *err)
 {
 	struct resolved res = { .list = list, .src = src };
 	int r;

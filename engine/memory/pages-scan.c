@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which pages a task has of its own: one PAGEMAP_SCAN over the whole address space, which needs to know no areas and
- * is cut at them later. A page that shows the file (or the page of zeroes) is none. Without the ioctl the page map
- * itself is read, area by area.
+ * Which pages a task has of its own: one PAGEMAP_SCAN over the whole address space, which needs to
+ * know no areas and is cut at them later. A page that shows the file (or the page of zeroes) is
+ * none. Without the ioctl the page map itself is read, area by area.
  */
 #include <errno.h>
 #include <string.h>
@@ -25,7 +25,7 @@ struct pm_scan_arg {
 #define PAGE_IS_PFNZERO (1 << 5)
 #define PAGE_IS_GUARD (1 << 8)
 
-#define PM_GUARD (1ull << 58)           /* Linux 6.15 */
+#define PM_GUARD (1ull << 58) /* Linux 6.15 */
 #define PM_FILE (1ull << 61)
 #define PM_SWAPPED (1ull << 62)
 #define PM_PRESENT (1ull << 63)
@@ -33,12 +33,17 @@ struct pm_scan_arg {
 #define N_REGIONS 512
 
 /* Returns -ENOTTY where the kernel lacks it. */
-static int scan(struct ckpt_run_list *list, int fd, bool with_guard, uint64_t *guardp, struct ckpt_err *err)
+static int scan(struct ckpt_run_list *list, int fd, bool with_guard, uint64_t *guardp,
+		struct ckpt_err *err)
 {
 	struct page_region region[N_REGIONS];
 	struct pm_scan_arg arg = {
-		.size = sizeof(arg), .end = CKPT_TASK_SIZE, .vec = (uintptr_t)region, .vec_len = N_REGIONS,
-		.category_mask = PAGE_IS_FILE | PAGE_IS_PFNZERO, .category_inverted = PAGE_IS_FILE | PAGE_IS_PFNZERO,
+		.size = sizeof(arg),
+		.end = CKPT_TASK_SIZE,
+		.vec = (uintptr_t)region,
+		.vec_len = N_REGIONS,
+		.category_mask = PAGE_IS_FILE | PAGE_IS_PFNZERO,
+		.category_inverted = PAGE_IS_FILE | PAGE_IS_PFNZERO,
 		.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
 		.return_mask = with_guard ? PAGE_IS_GUARD : 0,
 	};
@@ -53,7 +58,8 @@ static int scan(struct ckpt_run_list *list, int fd, bool with_guard, uint64_t *g
 
 			if (r->categories & PAGE_IS_GUARD && !*guardp)
 				*guardp = r->start;
-			ckpt_run_add(list, r->start, (r->end - r->start) / CKPT_PAGE, CKPT_UNASSIGNED, 0);
+			ckpt_run_add(list, r->start, (r->end - r->start) / CKPT_PAGE,
+				     CKPT_UNASSIGNED, 0);
 		}
 		if (arg.walk_end <= arg.start)
 			return ckpt_fail(err, -EIO, "pagemap: cannot scan");
@@ -62,7 +68,8 @@ static int scan(struct ckpt_run_list *list, int fd, bool with_guard, uint64_t *g
 	return 0;
 }
 
-int ckpt_memory_scan(struct ckpt_arena *arena, int pagemap_fd, struct ckpt_scan *found, struct ckpt_err *err)
+int ckpt_memory_scan(struct ckpt_arena *arena, int pagemap_fd, struct ckpt_scan *found,
+		     struct ckpt_err *err)
 {
 	struct ckpt_run_list list = { .arena = arena };
 	int r;
@@ -91,17 +98,20 @@ static void cut(struct ckpt_run_list *list, const struct ckpt_pages *pages, cons
 
 		for (; area < mm->n_areas && mm->areas[area]->start < end; area++) {
 			const Ckpt__Area *a = mm->areas[area];
-			uint64_t from = start > a->start ? start : a->start, to = end < a->end ? end : a->end;
+			uint64_t from = start > a->start ? start : a->start,
+				 to = end < a->end ? end : a->end;
 
 			if (from < to && is_wanted(a))
-				ckpt_run_add(list, from, (to - from) / CKPT_PAGE, CKPT_UNASSIGNED, a->start);
+				ckpt_run_add(list, from, (to - from) / CKPT_PAGE, CKPT_UNASSIGNED,
+					     a->start);
 			if (a->end > end)
 				break;
 		}
 	}
 }
 
-static int read_area(struct ckpt_run_list *list, int fd, const Ckpt__Area *a, uint64_t *guardp, struct ckpt_err *err)
+static int read_area(struct ckpt_run_list *list, int fd, const Ckpt__Area *a, uint64_t *guardp,
+		     struct ckpt_err *err)
 {
 	uint64_t word[4096];
 
@@ -121,8 +131,8 @@ static int read_area(struct ckpt_run_list *list, int fd, const Ckpt__Area *a, ui
 	return 0;
 }
 
-int ckpt_pages_cut(struct ckpt_run_list *list, struct ckpt_scan *found, int pagemap_fd, const Ckpt__Mm *mm,
-		   struct ckpt_err *err)
+int ckpt_pages_cut(struct ckpt_run_list *list, struct ckpt_scan *found, int pagemap_fd,
+		   const Ckpt__Mm *mm, struct ckpt_err *err)
 {
 	if (!found->none) {
 		cut(list, &found->pages, mm);

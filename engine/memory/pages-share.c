@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Pages that a child still shares with its parent since fork(2). The page map says which pages have one user only;
- * of the others the privileged see the frame number, everybody else compares the bytes.
+ * Pages that a child still shares with its parent since fork(2). The page map says which pages have
+ * one user only; of the others the privileged see the frame number, everybody else compares the
+ * bytes.
  */
 #include <errno.h>
 #include <string.h>
@@ -9,7 +10,7 @@
 #include "engine/base/cleanup.h"
 #include "engine/memory/pages-work.h"
 
-#define WINDOW 256                      /* pages: 1 MiB */
+#define WINDOW 256 /* pages: 1 MiB */
 #define PM_PFN ((1ull << 55) - 1)
 #define PM_EXCLUSIVE (1ull << 56)
 #define PM_PRESENT (1ull << 63)
@@ -17,11 +18,11 @@
 struct share {
 	struct ckpt_memory_work *w;
 	int child_map, parent_map;
-	int mem[2];                     /* of the child, of the parent */
+	int mem[2]; /* of the child, of the parent */
 	const struct ckpt_pages *of_parent;
-	size_t at;                      /* in them: the first run that ends behind what was seen so far */
+	size_t at; /* in them: the first run that ends behind what was seen so far */
 	struct ckpt_run_list list;
-	char *buf[2];                   /* WINDOW pages each; NULL until bytes have to be compared */
+	char *buf[2]; /* WINDOW pages each; NULL until bytes have to be compared */
 };
 
 /* The parent's area that was copied, if it still is the same. */
@@ -34,7 +35,8 @@ static bool has_twin(const Ckpt__Mm *parent, const Ckpt__Area *a)
 		const Ckpt__Area *b = parent->areas[mid];
 
 		if (b->start == a->start)
-			return b->end == a->end && !b->shared && b->file == a->file && b->offset == a->offset;
+			return b->end == a->end && !b->shared && b->file == a->file &&
+			       b->offset == a->offset;
 		if (b->start < a->start)
 			low = mid + 1;
 		else
@@ -51,7 +53,8 @@ static int read_words(int fd, uint64_t address, uint64_t n, uint64_t *word, stru
 }
 
 /* Compares the bytes of N pages that may be one. */
-static int compare_bytes(struct share *s, uint64_t address, uint64_t n, bool *same, struct ckpt_err *err)
+static int compare_bytes(struct share *s, uint64_t address, uint64_t n, bool *same,
+			 struct ckpt_err *err)
 {
 	for (int i = 0; i < 2; i++) {
 		ssize_t got;
@@ -60,7 +63,8 @@ static int compare_bytes(struct share *s, uint64_t address, uint64_t n, bool *sa
 			s->buf[i] = ckpt_alloc(s->w->arena, WINDOW * CKPT_PAGE);
 		got = pread(s->mem[i], s->buf[i], n * CKPT_PAGE, address);
 		if (got != (ssize_t)(n * CKPT_PAGE))
-			return ckpt_fail(err, got < 0 ? -errno : -EFAULT, "memory at %llx: cannot read",
+			return ckpt_fail(err, got < 0 ? -errno : -EFAULT,
+					 "memory at %llx: cannot read",
 					 (unsigned long long)address);
 	}
 	for (uint64_t i = 0; i < n; i++)
@@ -69,7 +73,8 @@ static int compare_bytes(struct share *s, uint64_t address, uint64_t n, bool *sa
 }
 
 /* Fills SAME for N pages that both have. */
-static int find_same(struct share *s, uint64_t address, uint64_t n, bool *same, struct ckpt_err *err)
+static int find_same(struct share *s, uint64_t address, uint64_t n, bool *same,
+		     struct ckpt_err *err)
 {
 	uint64_t child[WINDOW], parent[WINDOW], i = 0, from;
 	bool to_read[WINDOW];
@@ -80,7 +85,8 @@ static int find_same(struct share *s, uint64_t address, uint64_t n, bool *same, 
 	if (r < 0)
 		return r;
 	for (i = 0; i < n; i++) {
-		bool maybe = child[i] & parent[i] & PM_PRESENT && !((child[i] | parent[i]) & PM_EXCLUSIVE);
+		bool maybe = child[i] & parent[i] & PM_PRESENT &&
+			     !((child[i] | parent[i]) & PM_EXCLUSIVE);
 
 		same[i] = maybe && child[i] & PM_PFN && !((child[i] ^ parent[i]) & PM_PFN);
 		to_read[i] = maybe && !(child[i] & PM_PFN);
@@ -89,14 +95,16 @@ static int find_same(struct share *s, uint64_t address, uint64_t n, bool *same, 
 		for (from = i; i < n && to_read[i]; i++)
 			;
 		if (i > from)
-			r = compare_bytes(s, address + from * CKPT_PAGE, i - from, same + from, err);
+			r = compare_bytes(s, address + from * CKPT_PAGE, i - from, same + from,
+					  err);
 	}
 	return r;
 }
 
-/* N pages of the child that are in a run of the parent, whose page AT ADDRESS is stored at OFFSET. */
-static int add_common(struct share *s, uint64_t address, uint64_t n, uint64_t offset, uint64_t barrier,
-		      struct ckpt_err *err)
+/* N pages of the child that are in a run of the parent, whose page AT ADDRESS is stored at OFFSET.
+ */
+static int add_common(struct share *s, uint64_t address, uint64_t n, uint64_t offset,
+		      uint64_t barrier, struct ckpt_err *err)
 {
 	while (n) {
 		uint64_t now = n < WINDOW ? n : WINDOW;
@@ -116,7 +124,8 @@ static int add_common(struct share *s, uint64_t address, uint64_t n, uint64_t of
 }
 
 /* A run of the child, in pieces: what the parent has too, and what not. */
-static int add_run(struct share *s, uint64_t at, uint64_t end, uint64_t barrier, struct ckpt_err *err)
+static int add_run(struct share *s, uint64_t at, uint64_t end, uint64_t barrier,
+		   struct ckpt_err *err)
 {
 	const struct ckpt_pages *p = s->of_parent;
 
@@ -134,7 +143,8 @@ static int add_run(struct share *s, uint64_t at, uint64_t end, uint64_t barrier,
 		} else {
 			if (run->at + run->n_pages * CKPT_PAGE < to)
 				to = run->at + run->n_pages * CKPT_PAGE;
-			r = add_common(s, at, (to - at) / CKPT_PAGE, run->offset + (at - run->at), barrier, err);
+			r = add_common(s, at, (to - at) / CKPT_PAGE, run->offset + (at - run->at),
+				       barrier, err);
 			if (r < 0)
 				return r;
 		}
@@ -143,8 +153,8 @@ static int add_run(struct share *s, uint64_t at, uint64_t end, uint64_t barrier,
 	return 0;
 }
 
-static int add_all(struct share *s, const struct ckpt_memory_task *add, const struct ckpt_pages *found,
-		   struct ckpt_err *err)
+static int add_all(struct share *s, const struct ckpt_memory_task *add,
+		   const struct ckpt_pages *found, struct ckpt_err *err)
 {
 	const Ckpt__Mm *mm = add->task->mm;
 	size_t area = 0;
@@ -157,7 +167,8 @@ static int add_all(struct share *s, const struct ckpt_memory_task *add, const st
 		while (mm->areas[area]->end <= run->at)
 			area++;
 		a = mm->areas[area];
-		if (!ckpt_span_has(add->shared, add->n_shared, a->start) || !has_twin(add->parent->mm, a)) {
+		if (!ckpt_span_has(add->shared, add->n_shared, a->start) ||
+		    !has_twin(add->parent->mm, a)) {
 			ckpt_run_add(&s->list, run->at, run->n_pages, CKPT_UNASSIGNED, a->start);
 			continue;
 		}
@@ -168,10 +179,12 @@ static int add_all(struct share *s, const struct ckpt_memory_task *add, const st
 	return 0;
 }
 
-int ckpt_pages_share(struct ckpt_memory_work *w, const struct ckpt_memory_task *add, const struct ckpt_pages *found,
-		     int mem, struct ckpt_err *err)
+int ckpt_pages_share(struct ckpt_memory_work *w, const struct ckpt_memory_task *add,
+		     const struct ckpt_pages *found, int mem, struct ckpt_err *err)
 {
-	struct share s = { .w = w, .child_map = add->pagemap_fd, .of_parent = &add->parent->pages,
+	struct share s = { .w = w,
+			   .child_map = add->pagemap_fd,
+			   .of_parent = &add->parent->pages,
 			   .list = { .arena = w->arena } };
 	int r;
 

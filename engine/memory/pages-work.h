@@ -3,13 +3,15 @@
 #pragma once
 #include "engine/memory/pages.h"
 
-#define CKPT_UNASSIGNED UINT64_MAX      /* ckpt_run.offset: not yet in the pages file */
+#define CKPT_UNASSIGNED UINT64_MAX /* ckpt_run.offset: not yet in the pages file */
 
-/* Pages that have one reader. Those of its runs with an offset below BASE are stored by another part. */
+/* Pages that have one reader. Those of its runs with an offset below BASE are stored by another
+ * part. */
 struct ckpt_memory_part {
 	enum { CKPT_PART_TASK, CKPT_PART_FILE, CKPT_PART_MAPPED } sort;
-	pid_t pid;                      /* CKPT_PART_TASK */
-	int fd;                         /* CKPT_PART_FILE: the file; CKPT_PART_TASK: its "mem" if there are SHARED; else -1 */
+	pid_t pid; /* CKPT_PART_TASK */
+	int fd; /* CKPT_PART_FILE: the file; CKPT_PART_TASK: its "mem" if there are SHARED; else -1
+		 */
 	const struct ckpt_span *shared; /* CKPT_PART_TASK: by address */
 	size_t n_shared;
 	const struct ckpt_piece *piece; /* CKPT_PART_MAPPED: by offset, not overlapping */
@@ -24,7 +26,7 @@ struct ckpt_memory_work {
 	struct ckpt_arena *arena;
 	struct ckpt_memory_part *part;
 	size_t n, room;
-	uint64_t size;                  /* of the pages file so far */
+	uint64_t size; /* of the pages file so far */
 };
 
 /* Runs as they are found: neighbours become one. */
@@ -34,23 +36,27 @@ struct ckpt_run_list {
 	size_t n, room;
 };
 /* BARRIER: a run that ends there is not made longer (areas keep runs of their own). */
-void ckpt_run_add(struct ckpt_run_list *list, uint64_t at, uint64_t n_pages, uint64_t offset, uint64_t barrier);
+void ckpt_run_add(struct ckpt_run_list *list, uint64_t at, uint64_t n_pages, uint64_t offset,
+		  uint64_t barrier);
 
 /* Is ADDRESS in one of the spans, which are sorted? */
 bool ckpt_span_has(const struct ckpt_span *span, size_t n, uint64_t address);
 
 /* ---- pages-scan.c ---- */
-/* What was found, cut at the areas; only private ones have pages. Finds it now if that was not possible before. */
-int ckpt_pages_cut(struct ckpt_run_list *list, struct ckpt_scan *found, int pagemap_fd, const Ckpt__Mm *mm,
-		   struct ckpt_err *err);
+/* What was found, cut at the areas; only private ones have pages. Finds it now if that was not
+ * possible before. */
+int ckpt_pages_cut(struct ckpt_run_list *list, struct ckpt_scan *found, int pagemap_fd,
+		   const Ckpt__Mm *mm, struct ckpt_err *err);
 
 /* ---- pages-share.c ---- */
-/* Makes task->pages of FOUND: pages that the task still shares with its parent get the parent's place. MEM:
- * the memory of the task, -1 if it shares nothing. */
-int ckpt_pages_share(struct ckpt_memory_work *w, const struct ckpt_memory_task *add, const struct ckpt_pages *found,
-		     int mem, struct ckpt_err *err);
+/* Makes task->pages of FOUND: pages that the task still shares with its parent get the parent's
+ * place. MEM: the memory of the task, -1 if it shares nothing. */
+int ckpt_pages_share(struct ckpt_memory_work *w, const struct ckpt_memory_task *add,
+		     const struct ckpt_pages *found, int mem, struct ckpt_err *err);
 
 /* ---- pages-mapped.c ---- */
-/* The pages of an object of SIZE bytes that PIECEs reach. *PIECEP: where each of them is to be read, by offset. */
-int ckpt_pages_mapped(struct ckpt_run_list *list, struct ckpt_source *src, const struct ckpt_piece *piece, size_t n,
-		      uint64_t size, bool sparse, struct ckpt_piece **piecep, size_t *n_piecesp, struct ckpt_err *err);
+/* The pages of an object of SIZE bytes that PIECEs reach. *PIECEP: where each of them is to be
+ * read, by offset. */
+int ckpt_pages_mapped(struct ckpt_run_list *list, struct ckpt_source *src,
+		      const struct ckpt_piece *piece, size_t n, uint64_t size, bool sparse,
+		      struct ckpt_piece **piecep, size_t *n_piecesp, struct ckpt_err *err);

@@ -28,13 +28,16 @@ uint64_t ckpt_memory_size(const struct ckpt_memory_work *w)
 	return w->size;
 }
 
-void ckpt_run_add(struct ckpt_run_list *list, uint64_t at, uint64_t n_pages, uint64_t offset, uint64_t barrier)
+void ckpt_run_add(struct ckpt_run_list *list, uint64_t at, uint64_t n_pages, uint64_t offset,
+		  uint64_t barrier)
 {
 	struct ckpt_run *last = list->n ? &list->v[list->n - 1] : NULL;
 
 	if (last && last->at + last->n_pages * CKPT_PAGE == at && at != barrier &&
-	    (offset == CKPT_UNASSIGNED ? last->offset == CKPT_UNASSIGNED :
-	     last->offset != CKPT_UNASSIGNED && last->offset + last->n_pages * CKPT_PAGE == offset)) {
+	    (offset == CKPT_UNASSIGNED ?
+		     last->offset == CKPT_UNASSIGNED :
+		     last->offset != CKPT_UNASSIGNED &&
+			     last->offset + last->n_pages * CKPT_PAGE == offset)) {
 		last->n_pages += n_pages;
 		return;
 	}
@@ -80,7 +83,8 @@ static void assign(struct ckpt_memory_work *w, struct ckpt_pages *pages)
 	}
 }
 
-static void add_part(struct ckpt_memory_work *w, struct ckpt_memory_part part, struct ckpt_pages *pages)
+static void add_part(struct ckpt_memory_work *w, struct ckpt_memory_part part,
+		     struct ckpt_pages *pages)
 {
 	part.base = w->size;
 	part.run = pages->run;
@@ -98,7 +102,8 @@ static void add_part(struct ckpt_memory_work *w, struct ckpt_memory_part part, s
 	w->part[w->n++] = part;
 }
 
-int ckpt_memory_add_task(struct ckpt_memory_work *w, const struct ckpt_memory_task *add, struct ckpt_err *err)
+int ckpt_memory_add_task(struct ckpt_memory_work *w, const struct ckpt_memory_task *add,
+			 struct ckpt_err *err)
 {
 	struct ckpt_task *task = add->task;
 	struct ckpt_memory_part part = { .sort = CKPT_PART_TASK, .pid = task->pid };
@@ -109,7 +114,8 @@ int ckpt_memory_add_task(struct ckpt_memory_work *w, const struct ckpt_memory_ta
 	if (r < 0)
 		return r;
 	if (add->found->guard)
-		return ckpt_refuse(err, CKPT_E_AREA_KIND, -ENOTSUP, "address %llx: guard pages cannot be dumped",
+		return ckpt_refuse(err, CKPT_E_AREA_KIND, -ENOTSUP,
+				   "address %llx: guard pages cannot be dumped",
 				   (unsigned long long)add->found->guard);
 	task->pages = (struct ckpt_pages){ list.v, list.n };
 	if (add->n_shared) {
@@ -156,7 +162,8 @@ static int find_data(struct ckpt_run_list *list, int fd, uint64_t size, struct c
 			return 0;
 		if ((uint64_t)hole > size)
 			hole = size;
-		ckpt_run_add(list, at, (page_up(hole) - at) / CKPT_PAGE, CKPT_UNASSIGNED, UINT64_MAX);
+		ckpt_run_add(list, at, (page_up(hole) - at) / CKPT_PAGE, CKPT_UNASSIGNED,
+			     UINT64_MAX);
 		at = page_up(hole);
 	}
 	return 0;
@@ -172,21 +179,25 @@ int ckpt_memory_add_file(struct ckpt_memory_work *w, struct ckpt_object *obj, in
 	if (seek)
 		r = find_data(&list, fd, obj->content_size, err);
 	else if (obj->content_size)
-		ckpt_run_add(&list, 0, page_up(obj->content_size) / CKPT_PAGE, CKPT_UNASSIGNED, UINT64_MAX);
+		ckpt_run_add(&list, 0, page_up(obj->content_size) / CKPT_PAGE, CKPT_UNASSIGNED,
+			     UINT64_MAX);
 	if (r < 0)
 		return r;
 	obj->content = (struct ckpt_pages){ list.v, list.n };
-	add_part(w, (struct ckpt_memory_part){ .sort = CKPT_PART_FILE, .fd = ckpt_take_fd(&mine) }, &obj->content);
+	add_part(w, (struct ckpt_memory_part){ .sort = CKPT_PART_FILE, .fd = ckpt_take_fd(&mine) },
+		 &obj->content);
 	return 0;
 }
 
-int ckpt_memory_add_mapped(struct ckpt_memory_work *w, struct ckpt_object *obj, const struct ckpt_piece *piece,
-			   size_t n, bool sparse, struct ckpt_err *err)
+int ckpt_memory_add_mapped(struct ckpt_memory_work *w, struct ckpt_object *obj,
+			   const struct ckpt_piece *piece, size_t n, bool sparse,
+			   struct ckpt_err *err)
 {
 	struct ckpt_run_list list = { .arena = w->arena };
 	struct ckpt_memory_part part = { .sort = CKPT_PART_MAPPED, .fd = -1 };
 	struct ckpt_piece *where;
-	int r = ckpt_pages_mapped(&list, w->src, piece, n, obj->content_size, sparse, &where, &part.n_pieces, err);
+	int r = ckpt_pages_mapped(&list, w->src, piece, n, obj->content_size, sparse, &where,
+				  &part.n_pieces, err);
 
 	if (r < 0)
 		return r;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The dump side of memory: which pages there are, where in the pages file each of them goes, and copying them.
- * A page that a child shares copy-on-write with its parent is stored once.
+ * The dump side of memory: which pages there are, where in the pages file each of them goes, and
+ * copying them. A page that a child shares copy-on-write with its parent is stored once.
  */
 #pragma once
 #include <stdbool.h>
@@ -19,8 +19,8 @@ struct ckpt_memory_work;
 /* Part of an object as a task has it mapped. */
 struct ckpt_piece {
 	pid_t pid;
-	uint64_t start, end;            /* addresses */
-	uint64_t offset;                /* of START in the object */
+	uint64_t start, end; /* addresses */
+	uint64_t offset;     /* of START in the object */
 	bool shared;
 };
 
@@ -31,11 +31,12 @@ void ckpt_memory_close(struct ckpt_memory_work *work);
 /* The pages of a whole address space, before anything is known of its areas. */
 struct ckpt_scan {
 	struct ckpt_pages pages;
-	uint64_t guard;                 /* address of a guard page (madvise(2), Linux 6.13), 0 if there is none */
-	bool none;                      /* this kernel cannot scan: they are found area by area */
+	uint64_t guard; /* address of a guard page (madvise(2), Linux 6.13), 0 if there is none */
+	bool none;      /* this kernel cannot scan: they are found area by area */
 };
 /* Fills FOUND. May run in any thread. */
-int ckpt_memory_scan(struct ckpt_arena *arena, int pagemap_fd, struct ckpt_scan *found, struct ckpt_err *err);
+int ckpt_memory_scan(struct ckpt_arena *arena, int pagemap_fd, struct ckpt_scan *found,
+		     struct ckpt_err *err);
 
 struct ckpt_span {
 	uint64_t start, end;
@@ -46,33 +47,41 @@ struct ckpt_memory_task {
 	const struct ckpt_task *parent; /* NULL: none in the tree */
 	int pagemap_fd;                 /* borrowed */
 	struct ckpt_scan *found;        /* by ckpt_memory_scan() */
-	/* Where pages may be shared copy-on-write, by address. Those are read through /proc/PID/mem: process_vm_readv(2)
-	 * pins pages, for which the kernel gives the task copies of its own (Linux 5.19), and the memory is used twice. */
+	/* Where pages may be shared copy-on-write, by address. Those are read through
+	 * /proc/PID/mem: process_vm_readv(2) pins pages, for which the kernel gives the task copies
+	 * of its own (Linux 5.19), and the memory is used twice. */
 	const struct ckpt_span *shared;
 	size_t n_shared;
 };
-/* Lists what was found of a task: fills task->pages. Parents come before their children. Refuses guard pages by name. */
-int ckpt_memory_add_task(struct ckpt_memory_work *work, const struct ckpt_memory_task *add, struct ckpt_err *err);
-/* Lists the content of OBJ, content_size bytes, as FD has it. Takes FD. SEEK: the description is our own, so that its
- * position may move to find holes; otherwise all of it is read. */
+/* Lists what was found of a task: fills task->pages. Parents come before their children. Refuses
+ * guard pages by name. */
+int ckpt_memory_add_task(struct ckpt_memory_work *work, const struct ckpt_memory_task *add,
+			 struct ckpt_err *err);
+/* Lists the content of OBJ, content_size bytes, as FD has it. Takes FD. SEEK: the description is
+ * our own, so that its position may move to find holes; otherwise all of it is read. */
 int ckpt_memory_add_file(struct ckpt_memory_work *work, struct ckpt_object *obj, int fd, bool seek,
 			 struct ckpt_err *err);
-/* The same as tasks have it mapped. SPARSE: memory without a file behind it, where reading a hole would fill it. */
-int ckpt_memory_add_mapped(struct ckpt_memory_work *work, struct ckpt_object *obj, const struct ckpt_piece *piece,
-			   size_t n, bool sparse, struct ckpt_err *err);
+/* The same as tasks have it mapped. SPARSE: memory without a file behind it, where reading a hole
+ * would fill it. */
+int ckpt_memory_add_mapped(struct ckpt_memory_work *work, struct ckpt_object *obj,
+			   const struct ckpt_piece *piece, size_t n, bool sparse,
+			   struct ckpt_err *err);
 
 /* Bytes of the pages file. */
 uint64_t ckpt_memory_size(const struct ckpt_memory_work *work);
 
 struct ckpt_memory_copy {
-	int fd;                         /* the pages file, borrowed */
-	unsigned int n_threads;         /* at most; 0: as many as are useful here */
-	void (*progress)(void *arg, uint64_t done, uint64_t total);     /* by the calling thread; may be NULL */
+	int fd;                 /* the pages file, borrowed */
+	unsigned int n_threads; /* at most; 0: as many as are useful here */
+	void (*progress)(void *arg, uint64_t done, uint64_t total); /* by the calling thread; may be
+								       NULL */
 	void *progress_arg;
-	int (*go_on)(void *arg, struct ckpt_err *err);                  /* the same; a failure ends the copy; may be NULL */
+	int (*go_on)(void *arg, struct ckpt_err *err); /* the same; a failure ends the copy; may be
+							  NULL */
 	void *go_on_arg;
 };
 
-/* Copies everything that was listed. *CRCP (in the arena): CRC32C of each started chunk of the pages file. */
-int ckpt_memory_copy(struct ckpt_memory_work *work, const struct ckpt_memory_copy *copy, uint32_t **crcp, size_t *np,
-		     struct ckpt_err *err);
+/* Copies everything that was listed. *CRCP (in the arena): CRC32C of each started chunk of the
+ * pages file. */
+int ckpt_memory_copy(struct ckpt_memory_work *work, const struct ckpt_memory_copy *copy,
+		     uint32_t **crcp, size_t *np, struct ckpt_err *err);

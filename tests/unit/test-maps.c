@@ -11,7 +11,8 @@
 
 static struct ckpt_arena *arena;
 
-static int read_text(const char *text, size_t len, struct ckpt_map **mapp, size_t *np, struct ckpt_err *err)
+static int read_text(const char *text, size_t len, struct ckpt_map **mapp, size_t *np,
+		     struct ckpt_err *err)
 {
 	int fd = memfd_create("smaps", 0), r;
 
@@ -47,9 +48,12 @@ static void test_fields(void)
 	is(m[0].major << 8 | m[0].minor, 0x802, "device");
 	is(m[0].ino, 173521, "inode");
 	is_text(m[0].name, "/usr/bin/a b\\012c", "a name with blanks");
-	is(m[0].flags, CKPT_MAP(RD) | CKPT_MAP(EX) | CKPT_MAP(MR) | CKPT_MAP(MW) | CKPT_MAP(ME) | CKPT_MAP(DW), "flags");
+	is(m[0].flags,
+	   CKPT_MAP(RD) | CKPT_MAP(EX) | CKPT_MAP(MR) | CKPT_MAP(MW) | CKPT_MAP(ME) | CKPT_MAP(DW),
+	   "flags");
 	is(m[1].ino, 4026531840ll, "a large inode");
-	ok(m[1].flags & CKPT_MAP(LF) && m[1].flags & CKPT_MAP(DD) && !(m[1].flags & CKPT_MAP(GD)), "flags of another one");
+	ok(m[1].flags & CKPT_MAP(LF) && m[1].flags & CKPT_MAP(DD) && !(m[1].flags & CKPT_MAP(GD)),
+	   "flags of another one");
 	is_text(m[2].name, "", "no name");
 	is_text(m[2].unknown, "qq", "an unknown flag is not lost");
 	is_text(m[0].unknown, "", "known ones are not unknown");
@@ -60,7 +64,8 @@ static void test_fields(void)
 static void test_cuts(void)
 {
 	static const char text[] =
-		"00400000-00452000 r-xp 00001000 08:02 173521                             /usr/bin/x\n" REST "VmFlags: rd ex \n"
+		"00400000-00452000 r-xp 00001000 08:02 173521                             /usr/bin/x\n" REST
+		"VmFlags: rd ex \n"
 		"7ffff7ffd000-7ffff7ffe000 rw-p 00000000 00:00 0 \n" REST "VmFlags: rd wr \n";
 	unsigned int wrong = 0;
 
@@ -79,8 +84,13 @@ static void test_cuts(void)
 static void test_nonsense(void)
 {
 	static const char *const text[] = {
-		"hello\n", "VmFlags: rd\n", "00400000 r-xp 0 0:0 0\n", "00400000-00401000 r-x\n", "\n",
-		"00400000-00401000 r-xp 00000000 08:02 x\n", "zz-00401000 r-xp 00000000 08:02 1\n",
+		"hello\n",
+		"VmFlags: rd\n",
+		"00400000 r-xp 0 0:0 0\n",
+		"00400000-00401000 r-x\n",
+		"\n",
+		"00400000-00401000 r-xp 00000000 08:02 x\n",
+		"zz-00401000 r-xp 00000000 08:02 1\n",
 	};
 
 	for (size_t i = 0; i < sizeof(text) / sizeof(text[0]); i++) {
@@ -88,7 +98,8 @@ static void test_nonsense(void)
 		struct ckpt_map *m;
 		size_t n = 0;
 
-		ok(read_text(text[i], strlen(text[i]), &m, &n, &err) == -EBADMSG, "nonsense %zu is refused", i);
+		ok(read_text(text[i], strlen(text[i]), &m, &n, &err) == -EBADMSG,
+		   "nonsense %zu is refused", i);
 	}
 }
 
@@ -104,7 +115,8 @@ static void test_own(void)
 	must(ckpt_maps_read(arena, fd, &m, &n, &err) == 0, "our own smaps is understood");
 	for (i = 0; i < n; i++) {
 		stack += !strcmp(m[i].name, "[stack]") && m[i].flags & CKPT_MAP(GD);
-		text += m[i].start <= (uintptr_t)test_own && (uintptr_t)test_own < m[i].end && m[i].flags & CKPT_MAP(EX);
+		text += m[i].start <= (uintptr_t)test_own && (uintptr_t)test_own < m[i].end &&
+			m[i].flags & CKPT_MAP(EX);
 		if (m[i].unknown[0])
 			diag("flag %s", m[i].unknown);
 		file = m[i].ino && !file ? (char *)m[i].name : file;
@@ -149,15 +161,20 @@ static void test_fdinfo(void)
 	struct ckpt_err err = CKPT_ERR_INIT;
 	struct ckpt_fdinfo info;
 
-	is(ckpt_fdinfo_parse("pos:\t77\nflags:\t02104002\nmnt_id:\t5\nino:\t9\n", &info, &err), 0, "fdinfo is understood");
+	is(ckpt_fdinfo_parse("pos:\t77\nflags:\t02104002\nmnt_id:\t5\nino:\t9\n", &info, &err), 0,
+	   "fdinfo is understood");
 	is(info.pos, 77, "position");
 	is(info.flags, 02104002, "flags");
 	is_text(info.lock, "", "no lock");
-	is(ckpt_fdinfo_parse("pos:\t-4096\nflags:\t02\nlock:\t1: FLOCK  ADVISORY  WRITE 12 08:02:9 0 EOF\n", &info, &err), 0,
-	   "a lock is no error");
+	is(ckpt_fdinfo_parse(
+		   "pos:\t-4096\nflags:\t02\nlock:\t1: FLOCK  ADVISORY  WRITE 12 08:02:9 0 EOF\n",
+		   &info, &err),
+	   0, "a lock is no error");
 	is_text(info.lock, "FLOCK", "the lock is seen");
 	is((int64_t)info.pos, -4096, "a position of a memory file");
-	is(ckpt_fdinfo_parse("pos:\t0\nflags:\t02\neventfd-count: 0\neventfd-id: 31\n", &info, &err), 0, "an eventfd");
+	is(ckpt_fdinfo_parse("pos:\t0\nflags:\t02\neventfd-count: 0\neventfd-id: 31\n", &info,
+			     &err),
+	   0, "an eventfd");
 	is(info.id, 31, "has an id");
 	is(ckpt_fdinfo_parse("pos:\t0\n", &info, &err), -EBADMSG, "without flags it is refused");
 	is(ckpt_fdinfo_parse("flags:\t02\n", &info, &err), -EBADMSG, "and without a position");
