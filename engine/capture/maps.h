@@ -11,13 +11,13 @@
 /* clang-format off */
 #define CKPT_MAP_FLAGS(X) \
 	X(RD, 'r', 'd') X(WR, 'w', 'r') X(EX, 'e', 'x') X(SH, 's', 'h') X(MR, 'm', 'r') \
-	X(MW, 'm', 'w') X(ME, 'm', 'e') X(GD, 'g', 'd') X(PF, 'p', 'f') X(LO, 'l', 'o') \
-	X(IO, 'i', 'o') X(SR, 's', 'r') X(RR, 'r', 'r') X(DC, 'd', 'c') X(DE, 'd', 'e') \
-	X(LF, 'l', 'f') X(AC, 'a', 'c') X(NR, 'n', 'r') X(HT, 'h', 't') X(SF, 's', 'f') \
-	X(AR, 'a', 'r') X(WF, 'w', 'f') X(DD, 'd', 'd') X(SD, 's', 'd') X(MM, 'm', 'm') \
-	X(HG, 'h', 'g') X(NH, 'n', 'h') X(MG, 'm', 'g') X(BT, 'b', 't') X(MT, 'm', 't') \
-	X(UM, 'u', 'm') X(UW, 'u', 'w') X(SS, 's', 's') X(SL, 's', 'l') X(DP, 'd', 'p') \
-	X(GU, 'g', 'u') X(NL, 'n', 'l') X(DW, 'd', 'w')
+	X(MW, 'm', 'w') X(ME, 'm', 'e') X(MS, 'm', 's') X(GD, 'g', 'd') X(PF, 'p', 'f') \
+	X(LO, 'l', 'o') X(IO, 'i', 'o') X(SR, 's', 'r') X(RR, 'r', 'r') X(DC, 'd', 'c') \
+	X(DE, 'd', 'e') X(LF, 'l', 'f') X(AC, 'a', 'c') X(NR, 'n', 'r') X(HT, 'h', 't') \
+	X(SF, 's', 'f') X(AR, 'a', 'r') X(WF, 'w', 'f') X(DD, 'd', 'd') X(SD, 's', 'd') \
+	X(MM, 'm', 'm') X(HG, 'h', 'g') X(NH, 'n', 'h') X(MG, 'm', 'g') X(BT, 'b', 't') \
+	X(MT, 'm', 't') X(UM, 'u', 'm') X(UW, 'u', 'w') X(UI, 'u', 'i') X(SS, 's', 's') \
+	X(SL, 's', 'l') X(DP, 'd', 'p') X(GU, 'g', 'u') X(NL, 'n', 'l') X(DW, 'd', 'w')
 /* clang-format on */
 
 enum ckpt_map_bit {
