@@ -79,12 +79,18 @@ static void shorten(struct ckpt_tracee *t, long nr, const struct ckpt_asleep *a)
 	if (!elapsed)
 		return;
 	if (time.form == CKPT_TIME_MS) {
-		*where = (uint32_t)ckpt_ms_left(arg[time.arg], elapsed);
+		int32_t left = ckpt_ms_left(arg[time.arg], elapsed);
+
+		if (left)
+			*where = (uint32_t)left;
 		return;
 	}
 	if (ckpt_vm_get(t->proc->pid, arg[time.arg], &spec, sizeof(spec)) < 0)
 		return;
+	/* Had its time run out it would have returned: it did, and this is the next one, which had not begun to wait. */
 	spec = ckpt_timespec_left(spec, elapsed);
+	if (!spec.tv_sec && !spec.tv_nsec)
+		return;
 	t->rest_at = ckpt_scratch_keep(t, &spec, sizeof(spec));
 	if (t->rest_at)
 		*where = t->rest_at;
