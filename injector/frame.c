@@ -83,17 +83,17 @@ static size_t way_back(const struct ckpt_gadgets *g)
 }
 
 void ckpt_frame_lay_out(struct ckpt_frame_layout *l, struct ckpt_xstate_size *known, const struct ckpt_gadgets *g,
-			const void *xstate, size_t xstate_len, size_t chain_room, size_t room)
+			const void *xstate, size_t xstate_len, size_t front, size_t data_len)
 {
-	if (chain_room < g->pops)
-		chain_room = g->pops;
-	l->context = (chain_room + way_back(g) + 15) & ~(size_t)15;
-	l->chain = l->context - way_back(g) - chain_room;
-	l->sp = l->context - way_back(g) - g->pops;
+	if (front < g->pops)
+		front = g->pops;
+	l->context = (front + way_back(g) + 15) & ~(size_t)15;
+	l->front = l->context - way_back(g);
+	l->sp = l->front - g->pops;
 	l->xstate = up(l->context + sizeof(struct context));
 	l->xstate_len = size_of(known, features(xstate, xstate_len), xstate_len);
-	l->buf = up(l->xstate + l->xstate_len + sizeof(MAGIC2));
-	l->len = up(l->buf + room);
+	l->data = (l->xstate + l->xstate_len + sizeof(MAGIC2) + 7) & ~(size_t)7;
+	l->len = up(l->data + data_len);
 }
 
 static void put_way_back(uint8_t *p, const struct ckpt_gadgets *g)
@@ -135,7 +135,7 @@ void ckpt_frame_make(void *frame, uint64_t at, const struct ckpt_frame_layout *l
 		.xstate = at + l->xstate, .mask = mask,
 	};
 
-	put_way_back((uint8_t *)frame + l->context - way_back(g), g);
+	put_way_back((uint8_t *)frame + l->front, g);
 	memcpy((uint8_t *)frame + l->context, &c, sizeof(c));
 	put_xstate((uint8_t *)frame + l->xstate, l, xstate);
 }

@@ -22,6 +22,7 @@
 #define SPIN_NS 200000          /* an idle processor takes long to wake up, for us as well */
 #define XSTATE_MAX (64u << 10)
 #define ALL_SIGNALS (~0ull)
+#define BUF_LEAST 512           /* mostly enough */
 #define STATUS 8192
 
 struct ckpt_remote {
@@ -29,10 +30,14 @@ struct ckpt_remote {
 	struct ckpt_tracee *active;     /* has a frame, NULL: none */
 	const struct user_regs_struct *resting;
 	uint64_t at;
-	bool touched;
+	size_t buf_len;                 /* room for a buffer, at its start */
 	bool may_not_suspend;           /* seccomp filters: only the privileged may */
 	struct ckpt_frame_layout layout;
-	size_t chain_len, data_len;     /* of what is asked at once */
+	size_t data_len;                /* of what is asked at once, 0: nothing is */
+	bool chain_is_there;            /* the frame has been put there with the first chain in it */
+	uint64_t fourth;                /* argument of all of that chain */
+	size_t chain_used;
+	int signal;                     /* which ends it */
 	struct ckpt_batch *batch;
 	struct ckpt_xstate_size xstate_size;
 	uint8_t frame[CKPT_FRAME_MAX], saved[CKPT_FRAME_MAX], xstate[XSTATE_MAX];
@@ -126,6 +131,17 @@ static int read_xstate(struct ckpt_remote *remote, const struct ckpt_tracee *t, 
 	return r < 0 ? lost(t, r, "read its vector registers", err) : 0;
 }
 
+/* Fills in what is asked at once. False: nothing is left to ask. */
+static bool make_chain(struct ckpt_remote *remote, struct ckpt_tracee *t, uint64_t at)
+{
+	const struct ckpt_frame_layout *l = &remote->layout;
+
+	remote->fourth = 0;
+	remote->chain_used = ckpt_batch_make(remote->batch, t, remote->frame, l->front, remote->frame + l->data, at + l->data,
+					     &remote->fourth, &remote->signal);
+	return remote->chain_used != 0;
+}
+
 /* Puts the frame to the best place that takes it. */
 static int place_frame(struct ckpt_remote *remote, struct ckpt_tracee *t, struct ckpt_err *err)
 {
@@ -141,22 +157,23 @@ static int place_frame(struct ckpt_remote *remote, struct ckpt_tracee *t, struct
 			continue;
 		memset(remote->frame, 0, l->len);
 		ckpt_frame_make(remote->frame, s.addr, l, &t->proc->gadgets, &t->back, t->mask, remote->xstate);
+		remote->chain_is_there = remote->data_len && make_chain(remote, t, s.addr);
 		if (ckpt_vm_put(t->proc->pid, s.addr, remote->frame, l->len) < 0) {
 			if (s.touched)
 				ckpt_vm_put(t->proc->pid, s.addr, remote->saved, l->len);
 			continue;
 		}
 		remote->at = s.addr;
-		remote->touched = s.touched;
 		return 0;
 	}
 	return ckpt_refuse(err, CKPT_E_NO_GADGET, -ENOMEM, "thread %d: cannot run system calls in it: no memory that it can spare", t->tid);
 }
 
-static int begin(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_err *err)
+/* BUF_LEN: of the largest buffer of a single call. */
+static int begin(struct ckpt_tree *tree, struct ckpt_tracee *t, size_t buf_len, struct ckpt_err *err)
 {
 	struct ckpt_remote *remote = tree->remote;
-	size_t len;
+	size_t len, front;
 	int r = prepare(tree, t, err);
 
 	if (r < 0)
@@ -164,10 +181,11 @@ static int begin(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_err 
 	r = read_xstate(remote, t, &len, err);
 	if (r < 0)
 		return r;
-	remote->chain_len = ckpt_batch_chain_len(remote->batch, t);
-	remote->data_len = remote->chain_len ? ckpt_batch_data_len(remote->batch) : 0;
-	ckpt_frame_lay_out(&remote->layout, &remote->xstate_size, &t->proc->gadgets, remote->xstate, len, remote->chain_len,
-			   CKPT_CALL_BUF + remote->data_len);
+	front = ckpt_batch_chain_len(remote->batch, t);
+	remote->data_len = front ? ckpt_batch_data_len(remote->batch) : 0;
+	remote->buf_len = buf_len > BUF_LEAST ? buf_len : BUF_LEAST;
+	ckpt_frame_lay_out(&remote->layout, &remote->xstate_size, &t->proc->gadgets, remote->xstate, len,
+			   front > remote->buf_len ? front : remote->buf_len, remote->data_len);
 	if (remote->layout.len > CKPT_FRAME_MAX)
 		return ckpt_fail(err, -E2BIG, "thread %d: cannot make a signal frame", t->tid);
 	pthread_mutex_lock(&remote->lock);
@@ -279,43 +297,51 @@ static int enter(struct ckpt_tracee *t, const struct user_regs_struct *regs, uin
 
 /* ---- many calls at once ---- */
 
-static struct user_regs_struct regs_for_chain(const struct ckpt_remote *remote, const struct ckpt_tracee *t, size_t used, uint64_t fourth)
+static struct user_regs_struct regs_for_chain(const struct ckpt_remote *remote, const struct ckpt_tracee *t)
 {
 	struct user_regs_struct regs = t->found;
 
 	regs.rax = regs.r8 = regs.r9 = 0;
 	regs.orig_rax = -1;
-	regs.r10 = fourth;
+	regs.r10 = remote->fourth;
 	regs.rip = t->proc->gadgets.pop_rdi + 1;        /* its `ret` */
-	regs.rsp = remote->at + remote->layout.chain + remote->chain_len - used;
+	regs.rsp = remote->at + remote->layout.front - remote->chain_used;
 	return regs;
+}
+
+static int put_chain(const struct ckpt_remote *remote, const struct ckpt_tracee *t)
+{
+	const struct ckpt_frame_layout *l = &remote->layout;
+	int r = ckpt_vm_put(t->proc->pid, remote->at, remote->frame, l->front);
+
+	return r < 0 ? r : ckpt_vm_put(t->proc->pid, remote->at + l->data, remote->frame + l->data, remote->data_len);
 }
 
 /* 1: asked, 0: nothing is left to ask. */
 static int ask_chain(struct ckpt_remote *remote, struct ckpt_tracee *t, struct ckpt_err *err)
 {
-	uint64_t data_at = remote->at + remote->layout.buf + CKPT_CALL_BUF, fourth = 0;
-	uint8_t *chain = remote->frame + remote->layout.chain, *data = remote->frame + remote->layout.buf + CKPT_CALL_BUF;
+	uint8_t *data = remote->frame + remote->layout.data;
 	struct user_regs_struct regs;
-	int sig, r;
-	size_t used = ckpt_batch_make(remote->batch, t, chain, remote->chain_len, data, data_at, &fourth, &sig);
+	int r = 0;
 
-	if (!used)
-		return 0;
-	r = ckpt_vm_put(t->proc->pid, remote->at + remote->layout.chain, chain, remote->chain_len);
-	if (!r)
-		r = ckpt_vm_put(t->proc->pid, data_at, data, remote->data_len);
-	if (r < 0)
-		return lost(t, r, "write to its memory", err);
-	regs = regs_for_chain(remote, t, used, fourth);
-	r = enter(t, &regs, ALL_SIGNALS & ~(1ull << (sig - 1)), err);
+	if (!remote->chain_is_there) {
+		if (!make_chain(remote, t, remote->at))
+			return 0;
+		r = put_chain(remote, t);
+		if (r < 0)
+			return lost(t, r, "write to its memory", err);
+	}
+	remote->chain_is_there = false;
+	regs = regs_for_chain(remote, t);
+	r = enter(t, &regs, ALL_SIGNALS & ~(1ull << (remote->signal - 1)), err);
 	for (int i = 0; r >= 0 && i < AGAIN_MAX; i++) {
-		r = run(t, PTRACE_CONT, sig, err);
-		if (r >= 0)
-			r = ckpt_vm_get(t->proc->pid, data_at, data, remote->data_len);
-		if (r < 0 && !err->code)
+		r = run(t, PTRACE_CONT, remote->signal, err);
+		if (r < 0)
+			return r;
+		r = ckpt_vm_get(t->proc->pid, remote->at + remote->layout.data, data, remote->data_len);
+		if (r < 0)
 			return lost(t, r, "read its memory", err);
-		if (r >= 0 && ckpt_batch_take(remote->batch, t, data))
+		if (ckpt_batch_take(remote->batch, t, data))
 			return 1;       /* else somebody else has sent that signal */
 	}
 	return r < 0 ? r : ckpt_fail(err, -EBUSY, "thread %d: cannot run system calls in it", t->tid);
@@ -323,7 +349,7 @@ static int ask_chain(struct ckpt_remote *remote, struct ckpt_tracee *t, struct c
 
 static int ask_all(struct ckpt_remote *remote, struct ckpt_tracee *t, struct ckpt_err *err)
 {
-	int r = remote->chain_len ? 1 : 0;
+	int r = remote->data_len ? 1 : 0;
 
 	while (r > 0)
 		r = ask_chain(remote, t, err);
@@ -343,7 +369,7 @@ static struct user_regs_struct regs_for(const struct ckpt_remote *remote, const 
 	struct user_regs_struct regs = t->found;
 
 	for (int i = 0; i < 6; i++)
-		*ckpt_interrupted_arg(&regs, i) = i == call->buf_arg ? remote->at + remote->layout.buf : call->arg[i];
+		*ckpt_interrupted_arg(&regs, i) = i == call->buf_arg ? remote->at : call->arg[i];
 	regs.rax = call->nr;
 	regs.orig_rax = -1;             /* it is in no call: nothing is to be restarted */
 	regs.rip = t->proc->gadgets.call;
@@ -372,8 +398,7 @@ static bool never_seen_by_programs(int64_t ret)
 static int make(struct ckpt_remote *remote, struct ckpt_tracee *t, struct ckpt_call *call, struct ckpt_err *err)
 {
 	bool has_buf = call->buf_arg >= 0 && call->buf_len;
-	uint64_t buf = remote->at + remote->layout.buf;
-	int r = has_buf ? ckpt_vm_put(t->proc->pid, buf, call->buf, call->buf_len) : 0;
+	int r = has_buf ? ckpt_vm_put(t->proc->pid, remote->at, call->buf, call->buf_len) : 0;
 
 	if (r < 0)
 		return lost(t, r, "write to its memory", err);
@@ -384,7 +409,7 @@ static int make(struct ckpt_remote *remote, struct ckpt_tracee *t, struct ckpt_c
 		if (!never_seen_by_programs(call->ret))
 			break;
 	}
-	r = has_buf ? ckpt_vm_get(t->proc->pid, buf, call->buf, call->buf_len) : 0;
+	r = has_buf ? ckpt_vm_get(t->proc->pid, remote->at, call->buf, call->buf_len) : 0;
 	return r < 0 ? lost(t, r, "read its memory", err) : 0;
 }
 
@@ -392,16 +417,17 @@ int ckpt_remote_call(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_
 {
 	struct ckpt_remote *remote = tree->remote;
 	struct ckpt_call asked = *call;
+	size_t len = call->buf_arg >= 0 ? call->buf_len : 0;
 	uint8_t in[CKPT_CALL_BUF];
 	int r = 0;
 
-	if (call->buf_arg >= 0 && call->buf_len > CKPT_CALL_BUF)
-		return ckpt_fail(err, -E2BIG, "thread %d: cannot pass %zu bytes to a system call", t->tid, call->buf_len);
-	if (call->buf_arg >= 0)
-		asked.buf = memcpy(in, call->buf, call->buf_len);
-	if (remote->active != t && !ckpt_batch_answer(remote->batch, t, call)) {
+	if (len > CKPT_CALL_BUF)
+		return ckpt_fail(err, -E2BIG, "thread %d: cannot pass %zu bytes to a system call", t->tid, len);
+	if (len)
+		asked.buf = memcpy(in, call->buf, len);
+	if ((remote->active != t || len > remote->buf_len) && !ckpt_batch_answer(remote->batch, t, call)) {
 		ckpt_remote_finish(tree);
-		r = begin(tree, t, err);
+		r = begin(tree, t, len, err);
 		if (r >= 0)
 			r = ask_all(remote, t, err);
 	}
