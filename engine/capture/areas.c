@@ -49,6 +49,7 @@ static const char *refusal(const struct ckpt_map *m)
 		{ "[uprobes]", "a probe of a tracer is active" },
 		{ "/secretmem", "memory of memfd_secret(2) cannot be read" },
 		{ "/SYSV", "System V shared memory cannot be dumped" },
+		{ "/[aio]", "a context of io_setup(2) cannot be dumped" },
 		{ "anon_inode:", "this kind of file cannot be dumped" },
 	};
 

@@ -274,7 +274,9 @@ static int probe_area(struct ckpt_capture *c, struct ckpt_capture_task *t, const
 	if (r >= 0)
 		return ckpt_probe_fill(c, found->fd, &found->probe, err);
 	if (r != -EPERM && r != -EACCES)
-		return r;
+		return ckpt_refuse(err, CKPT_E_AREA_KIND, r,
+				   "mapping of %s: its file cannot be opened (%s)",
+				   found->probe.link, strerrordesc_np(-r));
 	c->no_map_files = true;
 	return probe_by_path(c, m, found, err);
 }
