@@ -7,10 +7,12 @@ python=/usr/bin/python3
 [ -x $python ] || skip "there is no $python"
 
 cat >"$T/holder.py" <<'PY'
-import errno, os, pty, select, sys, time
+import errno, os, pty, select, signal, sys, time
 
 pid, master = pty.fork()
 if pid == 0:
+    for sig in signal.SIGINT, signal.SIGQUIT:      # ignored by what a shell starts in the background
+        signal.signal(sig, signal.SIG_DFL)
     os.execvp("bash", ["bash", "--norc", "-i"])
 open("pid", "w").write("%d\n" % pid)
 os.mkfifo("keys")
