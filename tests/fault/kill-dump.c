@@ -2,6 +2,9 @@
 /*
  * Kills ckpt in the middle of a dump, at its n-th system call and at random instants: the program must not notice, and
  * no image may be there that does not verify. $KILL_ROUNDS: kills per sort of victim; 0: at every call.
+ *
+ * Waits that the kernel ends with EINTR when it stops a thread are the one thing that cannot be kept up at every instant: between
+ * the stop and ckpt's correction there is a moment. It has to be short: one kill in a hundred may meet it.
  */
 #include <signal.h>
 #include <stdlib.h>
@@ -10,7 +13,7 @@
 #include <unistd.h>
 #include "tests/lib/fault.h"
 
-static unsigned long n_kills, n_images, n_harmed;
+static unsigned long n_kills, n_images, n_harmed, n_interrupted;
 
 /* After a kill. True if the victim is fine where it has to be alive. */
 static void look(struct fault *f, const char *what, bool leave_running)
@@ -25,7 +28,8 @@ static void look(struct fault *f, const char *what, bool leave_running)
 		else if (!leave_running) {
 			/* Committed: it may be killed any time now. */
 			fault_remove_image(f);
-			fault_start(f, f->sort);
+			if (fault_start(f, f->sort))
+				f->heart->tolerant = 1;
 			return;
 		}
 		fault_remove_image(f);
@@ -35,6 +39,9 @@ static void look(struct fault *f, const char *what, bool leave_running)
 	if (state == 't' && !EVENTUALLY(test_proc_state(f->pid, NULL) != 't'))
 		fault_failed(f, "%s: stays stopped after %s", f->sort, what);
 	n_harmed += !fault_still_well(f, what);
+	n_interrupted += f->heart->interrupted;
+	f->heart->interrupted = 0;
+	f->heart->tolerant = 1;
 }
 
 static void kill_at_call(struct fault *f, long n, bool leave_running)
@@ -96,6 +103,7 @@ static void torment(struct fault *f, const char *sort, long rounds)
 	n_stops = measure(f, &duration);
 	if (!n_stops)
 		return;
+	f->heart->tolerant = 1;
 	step = rounds > 0 && n_stops > rounds ? n_stops / rounds : 1;
 	/* From a different start for each sort, so that together they meet more calls. */
 	for (long n = 1 + (step > 1 ? rand_r(&seed) % step : 0); n <= n_stops && f->pid && f->n_failed < 10; n += step)
@@ -118,7 +126,9 @@ int main(int argc, char **argv)
 	for (int i = 0; victim_sorts[i]; i++)
 		if (argc < 2 || !strcmp(argv[1], victim_sorts[i]))
 			torment(&f, victim_sorts[i], fault_setting("KILL_ROUNDS", 15));
-	snprintf(summary, sizeof(summary), "%lu dumps killed, %lu programs harmed, %lu images left, all whole", n_kills, n_harmed,
-		 n_images);
+	if (n_interrupted > 2 + n_kills / 100)
+		fault_failed(&f, "%lu of %lu kills met a moment in which a wait is interrupted", n_interrupted, n_kills);
+	snprintf(summary, sizeof(summary), "%lu dumps killed, %lu programs harmed, %lu waits interrupted, %lu images left, all whole",
+		 n_kills, n_harmed, n_interrupted, n_images);
 	return fault_end(&f, summary);
 }

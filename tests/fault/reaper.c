@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * For scripts: `reaper [-u] COMMAND ARGS...` runs COMMAND (with -u as an ordinary user) as a subreaper, which a restored
- * process needs where pid 1 does not reap, and ends whatever is left when COMMAND has ended. Never longer than
+ * process needs where pid 1 does not reap, with nothing open but the standard descriptors, and ends whatever is left when COMMAND has ended. Never longer than
  * $CKPT_TEST_LIMIT seconds (300).
  */
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "tests/lib/proc.h"
@@ -48,6 +49,7 @@ int main(int argc, char **argv)
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	if (user && getuid() == 0)
 		test_become_user();
+	syscall(SYS_close_range, 3u, ~0u, 0);
 	pid = fork();
 	if (pid == 0) {
 		execvp(argv[1 + user], argv + 1 + user);

@@ -14,6 +14,9 @@ struct victim_heart {
 	volatile uint64_t beats[VICTIM_BEATS];
 	volatile uint32_t n;			/* of those that are in use */
 	volatile uint32_t ready, failed;
+	/* The kernel itself ends some waits (epoll_wait, rt_sigtimedwait) with EINTR when a thread is stopped, and ckpt
+	 * mends that. Where it is killed in between, TOLERANT lets that be counted instead of failing. */
+	volatile uint32_t tolerant, interrupted;
 	char text[256];				/* what went wrong */
 };
 
