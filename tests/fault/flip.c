@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include "tests/lib/fault.h"
 
@@ -25,7 +26,8 @@ static void look(struct fault *f, const char *name, const char *what, bool resto
 		fault_failed(f, "%s: %s: exit status %d", name, what, status);
 	else if (!said || !strstr(said, name) || !strstr(said, "CKPT-E03"))
 		fault_failed(f, "%s: %s: is not named", name, what);
-	if (restore && test_descendants(v, 16))
+	/* Those that were killed may still be on their way out. */
+	if (restore && !EVENTUALLY((waitpid(-1, NULL, WNOHANG | __WALL), test_descendants(v, 16) == 0)))
 		fault_failed(f, "%s: %s: processes are left", name, what);
 	free(said);
 	test_end_descendants();
