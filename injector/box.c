@@ -80,6 +80,7 @@ static void __attribute__((noreturn)) init_main(const struct ckpt_plan *plan, co
 	int status;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	prctl(PR_SET_NAME, CKPT_BOX_NAME, 0, 0, 0);
 	signal(SIGPIPE, SIG_IGN);
 	if (!run->plan.shell_job)       /* the caller's session must not keep a member for as long as the box lives */
 		setsid();

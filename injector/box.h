@@ -6,6 +6,8 @@
 
 struct ckpt_image;
 
+#define CKPT_BOX_NAME "ckpt-box"       /* of its init, by which a dump recognises it */
+
 struct ckpt_box {
 	pid_t init;             /* as seen from here */
 	pid_t root;             /* the restored root, as seen from here */

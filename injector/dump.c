@@ -337,6 +337,7 @@ static int run(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err *e
 		r = ckpt_image_create(&d->writer, d->arena, d->opts->dirfd, d->opts->dir, err);
 	if (r >= 0)
 		r = check_signals(d, err);
+	ckpt_logf(d->opts->log, 4, "source and image are open");
 	if (r >= 0)
 		r = capture(d, err);
 	if (r >= 0)
@@ -356,6 +357,8 @@ static int run(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err *e
 		return r;
 	}
 	fill_stats(d, stats);
+	if (d->opts->committed)
+		d->opts->committed(d->opts->committed_arg, stats);
 	return end_tree(d, stats, err);
 }
 
@@ -401,6 +404,9 @@ int ckpt_dump(const struct ckpt_dump_opts *opts, struct ckpt_arena *arena,
 	int r;
 
 	memset(stats, 0, sizeof(*stats));
+	r = ckpt_dump_in_box(opts, false, arena, stats, problems, err);
+	if (r <= 0)
+		return r;
 	init(&d, opts, arena, problems);
 	r = run(&d, stats, err);
 	finish(&d, r);
@@ -411,9 +417,13 @@ int ckpt_dump(const struct ckpt_dump_opts *opts, struct ckpt_arena *arena,
 int ckpt_dump_check(const struct ckpt_dump_opts *opts, struct ckpt_arena *arena,
 		    struct ckpt_problems *problems, struct ckpt_err *err)
 {
+	struct ckpt_dump_stats stats;
 	struct dump d;
 	int r;
 
+	r = ckpt_dump_in_box(opts, true, arena, &stats, problems, err);
+	if (r <= 0)
+		return r;
 	init(&d, opts, arena, problems);
 	r = open_source(&d, err);
 	if (r >= 0)
