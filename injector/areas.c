@@ -10,7 +10,7 @@
 #include "engine/base/text.h"
 #include "injector/areas.h"
 
-#define TEXT (16u << 10)        /* longer than any line: paths end at 4096, with escapes */
+#define TEXT (16u << 10) /* longer than any line: paths end at 4096, with escapes */
 #define STACK_MAX (1ull << 30)
 
 static uint8_t what_is(const struct ckpt_vm_area *a, const char *name)
@@ -20,7 +20,8 @@ static uint8_t what_is(const struct ckpt_vm_area *a, const char *name)
 			return CKPT_AREA_STACK;
 		if (!strncmp(name, "[vdso]", 6))
 			return CKPT_AREA_VDSO;
-		return !strncmp(name, "[heap]", 6) || !strncmp(name, "[anon:", 6) ? CKPT_AREA_ANON : CKPT_AREA_OTHER;
+		return !strncmp(name, "[heap]", 6) || !strncmp(name, "[anon:", 6) ? CKPT_AREA_ANON :
+										    CKPT_AREA_OTHER;
 	}
 	return a->ino ? CKPT_AREA_FILE : CKPT_AREA_ANON;
 }
@@ -30,9 +31,11 @@ static bool parse_line(const char *p, struct ckpt_vm_area *a)
 {
 	uint64_t major, minor;
 
-	if (!ckpt_parse_u64(&p, 16, &a->start) || *p++ != '-' || !ckpt_parse_u64(&p, 16, &a->end) || *p++ != ' ')
+	if (!ckpt_parse_u64(&p, 16, &a->start) || *p++ != '-' || !ckpt_parse_u64(&p, 16, &a->end) ||
+	    *p++ != ' ')
 		return false;
-	a->prot = (p[0] == 'r' ? PROT_READ : 0) | (p[1] == 'w' ? PROT_WRITE : 0) | (p[2] == 'x' ? PROT_EXEC : 0);
+	a->prot = (p[0] == 'r' ? PROT_READ : 0) | (p[1] == 'w' ? PROT_WRITE : 0) |
+		  (p[2] == 'x' ? PROT_EXEC : 0);
 	a->shared = p[3] == 's';
 	p += 4;
 	if (!ckpt_parse_u64(&p, 16, &a->offset) || !ckpt_parse_u64(&p, 16, &major) || *p++ != ':' ||
@@ -46,7 +49,8 @@ static bool parse_line(const char *p, struct ckpt_vm_area *a)
 	return true;
 }
 
-static void add(struct ckpt_arena *arena, struct ckpt_vm_areas *areas, size_t *roomp, const struct ckpt_vm_area *a)
+static void add(struct ckpt_arena *arena, struct ckpt_vm_areas *areas, size_t *roomp,
+		const struct ckpt_vm_area *a)
 {
 	if (areas->n == *roomp) {
 		struct ckpt_vm_area *v = ckpt_alloc(arena, (*roomp ? 2 * *roomp : 64) * sizeof(*v));
@@ -60,7 +64,8 @@ static void add(struct ckpt_arena *arena, struct ckpt_vm_areas *areas, size_t *r
 }
 
 /* Takes whole lines off the front of TEXT; returns how much of it is left. */
-static size_t take_lines(struct ckpt_arena *arena, struct ckpt_vm_areas *areas, size_t *roomp, char *text, size_t used)
+static size_t take_lines(struct ckpt_arena *arena, struct ckpt_vm_areas *areas, size_t *roomp,
+			 char *text, size_t used)
 {
 	char *p = text, *end;
 
@@ -77,7 +82,8 @@ static size_t take_lines(struct ckpt_arena *arena, struct ckpt_vm_areas *areas, 
 	return used;
 }
 
-int ckpt_vm_areas_read(struct ckpt_arena *arena, pid_t pid, struct ckpt_vm_areas *areas, struct ckpt_err *err)
+int ckpt_vm_areas_read(struct ckpt_arena *arena, pid_t pid, struct ckpt_vm_areas *areas,
+		       struct ckpt_err *err)
 {
 	char path[32], text[TEXT];
 	size_t room = 0, used = 0;
@@ -94,12 +100,14 @@ int ckpt_vm_areas_read(struct ckpt_arena *arena, pid_t pid, struct ckpt_vm_areas
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return ckpt_fail(err, -errno, "process %d: cannot read its memory map", pid);
+			return ckpt_fail(err, -errno, "process %d: cannot read its memory map",
+					 pid);
 		if (!n)
 			return 0;
 		used = take_lines(arena, areas, &room, text, used + n);
 		if (used == sizeof(text))
-			return ckpt_fail(err, -EBADMSG, "process %d: cannot understand its memory map", pid);
+			return ckpt_fail(err, -EBADMSG,
+					 "process %d: cannot understand its memory map", pid);
 	}
 }
 
@@ -121,7 +129,7 @@ const struct ckpt_vm_area *ckpt_vm_area_at(const struct ckpt_vm_areas *areas, ui
 bool ckpt_vm_area_is_plain(const struct ckpt_vm_area *a)
 {
 	return !a->shared && (a->prot & (PROT_READ | PROT_WRITE)) == (PROT_READ | PROT_WRITE) &&
-		(a->what == CKPT_AREA_ANON || a->what == CKPT_AREA_STACK);
+	       (a->what == CKPT_AREA_ANON || a->what == CKPT_AREA_STACK);
 }
 
 bool ckpt_vm_area_is_stack(const struct ckpt_vm_areas *areas, const struct ckpt_vm_area *a)
@@ -132,5 +140,6 @@ bool ckpt_vm_area_is_stack(const struct ckpt_vm_areas *areas, const struct ckpt_
 		return false;
 	if (a->what == CKPT_AREA_STACK)
 		return true;
-	return a > areas->v && below->end == a->start && !below->prot && a->end - a->start <= STACK_MAX;
+	return a > areas->v && below->end == a->start && !below->prot &&
+	       a->end - a->start <= STACK_MAX;
 }

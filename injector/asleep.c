@@ -9,7 +9,7 @@
 #include "injector/interrupted.h"
 #include "injector/ptrace.h"
 
-#define SCHED_TEXT 1024         /* what is looked for stands at its start */
+#define SCHED_TEXT 1024 /* what is looked for stands at its start */
 
 struct sched {
 	uint64_t exec_start, switches;
@@ -49,8 +49,8 @@ static bool read_sched(pid_t tid, struct sched *s)
 {
 	char text[SCHED_TEXT];
 
-	return ckpt_proc_read(tid, "sched", text, sizeof(text)) > 0 && parse_start(text, &s->exec_start) &&
-		parse_switches(text, &s->switches);
+	return ckpt_proc_read(tid, "sched", text, sizeof(text)) > 0 &&
+	       parse_start(text, &s->exec_start) && parse_switches(text, &s->switches);
 }
 
 void ckpt_cpu_clocks_begin(struct ckpt_cpu_clocks *clocks)
@@ -66,7 +66,8 @@ void ckpt_cpu_clocks_end(struct ckpt_cpu_clocks *clocks)
 		sched_setaffinity(0, sizeof(clocks->before), &clocks->before);
 }
 
-/* Our own exec_start is that of the last switch or tick: yielding on that processor makes it now. */
+/* Our own exec_start is that of the last switch or tick: yielding on that processor makes it now.
+ */
 static bool measure(struct ckpt_cpu_clocks *clocks, int cpu)
 {
 	struct sched s;
@@ -86,7 +87,8 @@ static bool measure(struct ckpt_cpu_clocks *clocks, int cpu)
 	return true;
 }
 
-/* "230 0x0 0x0 0x7ffd 0x0 0x0 0x0 0x7ffd88 0x7f12": call, six arguments, stack pointer; else "running" or "-1 ...". */
+/* "230 0x0 0x0 0x7ffd 0x0 0x0 0x0 0x7ffd88 0x7f12": call, six arguments, stack pointer; else
+ * "running" or "-1 ...". */
 static bool parse_call(const char *text, struct ckpt_asleep *a)
 {
 	uint64_t nr;
@@ -101,7 +103,8 @@ static bool parse_call(const char *text, struct ckpt_asleep *a)
 	return ckpt_parse_u64(&text, 16, &a->sp);
 }
 
-struct ckpt_asleep *ckpt_asleep_read(struct ckpt_arena *arena, struct ckpt_cpu_clocks *clocks, pid_t tid)
+struct ckpt_asleep *ckpt_asleep_read(struct ckpt_arena *arena, struct ckpt_cpu_clocks *clocks,
+				     pid_t tid)
 {
 	struct ckpt_asleep a = { .tid = tid }, *kept;
 	struct ckpt_proc_stat st;
@@ -110,12 +113,13 @@ struct ckpt_asleep *ckpt_asleep_read(struct ckpt_arena *arena, struct ckpt_cpu_c
 
 	if (ckpt_proc_read(tid, "syscall", text, sizeof(text)) <= 0 || !parse_call(text, &a))
 		return NULL;
-	if (a.nr != SYS_restart_syscall && ckpt_interrupted_time(a.nr, a.arg).form == CKPT_TIME_NONE)
+	if (a.nr != SYS_restart_syscall &&
+	    ckpt_interrupted_time(a.nr, a.arg).form == CKPT_TIME_NONE)
 		return NULL;
 	if (ckpt_proc_read(tid, "wchan", a.wchan, sizeof(a.wchan)) < 0)
 		a.wchan[0] = '\0';
-	if (read_sched(tid, &s) && !ckpt_proc_stat(tid, &st) && st.cpu >= 0 && st.cpu < CPU_SETSIZE &&
-	    (clocks->known[st.cpu] || measure(clocks, st.cpu))) {
+	if (read_sched(tid, &s) && !ckpt_proc_stat(tid, &st) && st.cpu >= 0 &&
+	    st.cpu < CPU_SETSIZE && (clocks->known[st.cpu] || measure(clocks, st.cpu))) {
 		a.since = s.exec_start + clocks->behind[st.cpu];
 		a.switches = s.switches;
 	}
@@ -124,15 +128,18 @@ struct ckpt_asleep *ckpt_asleep_read(struct ckpt_arena *arena, struct ckpt_cpu_c
 	return kept;
 }
 
-uint64_t ckpt_asleep_for(const struct ckpt_asleep *a, const struct user_regs_struct *regs, uint64_t stopped_at)
+uint64_t ckpt_asleep_for(const struct ckpt_asleep *a, const struct user_regs_struct *regs,
+			 uint64_t stopped_at)
 {
 	uint64_t arg[6];
 	struct sched s;
 
 	ckpt_interrupted_args(regs, arg);
-	if (!a || !a->since || a->nr != (long)regs->orig_rax || a->sp != regs->rsp || memcmp(a->arg, arg, sizeof(arg)))
+	if (!a || !a->since || a->nr != (long)regs->orig_rax || a->sp != regs->rsp ||
+	    memcmp(a->arg, arg, sizeof(arg)))
 		return 0;
-	/* Falling asleep in the stop is one more. Another one still: it has woken up and made the same call again. */
+	/* Falling asleep in the stop is one more. Another one still: it has woken up and made the
+	 * same call again. */
 	if (!read_sched(a->tid, &s) || s.switches != a->switches + 1 || stopped_at < a->since)
 		return 0;
 	return stopped_at - a->since;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Since when a thread has been waiting in a system call with a time limit. The kernel does not tell, but it shows when
- * the thread last ran (se.exec_start of /proc/TID/sched), which is when it fell asleep. Has to be read before the thread
- * is stopped: the stop makes it run.
+ * Since when a thread has been waiting in a system call with a time limit. The kernel does not
+ * tell, but it shows when the thread last ran (se.exec_start of /proc/TID/sched), which is when it
+ * fell asleep. Has to be read before the thread is stopped: the stop makes it run.
  */
 #pragma once
 #include <sched.h>
@@ -16,22 +16,26 @@ struct ckpt_asleep {
 	pid_t tid;
 	long nr;
 	uint64_t arg[6], sp;
-	uint64_t since;                 /* CLOCK_MONOTONIC in ns */
-	uint64_t switches;              /* how often it has slept until then */
+	uint64_t since;    /* CLOCK_MONOTONIC in ns */
+	uint64_t switches; /* how often it has slept until then */
 	char wchan[48];
 	struct ckpt_asleep *next;
 };
 
-/* exec_start counts on a clock of each processor that leaves out what a hypervisor took: how far it lags behind. */
+/* exec_start counts on a clock of each processor that leaves out what a hypervisor took: how far it
+ * lags behind. */
 struct ckpt_cpu_clocks {
-	cpu_set_t before;               /* our affinity */
+	cpu_set_t before; /* our affinity */
 	bool known[CPU_SETSIZE];
-	int64_t behind[CPU_SETSIZE];    /* CLOCK_MONOTONIC minus it */
+	int64_t behind[CPU_SETSIZE]; /* CLOCK_MONOTONIC minus it */
 };
 
 void ckpt_cpu_clocks_begin(struct ckpt_cpu_clocks *clocks);
-void ckpt_cpu_clocks_end(struct ckpt_cpu_clocks *clocks);       /* gives back our affinity */
+void ckpt_cpu_clocks_end(struct ckpt_cpu_clocks *clocks); /* gives back our affinity */
 /* NULL: the thread does not wait so, or it cannot be told. */
-struct ckpt_asleep *ckpt_asleep_read(struct ckpt_arena *arena, struct ckpt_cpu_clocks *clocks, pid_t tid);
-/* The thread is stopped now, since STOPPED_AT, with REGS: for how long had it been waiting? 0: cannot be told. */
-uint64_t ckpt_asleep_for(const struct ckpt_asleep *a, const struct user_regs_struct *regs, uint64_t stopped_at);
+struct ckpt_asleep *ckpt_asleep_read(struct ckpt_arena *arena, struct ckpt_cpu_clocks *clocks,
+				     pid_t tid);
+/* The thread is stopped now, since STOPPED_AT, with REGS: for how long had it been waiting? 0:
+ * cannot be told. */
+uint64_t ckpt_asleep_for(const struct ckpt_asleep *a, const struct user_regs_struct *regs,
+			 uint64_t stopped_at);

@@ -11,15 +11,15 @@
 
 #define CALLS_MAX 64
 #define DATA_MAX 4096
-#define CHAIN_MAX 12288         /* CALLS_MAX of them, with nothing to pop behind `syscall` */
+#define CHAIN_MAX 12288 /* CALLS_MAX of them, with nothing to pop behind `syscall` */
 #define UNANSWERED INT64_MIN
 #define STATUS 8192
 
 #ifndef PR_GET_MDWE
-#define PR_GET_MDWE 66          /* Linux 6.3 */
+#define PR_GET_MDWE 66 /* Linux 6.3 */
 #endif
 #ifndef PR_GET_MEMORY_MERGE
-#define PR_GET_MEMORY_MERGE 68  /* Linux 6.4 */
+#define PR_GET_MEMORY_MERGE 68 /* Linux 6.4 */
 #endif
 #define ARCH_GET_FS 0x1003
 #define ARCH_GET_GS 0x1004
@@ -28,23 +28,24 @@
 #define PERSONALITY_QUERY 0xffffffff
 
 struct question {
-	struct ckpt_call call;          /* its buf is not used */
-	size_t at;                      /* of its buffer, in script.in */
+	struct ckpt_call call; /* its buf is not used */
+	size_t at;             /* of its buffer, in script.in */
 };
 
 struct script {
 	struct question q[CALLS_MAX];
 	size_t n, in_len;
-	uint8_t in[DATA_MAX];           /* what the buffers held before */
+	uint8_t in[DATA_MAX]; /* what the buffers held before */
 };
 
 struct ckpt_batch {
-	struct script learned[2];       /* of the last thread, of the last leader: a process is asked more */
-	struct script now;              /* of LEARNS */
+	struct script learned[2]; /* of the last thread, of the last leader: a process is asked more
+				   */
+	struct script now;        /* of LEARNS */
 	pid_t learns;
 	bool leader;
 
-	pid_t answers;                  /* whose answers these are */
+	pid_t answers; /* whose answers these are */
 	struct script asked;
 	bool in_chain[CALLS_MAX], done[CALLS_MAX];
 	int64_t ret[CALLS_MAX];
@@ -66,23 +67,30 @@ void ckpt_batch_reset(struct ckpt_batch *b)
 static bool prctl_asks(uint64_t option)
 {
 	static const uint8_t options[] = {
-		PR_GET_PDEATHSIG, PR_GET_DUMPABLE, PR_GET_KEEPCAPS, PR_GET_TIMING, PR_GET_NAME, PR_GET_TSC, PR_GET_SECUREBITS,
-		PR_GET_TIMERSLACK, PR_MCE_KILL_GET, PR_GET_CHILD_SUBREAPER, PR_GET_NO_NEW_PRIVS, PR_GET_TID_ADDRESS,
-		PR_GET_THP_DISABLE, PR_GET_SPECULATION_CTRL, PR_GET_IO_FLUSHER, PR_GET_MDWE, PR_GET_MEMORY_MERGE,
+		PR_GET_PDEATHSIG,    PR_GET_DUMPABLE,
+		PR_GET_KEEPCAPS,     PR_GET_TIMING,
+		PR_GET_NAME,         PR_GET_TSC,
+		PR_GET_SECUREBITS,   PR_GET_TIMERSLACK,
+		PR_MCE_KILL_GET,     PR_GET_CHILD_SUBREAPER,
+		PR_GET_NO_NEW_PRIVS, PR_GET_TID_ADDRESS,
+		PR_GET_THP_DISABLE,  PR_GET_SPECULATION_CTRL,
+		PR_GET_IO_FLUSHER,   PR_GET_MDWE,
+		PR_GET_MEMORY_MERGE,
 	};
 
 	return memchr(options, option, sizeof(options)) && option < 256;
 }
 
-/* Calls that change nothing, whoever makes them: some are made that nobody will want to know of this thread. */
+/* Calls that change nothing, whoever makes them: some are made that nobody will want to know of
+ * this thread. */
 static bool only_asks(const struct ckpt_call *call)
 {
 	switch (call->nr) {
 	case SYS_prctl:
 		return prctl_asks(call->arg[0]);
 	case SYS_arch_prctl:
-		return call->arg[0] == ARCH_GET_FS || call->arg[0] == ARCH_GET_GS || call->arg[0] == ARCH_GET_XCOMP_SUPP ||
-			call->arg[0] == ARCH_GET_XCOMP_PERM;
+		return call->arg[0] == ARCH_GET_FS || call->arg[0] == ARCH_GET_GS ||
+		       call->arg[0] == ARCH_GET_XCOMP_SUPP || call->arg[0] == ARCH_GET_XCOMP_PERM;
 	case SYS_sigaltstack:
 		return !call->arg[0] && call->buf_arg == 1;
 	case SYS_rt_sigaction:
@@ -119,7 +127,8 @@ static bool same(const struct script *s, size_t i, const struct ckpt_call *call)
 		if (arg_of(c, k) != arg_of(call, k))
 			return false;
 	}
-	return call->buf_arg < 0 || !call->buf_len || !memcmp(s->in + s->q[i].at, call->buf, call->buf_len);
+	return call->buf_arg < 0 || !call->buf_len ||
+	       !memcmp(s->in + s->q[i].at, call->buf, call->buf_len);
 }
 
 static void start_learning(struct ckpt_batch *b, const struct ckpt_tracee *t)
@@ -131,16 +140,18 @@ static void start_learning(struct ckpt_batch *b, const struct ckpt_tracee *t)
 	b->leader = t->tid == t->proc->pid;
 }
 
-void ckpt_batch_learn(struct ckpt_batch *b, const struct ckpt_tracee *t, const struct ckpt_call *call)
+void ckpt_batch_learn(struct ckpt_batch *b, const struct ckpt_tracee *t,
+		      const struct ckpt_call *call)
 {
 	struct script *s = &b->now;
 	size_t len = call->buf_arg >= 0 ? (call->buf_len + 7) & ~(size_t)7 : 0;
 
 	if (b->learns != t->tid)
 		start_learning(b, t);
-	/* Chains set three arguments; the fourth is the same in all of a chain, the others are zero. */
-	if (!only_asks(call) || call->buf_arg > 2 || call->arg[4] || call->arg[5] || s->n == CALLS_MAX ||
-	    s->in_len + len > DATA_MAX)
+	/* Chains set three arguments; the fourth is the same in all of a chain, the others are
+	 * zero. */
+	if (!only_asks(call) || call->buf_arg > 2 || call->arg[4] || call->arg[5] ||
+	    s->n == CALLS_MAX || s->in_len + len > DATA_MAX)
 		return;
 	s->q[s->n] = (struct question){ *call, s->in_len };
 	if (len)
@@ -149,7 +160,8 @@ void ckpt_batch_learn(struct ckpt_batch *b, const struct ckpt_tracee *t, const s
 	s->n++;
 }
 
-bool ckpt_batch_answer(const struct ckpt_batch *b, const struct ckpt_tracee *t, struct ckpt_call *call)
+bool ckpt_batch_answer(const struct ckpt_batch *b, const struct ckpt_tracee *t,
+		       struct ckpt_call *call)
 {
 	if (b->answers != t->tid)
 		return false;
@@ -200,14 +212,16 @@ static bool can_chain(struct ckpt_tracee *t)
 	if (!g->pop_rax || !g->pop_rdi || !g->pop_rsi || !g->pop_rdx || !g->store)
 		return false;
 	if (!t->proc->silent_signal)
-		t->proc->silent_signal = same_pid_namespace(t->proc->pid) ? find_signal(t->proc->pid) : -1;
+		t->proc->silent_signal =
+			same_pid_namespace(t->proc->pid) ? find_signal(t->proc->pid) : -1;
 	/* Blocked by the program it may be waited for, with signalfd(2). */
-	return t->proc->silent_signal > 0 && !((t->mask | t->waits_with) & 1ull << (t->proc->silent_signal - 1));
+	return t->proc->silent_signal > 0 &&
+	       !((t->mask | t->waits_with) & 1ull << (t->proc->silent_signal - 1));
 }
 
 static size_t words_of_call(const struct ckpt_gadgets *g)
 {
-	return 8 + 1 + g->pops / 8 + 3;         /* four registers, the call, what it pops, the answer */
+	return 8 + 1 + g->pops / 8 + 3; /* four registers, the call, what it pops, the answer */
 }
 
 size_t ckpt_batch_chain_len(struct ckpt_batch *b, struct ckpt_tracee *t)
@@ -250,7 +264,8 @@ static void put(struct chain *c, uint64_t gadget, uint64_t value)
 	c->word[c->n++] = value;
 }
 
-static void put_call(struct chain *c, const struct ckpt_gadgets *g, uint64_t nr, const uint64_t arg[3])
+static void put_call(struct chain *c, const struct ckpt_gadgets *g, uint64_t nr,
+		     const uint64_t arg[3])
 {
 	put(c, g->pop_rdi, arg[0]);
 	put(c, g->pop_rsi, arg[1]);
@@ -267,7 +282,8 @@ static void put_store(struct chain *c, const struct ckpt_gadgets *g, uint64_t ad
 	c->word[c->n++] = g->store;
 }
 
-static void put_question(const struct ckpt_batch *b, struct chain *c, const struct ckpt_gadgets *g, size_t i, uint64_t data_at)
+static void put_question(const struct ckpt_batch *b, struct chain *c, const struct ckpt_gadgets *g,
+			 size_t i, uint64_t data_at)
 {
 	const struct question *q = &b->asked.q[i];
 	uint64_t arg[3];
@@ -278,8 +294,8 @@ static void put_question(const struct ckpt_batch *b, struct chain *c, const stru
 	put_store(c, g, data_at + 8 * i);
 }
 
-size_t ckpt_batch_make(struct ckpt_batch *b, struct ckpt_tracee *t, void *to, size_t len, void *data, uint64_t data_at,
-		       uint64_t *fourthp, int *signalp)
+size_t ckpt_batch_make(struct ckpt_batch *b, struct ckpt_tracee *t, void *to, size_t len,
+		       void *data, uint64_t data_at, uint64_t *fourthp, int *signalp)
 {
 	const struct ckpt_gadgets *g = &t->proc->gadgets;
 	uint64_t words[CHAIN_MAX / 8];
@@ -318,7 +334,8 @@ bool ckpt_batch_take(struct ckpt_batch *b, struct ckpt_tracee *t, const void *da
 		b->ret[i] = ret[i];
 		b->done[i] = true;
 		if (q->call.buf_arg >= 0)
-			memcpy(b->out + q->at, (const char *)data + buffers_at(b) + q->at, q->call.buf_len);
+			memcpy(b->out + q->at, (const char *)data + buffers_at(b) + q->at,
+			       q->call.buf_len);
 	}
 	b->answers = t->tid;
 	return true;

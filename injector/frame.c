@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The signal frame that a thread returns out of when its tracer is gone. Layouts of the kernel's uapi headers asm/ucontext.h
- * and asm/sigcontext.h, which cannot be included next to those of the C library.
+ * The signal frame that a thread returns out of when its tracer is gone. Layouts of the kernel's
+ * uapi headers asm/ucontext.h and asm/sigcontext.h, which cannot be included next to those of the C
+ * library.
  */
 #include <cpuid.h>
 #include <string.h>
@@ -12,12 +13,13 @@
 #define UC_FP_XSTATE 1
 #define UC_SIGCONTEXT_SS 2
 #define UC_STRICT_RESTORE_SS 4
-#define NO_SUCH_STACK_FLAG 0x40000000   /* sigaltstack(2) refuses it, rt_sigreturn(2) then leaves the stack as it is */
+#define NO_SUCH_STACK_FLAG \
+	0x40000000 /* sigaltstack(2) refuses it, rt_sigreturn(2) then leaves the stack as it is */
 
 #define MAGIC1 0x46505853u
 #define MAGIC2 0x46505845u
-#define SOFTWARE_AT 464         /* in the part of the xsave area that software may use */
-#define MASK_AT 464             /* where NT_X86_XSTATE shows the features there are */
+#define SOFTWARE_AT 464 /* in the part of the xsave area that software may use */
+#define MASK_AT 464     /* where NT_X86_XSTATE shows the features there are */
 #define BV_AT 512
 #define XSAVE_MIN 576
 #define FEATURE_PKRU 9
@@ -46,8 +48,9 @@ static size_t up(size_t n)
 	return (n + 63) & ~(size_t)63;
 }
 
-/* The tiles of AMX (8 KiB) only if they are in use: the kernel refuses a frame that is larger than what it would
- * make itself, and for a thread that never asked for tiles it would make one without. */
+/* The tiles of AMX (8 KiB) only if they are in use: the kernel refuses a frame that is larger than
+ * what it would make itself, and for a thread that never asked for tiles it would make one without.
+ */
 static uint64_t features(const void *xstate, size_t len)
 {
 	uint64_t mask;
@@ -82,8 +85,9 @@ static size_t way_back(const struct ckpt_gadgets *g)
 	return g->restorer ? 8 : 24;
 }
 
-void ckpt_frame_lay_out(struct ckpt_frame_layout *l, struct ckpt_xstate_size *known, const struct ckpt_gadgets *g,
-			const void *xstate, size_t xstate_len, size_t front, size_t data_len)
+void ckpt_frame_lay_out(struct ckpt_frame_layout *l, struct ckpt_xstate_size *known,
+			const struct ckpt_gadgets *g, const void *xstate, size_t xstate_len,
+			size_t front, size_t data_len)
 {
 	if (front < g->pops)
 		front = g->pops;
@@ -110,12 +114,17 @@ static void put_way_back(uint8_t *p, const struct ckpt_gadgets *g)
 
 static void put_xstate(uint8_t *p, const struct ckpt_frame_layout *l, const void *xstate)
 {
-	struct software s = { MAGIC1, l->xstate_len + sizeof(MAGIC2), features(xstate, l->xstate_len), l->xstate_len, { 0 } };
+	struct software s = { MAGIC1,
+			      l->xstate_len + sizeof(MAGIC2),
+			      features(xstate, l->xstate_len),
+			      l->xstate_len,
+			      { 0 } };
 	uint32_t end = MAGIC2;
 	uint64_t bv;
 
 	memcpy(p, xstate, l->xstate_len);
-	/* Protection keys are shown whether their bit is set or not, and without it the frame would clear them. */
+	/* Protection keys are shown whether their bit is set or not, and without it the frame would
+	 * clear them. */
 	memcpy(&bv, p + BV_AT, sizeof(bv));
 	bv = (bv & s.features) | (s.features & 1ull << FEATURE_PKRU);
 	memcpy(p + BV_AT, &bv, sizeof(bv));
@@ -123,16 +132,35 @@ static void put_xstate(uint8_t *p, const struct ckpt_frame_layout *l, const void
 	memcpy(p + l->xstate_len, &end, sizeof(end));
 }
 
-void ckpt_frame_make(void *frame, uint64_t at, const struct ckpt_frame_layout *l, const struct ckpt_gadgets *g,
-		     const struct user_regs_struct *r, uint64_t mask, const void *xstate)
+void ckpt_frame_make(void *frame, uint64_t at, const struct ckpt_frame_layout *l,
+		     const struct ckpt_gadgets *g, const struct user_regs_struct *r, uint64_t mask,
+		     const void *xstate)
 {
 	struct context c = {
 		.flags = UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS,
 		.stack.flags = NO_SUCH_STACK_FLAG,
-		.r8 = r->r8, .r9 = r->r9, .r10 = r->r10, .r11 = r->r11, .r12 = r->r12, .r13 = r->r13, .r14 = r->r14,
-		.r15 = r->r15, .di = r->rdi, .si = r->rsi, .bp = r->rbp, .bx = r->rbx, .dx = r->rdx, .ax = r->rax,
-		.cx = r->rcx, .sp = r->rsp, .ip = r->rip, .eflags = r->eflags, .cs = r->cs, .ss = r->ss,
-		.xstate = at + l->xstate, .mask = mask,
+		.r8 = r->r8,
+		.r9 = r->r9,
+		.r10 = r->r10,
+		.r11 = r->r11,
+		.r12 = r->r12,
+		.r13 = r->r13,
+		.r14 = r->r14,
+		.r15 = r->r15,
+		.di = r->rdi,
+		.si = r->rsi,
+		.bp = r->rbp,
+		.bx = r->rbx,
+		.dx = r->rdx,
+		.ax = r->rax,
+		.cx = r->rcx,
+		.sp = r->rsp,
+		.ip = r->rip,
+		.eflags = r->eflags,
+		.cs = r->cs,
+		.ss = r->ss,
+		.xstate = at + l->xstate,
+		.mask = mask,
 	};
 
 	put_way_back((uint8_t *)frame + l->front, g);

@@ -8,24 +8,30 @@
 
 #define CKPT_FRAME_MAX (80u << 10)
 
-/* Where what lies in a frame: offsets from its start, which has to be a multiple of 64. The front is used twice, for it
- * counts whether a frame takes one page or two: chains of calls lie there, and when they have run a buffer. */
+/* Where what lies in a frame: offsets from its start, which has to be a multiple of 64. The front
+ * is used twice, for it counts whether a frame takes one page or two: chains of calls lie there,
+ * and when they have run a buffer. */
 struct ckpt_frame_layout {
-	size_t front;                   /* bytes before what is popped last, which leads into the frame */
-	size_t sp;                      /* what the stack pointer is to be at ckpt_gadgets.call */
+	size_t front; /* bytes before what is popped last, which leads into the frame */
+	size_t sp;    /* what the stack pointer is to be at ckpt_gadgets.call */
 	size_t context, xstate, xstate_len;
-	size_t data, len;               /* DATA_LEN bytes for the caller */
+	size_t data, len; /* DATA_LEN bytes for the caller */
 };
 
-/* How much of an xsave area such features take: asked once, since CPUID is slow on virtual machines. */
+/* How much of an xsave area such features take: asked once, since CPUID is slow on virtual
+ * machines. */
 struct ckpt_xstate_size {
 	uint64_t features;
 	size_t size;
 };
 
-/* XSTATE, of XSTATE_LEN bytes: NT_X86_XSTATE of the thread. FRONT: bytes that the caller wants there at least. */
-void ckpt_frame_lay_out(struct ckpt_frame_layout *l, struct ckpt_xstate_size *known, const struct ckpt_gadgets *g,
-			const void *xstate, size_t xstate_len, size_t front, size_t data_len);
-/* Fills FRAME (layout->len zeros) so that the thread goes on with REGS, MASK and XSTATE. AT: its address in the target. */
-void ckpt_frame_make(void *frame, uint64_t at, const struct ckpt_frame_layout *l, const struct ckpt_gadgets *g,
-		     const struct user_regs_struct *regs, uint64_t mask, const void *xstate);
+/* XSTATE, of XSTATE_LEN bytes: NT_X86_XSTATE of the thread. FRONT: bytes that the caller wants
+ * there at least. */
+void ckpt_frame_lay_out(struct ckpt_frame_layout *l, struct ckpt_xstate_size *known,
+			const struct ckpt_gadgets *g, const void *xstate, size_t xstate_len,
+			size_t front, size_t data_len);
+/* Fills FRAME (layout->len zeros) so that the thread goes on with REGS, MASK and XSTATE. AT: its
+ * address in the target. */
+void ckpt_frame_make(void *frame, uint64_t at, const struct ckpt_frame_layout *l,
+		     const struct ckpt_gadgets *g, const struct user_regs_struct *regs,
+		     uint64_t mask, const void *xstate);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Stopping a process tree. All that is known is asked to stop before anything is waited for; what
- * comes into being meanwhile is found by looking again, until a look at everything that stands still finds nothing new.
+ * comes into being meanwhile is found by looking again, until a look at everything that stands
+ * still finds nothing new.
  */
 #include <errno.h>
 #include <sched.h>
@@ -19,7 +20,7 @@
 
 #define CS_64 0x33
 #define VDSO_TRIES 1000
-#define VFORK_NS 1000000000ull  /* a child that is to execute a program does that in less */
+#define VFORK_NS 1000000000ull /* a child that is to execute a program does that in less */
 #define FIRST_NAP_NS 20000
 #define LAST_NAP_NS 1000000
 
@@ -30,7 +31,8 @@ static void nap(uint64_t ns)
 
 /* ---- seizing ---- */
 
-static int not_seized(struct ckpt_tree *tree, struct ckpt_proc *proc, pid_t tid, int r, struct ckpt_err *err)
+static int not_seized(struct ckpt_tree *tree, struct ckpt_proc *proc, pid_t tid, int r,
+		      struct ckpt_err *err)
 {
 	char status[8192];
 	struct ckpt_proc_stat st;
@@ -48,10 +50,13 @@ static int not_seized(struct ckpt_tree *tree, struct ckpt_proc *proc, pid_t tid,
 		return 0;
 	}
 	if (r == -ESRCH)
-		return 0;               /* on its way out: the next look shows */
-	if (ckpt_proc_read(tid, "status", status, sizeof(status)) > 0 && (tracer = ckpt_status_number(status, "TracerPid", 10)))
-		return ckpt_refuse(err, CKPT_E_TRACED, r, "thread %d: process %d traces it already", tid, (int)tracer);
-	return ckpt_refuse(err, CKPT_E_NOT_PERMITTED, r, "thread %d: not permitted to trace it", tid);
+		return 0; /* on its way out: the next look shows */
+	if (ckpt_proc_read(tid, "status", status, sizeof(status)) > 0 &&
+	    (tracer = ckpt_status_number(status, "TracerPid", 10)))
+		return ckpt_refuse(err, CKPT_E_TRACED, r, "thread %d: process %d traces it already",
+				   tid, (int)tracer);
+	return ckpt_refuse(err, CKPT_E_NOT_PERMITTED, r, "thread %d: not permitted to trace it",
+			   tid);
 }
 
 static int seize(struct ckpt_tree *tree, struct ckpt_proc *proc, pid_t tid, struct ckpt_err *err)
@@ -68,10 +73,13 @@ static int seize(struct ckpt_tree *tree, struct ckpt_proc *proc, pid_t tid, stru
 		tree->frozen_at = ckpt_now_ns();
 	if (!t || t->proc != proc)
 		t = ckpt_proc_add(tree, proc, tid);
-	*t = (struct ckpt_tracee){ .tid = tid, .proc = proc, .bucket = t->bucket, .state = CKPT_TRACEE_WAITED };
-	t->stopped_at = ckpt_now_ns();          /* or never: then since when it is waited for */
+	*t = (struct ckpt_tracee){ .tid = tid,
+				   .proc = proc,
+				   .bucket = t->bucket,
+				   .state = CKPT_TRACEE_WAITED };
+	t->stopped_at = ckpt_now_ns(); /* or never: then since when it is waited for */
 	proc->settled = false;
-	ckpt_pt_interrupt(tid);                 /* fails only if it is dead, which waiting shows */
+	ckpt_pt_interrupt(tid); /* fails only if it is dead, which waiting shows */
 	return 1;
 }
 
@@ -98,7 +106,7 @@ static int seize_child(void *arg, pid_t pid, struct ckpt_err *err)
 	int r;
 
 	if (proc && !proc->gone) {
-		proc->ppid = look->proc->pid;   /* it may be a grandchild whose parent has ended */
+		proc->ppid = look->proc->pid; /* it may be a grandchild whose parent has ended */
 		return 0;
 	}
 	proc = ckpt_tree_add(look->tree, pid, look->proc->pid);
@@ -109,13 +117,14 @@ static int seize_child(void *arg, pid_t pid, struct ckpt_err *err)
 
 /* ---- waiting ---- */
 
-/* The stop has made a call return EINTR. Should we die, the program is not to see that: at once, what is left of its
- * time comes later. */
+/* The stop has made a call return EINTR. Should we die, the program is not to see that: at once,
+ * what is left of its time comes later. */
 static void hide_eintr(struct ckpt_tracee *t)
 {
 	siginfo_t info;
 
-	if (ckpt_interrupted_by(&t->found) != CKPT_INTERRUPTED_EINTR || ckpt_pt_peek_signal(t->tid, false, 0, &info) > 0 ||
+	if (ckpt_interrupted_by(&t->found) != CKPT_INTERRUPTED_EINTR ||
+	    ckpt_pt_peek_signal(t->tid, false, 0, &info) > 0 ||
 	    ckpt_pt_peek_signal(t->tid, true, 0, &info) > 0)
 		return;
 	t->back = t->found;
@@ -128,11 +137,12 @@ static int stopped(struct ckpt_tracee *t, int sig, struct ckpt_err *err)
 	int r = ckpt_pt_get_regs(t->tid, &t->found);
 
 	if (r == -ESRCH)
-		return 0;               /* killed since, or replaced by the thread that executed a program */
+		return 0; /* killed since, or replaced by the thread that executed a program */
 	if (r < 0)
 		return ckpt_fail(err, r, "thread %d: cannot read its registers", t->tid);
 	if (t->found.cs != CS_64)
-		return ckpt_refuse(err, CKPT_E_TASK_STATE, -ENOEXEC, "thread %d: it runs 32-bit code", t->tid);
+		return ckpt_refuse(err, CKPT_E_TASK_STATE, -ENOEXEC,
+				   "thread %d: it runs 32-bit code", t->tid);
 	t->state = CKPT_TRACEE_STOPPED;
 	t->stopped_at = ckpt_now_ns();
 	if (sig != SIGTRAP) {
@@ -164,7 +174,8 @@ static int collect(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_er
 	return 0;
 }
 
-static int collect_all(struct ckpt_tree *tree, unsigned int *n_waitedp, bool *progressp, struct ckpt_err *err)
+static int collect_all(struct ckpt_tree *tree, unsigned int *n_waitedp, bool *progressp,
+		       struct ckpt_err *err)
 {
 	*n_waitedp = 0;
 	*progressp = false;
@@ -195,7 +206,8 @@ static int check_time(struct ckpt_tree *tree, struct ckpt_err *err)
 			struct ckpt_tracee *t = proc->threads[i];
 			bool late = tree->deadline && now > tree->deadline;
 
-			if (t->state != CKPT_TRACEE_WAITED || (!late && now - t->stopped_at < VFORK_NS))
+			if (t->state != CKPT_TRACEE_WAITED ||
+			    (!late && now - t->stopped_at < VFORK_NS))
 				continue;
 			if (ckpt_tracee_stuck(t, err) && (late || err->number == CKPT_E_TASK_STATE))
 				return err->code;
@@ -204,7 +216,8 @@ static int check_time(struct ckpt_tree *tree, struct ckpt_err *err)
 		}
 	}
 	if (tree->deadline && now > tree->deadline)
-		return ckpt_refuse(err, CKPT_E_TIMEOUT, -ETIMEDOUT, "process %d: cannot stop all of its tree in time", tree->root);
+		return ckpt_refuse(err, CKPT_E_TIMEOUT, -ETIMEDOUT,
+				   "process %d: cannot stop all of its tree in time", tree->root);
 	return 0;
 }
 
@@ -246,12 +259,13 @@ static bool in_vdso(const struct ckpt_tracee *t)
 	return a && a->what == CKPT_AREA_VDSO;
 }
 
-/* The vDSO of another kernel is another one: nobody can go on in the middle of it. The thread is let run for a moment,
- * rather than stepped: a trap flag would outlive us. */
+/* The vDSO of another kernel is another one: nobody can go on in the middle of it. The thread is
+ * let run for a moment, rather than stepped: a trap flag would outlive us. */
 static int let_run(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_err *err)
 {
 	if (++t->tries > VDSO_TRIES)
-		return ckpt_refuse(err, CKPT_E_TIMEOUT, -ETIMEDOUT, "thread %d: cannot be stopped outside of the vDSO", t->tid);
+		return ckpt_refuse(err, CKPT_E_TIMEOUT, -ETIMEDOUT,
+				   "thread %d: cannot be stopped outside of the vDSO", t->tid);
 	t->state = CKPT_TRACEE_WAITED;
 	t->proc->settled = false;
 	if (ckpt_pt_resume(PTRACE_CONT, t->tid, 0) < 0)
@@ -273,7 +287,8 @@ static int settle_threads(struct ckpt_tree *tree, struct ckpt_proc *proc, struct
 
 		if (t->state != CKPT_TRACEE_STOPPED)
 			continue;
-		/* A thread that executes a program takes the place of the leader, whose stop was seen before. */
+		/* A thread that executes a program takes the place of the leader, whose stop was
+		 * seen before. */
 		if (ckpt_pt_get_mask(t->tid, &mask) < 0) {
 			t->state = CKPT_TRACEE_WAITED;
 			t->now = NULL;
@@ -282,7 +297,8 @@ static int settle_threads(struct ckpt_tree *tree, struct ckpt_proc *proc, struct
 		}
 		if (t->now)
 			continue;
-		r = in_vdso(t) && !proc->stopped ? let_run(tree, t, err) : ckpt_tracee_settle(tree, t, err);
+		r = in_vdso(t) && !proc->stopped ? let_run(tree, t, err) :
+						   ckpt_tracee_settle(tree, t, err);
 		if (r < 0)
 			return r;
 	}
@@ -301,8 +317,10 @@ static int settle(struct ckpt_tree *tree, struct ckpt_proc *proc, struct ckpt_er
 	return settle_threads(tree, proc, err);
 }
 
-/* Children of each thread once; of the leader each time: orphans come to the first thread of a subreaper. */
-static int look_for_children(struct ckpt_proc *proc, bool of_leader, struct look *look, struct ckpt_err *err)
+/* Children of each thread once; of the leader each time: orphans come to the first thread of a
+ * subreaper. */
+static int look_for_children(struct ckpt_proc *proc, bool of_leader, struct look *look,
+			     struct ckpt_err *err)
 {
 	look->proc = proc;
 	for (size_t i = 0; i < proc->n; i++) {
@@ -339,7 +357,7 @@ static int look_around(struct ckpt_tree *tree, bool again, bool *newp, struct ck
 
 		if (proc->gone || proc->zombie)
 			continue;
-		if (!stands(proc)) {    /* found in this very look */
+		if (!stands(proc)) { /* found in this very look */
 			*newp = true;
 			continue;
 		}
@@ -371,7 +389,8 @@ static int check_leaders(struct ckpt_tree *tree, struct ckpt_err *err)
 		}
 		proc->zombie = true;
 		if (st.n_threads > 1)
-			return ckpt_refuse(err, CKPT_E_TASK_STATE, -EBUSY, "process %d: its main thread has ended, others go on",
+			return ckpt_refuse(err, CKPT_E_TASK_STATE, -EBUSY,
+					   "process %d: its main thread has ended, others go on",
 					   proc->pid);
 	}
 	return 0;
@@ -388,7 +407,8 @@ static void drop_strays(struct ckpt_tree *tree)
 			const struct ckpt_proc *parent;
 			struct ckpt_proc_stat st;
 
-			if (proc->gone || proc->pid == tree->root || ckpt_proc_stat(proc->pid, &st) < 0)
+			if (proc->gone || proc->pid == tree->root ||
+			    ckpt_proc_stat(proc->pid, &st) < 0)
 				continue;
 			proc->ppid = st.ppid;
 			parent = ckpt_tree_proc(tree, st.ppid);
@@ -404,7 +424,8 @@ static int check_root(const struct ckpt_tree *tree, struct ckpt_err *err)
 {
 	if (!tree->procs->gone && !tree->procs->zombie)
 		return 0;
-	return ckpt_refuse(err, CKPT_E_VANISHED, -ESRCH, "process %d: it ended before it could be stopped", tree->root);
+	return ckpt_refuse(err, CKPT_E_VANISHED, -ESRCH,
+			   "process %d: it ended before it could be stopped", tree->root);
 }
 
 /* ---- all of it ---- */
@@ -423,7 +444,7 @@ static int stop_tree(struct ckpt_tree *tree, struct ckpt_err *err)
 		r = ckpt_each_thread(tree->root, seize_thread, &look, err);
 	}
 	while (r >= 0 && (new || !again)) {
-		again = !new;           /* the last look is at all leaders once more */
+		again = !new; /* the last look is at all leaders once more */
 		r = wait_for_all(tree, err);
 		if (r >= 0)
 			r = look_around(tree, again, &new, err);
@@ -458,7 +479,8 @@ int ckpt_tree_freeze(struct ckpt_tree *tree, struct ckpt_err *err)
 	forget(tree);
 	tree->seed = ckpt_now_ns();
 	ckpt_tree_look_ahead(tree);
-	tree->deadline = tree->opts->timeout_s ? ckpt_now_ns() + tree->opts->timeout_s * 1000000000ull : 0;
+	tree->deadline =
+		tree->opts->timeout_s ? ckpt_now_ns() + tree->opts->timeout_s * 1000000000ull : 0;
 	tree->tracer = syscall(SYS_gettid);
 	r = stop_tree(tree, err);
 	if (r < 0)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A process tree that ptrace(2) holds: who is in it, and stopping and letting go of all of it. All but the reading of
- * memory has to be done by the thread that froze the tree: the kernel takes requests from the tracer alone.
+ * A process tree that ptrace(2) holds: who is in it, and stopping and letting go of all of it. All
+ * but the reading of memory has to be done by the thread that froze the tree: the kernel takes
+ * requests from the tracer alone.
  */
 #pragma once
 #include <pthread.h>
@@ -22,7 +23,7 @@
 #define CKPT_TREE_BUCKETS 1024
 
 enum ckpt_tracee_state {
-	CKPT_TRACEE_WAITED,             /* asked to stop */
+	CKPT_TRACEE_WAITED, /* asked to stop */
 	CKPT_TRACEE_STOPPED,
 	CKPT_TRACEE_GONE,
 };
@@ -33,23 +34,26 @@ struct ckpt_proc;
 struct ckpt_tracee {
 	pid_t tid;
 	struct ckpt_proc *proc;
-	struct ckpt_tracee *bucket;     /* next of the same hash */
+	struct ckpt_tracee *bucket; /* next of the same hash */
 	enum ckpt_tracee_state state;
-	unsigned int tries;             /* how often it was let go because it was in the vDSO */
+	unsigned int tries; /* how often it was let go because it was in the vDSO */
 	bool children_seen;
-	uint64_t stopped_at;            /* CLOCK_MONOTONIC, ns */
+	uint64_t stopped_at; /* CLOCK_MONOTONIC, ns */
 
-	enum ckpt_interrupted by;       /* what interrupted its system call */
-	uint64_t mask;                  /* of signals, as the program has set it */
-	uint64_t waits_with;            /* MASK, or what the call puts in its place as long as it waits */
-	struct user_regs_struct found;  /* at the stop; out of restartable sequences */
-	struct user_regs_struct back;   /* the same, with an interrupted call wound back, to be made again by anybody */
-	bool hidden;                    /* that its call was interrupted: it already has the registers to make it again */
-	const struct user_regs_struct *now;     /* which of the two it has at the moment, NULL: those of a remote call */
-	bool mask_lost;                 /* the kernel has forgotten WAITS_WITH */
-	uint64_t rest_at;               /* where a struct timespec of ours lies in its memory, 0: nowhere */
+	enum ckpt_interrupted by; /* what interrupted its system call */
+	uint64_t mask;            /* of signals, as the program has set it */
+	uint64_t waits_with;      /* MASK, or what the call puts in its place as long as it waits */
+	struct user_regs_struct found; /* at the stop; out of restartable sequences */
+	struct user_regs_struct back;  /* the same, with an interrupted call wound back, to be made
+					  again by anybody */
+	bool hidden; /* that its call was interrupted: it already has the registers to make it again
+		      */
+	const struct user_regs_struct *now; /* which of the two it has at the moment, NULL: those of
+					       a remote call */
+	bool mask_lost;                     /* the kernel has forgotten WAITS_WITH */
+	uint64_t rest_at; /* where a struct timespec of ours lies in its memory, 0: nowhere */
 
-	bool prepared;                  /* remote.c has looked whether calls can be made */
+	bool prepared; /* remote.c has looked whether calls can be made */
 	struct ckpt_rseq_conf rseq;
 };
 
@@ -57,15 +61,15 @@ struct ckpt_proc {
 	struct ckpt_proc *next;
 	pid_t pid, ppid;
 	bool zombie, gone;
-	bool stopped;                   /* by a signal */
+	bool stopped; /* by a signal */
 	int stop_signal;
-	bool settled;                   /* all its threads are known and stopped */
-	struct ckpt_tracee **threads;   /* the leader first */
+	bool settled;                 /* all its threads are known and stopped */
+	struct ckpt_tracee **threads; /* the leader first */
 	size_t n, room;
 	struct ckpt_vm_areas areas;
 	bool has_gadgets;
 	struct ckpt_gadgets gadgets;
-	int silent_signal;              /* one that nobody will see, -1: there is none, 0: not looked for */
+	int silent_signal; /* one that nobody will see, -1: there is none, 0: not looked for */
 };
 
 struct ckpt_remote;
@@ -74,8 +78,8 @@ struct ckpt_tree {
 	struct ckpt_arena *arena;
 	const struct ckpt_ptrace_opts *opts;
 	pid_t root;
-	pid_t tracer;                   /* our thread that froze it, 0 while it runs */
-	uint64_t frozen_at, deadline;   /* 0: none */
+	pid_t tracer;                 /* our thread that froze it, 0 while it runs */
+	uint64_t frozen_at, deadline; /* 0: none */
 	struct ckpt_proc *procs, **last;
 	size_t n_procs;
 	struct ckpt_tracee *bucket[CKPT_TREE_BUCKETS];
@@ -88,7 +92,8 @@ struct ckpt_tree {
 
 /* Stops every thread of the tree. On failure all go on as they were. */
 int ckpt_tree_freeze(struct ckpt_tree *tree, struct ckpt_err *err);
-/* Lets go of all; registers and masks are as found, those that a signal had stopped stay stopped. */
+/* Lets go of all; registers and masks are as found, those that a signal had stopped stay stopped.
+ */
 void ckpt_tree_thaw(struct ckpt_tree *tree);
 /* Ends all of them and waits until they are dead. */
 int ckpt_tree_kill(struct ckpt_tree *tree, struct ckpt_err *err);
@@ -105,12 +110,15 @@ struct ckpt_proc *ckpt_tree_proc(const struct ckpt_tree *tree, pid_t pid);
 /* members.c: what can be found out about the tree from /proc. */
 struct ckpt_proc *ckpt_tree_add(struct ckpt_tree *tree, pid_t pid, pid_t ppid);
 struct ckpt_tracee *ckpt_proc_add(struct ckpt_tree *tree, struct ckpt_proc *proc, pid_t tid);
-/* Calls FN for each number in /proc/PID/task. The folder being gone is no failure. FN stops it by returning negative. */
-int ckpt_each_thread(pid_t pid, int (*fn)(void *arg, pid_t tid, struct ckpt_err *err), void *arg, struct ckpt_err *err);
+/* Calls FN for each number in /proc/PID/task. The folder being gone is no failure. FN stops it by
+ * returning negative. */
+int ckpt_each_thread(pid_t pid, int (*fn)(void *arg, pid_t tid, struct ckpt_err *err), void *arg,
+		     struct ckpt_err *err);
 /* The same for each child that thread TID of PID has. */
-int ckpt_each_child(pid_t pid, pid_t tid, int (*fn)(void *arg, pid_t child, struct ckpt_err *err), void *arg,
-		    struct ckpt_err *err);
-/* Before the freeze: reads what will be needed of all that can be seen of the tree then. Never fails: it saves time. */
+int ckpt_each_child(pid_t pid, pid_t tid, int (*fn)(void *arg, pid_t child, struct ckpt_err *err),
+		    void *arg, struct ckpt_err *err);
+/* Before the freeze: reads what will be needed of all that can be seen of the tree then. Never
+ * fails: it saves time. */
 void ckpt_tree_look_ahead(struct ckpt_tree *tree);
 /* A sentence on why a thread that was asked to stop does not. */
 int ckpt_tracee_stuck(const struct ckpt_tracee *t, struct ckpt_err *err);

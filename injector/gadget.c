@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Code of the target itself that runs a system call and comes back, and that returns from a signal. */
+/* Code of the target itself that runs a system call and comes back, and that returns from a signal.
+ */
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -7,15 +8,28 @@
 #include "injector/ptrace.h"
 
 #define CHUNK (256u << 10)
-#define LONGEST 32              /* bytes of a gadget; chunks overlap by that */
+#define LONGEST 32 /* bytes of a gadget; chunks overlap by that */
 #define POPS_MAX 256
 #define ENOUGH (16u << 20)
 
-static const uint8_t restorer_long[] = { 0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05 };        /* mov $15,%rax */
-static const uint8_t restorer_short[] = { 0xb8, 0x0f, 0, 0, 0, 0x0f, 0x05 };                   /* mov $15,%eax */
+static const uint8_t restorer_long[] = { 0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05 }; /* mov
+											   $15,%rax
+											 */
+static const uint8_t restorer_short[] = { 0xb8, 0x0f, 0, 0, 0, 0x0f, 0x05 }; /* mov $15,%eax */
 static const uint8_t pop_rax_ret[] = { 0x58, 0xc3 };
 
-enum { CALL, RESTORER, POP_RAX, POP_RDI, POP_RSI, POP_RDX, STORE_RDI, STORE_RSI, STORE_RDX, N_SORTS };
+enum {
+	CALL,
+	RESTORER,
+	POP_RAX,
+	POP_RDI,
+	POP_RSI,
+	POP_RDX,
+	STORE_RDI,
+	STORE_RSI,
+	STORE_RDX,
+	N_SORTS
+};
 
 /* All but CALL, which is more than one sequence of bytes. RESTORER has a second one. */
 static const struct {
@@ -53,37 +67,50 @@ struct ckpt_gadget_cache *ckpt_gadget_cache_open(struct ckpt_arena *arena)
 	return cache;
 }
 
+/* Bytes that the instruction at CODE takes off the stack, doing nothing else that matters; -1:
+ * another one. */
+static int popped_by(const uint8_t *code, size_t n, size_t *lenp)
+{
+	/* Not %rsp, of course, nor %rax: the result. */
+	*lenp = 1;
+	if (n >= 1 && code[0] > 0x58 && code[0] <= 0x5f && code[0] != 0x5c)
+		return 8;
+	*lenp = 2;
+	if (n >= 2 && code[0] == 0x41 && code[1] >= 0x58 && code[1] <= 0x5f)
+		return 8;
+	*lenp = 4;
+	if (n >= 4 && code[0] == 0x48 && code[1] == 0x83 && code[2] == 0xc4 && code[3] < 0x80 &&
+	    !(code[3] & 7))
+		return code[3]; /* add $imm8,%rsp */
+	return -1;
+}
+
 int ckpt_gadget_call_at(const uint8_t *code, size_t n)
 {
 	int popped = 0;
-	size_t i = 2;
+	size_t len;
 
 	if (n < 3 || code[0] != 0x0f || code[1] != 0x05)
 		return -1;
-	while (i < n && i < LONGEST && popped <= POPS_MAX) {
+	for (size_t i = 2; i < n && i < LONGEST && popped <= POPS_MAX; i += len) {
+		int bytes;
+
 		if (code[i] == 0xc3)
 			return popped;
-		if (code[i] > 0x58 && code[i] <= 0x5f && code[i] != 0x5c) {     /* pop, but not %rsp, nor %rax: the result */
-			popped += 8;
-			i++;
-		} else if (i + 1 < n && code[i] == 0x41 && code[i + 1] >= 0x58 && code[i + 1] <= 0x5f) {
-			popped += 8;
-			i += 2;
-		} else if (i + 3 < n && code[i] == 0x48 && code[i + 1] == 0x83 && code[i + 2] == 0xc4 &&
-			   code[i + 3] < 0x80 && !(code[i + 3] & 7)) {                  /* add $imm8,%rsp */
-			popped += code[i + 3];
-			i += 4;
-		} else {
+		bytes = popped_by(code + i, n - i, &len);
+		if (bytes < 0)
 			return -1;
-		}
+		popped += bytes;
 	}
 	return -1;
 }
 
 bool ckpt_gadget_restorer_at(const uint8_t *code, size_t n)
 {
-	return (n >= sizeof(restorer_long) && !memcmp(code, restorer_long, sizeof(restorer_long))) ||
-		(n >= sizeof(restorer_short) && !memcmp(code, restorer_short, sizeof(restorer_short)));
+	return (n >= sizeof(restorer_long) &&
+		!memcmp(code, restorer_long, sizeof(restorer_long))) ||
+	       (n >= sizeof(restorer_short) &&
+		!memcmp(code, restorer_short, sizeof(restorer_short)));
 }
 
 /* Offset plus one of PATTERN in CODE, 0: not there. */
@@ -103,7 +130,7 @@ static uint64_t find_call(const uint8_t *code, size_t n, uint32_t *popsp)
 	while ((hit = find(code + at, n - at, op, sizeof(op))) != 0) {
 		int pops;
 
-		at += hit;              /* one behind its start */
+		at += hit; /* one behind its start */
 		pops = ckpt_gadget_call_at(code + at - 1, n - at + 1);
 		if (pops >= 0) {
 			*popsp = pops;
@@ -137,10 +164,12 @@ static bool has_store(const uint64_t at[N_SORTS])
 
 static bool has_all(const uint64_t at[N_SORTS])
 {
-	return at[CALL] && at[RESTORER] && at[POP_RAX] && at[POP_RDI] && at[POP_RSI] && at[POP_RDX] && has_store(at);
+	return at[CALL] && at[RESTORER] && at[POP_RAX] && at[POP_RDI] && at[POP_RSI] &&
+	       at[POP_RDX] && has_store(at);
 }
 
-static void search(struct ckpt_gadget_cache *cache, pid_t pid, const struct ckpt_vm_area *a, struct known *k)
+static void search(struct ckpt_gadget_cache *cache, pid_t pid, const struct ckpt_vm_area *a,
+		   struct known *k)
 {
 	for (uint64_t at = 0; at < k->len && !has_all(k->at); at += CHUNK - LONGEST) {
 		size_t n = k->len - at < CHUNK ? k->len - at : CHUNK;
@@ -149,22 +178,29 @@ static void search(struct ckpt_gadget_cache *cache, pid_t pid, const struct ckpt
 		if (at > ENOUGH && k->at[CALL] && k->at[RESTORER])
 			return;
 		if (ckpt_vm_get(pid, a->start + at, cache->chunk, n) < 0)
-			return;         /* behind the end of the file */
+			return; /* behind the end of the file */
 		look_at(k, cache->chunk, n, at);
 	}
 }
 
-static struct known *known_of(struct ckpt_gadget_cache *cache, pid_t pid, const struct ckpt_vm_area *a)
+static struct known *known_of(struct ckpt_gadget_cache *cache, pid_t pid,
+			      const struct ckpt_vm_area *a)
 {
 	uint64_t len = a->end - a->start;
 	struct known *k;
 
 	for (k = cache->first; k; k = k->next) {
-		if (k->ino == a->ino && k->offset == a->offset && k->len == len && k->major == a->major && k->minor == a->minor)
+		if (k->ino == a->ino && k->offset == a->offset && k->len == len &&
+		    k->major == a->major && k->minor == a->minor)
 			return k;
 	}
 	k = ckpt_new(cache->arena, struct known);
-	*k = (struct known){ .offset = a->offset, .ino = a->ino, .len = len, .major = a->major, .minor = a->minor, .next = cache->first };
+	*k = (struct known){ .offset = a->offset,
+			     .ino = a->ino,
+			     .len = len,
+			     .major = a->major,
+			     .minor = a->minor,
+			     .next = cache->first };
 	cache->first = k;
 	search(cache, pid, a, k);
 	return k;
@@ -175,10 +211,12 @@ static bool has_code(const struct ckpt_vm_area *a)
 	const int want = PROT_READ | PROT_EXEC;
 
 	/* Code that a program writes itself may change under a thread that others outlive. */
-	return (a->prot & (want | PROT_WRITE)) == want && !a->shared && (a->what == CKPT_AREA_VDSO || a->what == CKPT_AREA_FILE);
+	return (a->prot & (want | PROT_WRITE)) == want && !a->shared &&
+	       (a->what == CKPT_AREA_VDSO || a->what == CKPT_AREA_FILE);
 }
 
-static void take(uint64_t at[N_SORTS], uint32_t *popsp, const struct ckpt_vm_area *a, const struct known *k)
+static void take(uint64_t at[N_SORTS], uint32_t *popsp, const struct ckpt_vm_area *a,
+		 const struct known *k)
 {
 	if (!at[CALL])
 		*popsp = k->pops;
@@ -203,14 +241,15 @@ static void fill(struct ckpt_gadgets *g, const uint64_t at[N_SORTS], uint32_t po
 	}
 }
 
-int ckpt_gadgets_find(struct ckpt_gadget_cache *cache, pid_t pid, const struct ckpt_vm_areas *areas, struct ckpt_gadgets *g,
-		      struct ckpt_err *err)
+int ckpt_gadgets_find(struct ckpt_gadget_cache *cache, pid_t pid, const struct ckpt_vm_areas *areas,
+		      struct ckpt_gadgets *g, struct ckpt_err *err)
 {
 	uint64_t at[N_SORTS] = { 0 };
 	uint32_t pops = 0;
 
 	memset(g, 0, sizeof(*g));
-	/* From the top: there are the vDSO and the C library, which have everything, and at the bottom is the program. */
+	/* From the top: there are the vDSO and the C library, which have everything, and at the
+	 * bottom is the program. */
 	for (size_t i = areas->n; i-- > 0 && !has_all(at);) {
 		const struct ckpt_vm_area *a = &areas->v[i];
 
@@ -220,11 +259,13 @@ int ckpt_gadgets_find(struct ckpt_gadget_cache *cache, pid_t pid, const struct c
 	fill(g, at, pops);
 	if (g->call && (g->restorer || g->pop_rax))
 		return 0;
-	return ckpt_refuse(err, CKPT_E_NO_GADGET, -ENOEXEC, "process %d: cannot find code of it that %s", pid,
+	return ckpt_refuse(err, CKPT_E_NO_GADGET, -ENOEXEC,
+			   "process %d: cannot find code of it that %s", pid,
 			   g->call ? "returns from a signal" : "runs a system call");
 }
 
-/* Whoever patches code leaves it to be found in some place and not in another: all that will be used is looked at. */
+/* Whoever patches code leaves it to be found in some place and not in another: all that will be
+ * used is looked at. */
 static void check_chain(pid_t pid, struct ckpt_gadgets *g)
 {
 	const uint64_t at[] = { g->pop_rax, g->pop_rdi, g->pop_rsi, g->pop_rdx, g->store };

@@ -13,18 +13,24 @@
 #define ERESTARTNOHAND 514
 #define ERESTART_RESTARTBLOCK 516
 
-#define TIMER_ABS 1             /* TIMER_ABSTIME */
+#define TIMER_ABS 1 /* TIMER_ABSTIME */
 #define LOWEST_POINTER 0x10000
 
-/* Calls that return EINTR as soon as the thread is stopped, whatever stopped it, having done nothing. Those on files
- * do so where there is a time limit on a socket; close(2) is not one of them: it has closed. */
+/* Calls that return EINTR as soon as the thread is stopped, whatever stopped it, having done
+ * nothing. Those on files do so where there is a time limit on a socket; close(2) is not one of
+ * them: it has closed. */
 static bool any_stop_ends(long nr)
 {
 	static const short calls[] = {
-		SYS_epoll_wait, SYS_epoll_pwait, SYS_epoll_pwait2, SYS_semop, SYS_semtimedop, SYS_rt_sigtimedwait,
-		SYS_io_getevents, SYS_io_pgetevents, SYS_io_uring_enter, SYS_select, SYS_pselect6, SYS_poll, SYS_ppoll,
-		SYS_read, SYS_readv, SYS_recvfrom, SYS_recvmsg, SYS_recvmmsg, SYS_accept, SYS_accept4, SYS_connect,
-		SYS_write, SYS_writev, SYS_sendto, SYS_sendmsg, SYS_sendmmsg,
+		SYS_epoll_wait,   SYS_epoll_pwait,   SYS_epoll_pwait2,
+		SYS_semop,        SYS_semtimedop,    SYS_rt_sigtimedwait,
+		SYS_io_getevents, SYS_io_pgetevents, SYS_io_uring_enter,
+		SYS_select,       SYS_pselect6,      SYS_poll,
+		SYS_ppoll,        SYS_read,          SYS_readv,
+		SYS_recvfrom,     SYS_recvmsg,       SYS_recvmmsg,
+		SYS_accept,       SYS_accept4,       SYS_connect,
+		SYS_write,        SYS_writev,        SYS_sendto,
+		SYS_sendmsg,      SYS_sendmmsg,
 	};
 
 	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
@@ -48,7 +54,8 @@ enum ckpt_interrupted ckpt_interrupted_by(const struct user_regs_struct *regs)
 	case -ERESTART_RESTARTBLOCK:
 		return CKPT_INTERRUPTED_BLOCK;
 	case -EINTR:
-		return any_stop_ends(regs->orig_rax) ? CKPT_INTERRUPTED_EINTR : CKPT_NOT_INTERRUPTED;
+		return any_stop_ends(regs->orig_rax) ? CKPT_INTERRUPTED_EINTR :
+						       CKPT_NOT_INTERRUPTED;
 	default:
 		return CKPT_NOT_INTERRUPTED;
 	}
@@ -57,8 +64,8 @@ enum ckpt_interrupted ckpt_interrupted_by(const struct user_regs_struct *regs)
 void ckpt_interrupted_wind_back(struct user_regs_struct *regs, long nr)
 {
 	regs->rax = nr;
-	regs->rip -= 2;                 /* the length of `syscall` */
-	regs->orig_rax = -1;            /* the kernel must not do it a second time */
+	regs->rip -= 2;      /* the length of `syscall` */
+	regs->orig_rax = -1; /* the kernel must not do it a second time */
 }
 
 void ckpt_interrupted_give_up(struct user_regs_struct *regs)
@@ -69,8 +76,8 @@ void ckpt_interrupted_give_up(struct user_regs_struct *regs)
 
 bool ckpt_interrupted_swaps_mask(long nr)
 {
-	return nr == SYS_rt_sigsuspend || nr == SYS_ppoll || nr == SYS_pselect6 || nr == SYS_epoll_pwait ||
-		nr == SYS_epoll_pwait2 || nr == SYS_io_pgetevents;
+	return nr == SYS_rt_sigsuspend || nr == SYS_ppoll || nr == SYS_pselect6 ||
+	       nr == SYS_epoll_pwait || nr == SYS_epoll_pwait2 || nr == SYS_io_pgetevents;
 }
 
 static struct ckpt_time_arg spec(int i, const uint64_t arg[6])
@@ -100,7 +107,7 @@ struct ckpt_time_arg ckpt_interrupted_time(long nr, const uint64_t arg[6])
 		return sleep_of(0, arg);
 	case SYS_clock_nanosleep:
 		return arg[1] & TIMER_ABS ? none : sleep_of(2, arg);
-	case SYS_futex:         /* the other commands take an absolute time */
+	case SYS_futex: /* the other commands take an absolute time */
 		return (arg[1] & FUTEX_CMD_MASK) == FUTEX_WAIT ? spec(3, arg) : none;
 	case SYS_poll:
 		return ms(2, arg);
@@ -111,7 +118,7 @@ struct ckpt_time_arg ckpt_interrupted_time(long nr, const uint64_t arg[6])
 	case SYS_semtimedop:
 		return spec(3, arg);
 	case SYS_rt_sigtimedwait:
-	case SYS_ppoll:         /* only seen where the kernel could not write back what is left */
+	case SYS_ppoll: /* only seen where the kernel could not write back what is left */
 		return spec(2, arg);
 	case SYS_io_getevents:
 	case SYS_io_pgetevents:
@@ -130,7 +137,8 @@ void ckpt_interrupted_args(const struct user_regs_struct *regs, uint64_t arg[6])
 
 unsigned long long *ckpt_interrupted_arg(struct user_regs_struct *regs, int i)
 {
-	unsigned long long *const at[6] = { &regs->rdi, &regs->rsi, &regs->rdx, &regs->r10, &regs->r8, &regs->r9 };
+	unsigned long long *const at[6] = { &regs->rdi, &regs->rsi, &regs->rdx,
+					    &regs->r10, &regs->r8,  &regs->r9 };
 
 	return at[i];
 }
@@ -155,7 +163,8 @@ struct timespec ckpt_timespec_left(struct timespec t, uint64_t elapsed)
 
 static bool restarts(long nr)
 {
-	return nr == SYS_nanosleep || nr == SYS_clock_nanosleep || nr == SYS_poll || nr == SYS_futex;
+	return nr == SYS_nanosleep || nr == SYS_clock_nanosleep || nr == SYS_poll ||
+	       nr == SYS_futex;
 }
 
 /* `mov $NR,%eax` near in front of the `syscall`, the nearest one. */
@@ -176,7 +185,8 @@ static bool is_pointer(uint64_t arg)
 	return arg >= LOWEST_POINTER && arg < CKPT_TASK_SIZE;
 }
 
-/* nanosleep(time, rest), clock_nanosleep(clock, flags, time, rest), poll(fds, n, ms), futex(word, command, ...) */
+/* nanosleep(time, rest), clock_nanosleep(clock, flags, time, rest), poll(fds, n, ms), futex(word,
+ * command, ...) */
 static long number_by_args(const struct user_regs_struct *regs)
 {
 	uint64_t command = regs->rsi & ~(uint64_t)(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME);
@@ -188,7 +198,8 @@ static long number_by_args(const struct user_regs_struct *regs)
 	return command == FUTEX_WAIT || command == FUTEX_WAIT_BITSET ? SYS_futex : SYS_poll;
 }
 
-long ckpt_interrupted_behind_restart(const struct user_regs_struct *regs, const uint8_t *code, size_t n, const char *wchan)
+long ckpt_interrupted_behind_restart(const struct user_regs_struct *regs, const uint8_t *code,
+				     size_t n, const char *wchan)
 {
 	long nr = number_in(code, n);
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * System calls that a stop has interrupted, as their registers show it. Pure functions: nothing here touches a process.
- * For the kernel's side see arch_do_signal_or_restart(): it winds a call back only if the thread is woken by the very
- * signal machinery, with these registers and in this task. Anything else has to do it by itself.
+ * System calls that a stop has interrupted, as their registers show it. Pure functions: nothing
+ * here touches a process. For the kernel's side see arch_do_signal_or_restart(): it winds a call
+ * back only if the thread is woken by the very signal machinery, with these registers and in this
+ * task. Anything else has to do it by itself.
  */
 #pragma once
 #include <stdbool.h>
@@ -13,11 +14,13 @@
 
 enum ckpt_interrupted {
 	CKPT_NOT_INTERRUPTED,
-	CKPT_INTERRUPTED_ALWAYS,        /* -ERESTARTNOINTR: restarted in any case */
-	CKPT_INTERRUPTED_SYS,           /* -ERESTARTSYS: a handler without SA_RESTART turns it into EINTR */
-	CKPT_INTERRUPTED_NOHAND,        /* -ERESTARTNOHAND: any handler does */
-	CKPT_INTERRUPTED_BLOCK,         /* -ERESTART_RESTARTBLOCK: so, and the kernel keeps the time it has to end at */
-	CKPT_INTERRUPTED_EINTR,         /* -EINTR of a call that any stop ends so, and that can be made again */
+	CKPT_INTERRUPTED_ALWAYS, /* -ERESTARTNOINTR: restarted in any case */
+	CKPT_INTERRUPTED_SYS, /* -ERESTARTSYS: a handler without SA_RESTART turns it into EINTR */
+	CKPT_INTERRUPTED_NOHAND, /* -ERESTARTNOHAND: any handler does */
+	CKPT_INTERRUPTED_BLOCK,  /* -ERESTART_RESTARTBLOCK: so, and the kernel keeps the time it has
+				    to end at */
+	CKPT_INTERRUPTED_EINTR,  /* -EINTR of a call that any stop ends so, and that can be made
+				    again */
 };
 
 enum ckpt_interrupted ckpt_interrupted_by(const struct user_regs_struct *regs);
@@ -32,9 +35,10 @@ enum ckpt_time_form { CKPT_TIME_NONE, CKPT_TIME_MS, CKPT_TIME_SPEC };
 
 /* How a call says for how long it waits. */
 struct ckpt_time_arg {
-	enum ckpt_time_form form;       /* CKPT_TIME_NONE: it does not, or until an absolute time, or the kernel writes back what is left */
-	int arg;                        /* which argument: milliseconds, or the address of a struct timespec */
-	int rest;                       /* which one says where the kernel wrote what is left; -1: none, or none given */
+	enum ckpt_time_form form; /* CKPT_TIME_NONE: it does not, or until an absolute time, or the
+				     kernel writes back what is left */
+	int arg;  /* which argument: milliseconds, or the address of a struct timespec */
+	int rest; /* which one says where the kernel wrote what is left; -1: none, or none given */
 };
 struct ckpt_time_arg ckpt_interrupted_time(long nr, const uint64_t arg[6]);
 
@@ -45,6 +49,8 @@ unsigned long long *ckpt_interrupted_arg(struct user_regs_struct *regs, int i);
 int32_t ckpt_ms_left(int32_t ms, uint64_t elapsed);
 struct timespec ckpt_timespec_left(struct timespec t, uint64_t elapsed);
 
-/* The call behind restart_syscall(2): what a thread executes that was stopped in a timed call before. The kernel does
- * not tell; mostly the number is in the N bytes of CODE in front of its `syscall`, else WCHAN and arguments give it away. */
-long ckpt_interrupted_behind_restart(const struct user_regs_struct *regs, const uint8_t *code, size_t n, const char *wchan);
+/* The call behind restart_syscall(2): what a thread executes that was stopped in a timed call
+ * before. The kernel does not tell; mostly the number is in the N bytes of CODE in front of its
+ * `syscall`, else WCHAN and arguments give it away. */
+long ckpt_interrupted_behind_restart(const struct user_regs_struct *regs, const uint8_t *code,
+				     size_t n, const char *wchan);

@@ -19,8 +19,8 @@ static void nap(void)
 	nanosleep(&(struct timespec){ .tv_nsec = NAP_NS }, NULL);
 }
 
-/* The freeze was given up before it stopped. Only a stopped thread can be let go; one that is in a vfork does not stop
- * before its child has executed a program, and goes on when we end. */
+/* The freeze was given up before it stopped. Only a stopped thread can be let go; one that is in a
+ * vfork does not stop before its child has executed a program, and goes on when we end. */
 static int signal_of_late_stop(const struct ckpt_tracee *t)
 {
 	int status;
@@ -29,7 +29,8 @@ static int signal_of_late_stop(const struct ckpt_tracee *t)
 		int r = ckpt_pt_wait(t->tid, false, &status);
 
 		if (r)
-			return r > 0 && WIFSTOPPED(status) && !(status >> 16) ? WSTOPSIG(status) : 0;
+			return r > 0 && WIFSTOPPED(status) && !(status >> 16) ? WSTOPSIG(status) :
+										0;
 		nap();
 	}
 	return 0;
@@ -49,7 +50,8 @@ static void let_go(struct ckpt_tracee *t)
 		t->now = regs;
 	}
 	if (t->state != CKPT_TRACEE_GONE && ckpt_pt_resume(PTRACE_DETACH, t->tid, sig) < 0)
-		ckpt_pt_wait(t->tid, false, &status);   /* killed: its tracer has to take note of that */
+		ckpt_pt_wait(t->tid, false, &status); /* killed: its tracer has to take note of that
+						       */
 	t->state = CKPT_TRACEE_GONE;
 }
 
@@ -98,7 +100,8 @@ int ckpt_tree_kill(struct ckpt_tree *tree, struct ckpt_err *err)
 	pid_t left = 0;
 
 	if (!tree->tracer)
-		return ckpt_fail(err, -EINVAL, "process %d: cannot kill a tree that is not frozen", tree->root);
+		return ckpt_fail(err, -EINVAL, "process %d: cannot kill a tree that is not frozen",
+				 tree->root);
 	for (struct ckpt_proc *proc = tree->procs; proc; proc = proc->next) {
 		if (!proc->gone && !proc->zombie)
 			kill(proc->pid, SIGKILL);
@@ -115,9 +118,11 @@ int ckpt_tree_kill(struct ckpt_tree *tree, struct ckpt_err *err)
 int ckpt_tree_stop(struct ckpt_tree *tree, struct ckpt_err *err)
 {
 	if (!tree->tracer)
-		return ckpt_fail(err, -EINVAL, "process %d: cannot stop a tree that is not frozen", tree->root);
+		return ckpt_fail(err, -EINVAL, "process %d: cannot stop a tree that is not frozen",
+				 tree->root);
 	ckpt_remote_finish(tree);
-	/* It waits until a thread is let go, which takes it before anything else, and stops the others with it. */
+	/* It waits until a thread is let go, which takes it before anything else, and stops the
+	 * others with it. */
 	for (struct ckpt_proc *proc = tree->procs; proc; proc = proc->next) {
 		if (!proc->gone && !proc->zombie && !proc->stopped && kill(proc->pid, SIGSTOP) < 0)
 			return ckpt_fail(err, -errno, "process %d: cannot stop it", proc->pid);

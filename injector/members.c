@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who is in a process tree, and what can be learned of its members from /proc before they are stopped. */
+/* Who is in a process tree, and what can be learned of its members from /proc before they are
+ * stopped. */
 #include <dirent.h>
 #include <errno.h>
 #include <sched.h>
@@ -29,7 +30,8 @@ struct ckpt_proc *ckpt_tree_proc(const struct ckpt_tree *tree, pid_t pid)
 
 struct ckpt_tracee *ckpt_proc_add(struct ckpt_tree *tree, struct ckpt_proc *proc, pid_t tid)
 {
-	struct ckpt_tracee *t = ckpt_new(tree->arena, struct ckpt_tracee), **head = &tree->bucket[tid % CKPT_TREE_BUCKETS];
+	struct ckpt_tracee *t = ckpt_new(tree->arena, struct ckpt_tracee),
+			   **head = &tree->bucket[tid % CKPT_TREE_BUCKETS];
 
 	if (proc->n == proc->room) {
 		size_t room = proc->room ? 4 * proc->room : 4;
@@ -57,11 +59,12 @@ struct ckpt_proc *ckpt_tree_add(struct ckpt_tree *tree, pid_t pid, pid_t ppid)
 	*tree->last = proc;
 	tree->last = &proc->next;
 	tree->n_procs++;
-	ckpt_proc_add(tree, proc, pid)->state = CKPT_TRACEE_GONE;       /* until it is seized */
+	ckpt_proc_add(tree, proc, pid)->state = CKPT_TRACEE_GONE; /* until it is seized */
 	return proc;
 }
 
-int ckpt_each_thread(pid_t pid, int (*fn)(void *arg, pid_t tid, struct ckpt_err *err), void *arg, struct ckpt_err *err)
+int ckpt_each_thread(pid_t pid, int (*fn)(void *arg, pid_t tid, struct ckpt_err *err), void *arg,
+		     struct ckpt_err *err)
 {
 	char path[32];
 	struct dirent *d;
@@ -71,7 +74,9 @@ int ckpt_each_thread(pid_t pid, int (*fn)(void *arg, pid_t tid, struct ckpt_err 
 	snprintf(path, sizeof(path), "/proc/%d/task", pid);
 	dir = opendir(path);
 	if (!dir)
-		return errno == ENOENT || errno == ESRCH ? 0 : ckpt_fail(err, -errno, "process %d: cannot list its threads", pid);
+		return errno == ENOENT || errno == ESRCH ?
+			       0 :
+			       ckpt_fail(err, -errno, "process %d: cannot list its threads", pid);
 	while (r >= 0 && (d = readdir(dir)) != NULL) {
 		if (d->d_name[0] >= '1' && d->d_name[0] <= '9')
 			r = fn(arg, atoi(d->d_name), err);
@@ -80,8 +85,8 @@ int ckpt_each_thread(pid_t pid, int (*fn)(void *arg, pid_t tid, struct ckpt_err 
 	return r < 0 ? r : 0;
 }
 
-int ckpt_each_child(pid_t pid, pid_t tid, int (*fn)(void *arg, pid_t child, struct ckpt_err *err), void *arg,
-		    struct ckpt_err *err)
+int ckpt_each_child(pid_t pid, pid_t tid, int (*fn)(void *arg, pid_t child, struct ckpt_err *err),
+		    void *arg, struct ckpt_err *err)
 {
 	char path[64];
 	FILE *f;
@@ -93,9 +98,11 @@ int ckpt_each_child(pid_t pid, pid_t tid, int (*fn)(void *arg, pid_t child, stru
 		struct ckpt_proc_stat st;
 
 		if (ckpt_proc_stat(tid, &st) < 0)
-			return 0;       /* the thread is gone, not the file */
-		return ckpt_refuse(err, CKPT_E_KERNEL_FEATURE, -errno,
-				   "process %d: cannot list its children: the kernel lacks /proc/PID/task/TID/children", pid);
+			return 0; /* the thread is gone, not the file */
+		return ckpt_refuse(
+			err, CKPT_E_KERNEL_FEATURE, -errno,
+			"process %d: cannot list its children: the kernel lacks /proc/PID/task/TID/children",
+			pid);
 	}
 	while (r >= 0 && fscanf(f, "%d", &child) == 1)
 		r = fn(arg, child, err);
@@ -161,15 +168,16 @@ void ckpt_tree_look_ahead(struct ckpt_tree *tree)
 	ckpt_cpu_clocks_end(&ahead.clocks);
 }
 
-/* A parent waits in vfork(2) until its child executes a program or ends: no signal and no stop wakes it. */
+/* A parent waits in vfork(2) until its child executes a program or ends: no signal and no stop
+ * wakes it. */
 static bool waits_for_vfork(pid_t tid)
 {
 	char text[256];
 	const char *p = text;
 	uint64_t nr, arg;
 
-	if (ckpt_proc_read(tid, "syscall", text, sizeof(text)) <= 0 || !ckpt_parse_u64(&p, 10, &nr) ||
-	    !ckpt_parse_u64(&p, 16, &arg))
+	if (ckpt_proc_read(tid, "syscall", text, sizeof(text)) <= 0 ||
+	    !ckpt_parse_u64(&p, 10, &nr) || !ckpt_parse_u64(&p, 16, &arg))
 		return false;
 	if (nr == SYS_clone3 && ckpt_vm_get(tid, arg, &arg, sizeof(arg)) < 0)
 		return false;
@@ -183,10 +191,13 @@ int ckpt_tracee_stuck(const struct ckpt_tracee *t, struct ckpt_err *err)
 
 	ckpt_proc_stat(t->tid, &st);
 	if (st.state == 'D' && waits_for_vfork(t->tid))
-		return ckpt_refuse(err, CKPT_E_TASK_STATE, -EBUSY,
-				   "thread %d: cannot stop it: it waits in vfork for its child to execute a program or to end", t->tid);
+		return ckpt_refuse(
+			err, CKPT_E_TASK_STATE, -EBUSY,
+			"thread %d: cannot stop it: it waits in vfork for its child to execute a program or to end",
+			t->tid);
 	if (ckpt_proc_read(t->tid, "wchan", wchan, sizeof(wchan)) <= 0 || !strcmp(wchan, "0"))
 		strcpy(wchan, "user code");
-	return ckpt_refuse(err, CKPT_E_TIMEOUT, -ETIMEDOUT, "thread %d: cannot stop it in time: its state is %c, in %s", t->tid,
+	return ckpt_refuse(err, CKPT_E_TIMEOUT, -ETIMEDOUT,
+			   "thread %d: cannot stop it in time: its state is %c, in %s", t->tid,
 			   st.state, wchan);
 }

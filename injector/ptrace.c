@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ptrace(2) and the small files of /proc. Raw system calls: the C library's ptrace() returns data in odd ways. */
+/* ptrace(2) and the small files of /proc. Raw system calls: the C library's ptrace() returns data
+ * in odd ways. */
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +15,7 @@
 #include "engine/base/text.h"
 #include "injector/ptrace.h"
 
-#define CALL_EXIT 2             /* PTRACE_SYSCALL_INFO_EXIT */
+#define CALL_EXIT 2 /* PTRACE_SYSCALL_INFO_EXIT */
 
 /* struct ptrace_syscall_info, Linux 5.3, as far as the exit of a call fills it. */
 struct call_info {
@@ -93,7 +94,9 @@ int ckpt_pt_get_set(pid_t tid, int set, void *buf, size_t *lenp)
 int ckpt_pt_peek_signal(pid_t tid, bool of_process, unsigned int n, siginfo_t *info)
 {
 	struct __ptrace_peeksiginfo_args args = {
-		.off = n, .flags = of_process ? PTRACE_PEEKSIGINFO_SHARED : 0, .nr = 1,
+		.off = n,
+		.flags = of_process ? PTRACE_PEEKSIGINFO_SHARED : 0,
+		.nr = 1,
 	};
 
 	return raw(PTRACE_PEEKSIGINFO, tid, &args, info);
@@ -162,7 +165,8 @@ int ckpt_vm_read(pid_t pid, const struct iovec *local, const struct iovec *remot
 
 int ckpt_vm_get(pid_t pid, uint64_t addr, void *buf, size_t len)
 {
-	return ckpt_vm_read(pid, &(struct iovec){ buf, len }, &(struct iovec){ (void *)addr, len }, 1);
+	return ckpt_vm_read(pid, &(struct iovec){ buf, len }, &(struct iovec){ (void *)addr, len },
+			    1);
 }
 
 int ckpt_vm_put(pid_t pid, uint64_t addr, const void *buf, size_t len)
@@ -206,7 +210,7 @@ int ckpt_proc_stat(pid_t tid, struct ckpt_proc_stat *st)
 
 	if (r < 0)
 		return r;
-	p = strrchr(text, ')');         /* the name may hold anything */
+	p = strrchr(text, ')'); /* the name may hold anything */
 	if (!p || p[1] != ' ' || !p[2])
 		return -EBADMSG;
 	st->state = p[2];

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ptrace(2) and the small files of /proc in our conventions: a negative errno, no errno. Descriptions are the callers'. */
+/* ptrace(2) and the small files of /proc in our conventions: a negative errno, no errno.
+ * Descriptions are the callers'. */
 #pragma once
 #include <signal.h>
 #include <stdbool.h>
@@ -9,9 +10,10 @@
 #include <sys/uio.h>
 #include <sys/user.h>
 
-/* Requests and codes that not every libc header has, or has next to names that clash with the kernel's. */
-#define CKPT_PTRACE_GET_RSEQ 0x420f             /* Linux 5.13 */
-#define CKPT_PTRACE_GET_DISPATCH 0x4211         /* Linux 6.4: PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG */
+/* Requests and codes that not every libc header has, or has next to names that clash with the
+ * kernel's. */
+#define CKPT_PTRACE_GET_RSEQ 0x420f     /* Linux 5.13 */
+#define CKPT_PTRACE_GET_DISPATCH 0x4211 /* Linux 6.4: PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG */
 #define CKPT_PTRACE_O_SUSPEND_SECCOMP (1 << 21) /* Linux 4.3 */
 #define CKPT_NT_X86_SHSTK 0x204                 /* Linux 6.6 */
 #define CKPT_EVENT_STOP 128                     /* PTRACE_EVENT_STOP */
@@ -22,18 +24,21 @@ struct ckpt_rseq_conf {
 	uint32_t size, signature, flags, pad;
 };
 
-uint64_t ckpt_now_ns(void);                     /* CLOCK_MONOTONIC */
+uint64_t ckpt_now_ns(void); /* CLOCK_MONOTONIC */
 
-/* With PTRACE_O_TRACESYSGOOD: without it the death of the tracer during a syscall-stop kills by SIGTRAP. */
+/* With PTRACE_O_TRACESYSGOOD: without it the death of the tracer during a syscall-stop kills by
+ * SIGTRAP. */
 int ckpt_pt_seize(pid_t tid);
 int ckpt_pt_interrupt(pid_t tid);
-int ckpt_pt_options(pid_t tid, long options);   /* PTRACE_O_* of a stopped thread, all of them */
-/* REQUEST: PTRACE_CONT, PTRACE_SYSCALL, PTRACE_LISTEN or PTRACE_DETACH; SIG is delivered, 0: none. */
+int ckpt_pt_options(pid_t tid, long options); /* PTRACE_O_* of a stopped thread, all of them */
+/* REQUEST: PTRACE_CONT, PTRACE_SYSCALL, PTRACE_LISTEN or PTRACE_DETACH; SIG is delivered, 0: none.
+ */
 int ckpt_pt_resume(int request, pid_t tid, int sig);
 int ckpt_pt_get_regs(pid_t tid, struct user_regs_struct *regs);
 int ckpt_pt_set_regs(pid_t tid, const struct user_regs_struct *regs);
 int ckpt_pt_get_mask(pid_t tid, uint64_t *mask);
-/* Ends what rt_sigsuspend(2) and its like do to the mask: the kernel forgets the one to go back to. */
+/* Ends what rt_sigsuspend(2) and its like do to the mask: the kernel forgets the one to go back to.
+ */
 int ckpt_pt_set_mask(pid_t tid, uint64_t mask);
 /* *LENP: room before, length after. */
 int ckpt_pt_get_set(pid_t tid, int set, void *buf, size_t *lenp);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * System calls made by a stopped thread. The order of the steps is what makes our death harmless: the frame is complete
- * before the registers point to it; signals are blocked after that and let in again before the registers go back; memory
- * is put back last. (Between unblocking and putting back a handler runs on the frame's stack, which has room for that.)
+ * System calls made by a stopped thread. The order of the steps is what makes our death harmless:
+ * the frame is complete before the registers point to it; signals are blocked after that and let in
+ * again before the registers go back; memory is put back last. (Between unblocking and putting back
+ * a handler runs on the frame's stack, which has room for that.)
  */
 #include <elf.h>
 #include <errno.h>
@@ -19,25 +20,25 @@
 
 #define ODD_STOPS_MAX 1000
 #define AGAIN_MAX 10
-#define SPIN_NS 200000          /* an idle processor takes long to wake up, for us as well */
+#define SPIN_NS 200000 /* an idle processor takes long to wake up, for us as well */
 #define XSTATE_MAX (64u << 10)
 #define ALL_SIGNALS (~0ull)
-#define BUF_LEAST 512           /* mostly enough */
+#define BUF_LEAST 512 /* mostly enough */
 #define STATUS 8192
 
 struct ckpt_remote {
-	pthread_mutex_t lock;           /* for readers of memory in other threads */
-	struct ckpt_tracee *active;     /* has a frame, NULL: none */
+	pthread_mutex_t lock;       /* for readers of memory in other threads */
+	struct ckpt_tracee *active; /* has a frame, NULL: none */
 	const struct user_regs_struct *resting;
 	uint64_t at;
-	size_t buf_len;                 /* room for a buffer, at its start */
-	bool may_not_suspend;           /* seccomp filters: only the privileged may */
+	size_t buf_len;       /* room for a buffer, at its start */
+	bool may_not_suspend; /* seccomp filters: only the privileged may */
 	struct ckpt_frame_layout layout;
-	size_t data_len;                /* of what is asked at once, 0: nothing is */
-	bool chain_is_there;            /* the frame has been put there with the first chain in it */
-	uint64_t fourth;                /* argument of all of that chain */
+	size_t data_len;     /* of what is asked at once, 0: nothing is */
+	bool chain_is_there; /* the frame has been put there with the first chain in it */
+	uint64_t fourth;     /* argument of all of that chain */
 	size_t chain_used;
-	int signal;                     /* which ends it */
+	int signal; /* which ends it */
 	struct ckpt_batch *batch;
 	struct ckpt_xstate_size xstate_size;
 	uint8_t frame[CKPT_FRAME_MAX], saved[CKPT_FRAME_MAX], xstate[XSTATE_MAX];
@@ -55,14 +56,17 @@ struct ckpt_remote *ckpt_remote_open(struct ckpt_arena *arena)
 static int lost(const struct ckpt_tracee *t, int r, const char *verb, struct ckpt_err *err)
 {
 	if (r == -ESRCH || r == -ECHILD)
-		return ckpt_refuse(err, CKPT_E_VANISHED, -ESRCH, "thread %d: cannot %s: it was killed meanwhile", t->tid, verb);
+		return ckpt_refuse(err, CKPT_E_VANISHED, -ESRCH,
+				   "thread %d: cannot %s: it was killed meanwhile", t->tid, verb);
 	return ckpt_fail(err, r, "thread %d: cannot %s", t->tid, verb);
 }
 
 /* ---- can it make calls? ---- */
 
-/* A filter could kill the target for a call of ours. Suspended it does not; that is lifted with the end of tracing. */
-static int lift_seccomp(struct ckpt_remote *remote, const struct ckpt_tracee *t, struct ckpt_err *err)
+/* A filter could kill the target for a call of ours. Suspended it does not; that is lifted with the
+ * end of tracing. */
+static int lift_seccomp(struct ckpt_remote *remote, const struct ckpt_tracee *t,
+			struct ckpt_err *err)
 {
 	char status[STATUS];
 
@@ -71,10 +75,13 @@ static int lift_seccomp(struct ckpt_remote *remote, const struct ckpt_tracee *t,
 			return 0;
 		remote->may_not_suspend = true;
 	}
-	if (ckpt_proc_read(t->tid, "status", status, sizeof(status)) > 0 && !ckpt_status_number(status, "Seccomp", 10))
+	if (ckpt_proc_read(t->tid, "status", status, sizeof(status)) > 0 &&
+	    !ckpt_status_number(status, "Seccomp", 10))
 		return 0;
-	return ckpt_refuse(err, CKPT_E_NOT_PERMITTED, -EPERM,
-			   "thread %d: cannot run system calls in it: it has a seccomp filter, which only root may suspend", t->tid);
+	return ckpt_refuse(
+		err, CKPT_E_NOT_PERMITTED, -EPERM,
+		"thread %d: cannot run system calls in it: it has a seccomp filter, which only root may suspend",
+		t->tid);
 }
 
 static int find_gadgets(struct ckpt_tree *tree, const struct ckpt_tracee *t, struct ckpt_err *err)
@@ -93,8 +100,10 @@ static int find_gadgets(struct ckpt_tree *tree, const struct ckpt_tracee *t, str
 	if (ckpt_pt_get_mask(t->tid, &mask) < 0)
 		return lost(t, -ESRCH, "run a system call in it", err);
 	if (r >= 0)
-		return ckpt_refuse(err, CKPT_E_NO_GADGET, -ENOEXEC, "process %d: cannot run a system call in it: its code was changed",
-				   proc->pid);
+		return ckpt_refuse(
+			err, CKPT_E_NO_GADGET, -ENOEXEC,
+			"process %d: cannot run a system call in it: its code was changed",
+			proc->pid);
 	return r;
 }
 
@@ -105,11 +114,14 @@ static int prepare(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_er
 	if (t->prepared)
 		return 0;
 	if (ckpt_pt_dispatch_is_on(t->tid))
-		return ckpt_refuse(err, CKPT_E_TASK_STATE, -EBUSY,
-				   "thread %d: cannot run system calls in it: it has syscall user dispatch", t->tid);
+		return ckpt_refuse(
+			err, CKPT_E_TASK_STATE, -EBUSY,
+			"thread %d: cannot run system calls in it: it has syscall user dispatch",
+			t->tid);
 	if (ckpt_pt_shadow_stack_is_on(t->tid))
-		return ckpt_refuse(err, CKPT_E_TASK_STATE, -EBUSY, "thread %d: cannot run system calls in it: it has a shadow stack",
-				   t->tid);
+		return ckpt_refuse(
+			err, CKPT_E_TASK_STATE, -EBUSY,
+			"thread %d: cannot run system calls in it: it has a shadow stack", t->tid);
 	r = lift_seccomp(tree->remote, t, err);
 	if (r < 0)
 		return r;
@@ -122,7 +134,8 @@ static int prepare(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_er
 
 /* ---- the frame ---- */
 
-static int read_xstate(struct ckpt_remote *remote, const struct ckpt_tracee *t, size_t *lenp, struct ckpt_err *err)
+static int read_xstate(struct ckpt_remote *remote, const struct ckpt_tracee *t, size_t *lenp,
+		       struct ckpt_err *err)
 {
 	int r;
 
@@ -137,8 +150,9 @@ static bool make_chain(struct ckpt_remote *remote, struct ckpt_tracee *t, uint64
 	const struct ckpt_frame_layout *l = &remote->layout;
 
 	remote->fourth = 0;
-	remote->chain_used = ckpt_batch_make(remote->batch, t, remote->frame, l->front, remote->frame + l->data, at + l->data,
-					     &remote->fourth, &remote->signal);
+	remote->chain_used = ckpt_batch_make(remote->batch, t, remote->frame, l->front,
+					     remote->frame + l->data, at + l->data, &remote->fourth,
+					     &remote->signal);
 	return remote->chain_used != 0;
 }
 
@@ -156,7 +170,8 @@ static int place_frame(struct ckpt_remote *remote, struct ckpt_tracee *t, struct
 		if (s.touched && ckpt_vm_get(t->proc->pid, s.addr, remote->saved, l->len) < 0)
 			continue;
 		memset(remote->frame, 0, l->len);
-		ckpt_frame_make(remote->frame, s.addr, l, &t->proc->gadgets, &t->back, t->mask, remote->xstate);
+		ckpt_frame_make(remote->frame, s.addr, l, &t->proc->gadgets, &t->back, t->mask,
+				remote->xstate);
 		remote->chain_is_there = remote->data_len && make_chain(remote, t, s.addr);
 		if (ckpt_vm_put(t->proc->pid, s.addr, remote->frame, l->len) < 0) {
 			if (s.touched)
@@ -166,11 +181,14 @@ static int place_frame(struct ckpt_remote *remote, struct ckpt_tracee *t, struct
 		remote->at = s.addr;
 		return 0;
 	}
-	return ckpt_refuse(err, CKPT_E_NO_GADGET, -ENOMEM, "thread %d: cannot run system calls in it: no memory that it can spare", t->tid);
+	return ckpt_refuse(err, CKPT_E_NO_GADGET, -ENOMEM,
+			   "thread %d: cannot run system calls in it: no memory that it can spare",
+			   t->tid);
 }
 
 /* BUF_LEN: of the largest buffer of a single call. */
-static int begin(struct ckpt_tree *tree, struct ckpt_tracee *t, size_t buf_len, struct ckpt_err *err)
+static int begin(struct ckpt_tree *tree, struct ckpt_tracee *t, size_t buf_len,
+		 struct ckpt_err *err)
 {
 	struct ckpt_remote *remote = tree->remote;
 	size_t len, front;
@@ -184,8 +202,9 @@ static int begin(struct ckpt_tree *tree, struct ckpt_tracee *t, size_t buf_len, 
 	front = ckpt_batch_chain_len(remote->batch, t);
 	remote->data_len = front ? ckpt_batch_data_len(remote->batch) : 0;
 	remote->buf_len = buf_len > BUF_LEAST ? buf_len : BUF_LEAST;
-	ckpt_frame_lay_out(&remote->layout, &remote->xstate_size, &t->proc->gadgets, remote->xstate, len,
-			   front > remote->buf_len ? front : remote->buf_len, remote->data_len);
+	ckpt_frame_lay_out(&remote->layout, &remote->xstate_size, &t->proc->gadgets, remote->xstate,
+			   len, front > remote->buf_len ? front : remote->buf_len,
+			   remote->data_len);
 	if (remote->layout.len > CKPT_FRAME_MAX)
 		return ckpt_fail(err, -E2BIG, "thread %d: cannot make a signal frame", t->tid);
 	pthread_mutex_lock(&remote->lock);
@@ -213,7 +232,8 @@ void ckpt_remote_finish(struct ckpt_tree *tree)
 		t->now = remote->resting;
 	}
 	pthread_mutex_lock(&remote->lock);
-	if (back)               /* else it was killed: nobody has that memory any more, or others have it with the frame */
+	if (back) /* else it was killed: nobody has that memory any more, or others have it with the
+		     frame */
 		ckpt_vm_put(t->proc->pid, remote->at, remote->saved, remote->layout.len);
 	remote->active = NULL;
 	pthread_mutex_unlock(&remote->lock);
@@ -227,9 +247,11 @@ void ckpt_remote_hide(struct ckpt_tree *tree, pid_t pid, uint64_t addr, void *bu
 	pthread_mutex_lock(&remote->lock);
 	if (remote->active && remote->active->proc->pid == pid) {
 		from = addr > remote->at ? addr : remote->at;
-		to = addr + len < remote->at + remote->layout.len ? addr + len : remote->at + remote->layout.len;
+		to = addr + len < remote->at + remote->layout.len ? addr + len :
+								    remote->at + remote->layout.len;
 		if (from < to)
-			memcpy((char *)buf + (from - addr), remote->saved + (from - remote->at), to - from);
+			memcpy((char *)buf + (from - addr), remote->saved + (from - remote->at),
+			       to - from);
 	}
 	pthread_mutex_unlock(&remote->lock);
 }
@@ -255,8 +277,9 @@ static bool stops(int sig)
 	return sig == SIGSTOP || sig == SIGTSTP || sig == SIGTTIN || sig == SIGTTOU;
 }
 
-/* Lets the thread go by REQUEST until it stops with SIG. Nothing can come between but SIGSTOP, which cannot be blocked,
- * SIGCONT after it, and the end. A stop is let happen: it holds the thread as soon as we are gone. */
+/* Lets the thread go by REQUEST until it stops with SIG. Nothing can come between but SIGSTOP,
+ * which cannot be blocked, SIGCONT after it, and the end. A stop is let happen: it holds the thread
+ * as soon as we are gone. */
 static int run(struct ckpt_tracee *t, int request, int want, struct ckpt_err *err)
 {
 	int sig = 0;
@@ -275,13 +298,16 @@ static int run(struct ckpt_tracee *t, int request, int want, struct ckpt_err *er
 		if (sig == want)
 			return 0;
 		if (sig && !stops(sig))
-			return ckpt_fail(err, -EIO, "thread %d: cannot run a system call in it: signal %d", t->tid, sig);
+			return ckpt_fail(err, -EIO,
+					 "thread %d: cannot run a system call in it: signal %d",
+					 t->tid, sig);
 	}
 	return ckpt_fail(err, -EBUSY, "thread %d: cannot run a system call in it", t->tid);
 }
 
 /* From now on the frame is what the thread comes back to. */
-static int enter(struct ckpt_tracee *t, const struct user_regs_struct *regs, uint64_t mask, struct ckpt_err *err)
+static int enter(struct ckpt_tracee *t, const struct user_regs_struct *regs, uint64_t mask,
+		 struct ckpt_err *err)
 {
 	int r = ckpt_pt_set_regs(t->tid, regs);
 
@@ -297,14 +323,15 @@ static int enter(struct ckpt_tracee *t, const struct user_regs_struct *regs, uin
 
 /* ---- many calls at once ---- */
 
-static struct user_regs_struct regs_for_chain(const struct ckpt_remote *remote, const struct ckpt_tracee *t)
+static struct user_regs_struct regs_for_chain(const struct ckpt_remote *remote,
+					      const struct ckpt_tracee *t)
 {
 	struct user_regs_struct regs = t->found;
 
 	regs.rax = regs.r8 = regs.r9 = 0;
 	regs.orig_rax = -1;
 	regs.r10 = remote->fourth;
-	regs.rip = t->proc->gadgets.pop_rdi + 1;        /* its `ret` */
+	regs.rip = t->proc->gadgets.pop_rdi + 1; /* its `ret` */
 	regs.rsp = remote->at + remote->layout.front - remote->chain_used;
 	return regs;
 }
@@ -314,7 +341,9 @@ static int put_chain(const struct ckpt_remote *remote, const struct ckpt_tracee 
 	const struct ckpt_frame_layout *l = &remote->layout;
 	int r = ckpt_vm_put(t->proc->pid, remote->at, remote->frame, l->front);
 
-	return r < 0 ? r : ckpt_vm_put(t->proc->pid, remote->at + l->data, remote->frame + l->data, remote->data_len);
+	return r < 0 ? r :
+		       ckpt_vm_put(t->proc->pid, remote->at + l->data, remote->frame + l->data,
+				   remote->data_len);
 }
 
 /* 1: asked, 0: nothing is left to ask. */
@@ -338,13 +367,15 @@ static int ask_chain(struct ckpt_remote *remote, struct ckpt_tracee *t, struct c
 		r = run(t, PTRACE_CONT, remote->signal, err);
 		if (r < 0)
 			return r;
-		r = ckpt_vm_get(t->proc->pid, remote->at + remote->layout.data, data, remote->data_len);
+		r = ckpt_vm_get(t->proc->pid, remote->at + remote->layout.data, data,
+				remote->data_len);
 		if (r < 0)
 			return lost(t, r, "read its memory", err);
 		if (ckpt_batch_take(remote->batch, t, data))
-			return 1;       /* else somebody else has sent that signal */
+			return 1; /* else somebody else has sent that signal */
 	}
-	return r < 0 ? r : ckpt_fail(err, -EBUSY, "thread %d: cannot run system calls in it", t->tid);
+	return r < 0 ? r :
+		       ckpt_fail(err, -EBUSY, "thread %d: cannot run system calls in it", t->tid);
 }
 
 static int ask_all(struct ckpt_remote *remote, struct ckpt_tracee *t, struct ckpt_err *err)
@@ -363,27 +394,28 @@ static int ask_all(struct ckpt_remote *remote, struct ckpt_tracee *t, struct ckp
 
 /* ---- one call ---- */
 
-static struct user_regs_struct regs_for(const struct ckpt_remote *remote, const struct ckpt_tracee *t,
-					const struct ckpt_call *call)
+static struct user_regs_struct regs_for(const struct ckpt_remote *remote,
+					const struct ckpt_tracee *t, const struct ckpt_call *call)
 {
 	struct user_regs_struct regs = t->found;
 
 	for (int i = 0; i < 6; i++)
 		*ckpt_interrupted_arg(&regs, i) = i == call->buf_arg ? remote->at : call->arg[i];
 	regs.rax = call->nr;
-	regs.orig_rax = -1;             /* it is in no call: nothing is to be restarted */
+	regs.orig_rax = -1; /* it is in no call: nothing is to be restarted */
 	regs.rip = t->proc->gadgets.call;
 	regs.rsp = remote->at + remote->layout.sp;
 	return regs;
 }
 
-static int once(struct ckpt_remote *remote, struct ckpt_tracee *t, struct ckpt_call *call, struct ckpt_err *err)
+static int once(struct ckpt_remote *remote, struct ckpt_tracee *t, struct ckpt_call *call,
+		struct ckpt_err *err)
 {
 	struct user_regs_struct regs = regs_for(remote, t, call);
 	int r = enter(t, &regs, ALL_SIGNALS, err);
 
 	for (int i = 0; r >= 0 && i < 2; i++)
-		r = run(t, PTRACE_SYSCALL, CKPT_SYSCALL_STOP, err);     /* its entry and its exit */
+		r = run(t, PTRACE_SYSCALL, CKPT_SYSCALL_STOP, err); /* its entry and its exit */
 	if (r < 0)
 		return r;
 	r = ckpt_pt_result(t->tid, &call->ret);
@@ -395,7 +427,8 @@ static bool never_seen_by_programs(int64_t ret)
 	return ret <= -512 && ret >= -516;
 }
 
-static int make(struct ckpt_remote *remote, struct ckpt_tracee *t, struct ckpt_call *call, struct ckpt_err *err)
+static int make(struct ckpt_remote *remote, struct ckpt_tracee *t, struct ckpt_call *call,
+		struct ckpt_err *err)
 {
 	bool has_buf = call->buf_arg >= 0 && call->buf_len;
 	int r = has_buf ? ckpt_vm_put(t->proc->pid, remote->at, call->buf, call->buf_len) : 0;
@@ -413,7 +446,8 @@ static int make(struct ckpt_remote *remote, struct ckpt_tracee *t, struct ckpt_c
 	return r < 0 ? lost(t, r, "read its memory", err) : 0;
 }
 
-int ckpt_remote_call(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_call *call, struct ckpt_err *err)
+int ckpt_remote_call(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_call *call,
+		     struct ckpt_err *err)
 {
 	struct ckpt_remote *remote = tree->remote;
 	struct ckpt_call asked = *call;
@@ -422,10 +456,12 @@ int ckpt_remote_call(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_
 	int r = 0;
 
 	if (len > CKPT_CALL_BUF)
-		return ckpt_fail(err, -E2BIG, "thread %d: cannot pass %zu bytes to a system call", t->tid, len);
+		return ckpt_fail(err, -E2BIG, "thread %d: cannot pass %zu bytes to a system call",
+				 t->tid, len);
 	if (len)
 		asked.buf = memcpy(in, call->buf, len);
-	if ((remote->active != t || len > remote->buf_len) && !ckpt_batch_answer(remote->batch, t, call)) {
+	if ((remote->active != t || len > remote->buf_len) &&
+	    !ckpt_batch_answer(remote->batch, t, call)) {
 		ckpt_remote_finish(tree);
 		r = begin(tree, t, len, err);
 		if (r >= 0)

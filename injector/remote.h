@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * System calls made by a stopped thread, so that our death at any instant does no harm: the thread then finishes the
- * call and returns from a signal, out of a frame with all that it was. The frame lies in dead memory (scratch.h); it is
- * put there for the first call of a thread and taken away when something else is asked for.
+ * System calls made by a stopped thread, so that our death at any instant does no harm: the thread
+ * then finishes the call and returns from a signal, out of a frame with all that it was. The frame
+ * lies in dead memory (scratch.h); it is put there for the first call of a thread and taken away
+ * when something else is asked for.
  */
 #pragma once
 #include "engine/capture/source.h"
@@ -11,10 +12,13 @@
 struct ckpt_remote *ckpt_remote_open(struct ckpt_arena *arena);
 
 /* CALL by thread T, which must not block. call->ret is what it returned. */
-int ckpt_remote_call(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_call *call, struct ckpt_err *err);
-/* Puts back registers, mask and memory of the thread that made calls last, if they are not yet. By the tracer. */
+int ckpt_remote_call(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_call *call,
+		     struct ckpt_err *err);
+/* Puts back registers, mask and memory of the thread that made calls last, if they are not yet. By
+ * the tracer. */
 void ckpt_remote_finish(struct ckpt_tree *tree);
 /* Before another freeze: forgets what threads have answered. */
 void ckpt_remote_reset(struct ckpt_tree *tree);
-/* BUF holds LEN bytes of PID from ADDR on: as they would be had no call been made. By any thread. */
+/* BUF holds LEN bytes of PID from ADDR on: as they would be had no call been made. By any thread.
+ */
 void ckpt_remote_hide(struct ckpt_tree *tree, pid_t pid, uint64_t addr, void *buf, size_t len);

@@ -9,13 +9,13 @@
 #include "injector/ptrace.h"
 #include "injector/scratch.h"
 
-#define RED_ZONE 128            /* below the stack pointer: belongs to the running function */
-#define ROOM (32u << 10)        /* for handlers of signals that come between our death and the return */
-#define DEEP (16u << 10)        /* further down than handlers usually get */
-#define WINDOW 512              /* pages that are looked at, of an area */
-#define LOOKS_MAX 16            /* pages whose content is looked at */
-#define STACKS_MAX 64           /* other threads whose stacks are looked at */
-#define THERE (3ull << 62)      /* of pagemap: present or swapped */
+#define RED_ZONE 128       /* below the stack pointer: belongs to the running function */
+#define ROOM (32u << 10)   /* for handlers of signals that come between our death and the return */
+#define DEEP (16u << 10)   /* further down than handlers usually get */
+#define WINDOW 512         /* pages that are looked at, of an area */
+#define LOOKS_MAX 16       /* pages whose content is looked at */
+#define STACKS_MAX 64      /* other threads whose stacks are looked at */
+#define THERE (3ull << 62) /* of pagemap: present or swapped */
 
 static uint64_t page_of(uint64_t addr)
 {
@@ -33,9 +33,10 @@ static bool is_zero(pid_t pid, uint64_t page)
 	return !any;
 }
 
-/* A run of pages between LO and HI that nobody ever touched, or that were left zero as we do, so that the second dump
- * takes no more memory than the first; 0: none. Near HI, or else near LO: those pages share the page table of what is in
- * use there, so that no huge page comes into being. */
+/* A run of pages between LO and HI that nobody ever touched, or that were left zero as we do, so
+ * that the second dump takes no more memory than the first; 0: none. Near HI, or else near LO:
+ * those pages share the page table of what is in use there, so that no huge page comes into being.
+ */
 static uint64_t untouched(pid_t pid, uint64_t lo, uint64_t hi, size_t len, bool near_hi)
 {
 	uint64_t entry[WINDOW];
@@ -55,7 +56,8 @@ static uint64_t untouched(pid_t pid, uint64_t lo, uint64_t hi, size_t len, bool 
 		return 0;
 	for (size_t k = 0; k < n; k++) {
 		size_t i = near_hi ? n - 1 - k : k;
-		bool unused = !(entry[i] & THERE) || (n_looks++ < LOOKS_MAX && is_zero(pid, lo + i * CKPT_PAGE));
+		bool unused = !(entry[i] & THERE) ||
+			      (n_looks++ < LOOKS_MAX && is_zero(pid, lo + i * CKPT_PAGE));
 
 		run = unused ? run + 1 : 0;
 		if (run == want)
@@ -96,7 +98,9 @@ static uint64_t in_own_stack(const struct ckpt_tracee *t, size_t len)
 {
 	const struct ckpt_vm_area *a;
 
-	return own_stack(t, &a) ? untouched(t->proc->pid, a->start + room_in(a), top_of(t), len, true) : 0;
+	return own_stack(t, &a) ?
+		       untouched(t->proc->pid, a->start + room_in(a), top_of(t), len, true) :
+		       0;
 }
 
 /* Where the stack pointers of all threads in an area leave off. */
@@ -107,7 +111,8 @@ static uint64_t lowest_top(const struct ckpt_proc *proc, const struct ckpt_vm_ar
 	for (size_t i = 0; i < proc->n; i++) {
 		const struct ckpt_tracee *t = proc->threads[i];
 
-		if (t->state == CKPT_TRACEE_STOPPED && t->found.rsp >= a->start && t->found.rsp < a->end && top_of(t) < lowest)
+		if (t->state == CKPT_TRACEE_STOPPED && t->found.rsp >= a->start &&
+		    t->found.rsp < a->end && top_of(t) < lowest)
 			lowest = top_of(t);
 	}
 	return lowest;
@@ -121,7 +126,8 @@ static uint64_t in_main_stack(const struct ckpt_tracee *t, size_t len)
 		const struct ckpt_vm_area *a = &areas->v[i];
 
 		if (a->what == CKPT_AREA_STACK && ckpt_vm_area_is_plain(a))
-			return untouched(t->proc->pid, a->start + room_in(a), lowest_top(t->proc, a), len, false);
+			return untouched(t->proc->pid, a->start + room_in(a),
+					 lowest_top(t->proc, a), len, false);
 	}
 	return 0;
 }
@@ -135,7 +141,8 @@ static uint64_t in_other_stack(const struct ckpt_tracee *t, size_t len)
 		const struct ckpt_vm_area *a;
 		uint64_t at;
 
-		if (other == t || other->state != CKPT_TRACEE_STOPPED || !own_stack(other, &a) || a->end - a->start < 2 * ROOM)
+		if (other == t || other->state != CKPT_TRACEE_STOPPED || !own_stack(other, &a) ||
+		    a->end - a->start < 2 * ROOM)
 			continue;
 		at = untouched(proc->pid, a->start + ROOM, lowest_top(proc, a) - ROOM, len, false);
 		if (at)
@@ -170,10 +177,14 @@ static uint64_t below_red_zone(const struct ckpt_tracee *t, size_t len, bool of_
 	bool is_stack = own_stack(t, &a);
 	uint64_t at = (top_of(t) - len) & ~63ull;
 
-	return a && is_stack == of_stack && at > a->start && at - a->start >= CKPT_PAGE && at < top_of(t) ? at : 0;
+	return a && is_stack == of_stack && at > a->start && at - a->start >= CKPT_PAGE &&
+			       at < top_of(t) ?
+		       at :
+		       0;
 }
 
-int ckpt_scratch_choice(const struct ckpt_tracee *t, size_t len, unsigned int n, struct ckpt_scratch *s)
+int ckpt_scratch_choice(const struct ckpt_tracee *t, size_t len, unsigned int n,
+			struct ckpt_scratch *s)
 {
 	s->touched = false;
 	switch (n) {

@@ -18,13 +18,14 @@
 #include "injector/windback.h"
 
 #define XSTATE_MAX (64u << 10)
-#define SA_RESTARTS 0x10000000ull       /* SA_RESTART */
+#define SA_RESTARTS 0x10000000ull /* SA_RESTART */
 
 struct source {
 	struct ckpt_source base;
 	struct ckpt_ptrace_opts opts;
 	struct ckpt_tree tree;
-	pthread_mutex_t lock;           /* for the descriptors that are kept: tasks are read one after the other */
+	pthread_mutex_t lock; /* for the descriptors that are kept: tasks are read one after the
+				 other */
 	pid_t proc_of, pidfd_of, mem_of;
 	int proc_fd, pidfd, mem_fd;
 	uint8_t xstate[XSTATE_MAX];
@@ -45,7 +46,8 @@ static bool is_tracer(const struct source *s)
 	return s->tree.tracer == syscall(SYS_gettid);
 }
 
-static int thread_of(const struct source *s, pid_t tid, struct ckpt_tracee **tp, struct ckpt_err *err)
+static int thread_of(const struct source *s, pid_t tid, struct ckpt_tracee **tp,
+		     struct ckpt_err *err)
 {
 	*tp = ckpt_tree_thread(&s->tree, tid);
 	if (s->tree.tracer && *tp && (*tp)->state == CKPT_TRACEE_STOPPED)
@@ -71,7 +73,8 @@ static void list_task(struct ckpt_arena *arena, const struct ckpt_proc *proc, st
 		f->tids[f->n_tids++] = proc->pid;
 }
 
-static int freeze_op(struct ckpt_source *src, struct ckpt_arena *arena, struct ckpt_frozen **tasksp, size_t *np, struct ckpt_err *err)
+static int freeze_op(struct ckpt_source *src, struct ckpt_arena *arena, struct ckpt_frozen **tasksp,
+		     size_t *np, struct ckpt_err *err)
 {
 	struct source *s = of(src);
 	int r = ckpt_tree_freeze(&s->tree, err);
@@ -147,7 +150,8 @@ static int kept(int *fdp, pid_t *ofp, pid_t pid, const char *name, int flags)
 /* While a thread makes calls for us these files show it. */
 static void let_rest(struct source *s, const char *name)
 {
-	if (is_tracer(s) && (strstr(name, "stat") || strstr(name, "syscall") || strstr(name, "wchan")))
+	if (is_tracer(s) &&
+	    (strstr(name, "stat") || strstr(name, "syscall") || strstr(name, "wchan")))
 		ckpt_remote_finish(&s->tree);
 }
 
@@ -168,7 +172,8 @@ static int open_proc_op(struct ckpt_source *src, pid_t tid, const char *name, st
 	return fd < 0 ? ckpt_fail(err, fd, "/proc/%d/%s: cannot open", tid, name) : fd;
 }
 
-static int read_link_op(struct ckpt_source *src, pid_t tid, const char *name, char *buf, size_t size, struct ckpt_err *err)
+static int read_link_op(struct ckpt_source *src, pid_t tid, const char *name, char *buf,
+			size_t size, struct ckpt_err *err)
 {
 	struct source *s = of(src);
 	ssize_t n;
@@ -218,7 +223,8 @@ static int dup_fd_op(struct ckpt_source *src, pid_t pid, int number, struct ckpt
 	return fd < 0 ? ckpt_fail(err, fd, "process %d: fd %d: cannot duplicate", pid, number) : fd;
 }
 
-static int compare_op(struct ckpt_source *src, pid_t pid1, pid_t pid2, int type, uint64_t idx1, uint64_t idx2)
+static int compare_op(struct ckpt_source *src, pid_t pid1, pid_t pid2, int type, uint64_t idx1,
+		      uint64_t idx2)
 {
 	int r = syscall(SYS_kcmp, pid1, pid2, type, idx1, idx2);
 
@@ -247,15 +253,17 @@ static int read_forced(struct source *s, pid_t pid, uint64_t addr, void *buf, si
 /* Rest of the page in which reading got stuck, or of the range. */
 static size_t stuck_len(const struct iovec *range, size_t done)
 {
-	uint64_t at = (uintptr_t)range->iov_base + done, rest = range->iov_len - done, in_page = CKPT_PAGE - at % CKPT_PAGE;
+	uint64_t at = (uintptr_t)range->iov_base + done, rest = range->iov_len - done,
+		 in_page = CKPT_PAGE - at % CKPT_PAGE;
 
 	return rest < in_page ? rest : in_page;
 }
 
-static int read_some(struct source *s, pid_t pid, const struct iovec *range, size_t n, char *buf, size_t len, struct ckpt_err *err)
+static int read_some(struct source *s, pid_t pid, const struct iovec *range, size_t n, char *buf,
+		     size_t len, struct ckpt_err *err)
 {
 	struct iovec remote[IOV_MAX];
-	size_t first = 0, done = 0;     /* ranges that are read, and how much of the next one is */
+	size_t first = 0, done = 0; /* ranges that are read, and how much of the next one is */
 
 	while (len) {
 		size_t m = n - first;
@@ -272,8 +280,10 @@ static int read_some(struct source *s, pid_t pid, const struct iovec *range, siz
 			got = stuck_len(&range[first], done);
 			r = read_forced(s, pid, (uintptr_t)range[first].iov_base + done, buf, got);
 			if (r < 0)
-				return ckpt_fail(err, r, "process %d: cannot read its memory at %#llx", pid,
-						 (unsigned long long)(uintptr_t)range[first].iov_base + done);
+				return ckpt_fail(
+					err, r, "process %d: cannot read its memory at %#llx", pid,
+					(unsigned long long)(uintptr_t)range[first].iov_base +
+						done);
 		}
 		buf += got;
 		len -= got;
@@ -284,7 +294,8 @@ static int read_some(struct source *s, pid_t pid, const struct iovec *range, siz
 	return 0;
 }
 
-static int read_mem_op(struct ckpt_source *src, pid_t pid, const struct iovec *range, size_t n, void *buf, struct ckpt_err *err)
+static int read_mem_op(struct ckpt_source *src, pid_t pid, const struct iovec *range, size_t n,
+		       void *buf, struct ckpt_err *err)
 {
 	struct source *s = of(src);
 	char *to = buf;
@@ -301,7 +312,8 @@ static int read_mem_op(struct ckpt_source *src, pid_t pid, const struct iovec *r
 		if (r < 0)
 			return r;
 		for (size_t i = 0; i < m; i++) {
-			ckpt_remote_hide(&s->tree, pid, (uintptr_t)range[i].iov_base, to, range[i].iov_len);
+			ckpt_remote_hide(&s->tree, pid, (uintptr_t)range[i].iov_base, to,
+					 range[i].iov_len);
 			to += range[i].iov_len;
 		}
 		range += m;
@@ -322,14 +334,18 @@ static int call_op(struct ckpt_source *src, pid_t tid, struct ckpt_call *call, s
 }
 
 /* Will the handler that takes one of SIGNALS let an interrupted call go on? */
-static int restarts(struct source *s, struct ckpt_tracee *t, uint64_t signals, bool *yesp, struct ckpt_err *err)
+static int restarts(struct source *s, struct ckpt_tracee *t, uint64_t signals, bool *yesp,
+		    struct ckpt_err *err)
 {
 	struct {
 		uint64_t handler, flags, restorer, mask;
 	} action = { 0 };
 	struct ckpt_call call = {
-		.nr = SYS_rt_sigaction, .arg = { __builtin_ctzll(signals) + 1, 0, 0, 8 }, .buf_arg = 2,
-		.buf = &action, .buf_len = sizeof(action),
+		.nr = SYS_rt_sigaction,
+		.arg = { __builtin_ctzll(signals) + 1, 0, 0, 8 },
+		.buf_arg = 2,
+		.buf = &action,
+		.buf_len = sizeof(action),
 	};
 	int r = ckpt_remote_call(&s->tree, t, &call, err);
 
@@ -337,15 +353,18 @@ static int restarts(struct source *s, struct ckpt_tracee *t, uint64_t signals, b
 	return r;
 }
 
-/* An interrupted call is made again elsewhere, unless a signal is there that has interrupted it anyway. */
-static int choose_regs(struct source *s, struct ckpt_tracee *t, struct user_regs_struct *gp, struct ckpt_err *err)
+/* An interrupted call is made again elsewhere, unless a signal is there that has interrupted it
+ * anyway. */
+static int choose_regs(struct source *s, struct ckpt_tracee *t, struct user_regs_struct *gp,
+		       struct ckpt_err *err)
 {
 	uint64_t signals;
 	bool again = false;
 	int r;
 
 	*gp = t->back;
-	if (t->by == CKPT_NOT_INTERRUPTED || t->by == CKPT_INTERRUPTED_ALWAYS || !ckpt_tracee_has_signal(t, &signals))
+	if (t->by == CKPT_NOT_INTERRUPTED || t->by == CKPT_INTERRUPTED_ALWAYS ||
+	    !ckpt_tracee_has_signal(t, &signals))
 		return 0;
 	if (t->by == CKPT_INTERRUPTED_SYS) {
 		r = restarts(s, t, signals, &again, err);
@@ -359,7 +378,8 @@ static int choose_regs(struct source *s, struct ckpt_tracee *t, struct user_regs
 	return 0;
 }
 
-static int regs_op(struct ckpt_source *src, pid_t tid, struct ckpt_arena *arena, struct ckpt_regs *regs, struct ckpt_err *err)
+static int regs_op(struct ckpt_source *src, pid_t tid, struct ckpt_arena *arena,
+		   struct ckpt_regs *regs, struct ckpt_err *err)
 {
 	struct source *s = of(src);
 	struct ckpt_tracee *t;
@@ -380,7 +400,8 @@ static int regs_op(struct ckpt_source *src, pid_t tid, struct ckpt_arena *arena,
 	return 0;
 }
 
-static int peek_signal_op(struct ckpt_source *src, pid_t tid, bool of_process, unsigned int n, siginfo_t *info, struct ckpt_err *err)
+static int peek_signal_op(struct ckpt_source *src, pid_t tid, bool of_process, unsigned int n,
+			  siginfo_t *info, struct ckpt_err *err)
 {
 	struct ckpt_tracee *t;
 	int r = thread_of(of(src), tid, &t, err);
@@ -391,7 +412,8 @@ static int peek_signal_op(struct ckpt_source *src, pid_t tid, bool of_process, u
 	return r < 0 ? ckpt_fail(err, r, "thread %d: cannot read its pending signals", tid) : r;
 }
 
-static int rseq_op(struct ckpt_source *src, pid_t tid, uint64_t *addr, uint32_t *size, uint32_t *signature, struct ckpt_err *err)
+static int rseq_op(struct ckpt_source *src, pid_t tid, uint64_t *addr, uint32_t *size,
+		   uint32_t *signature, struct ckpt_err *err)
 {
 	struct ckpt_rseq_conf conf;
 	struct ckpt_tracee *t;
@@ -425,8 +447,8 @@ static const struct ckpt_source_ops ops = {
 
 /* ---- open ---- */
 
-int ckpt_source_ptrace_open(struct ckpt_source **srcp, struct ckpt_arena *arena, pid_t pid, const struct ckpt_ptrace_opts *opts,
-			    struct ckpt_err *err)
+int ckpt_source_ptrace_open(struct ckpt_source **srcp, struct ckpt_arena *arena, pid_t pid,
+			    const struct ckpt_ptrace_opts *opts, struct ckpt_err *err)
 {
 	struct source *s;
 	int r = ckpt_target_check(pid, err);

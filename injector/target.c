@@ -9,7 +9,7 @@
 #include "injector/ptrace.h"
 #include "injector/target.h"
 
-#define KERNEL_THREAD 0x200000          /* PF_KTHREAD of include/linux/sched.h, in the flags of stat */
+#define KERNEL_THREAD 0x200000 /* PF_KTHREAD of include/linux/sched.h, in the flags of stat */
 #define ANCESTORS_MAX 100000
 #define STATUS 8192
 
@@ -20,8 +20,10 @@ static int check_self(pid_t pid, struct ckpt_err *err)
 
 	for (int i = 0; p > 0 && i < ANCESTORS_MAX; i++) {
 		if (p == pid)
-			return ckpt_refuse(err, CKPT_E_SELF_IN_TREE, -EDEADLK, "process %d: ckpt itself (process %d) is part of its tree",
-					   pid, getpid());
+			return ckpt_refuse(
+				err, CKPT_E_SELF_IN_TREE, -EDEADLK,
+				"process %d: ckpt itself (process %d) is part of its tree", pid,
+				getpid());
 		if (ckpt_proc_stat(p, &st) < 0)
 			return 0;
 		p = st.ppid;
@@ -38,7 +40,8 @@ static int check_tracer(pid_t pid, const char *status, struct ckpt_err *err)
 		return 0;
 	if (ckpt_proc_read(tracer, "comm", comm, sizeof(comm)) > 0)
 		comm[strcspn(comm, "\n")] = '\0';
-	return ckpt_refuse(err, CKPT_E_TRACED, -EBUSY, "process %d: process %d (%s) traces it already", pid, tracer, comm);
+	return ckpt_refuse(err, CKPT_E_TRACED, -EBUSY,
+			   "process %d: process %d (%s) traces it already", pid, tracer, comm);
 }
 
 static int check_permission(pid_t pid, struct ckpt_err *err)
@@ -51,7 +54,8 @@ static int check_permission(pid_t pid, struct ckpt_err *err)
 	if (fd >= 0)
 		return 0;
 	if (errno == EACCES || errno == EPERM)
-		return ckpt_refuse(err, CKPT_E_NOT_PERMITTED, -errno, "process %d: not permitted to trace it", pid);
+		return ckpt_refuse(err, CKPT_E_NOT_PERMITTED, -errno,
+				   "process %d: not permitted to trace it", pid);
 	return ckpt_fail(err, -errno, "process %d: cannot open its memory", pid);
 }
 
@@ -62,15 +66,21 @@ int ckpt_target_check(pid_t pid, struct ckpt_err *err)
 	pid_t leader;
 	int r;
 
-	if (pid <= 0 || ckpt_proc_read(pid, "status", status, sizeof(status)) < 0 || ckpt_proc_stat(pid, &st) < 0)
-		return ckpt_refuse(err, CKPT_E_NO_SUCH_PROCESS, -ESRCH, "process %d: there is no such process", pid);
+	if (pid <= 0 || ckpt_proc_read(pid, "status", status, sizeof(status)) < 0 ||
+	    ckpt_proc_stat(pid, &st) < 0)
+		return ckpt_refuse(err, CKPT_E_NO_SUCH_PROCESS, -ESRCH,
+				   "process %d: there is no such process", pid);
 	leader = ckpt_status_number(status, "Tgid", 10);
 	if (leader != pid)
-		return ckpt_refuse(err, CKPT_E_NO_SUCH_PROCESS, -ESRCH, "process %d: it is a thread of process %d", pid, leader);
+		return ckpt_refuse(err, CKPT_E_NO_SUCH_PROCESS, -ESRCH,
+				   "process %d: it is a thread of process %d", pid, leader);
 	if (st.flags & KERNEL_THREAD)
-		return ckpt_refuse(err, CKPT_E_KERNEL_THREAD, -EINVAL, "process %d: it is a thread of the kernel", pid);
+		return ckpt_refuse(err, CKPT_E_KERNEL_THREAD, -EINVAL,
+				   "process %d: it is a thread of the kernel", pid);
 	if (st.state == 'Z' || st.state == 'X')
-		return ckpt_refuse(err, CKPT_E_VANISHED, -ESRCH, "process %d: it has ended, its parent has not waited for it yet", pid);
+		return ckpt_refuse(err, CKPT_E_VANISHED, -ESRCH,
+				   "process %d: it has ended, its parent has not waited for it yet",
+				   pid);
 	r = check_self(pid, err);
 	if (r >= 0)
 		r = check_tracer(pid, status, err);

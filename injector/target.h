@@ -4,6 +4,6 @@
 #include <sys/types.h>
 #include "engine/base/err.h"
 
-/* Refuses what does not exist, threads, kernel threads, zombies, ckpt itself and its ancestors, what is traced already
- * and what this user may not trace. Stops nothing. */
+/* Refuses what does not exist, threads, kernel threads, zombies, ckpt itself and its ancestors,
+ * what is traced already and what this user may not trace. Stops nothing. */
 int ckpt_target_check(pid_t pid, struct ckpt_err *err);

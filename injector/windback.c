@@ -8,7 +8,7 @@
 #include "injector/scratch.h"
 #include "injector/windback.h"
 
-#define CODE 64                 /* bytes in front of a `syscall` that are searched for its number */
+#define CODE 64 /* bytes in front of a `syscall` that are searched for its number */
 #define STATUS 8192
 
 /* <linux/rseq.h> has them with C11 alignment rules that change with its version. */
@@ -16,17 +16,19 @@ struct section {
 	uint32_t version, flags;
 	uint64_t start, len, abort;
 };
-#define SECTION_AT 8            /* of the address in struct rseq */
+#define SECTION_AT 8 /* of the address in struct rseq */
 
-/* What the kernel does when a thread goes on that was preempted, as a stop does: inside a restartable sequence it is sent
- * to the abort handler. A remote call would make it forget the sequence instead. */
+/* What the kernel does when a thread goes on that was preempted, as a stop does: inside a
+ * restartable sequence it is sent to the abort handler. A remote call would make it forget the
+ * sequence instead. */
 static int leave_sequence(struct ckpt_tracee *t, struct ckpt_err *err)
 {
 	uint64_t at, none = 0;
 	struct section s;
 	int r = ckpt_pt_rseq(t->tid, &t->rseq);
 
-	if (r < 0 || !t->rseq.addr || ckpt_vm_get(t->proc->pid, t->rseq.addr + SECTION_AT, &at, sizeof(at)) < 0 || !at ||
+	if (r < 0 || !t->rseq.addr ||
+	    ckpt_vm_get(t->proc->pid, t->rseq.addr + SECTION_AT, &at, sizeof(at)) < 0 || !at ||
 	    ckpt_vm_get(t->proc->pid, at, &s, sizeof(s)) < 0 || t->found.rip - s.start >= s.len)
 		return 0;
 	t->found.rip = s.abort;
@@ -57,8 +59,9 @@ static long called(const struct ckpt_tracee *t, const struct ckpt_asleep *a)
 	return ckpt_interrupted_behind_restart(&t->found, code, CODE, a ? a->wchan : "");
 }
 
-/* The call is made again for as long as it would have gone on. A time that the program keeps in its memory is not
- * changed there: the call gets the address of another one. Where there is no place for that it has all of its time. */
+/* The call is made again for as long as it would have gone on. A time that the program keeps in its
+ * memory is not changed there: the call gets the address of another one. Where there is no place
+ * for that it has all of its time. */
 static void shorten(struct ckpt_tracee *t, long nr, const struct ckpt_asleep *a)
 {
 	uint64_t arg[6], elapsed;
@@ -72,7 +75,7 @@ static void shorten(struct ckpt_tracee *t, long nr, const struct ckpt_asleep *a)
 		return;
 	where = ckpt_interrupted_arg(&t->back, time.arg);
 	if (time.rest >= 0 && t->by == CKPT_INTERRUPTED_BLOCK) {
-		*where = arg[time.rest];        /* the kernel has written there what is left */
+		*where = arg[time.rest]; /* the kernel has written there what is left */
 		return;
 	}
 	elapsed = ckpt_asleep_for(a, &t->found, t->stopped_at);
@@ -87,7 +90,8 @@ static void shorten(struct ckpt_tracee *t, long nr, const struct ckpt_asleep *a)
 	}
 	if (ckpt_vm_get(t->proc->pid, arg[time.arg], &spec, sizeof(spec)) < 0)
 		return;
-	/* Had its time run out it would have returned: it did, and this is the next one, which had not begun to wait. */
+	/* Had its time run out it would have returned: it did, and this is the next one, which had
+	 * not begun to wait. */
 	spec = ckpt_timespec_left(spec, elapsed);
 	if (!spec.tv_sec && !spec.tv_nsec)
 		return;
@@ -110,10 +114,13 @@ static uint64_t status_mask(const struct ckpt_tracee *t)
 {
 	char status[STATUS];
 
-	return ckpt_proc_read(t->tid, "status", status, sizeof(status)) > 0 ? ckpt_status_number(status, "SigBlk", 16) : t->mask;
+	return ckpt_proc_read(t->tid, "status", status, sizeof(status)) > 0 ?
+		       ckpt_status_number(status, "SigBlk", 16) :
+		       t->mask;
 }
 
-/* A call that the stop has ended with EINTR goes on here as well, if there is nothing else that ended it. */
+/* A call that the stop has ended with EINTR goes on here as well, if there is nothing else that
+ * ended it. */
 static int set_eintr(struct ckpt_tracee *t, bool again, struct ckpt_err *err)
 {
 	int r;
@@ -140,7 +147,8 @@ int ckpt_tracee_settle(const struct ckpt_tree *tree, struct ckpt_tracee *t, stru
 	t->back = t->found;
 	t->by = ckpt_interrupted_by(&t->found);
 	if (t->by == CKPT_INTERRUPTED_EINTR && t->proc->stopped) {
-		t->by = CKPT_NOT_INTERRUPTED;   /* the stop signal did that, and the program sees it */
+		t->by = CKPT_NOT_INTERRUPTED; /* the stop signal did that, and the program sees it
+					       */
 		return set_eintr(t, false, err);
 	}
 	if (t->by == CKPT_NOT_INTERRUPTED)
@@ -148,7 +156,9 @@ int ckpt_tracee_settle(const struct ckpt_tree *tree, struct ckpt_tracee *t, stru
 	if (ckpt_interrupted_swaps_mask(t->found.orig_rax))
 		t->waits_with = status_mask(t);
 	wind_back(tree, t);
-	return t->by == CKPT_INTERRUPTED_EINTR ? set_eintr(t, !ckpt_tracee_has_signal(t, &signals), err) : 0;
+	return t->by == CKPT_INTERRUPTED_EINTR ?
+		       set_eintr(t, !ckpt_tracee_has_signal(t, &signals), err) :
+		       0;
 }
 
 /* A signal sent to the process goes to the first of its threads that lets it in. */
@@ -170,7 +180,8 @@ bool ckpt_tracee_has_signal(struct ckpt_tracee *t, uint64_t *signalsp)
 	siginfo_t info;
 
 	*signalsp = 0;
-	if (ckpt_pt_peek_signal(t->tid, false, 0, &info) <= 0 && ckpt_pt_peek_signal(t->tid, true, 0, &info) <= 0)
+	if (ckpt_pt_peek_signal(t->tid, false, 0, &info) <= 0 &&
+	    ckpt_pt_peek_signal(t->tid, true, 0, &info) <= 0)
 		return false;
 	if (ckpt_proc_read(t->tid, "status", status, sizeof(status)) <= 0)
 		return false;
@@ -186,7 +197,8 @@ const struct user_regs_struct *ckpt_tracee_goes_on(struct ckpt_tracee *t)
 	uint64_t signals;
 	bool ours = t->by == CKPT_INTERRUPTED_EINTR;
 
-	/* Without the mask that a call waits with the kernel would take a signal that this mask keeps out. */
+	/* Without the mask that a call waits with the kernel would take a signal that this mask
+	 * keeps out. */
 	if (t->by == CKPT_INTERRUPTED_NOHAND && t->mask_lost && t->waits_with != t->mask)
 		ours = true;
 	return ours && !ckpt_tracee_has_signal(t, &signals) ? &t->back : &t->found;

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * With which registers a stopped thread goes on: here, in a copy of it elsewhere, and out of the signal frame that
- * remote.c leaves for the case of our death.
+ * With which registers a stopped thread goes on: here, in a copy of it elsewhere, and out of the
+ * signal frame that remote.c leaves for the case of our death.
  */
 #pragma once
 #include "injector/freeze.h"
 
-/* For a thread just found stopped, all others of its process being stopped too. Takes a thread out of a restartable
- * sequence and winds back calls that the stop would end with EINTR. */
+/* For a thread just found stopped, all others of its process being stopped too. Takes a thread out
+ * of a restartable sequence and winds back calls that the stop would end with EINTR. */
 int ckpt_tracee_settle(const struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_err *err);
-/* Is there a signal that a handler of this thread will take as soon as it runs? Then its call was interrupted after all. */
+/* Is there a signal that a handler of this thread will take as soon as it runs? Then its call was
+ * interrupted after all. */
 bool ckpt_tracee_has_signal(struct ckpt_tracee *t, uint64_t *signalsp);
 /* With which of its registers the thread goes on here. */
 const struct user_regs_struct *ckpt_tracee_goes_on(struct ckpt_tracee *t);

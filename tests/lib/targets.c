@@ -1,69 +1,43 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Programs that notice when something is done to them: a call that returns EINTR or too early, a changed register, a
- * damaged stack or heap. Raw system calls where the C library would hide what the kernel returns.
+ * Programs that notice when something is done to them: a call that returns EINTR or too early, a
+ * changed register, a damaged stack or heap.
  */
 #include <errno.h>
-#include <limits.h>
-#include <linux/futex.h>
-#include <poll.h>
 #include <pthread.h>
-#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/select.h>
 #include <sys/sem.h>
-#include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-#include "tests/lib/targets.h"
-
-#define MS 1000000l
-#define NAP (3 * MS)
+#include "tests/lib/targets-run.h"
 
 static struct target_shared *shared;
 
-static void bad(const char *what, long is)
+void target_bad(const char *what, long is)
 {
 	if (!__sync_fetch_and_add(&shared->bad, 1))
 		snprintf(shared->what, sizeof(shared->what), "%s: %ld (errno %d)", what, is, errno);
 }
 
-static void good(void)
+void target_good(void)
 {
 	__sync_fetch_and_add(&shared->rounds, 1);
 }
 
-static int64_t now(void)
+int64_t target_now(void)
 {
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return t.tv_sec * 1000000000ll + t.tv_nsec;
-}
-
-/* R is what a call returned that began at START and had to take NAP. */
-static void waited(const char *what, int64_t start, long r, long want)
-{
-	int64_t took = now() - start;
-
-	if (r < 0)
-		r = -errno;
-	if (r != want)
-		bad(what, r);
-	else if (took < NAP - MS)
-		bad(what, took);
-	else
-		good();
 }
 
 static void run_registers(struct target_shared *sh)
@@ -82,16 +56,19 @@ static void run_registers(struct target_shared *sh)
 			"cmp $12,%%r12; jne 2f; cmp $13,%%r13; jne 2f; cmp $14,%%r14; jne 2f; cmp $15,%%r15; jne 2f\n"
 			"dec %%rax; jnz 1b\n"
 			"2: pop %%rbp\n"
-			: "=a"(r) : : "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
-			"memory", "cc");
+			: "=a"(r)
+			:
+			: "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13",
+			  "r14", "r15", "memory", "cc");
 		if (r)
-			bad("a register changed", r);
+			target_bad("a register changed", r);
 		else
-			good();
+			target_good();
 	}
 }
 
-/* Rounding towards zero, vectors of a pattern and pi on the x87 stack, while a counter runs down. */
+/* Rounding towards zero, vectors of a pattern and pi on the x87 stack, while a counter runs down.
+ */
 static void run_vectors(struct target_shared *sh)
 {
 	const unsigned int csr = 0x7f80;
@@ -109,199 +86,20 @@ static void run_vectors(struct target_shared *sh)
 			"fldpi; mov $20000,%%ecx\n 1: dec %%ecx; jnz 1b\n"
 			"fldpi; fucomip %%st(1),%%st; fstp %%st(0); setne %0\n"
 			"movdqu %%xmm0,(%3); movdqu %%xmm1,16(%3); movdqu %%xmm14,32(%3); movdqu %%xmm15,48(%3); stmxcsr %1"
-			: "=&q"(pi_changed), "+m"(csr_is) : "r"(in), "r"(out)
+			: "=&q"(pi_changed), "+m"(csr_is)
+			: "r"(in), "r"(out)
 			: "ecx", "xmm0", "xmm1", "xmm14", "xmm15", "st", "st(1)", "memory", "cc");
 		if (memcmp(in, out, sizeof(in)) || pi_changed || csr_is >> 6 != csr >> 6)
-			bad("vector state changed", csr_is);
+			target_bad("vector state changed", csr_is);
 		else
-			good();
-	}
-}
-
-static void run_nanosleep(struct target_shared *sh)
-{
-	(void)sh;
-	for (;;) {
-		int64_t start = now();
-
-		waited("nanosleep", start, syscall(SYS_nanosleep, &(struct timespec){ 0, NAP }, NULL), 0);
-	}
-}
-
-static void run_nanosleep_rest(struct target_shared *sh)
-{
-	(void)sh;
-	for (;;) {
-		struct timespec t = { 0, NAP }, rest;
-		int64_t start = now();
-
-		waited("nanosleep in place", start, syscall(SYS_nanosleep, &t, &t), 0);
-		t = (struct timespec){ 0, NAP };
-		start = now();
-		waited("nanosleep with a rest", start, syscall(SYS_nanosleep, &t, &rest), 0);
-	}
-}
-
-static void run_clock_nanosleep(struct target_shared *sh)
-{
-	(void)sh;
-	for (;;) {
-		int64_t start = now(), end = start + NAP;
-		struct timespec t = { end / 1000000000, end % 1000000000 };
-
-		waited("clock_nanosleep", start, syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &(struct timespec){ 0, NAP }, NULL), 0);
-		start = now();
-		end = start + NAP;
-		t = (struct timespec){ end / 1000000000, end % 1000000000 };
-		waited("absolute clock_nanosleep", start, syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL), 0);
-		start = now();
-		waited("usleep", start, usleep(NAP / 1000), 0);
-	}
-}
-
-static void run_poll(struct target_shared *sh)
-{
-	int p[2];
-	sigset_t mask;
-
-	(void)sh;
-	sigemptyset(&mask);
-	if (pipe(p))
-		bad("pipe", -1);
-	for (;;) {
-		struct pollfd fd = { p[0], POLLIN, 0 };
-		struct timeval tv = { 0, NAP / 1000 };
-		int64_t start = now();
-
-		waited("poll", start, poll(&fd, 1, NAP / MS), 0);
-		start = now();
-		waited("ppoll", start, ppoll(&fd, 1, &(struct timespec){ 0, NAP }, &mask), 0);
-		start = now();
-		waited("select", start, select(0, NULL, NULL, NULL, &tv), 0);
-		start = now();
-		waited("pselect", start, pselect(0, NULL, NULL, NULL, &(struct timespec){ 0, NAP }, &mask), 0);
-	}
-}
-
-static void run_epoll(struct target_shared *sh)
-{
-	int e = epoll_create1(0);
-	struct epoll_event ev;
-	sigset_t mask;
-
-	(void)sh;
-	sigfillset(&mask);
-	for (;;) {
-		int64_t start = now();
-
-		waited("epoll_wait", start, epoll_wait(e, &ev, 1, NAP / MS), 0);
-		start = now();
-		waited("epoll_pwait", start, epoll_pwait(e, &ev, 1, NAP / MS, &mask), 0);
-		start = now();
-		waited("epoll_pwait2", start, syscall(SYS_epoll_pwait2, e, &ev, 1, &(struct timespec){ 0, NAP }, &mask, 8), 0);
-	}
-}
-
-static void run_sigtimedwait(struct target_shared *sh)
-{
-	sigset_t set;
-
-	(void)sh;
-	sigemptyset(&set);
-	sigaddset(&set, SIGUSR1);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	for (;;) {
-		int64_t start = now();
-
-		waited("sigtimedwait", start, sigtimedwait(&set, NULL, &(struct timespec){ 0, NAP }), -EAGAIN);
-	}
-}
-
-static void run_semtimedop(struct target_shared *sh)
-{
-	int id = semget(IPC_PRIVATE, 1, 0600);
-	struct sembuf op = { 0, -1, 0 };
-
-	sh->sem[__sync_fetch_and_add(&sh->n_sem, 1) % 8] = id + 1;
-	for (;;) {
-		int64_t start = now();
-
-		waited("semtimedop", start, semtimedop(id, &op, 1, &(struct timespec){ 0, NAP }), -EAGAIN);
-	}
-}
-
-static void run_futex(struct target_shared *sh)
-{
-	static int word;
-	pthread_mutex_t m = PTHREAD_MUTEX_INITIALIZER;
-	pthread_cond_t c = PTHREAD_COND_INITIALIZER;
-
-	(void)sh;
-	pthread_mutex_lock(&m);
-	for (;;) {
-		int64_t start = now();
-		struct timespec until;
-
-		waited("futex", start, syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, &(struct timespec){ 0, NAP }), -ETIMEDOUT);
-		clock_gettime(CLOCK_REALTIME, &until);
-		until.tv_nsec += NAP;
-		until.tv_sec += until.tv_nsec / 1000000000;
-		until.tv_nsec %= 1000000000;
-		start = now();
-		waited("pthread_cond_timedwait", start, pthread_cond_timedwait(&c, &m, &until), ETIMEDOUT);
-	}
-}
-
-static void run_receive(struct target_shared *sh)
-{
-	struct timeval tv = { 0, NAP / 1000 };
-	int s[2];
-	char c;
-
-	(void)sh;
-	if (socketpair(AF_UNIX, SOCK_STREAM, 0, s) || setsockopt(s[0], SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)))
-		bad("socketpair", -1);
-	for (;;) {
-		int64_t start = now();
-
-		waited("recv", start, recv(s[0], &c, 1, 0), -EAGAIN);
-	}
-}
-
-static void *feed(void *arg)
-{
-	int *p = arg;
-
-	for (unsigned char c = 0;; c++) {
-		usleep(700);
-		if (write(p[1], &c, 1) != 1)
-			bad("write", c);
-	}
-	return NULL;
-}
-
-static void run_pipe(struct target_shared *sh)
-{
-	int p[2];
-	pthread_t t;
-
-	(void)sh;
-	if (pipe(p) || pthread_create(&t, NULL, feed, p))
-		bad("pipe", -1);
-	for (unsigned char c = 0;; c++) {
-		unsigned char got;
-
-		if (read(p[0], &got, 1) != 1 || got != c)
-			bad("read", got);
-		else
-			good();
+			target_good();
 	}
 }
 
 static void *sleeper(void *arg)
 {
 	(void)arg;
-	run_nanosleep(shared);
+	target_nanosleep(shared);
 	return NULL;
 }
 
@@ -311,9 +109,9 @@ static void run_threads(struct target_shared *sh)
 
 	for (int i = 0; i < 50; i++) {
 		if (pthread_create(&t, NULL, sleeper, NULL))
-			bad("pthread_create", i);
+			target_bad("pthread_create", i);
 	}
-	run_clock_nanosleep(sh);
+	target_clock_nanosleep(sh);
 }
 
 static uint64_t deep(int n)
@@ -335,9 +133,9 @@ static void run_recursion(struct target_shared *sh)
 		uint64_t damaged = deep(i * 37 % 3000);
 
 		if (damaged)
-			bad("words of the stack changed", damaged);
+			target_bad("words of the stack changed", damaged);
 		else
-			good();
+			target_good();
 	}
 }
 
@@ -350,12 +148,12 @@ static void on_other_stack(int sig)
 	for (int k = 0; k < 20; k++) {
 		for (size_t i = 0; i < sizeof(here); i++) {
 			if (here[i] != 0x5a) {
-				bad("the signal stack changed", i);
+				target_bad("the signal stack changed", i);
 				return;
 			}
 		}
 	}
-	good();
+	target_good();
 }
 
 /* The stack lies in the heap between guards of bytes. */
@@ -374,10 +172,10 @@ static void run_signal_stack(struct target_shared *sh)
 		raise(SIGUSR2);
 		sigaltstack(NULL, &now_ss);
 		if (now_ss.ss_sp != ss.ss_sp || now_ss.ss_size != ss.ss_size || now_ss.ss_flags)
-			bad("the signal stack is another one", now_ss.ss_flags);
+			target_bad("the signal stack is another one", now_ss.ss_flags);
 		for (size_t i = 0; i < guard; i++) {
 			if (p[i] != 0xa5 || p[guard + size + i] != 0xa5) {
-				bad("the heap around the signal stack changed", i);
+				target_bad("the heap around the signal stack changed", i);
 				break;
 			}
 		}
@@ -390,10 +188,11 @@ static void tick(int sig)
 {
 	(void)sig;
 	ticks++;
-	good();
+	target_good();
 }
 
-/* With signals coming in all the time, blocked and not, nothing else may change: not the mask, for one. */
+/* With signals coming in all the time, blocked and not, nothing else may change: not the mask, for
+ * one. */
 static void run_signals(struct target_shared *sh)
 {
 	struct itimerval it = { { 0, 1500 }, { 0, 1500 } };
@@ -412,10 +211,10 @@ static void run_signals(struct target_shared *sh)
 		sigprocmask(SIG_BLOCK, &usr, NULL);
 		before = ticks;
 		if (sigsuspend(&none) != -1 || errno != EINTR || ticks == before)
-			bad("sigsuspend returned without a signal", ticks - before);
+			target_bad("sigsuspend returned without a signal", ticks - before);
 		sigprocmask(SIG_SETMASK, NULL, &is);
 		if (!sigismember(&is, SIGALRM) || sigismember(&is, SIGUSR1))
-			bad("the signal mask changed", 0);
+			target_bad("the signal mask changed", 0);
 		sigprocmask(SIG_UNBLOCK, &usr, NULL);
 		for (volatile int i = 0; i < 100000; i++)
 			;
@@ -432,7 +231,7 @@ static void *churn(void *arg)
 
 		for (size_t j = 0; j < n[k]; j++) {
 			if (p[k][j] != (unsigned char)k) {
-				bad("the heap changed", j);
+				target_bad("the heap changed", j);
 				break;
 			}
 		}
@@ -441,12 +240,12 @@ static void *churn(void *arg)
 		p[k] = calloc(1, n[k]);
 		for (size_t j = 0; j < n[k]; j++) {
 			if (p[k][j]) {
-				bad("fresh memory is not zero", j);
+				target_bad("fresh memory is not zero", j);
 				break;
 			}
 		}
 		memset(p[k], k, n[k]);
-		good();
+		target_good();
 	}
 	return NULL;
 }
@@ -467,28 +266,28 @@ static void run_clock(struct target_shared *sh)
 
 	(void)sh;
 	for (;;) {
-		int64_t t = now();
+		int64_t t = target_now();
 
 		if (t < last)
-			bad("time went backwards", last - t);
+			target_bad("time went backwards", last - t);
 		last = t;
-		good();
+		target_good();
 	}
 }
 
 const struct target targets[] = {
 	{ "registers", run_registers },
 	{ "vectors", run_vectors },
-	{ "nanosleep", run_nanosleep },
-	{ "nanosleep with a rest", run_nanosleep_rest },
-	{ "clock_nanosleep", run_clock_nanosleep },
-	{ "poll", run_poll },
-	{ "epoll", run_epoll },
-	{ "sigtimedwait", run_sigtimedwait },
-	{ "semtimedop", run_semtimedop },
-	{ "futex", run_futex },
-	{ "recv", run_receive },
-	{ "pipe", run_pipe },
+	{ "nanosleep", target_nanosleep },
+	{ "nanosleep with a rest", target_nanosleep_rest },
+	{ "clock_nanosleep", target_clock_nanosleep },
+	{ "poll", target_poll },
+	{ "epoll", target_epoll },
+	{ "sigtimedwait", target_sigtimedwait },
+	{ "semtimedop", target_semtimedop },
+	{ "futex", target_futex },
+	{ "recv", target_receive },
+	{ "pipe", target_pipe },
 	{ "threads", run_threads, true },
 	{ "recursion", run_recursion },
 	{ "signal stack", run_signal_stack },

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * System calls in stopped threads: what they return, that a program does not notice any of it, and that it survives the
- * death of its tracer at any instant. An argument multiplies the rounds of the last one, and takes it beyond ten seconds.
+ * System calls in stopped threads: what they return, that a program does not notice any of it, and
+ * that it survives the death of its tracer at any instant. An argument multiplies the rounds of the
+ * last one, and takes it beyond ten seconds.
  */
 #include <errno.h>
 #include <signal.h>
@@ -20,7 +21,8 @@ static int failed, n_tests;
 
 static void report(bool ok, const char *name, const char *trouble)
 {
-	printf("%sok %d - %s%s%s\n", ok ? "" : "not ", ++n_tests, name, trouble ? ": " : "", trouble ? trouble : "");
+	printf("%sok %d - %s%s%s\n", ok ? "" : "not ", ++n_tests, name, trouble ? ": " : "",
+	       trouble ? trouble : "");
 	fflush(stdout);
 	failed |= !ok;
 }
@@ -35,7 +37,8 @@ static void die(const struct ckpt_err *err)
 }
 
 /* One freeze with calls by every thread. */
-static void once(struct ckpt_source *src, struct ckpt_arena *arena, int n_calls, struct ckpt_err *err)
+static void once(struct ckpt_source *src, struct ckpt_arena *arena, int n_calls,
+		 struct ckpt_err *err)
 {
 	struct ckpt_frozen *f;
 	size_t n;
@@ -46,9 +49,13 @@ static void once(struct ckpt_source *src, struct ckpt_arena *arena, int n_calls,
 		for (int k = 0; k < n_calls; k++) {
 			stack_t ss;
 			struct ckpt_call gettid = { .nr = SYS_gettid, .buf_arg = -1 };
-			struct ckpt_call stack = { .nr = SYS_sigaltstack, .buf_arg = 1, .buf = &ss, .buf_len = sizeof(ss) };
+			struct ckpt_call stack = { .nr = SYS_sigaltstack,
+						   .buf_arg = 1,
+						   .buf = &ss,
+						   .buf_len = sizeof(ss) };
 
-			if (src->ops->call(src, f[0].tids[i], &gettid, err) < 0 || src->ops->call(src, f[0].tids[i], &stack, err) < 0)
+			if (src->ops->call(src, f[0].tids[i], &gettid, err) < 0 ||
+			    src->ops->call(src, f[0].tids[i], &stack, err) < 0)
 				die(err);
 			if (gettid.ret != f[0].tids[i] || stack.ret)
 				_exit(4);
@@ -66,7 +73,8 @@ static void trace(pid_t pid, int rounds, int n_calls, int ready)
 		struct ckpt_arena *arena;
 		struct ckpt_source *src;
 
-		if (ckpt_arena_open(&arena, 64 << 20, &err) < 0 || ckpt_source_ptrace_open(&src, arena, pid, &opts, &err) < 0)
+		if (ckpt_arena_open(&arena, 64 << 20, &err) < 0 ||
+		    ckpt_source_ptrace_open(&src, arena, pid, &opts, &err) < 0)
 			die(&err);
 		if (!i && write(ready, "x", 1) != 1)
 			_exit(5);
@@ -105,13 +113,14 @@ static void test_unnoticed(const struct target *t, struct target_shared *sh, boo
 
 	waitpid(tracer, &status, 0);
 	trouble = status ? "the tracer failed" : target_trouble(pid, sh);
-	snprintf(name, sizeof(name), "%s%s: stopped and called into %d times, it does not notice", t->name,
-		 crowd ? " by several threads" : "", rounds);
+	snprintf(name, sizeof(name), "%s%s: stopped and called into %d times, it does not notice",
+		 t->name, crowd ? " by several threads" : "", rounds);
 	report(!trouble, name, trouble);
 	target_end(pid, sh);
 }
 
-/* Interrupted calls may return EINTR here, seldom: when we die between the stop and what it takes to hide it. */
+/* Interrupted calls may return EINTR here, seldom: when we die between the stop and what it takes
+ * to hide it. */
 static bool harmed(const char *trouble, const struct target_shared *sh)
 {
 	return trouble && !(sh->bad && strstr(sh->what, ": -4 "));
@@ -145,8 +154,10 @@ static void test_survives(const struct target *t, struct target_shared *sh, bool
 		pid = target_start(t, sh, crowd);
 	}
 	target_end(pid, sh);
-	snprintf(name, sizeof(name), "%s%s: %d of %d harmed by the death of the tracer (%d saw EINTR, %d tracers gave up)", t->name,
-		 crowd ? " by several threads" : "", n_harmed, rounds, n_eintr, n_failed);
+	snprintf(
+		name, sizeof(name),
+		"%s%s: %d of %d harmed by the death of the tracer (%d saw EINTR, %d tracers gave up)",
+		t->name, crowd ? " by several threads" : "", n_harmed, rounds, n_eintr, n_failed);
 	report(!n_harmed && !n_failed, name, *last ? last : NULL);
 }
 
@@ -161,9 +172,9 @@ static void test_gadgets(void)
 		{ "\x0f\x05\x5b\xc3", 4, 8 },
 		{ "\x0f\x05\x41\x5c\x5d\xc3", 6, 16 },
 		{ "\x0f\x05\x48\x83\xc4\x18\x5b\xc3", 8, 32 },
-		{ "\x0f\x05\x5c\xc3", 4, -1 },                  /* pops the stack pointer */
-		{ "\x0f\x05\xc9\xc3", 4, -1 },                  /* leave */
-		{ "\x0f\x05\x48\x83\xc4\xf8\xc3", 7, -1 },      /* a negative number */
+		{ "\x0f\x05\x5c\xc3", 4, -1 },             /* pops the stack pointer */
+		{ "\x0f\x05\xc9\xc3", 4, -1 },             /* leave */
+		{ "\x0f\x05\x48\x83\xc4\xf8\xc3", 7, -1 }, /* a negative number */
 		{ "\x0f\x05\x90\xc3", 4, -1 },
 		{ "\x0f\x05", 2, -1 },
 		{ "\x0f\x05\x5b", 3, -1 },
@@ -171,7 +182,8 @@ static void test_gadgets(void)
 	bool ok = true;
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-		ok &= ckpt_gadget_call_at((const uint8_t *)cases[i].code, cases[i].n) == cases[i].pops;
+		ok &= ckpt_gadget_call_at((const uint8_t *)cases[i].code, cases[i].n) ==
+		      cases[i].pops;
 	ok &= ckpt_gadget_restorer_at((const uint8_t *)"\x48\xc7\xc0\x0f\0\0\0\x0f\x05", 9);
 	ok &= ckpt_gadget_restorer_at((const uint8_t *)"\xb8\x0f\0\0\0\x0f\x05", 7);
 	ok &= !ckpt_gadget_restorer_at((const uint8_t *)"\xb8\x0e\0\0\0\x0f\x05", 7);
