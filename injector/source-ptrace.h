@@ -8,17 +8,18 @@
 #include "engine/capture/source.h"
 
 struct ckpt_ptrace_opts {
-	unsigned int timeout_s;         /* until all is stopped; 0: none */
+	unsigned int timeout_s; /* until all is stopped; 0: none */
 	struct ckpt_log *log;
 };
 
-/* Checks that PID can be dumped by this process at all (exists, no kernel thread, not ckpt itself or its ancestors in
- * the tree, not traced); stops nothing yet. */
-int ckpt_source_ptrace_open(struct ckpt_source **srcp, struct ckpt_arena *arena, pid_t pid, const struct ckpt_ptrace_opts *opts,
-			    struct ckpt_err *err);
+/* Checks that PID can be dumped by this process at all (exists, no kernel thread, not ckpt itself
+ * or its ancestors in the tree, not traced); stops nothing yet. */
+int ckpt_source_ptrace_open(struct ckpt_source **srcp, struct ckpt_arena *arena, pid_t pid,
+			    const struct ckpt_ptrace_opts *opts, struct ckpt_err *err);
 /* What becomes of the tree at the end: thaw() of the ops lets it go on; these instead: */
 int ckpt_source_ptrace_kill(struct ckpt_source *src, struct ckpt_err *err);
-int ckpt_source_ptrace_stop(struct ckpt_source *src, struct ckpt_err *err);     /* leaves it stopped as by SIGSTOP */
+int ckpt_source_ptrace_stop(struct ckpt_source *src, struct ckpt_err *err); /* leaves it stopped as
+									       by SIGSTOP */
 /* When the first task was stopped, CLOCK_MONOTONIC in ns; 0 before. */
 uint64_t ckpt_source_ptrace_frozen_at(const struct ckpt_source *src);
 /* Thaws if that has not been done. NULL is fine. */
