@@ -20,21 +20,22 @@ static int run(struct ckpt_capture *c, struct ckpt_err *err)
 		const char *what;
 		int (*step)(struct ckpt_capture *c, struct ckpt_err *err);
 	} steps[] = {
-		{ "scope", ckpt_capture_scope },        { "descriptors", ckpt_capture_files },
-		{ "state", ckpt_capture_state },        { "areas", ckpt_capture_areas },
-		{ "files", ckpt_capture_file_objects }, { "pages", ckpt_capture_memory },
+		{ "what is shared", ckpt_capture_shared }, { "descriptors", ckpt_capture_files },
+		{ "state", ckpt_capture_state },           { "areas", ckpt_capture_areas },
+		{ "files", ckpt_capture_file_objects },    { "pages", ckpt_capture_memory },
 	};
 	struct ckpt_frozen *frozen;
 	size_t n;
 	int r;
 
-	ckpt_capture_scope_ahead(c);
+	ckpt_capture_scope_ours(c);
 	r = c->src->ops->freeze(c->src, c->arena, &frozen, &n, err);
 	if (r < 0)
 		return r;
 	ckpt_logf(c->opts->log, 3, "frozen: %zu processes", n);
 	r = ckpt_capture_tasks(c, frozen, n, err);
 	if (r >= 0) {
+		ckpt_capture_scope_start(c, 0);
 		ckpt_capture_areas_ahead(c);
 		ckpt_capture_scan_ahead(c);
 	}
@@ -82,6 +83,7 @@ int ckpt_capture(struct ckpt_source *src, const struct ckpt_capture_opts *opts,
 	c->helper = opts->helper;
 	r = run(c, err);
 	ckpt_helper_drain(c->helper);
+	ckpt_capture_scope_end(c);
 	ckpt_capture_areas_end(c);
 	ckpt_capture_scan_end(c);
 	ckpt_capture_files_end(c);

@@ -37,22 +37,36 @@ static struct ckpt_status *status_of(struct ckpt_capture *cap, pid_t tid)
 
 void ckpt_status_keep(struct ckpt_capture *cap, pid_t tid, char *text)
 {
-	status_of(cap, tid)->text = text;
+	struct ckpt_status *s = status_of(cap, tid);
+
+	s->text = text;
+	s->seccomp = ckpt_status_u64(text, "Seccomp") != 0;
+}
+
+bool ckpt_may_call(struct ckpt_capture *cap, pid_t tid)
+{
+	const struct ckpt_status *s = status_of(cap, tid);
+
+	return s->text && !s->seccomp;
 }
 
 int ckpt_status_text(struct ckpt_collect *c, const char **textp, struct ckpt_err *err)
 {
-	struct ckpt_status *s, none = { 0 };
+	struct ckpt_status *s = c->capture ? status_of(c->capture, c->tid) : NULL;
+	char *text;
 	int r;
 
-	s = c->capture ? status_of(c->capture, c->tid) : &none;
-	if (!s->text) {
-		/* /proc/TID is the thread, though it is not listed. */
-		r = ckpt_proc_text(c, "status", &s->text, NULL, err);
-		if (r < 0)
-			return r;
+	if (s && s->text) {
+		*textp = s->text;
+		return 0;
 	}
-	*textp = s->text;
+	/* /proc/TID is the thread, though it is not listed. */
+	r = ckpt_proc_text(c, "status", &text, NULL, err);
+	if (r < 0)
+		return r;
+	if (s)
+		ckpt_status_keep(c->capture, c->tid, text);
+	*textp = text;
 	return 0;
 }
 
@@ -102,6 +116,9 @@ int ckpt_call(struct ckpt_collect *c, long nr, const uint64_t arg[6], int buf_ar
 	struct ckpt_call call = { .nr = nr, .buf_arg = buf_arg, .buf = buf, .buf_len = buf_len };
 	int r;
 
+	*retp = 0;
+	if (c->capture && !ckpt_may_call(c->capture, c->tid))
+		return ckpt_refuse(err, CKPT_E_TASK_STATE, -EPERM, "it runs under seccomp");
 	if (arg)
 		memcpy(call.arg, arg, sizeof(call.arg));
 	r = c->src->ops->call(c->src, c->tid, &call, err);

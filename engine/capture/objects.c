@@ -182,25 +182,40 @@ static int collect_brk(struct ckpt_capture *c, const struct ckpt_task *task, str
 	return 0;
 }
 
-static int collect_task(struct ckpt_capture *c, struct ckpt_capture_task *t, struct ckpt_err *err)
+static int collect_thread(struct ckpt_capture *c, struct ckpt_capture_task *t, size_t i,
+			  struct ckpt_err *err)
+{
+	struct ckpt_thread *thread = &t->task->threads[i];
+	int r = ckpt_capture_scope_thread(c, t, i, err);
+
+	if (r < 0 || !ckpt_may_call(c, thread->tid))
+		return r;
+	return collect_scope(c, CKPT_PER_THREAD, t->task->pid, thread->tid, t->task->id,
+			     &thread->state, &thread->n_state, err);
+}
+
+/* Of what runs under seccomp, which has been named, nothing is asked. */
+static int collect_leader(struct ckpt_capture *c, struct ckpt_capture_task *t, struct ckpt_err *err)
 {
 	struct ckpt_task *task = t->task;
-	int r = collect_brk(c, task, err);
+	int r = ckpt_capture_scope_thread(c, t, 0, err);
 
-	if (r < 0) {
-		ckpt_in(err, r, "%s", t->who);
-		r = ckpt_capture_problem(c, r, err);
-		/* Where one remote call is not possible no other is. */
+	if (r < 0 || !ckpt_may_call(c, task->pid))
 		return r;
-	}
-	r = collect_scope(c, CKPT_PER_TASK, task->pid, task->pid, task->id, &task->state,
-			  &task->n_state, err);
-	for (size_t i = 0; r >= 0 && i < task->n_threads; i++) {
-		struct ckpt_thread *thread = &task->threads[i];
+	r = collect_brk(c, task, err);
+	/* Where one remote call is not possible no other is. */
+	if (r < 0)
+		return ckpt_capture_problem(c, ckpt_in(err, r, "%s", t->who), err);
+	return collect_scope(c, CKPT_PER_TASK, task->pid, task->pid, task->id, &task->state,
+			     &task->n_state, err);
+}
 
-		r = collect_scope(c, CKPT_PER_THREAD, task->pid, thread->tid, task->id,
-				  &thread->state, &thread->n_state, err);
-	}
+static int collect_task(struct ckpt_capture *c, struct ckpt_capture_task *t, struct ckpt_err *err)
+{
+	int r = collect_leader(c, t, err);
+
+	for (size_t i = 0; r >= 0 && i < t->task->n_threads; i++)
+		r = collect_thread(c, t, i, err);
 	return r;
 }
 
@@ -212,6 +227,7 @@ int ckpt_capture_state(struct ckpt_capture *c, struct ckpt_err *err)
 	int r = 0;
 
 	for (size_t i = 0; r >= 0 && i < c->n_tasks; i++) {
+		ckpt_capture_scope_start(c, i);
 		if (!c->tasks[i].frozen->zombie)
 			r = collect_task(c, &c->tasks[i], err);
 		if (r >= 0)

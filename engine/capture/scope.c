@@ -20,8 +20,9 @@ static const char *const namespaces[CKPT_N_NAMESPACES] = {
 };
 #define N_OF_THREAD 6
 #define BATCH 32 /* threads */
+#define AHEAD 64 /* tasks; each costs a descriptor */
 
-void ckpt_capture_scope_ahead(struct ckpt_capture *c)
+void ckpt_capture_scope_ours(struct ckpt_capture *c)
 {
 	for (size_t i = 0; i < CKPT_N_NAMESPACES; i++) {
 		char path[40];
@@ -132,8 +133,17 @@ static void check_thread(struct ckpt_capture *c, const struct ckpt_capture_task 
 	}
 }
 
-static int judge_all(struct ckpt_capture *c, const struct ckpt_capture_task *t,
-		     const struct scope_job *job, struct ckpt_err *err)
+/* The batches of one task, judged in order. */
+struct ckpt_scope_jobs {
+	int task_dir;
+	struct scope_job *job;
+	size_t n_jobs, n_judged;
+	int code; /* of opening the folder */
+	struct ckpt_err err;
+};
+
+static int judge_batch(struct ckpt_capture *c, const struct ckpt_capture_task *t,
+		       const struct scope_job *job, struct ckpt_err *err)
 {
 	for (size_t i = 0; i < job->n; i++) {
 		struct thread_look *look = &job->look[i];
@@ -154,46 +164,76 @@ static int judge_all(struct ckpt_capture *c, const struct ckpt_capture_task *t,
 	return 0;
 }
 
-static void make_job(struct ckpt_capture *c, const struct ckpt_capture_task *t,
-		     struct scope_job *job, int task_dir, size_t from)
+static void start_job(struct ckpt_capture *c, const struct ckpt_capture_task *t, size_t i)
 {
 	const struct ckpt_frozen *f = t->frozen;
+	struct scope_job *job = &t->scope->job[i];
+	size_t from = i * BATCH;
 
 	job->job.run = run;
-	job->task_dir = task_dir;
+	job->task_dir = t->scope->task_dir;
 	job->n = f->n_tids - from < BATCH ? f->n_tids - from : BATCH;
 	job->look = ckpt_alloc(c->arena, job->n * sizeof(job->look[0]));
-	for (size_t i = 0; i < job->n; i++) {
-		job->look[i].tid = f->tids[from + i];
-		job->look[i].n_links = from + i ? N_OF_THREAD : CKPT_N_NAMESPACES;
+	for (size_t k = 0; k < job->n; k++) {
+		job->look[k].tid = f->tids[from + k];
+		job->look[k].n_links = from + k ? N_OF_THREAD : CKPT_N_NAMESPACES;
+	}
+	ckpt_helper_start(c->helper, &job->job);
+}
+
+static void start_task(struct ckpt_capture *c, struct ckpt_capture_task *t)
+{
+	struct ckpt_scope_jobs *s = t->scope = ckpt_new(c->arena, struct ckpt_scope_jobs);
+
+	s->task_dir = s->code = c->src->ops->open_proc(c->src, t->frozen->pid, "task", &s->err);
+	if (s->task_dir < 0)
+		return;
+	s->n_jobs = (t->frozen->n_tids + BATCH - 1) / BATCH;
+	s->job = ckpt_alloc(c->arena, s->n_jobs * sizeof(s->job[0]));
+	for (size_t i = 0; i < s->n_jobs; i++)
+		start_job(c, t, i);
+}
+
+void ckpt_capture_scope_start(struct ckpt_capture *c, size_t i)
+{
+	for (; c->n_scopes_started < i + AHEAD && c->n_scopes_started < c->n_tasks;
+	     c->n_scopes_started++) {
+		if (!c->tasks[c->n_scopes_started].frozen->zombie)
+			start_task(c, &c->tasks[c->n_scopes_started]);
 	}
 }
 
-static int check_task(struct ckpt_capture *c, const struct ckpt_capture_task *t,
-		      struct ckpt_err *err)
+int ckpt_capture_scope_thread(struct ckpt_capture *c, struct ckpt_capture_task *t, size_t i,
+			      struct ckpt_err *err)
 {
-	size_t n = (t->frozen->n_tids + BATCH - 1) / BATCH;
-	struct scope_job *job = ckpt_alloc(c->arena, n * sizeof(*job));
-	int r = 0;
+	struct ckpt_scope_jobs *s = t->scope;
 
-	CKPT_FD dir = c->src->ops->open_proc(c->src, t->frozen->pid, "task", err);
-	if (dir < 0)
-		return ckpt_in(err, dir, "%s", t->who);
-	for (size_t i = 0; i < n; i++) {
-		make_job(c, t, &job[i], dir, i * BATCH);
-		if (n > 1)
-			ckpt_helper_start(c->helper, &job[i].job);
+	if (s->code < 0) {
+		*err = s->err;
+		return ckpt_in(err, s->code, "%s", t->who);
 	}
-	if (n == 1)
-		run(&job[0].job, c->arena);
-	/* All of them also after an error: they use the folder. */
-	for (size_t i = 0; i < n; i++) {
-		if (n > 1)
-			ckpt_helper_wait(c->helper, &job[i].job);
-		if (r >= 0)
-			r = judge_all(c, t, &job[i], err);
+	while (s->n_judged <= i / BATCH) {
+		struct scope_job *job = &s->job[s->n_judged++];
+		int r;
+
+		ckpt_helper_wait(c->helper, &job->job);
+		r = judge_batch(c, t, job, err);
+		if (r < 0)
+			return r;
 	}
-	return r;
+	if (s->n_judged == s->n_jobs) {
+		ckpt_close_fd(&s->task_dir);
+		s->task_dir = -1;
+	}
+	return 0;
+}
+
+void ckpt_capture_scope_end(struct ckpt_capture *c)
+{
+	for (size_t i = 0; i < c->n_scopes_started; i++) {
+		if (c->tasks[i].scope)
+			ckpt_close_fd(&c->tasks[i].scope->task_dir);
+	}
 }
 
 /* Sorted into OTHER by the order of kcmp(2): whoever is equal to one that is there shares it. */
@@ -235,7 +275,7 @@ static int check_shared(struct ckpt_capture *c, int type, const char *what, stru
 	return 0;
 }
 
-int ckpt_capture_scope(struct ckpt_capture *c, struct ckpt_err *err)
+int ckpt_capture_shared(struct ckpt_capture *c, struct ckpt_err *err)
 {
 	static const struct {
 		int type;
@@ -248,10 +288,6 @@ int ckpt_capture_scope(struct ckpt_capture *c, struct ckpt_err *err)
 	};
 	int r = 0;
 
-	for (size_t i = 0; r >= 0 && i < c->n_tasks; i++) {
-		if (!c->tasks[i].frozen->zombie)
-			r = check_task(c, &c->tasks[i], err);
-	}
 	for (size_t i = 0; r >= 0 && c->n_tasks > 1 && i < sizeof(shared) / sizeof(shared[0]); i++)
 		r = check_shared(c, shared[i].type, shared[i].what, err);
 	return r;

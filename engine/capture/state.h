@@ -56,9 +56,10 @@ struct ckpt_capture_task {
 	struct ckpt_task *task;
 	const char *who; /* "process 123 (redis-server)" */
 	struct ckpt_stat stat;
-	struct ckpt_maps_job *maps; /* being read ahead; NULL: not yet, or no longer */
-	struct ckpt_scan_job *scan; /* the same of its page map */
-	struct ckpt_span *shared;   /* private areas with pages that others have too */
+	struct ckpt_scope_jobs *scope; /* NULL: not looked at yet */
+	struct ckpt_maps_job *maps;    /* being read ahead; NULL: not yet, or no longer */
+	struct ckpt_scan_job *scan;    /* the same of its page map */
+	struct ckpt_span *shared;      /* private areas with pages that others have too */
 	size_t n_shared, shared_room;
 };
 
@@ -75,7 +76,7 @@ struct ckpt_capture {
 	struct ckpt_helper *helper;
 
 	struct ckpt_capture_task *tasks;
-	size_t n_tasks, n_maps_started, n_scans_started;
+	size_t n_tasks, n_scopes_started, n_maps_started, n_scans_started;
 	char our_ns[CKPT_N_NAMESPACES][32]; /* "mnt:[4026531841]", "" where this kernel has none */
 
 	struct ckpt_capture_file **files; /* files[i] is object i + 1 */
@@ -103,6 +104,7 @@ struct ckpt_capture {
 		struct ckpt_status *next;
 		pid_t tid;
 		char *text;
+		bool seccomp;
 	} * status[CKPT_FILE_BUCKETS]; /* of all threads asked for */
 	struct {
 		pid_t pid;
@@ -123,14 +125,25 @@ int ckpt_capture_tasks(struct ckpt_capture *c, const struct ckpt_frozen *frozen,
 int ckpt_stat_parse(const char *text, struct ckpt_stat *st, struct ckpt_err *err);
 /* The first line of a status that starts with KEY as a number; 0 if there is none. */
 uint64_t ckpt_status_u64(const char *text, const char *key);
+
+/* ---- scope.c ---- */
 /* Our own namespaces, to compare with; before the freeze. */
-void ckpt_capture_scope_ahead(struct ckpt_capture *c);
-/* Namespaces and state that tasks and threads share or do not share. */
-int ckpt_capture_scope(struct ckpt_capture *c, struct ckpt_err *err);
+void ckpt_capture_scope_ours(struct ckpt_capture *c);
+/* Has the helper look at the threads of task I and of some more. */
+void ckpt_capture_scope_start(struct ckpt_capture *c, size_t i);
+/* Namespaces, seccomp, what a thread has for itself: of the threads of T up to the Ith, and maybe
+ * of more. To be done before a thread is made to run a system call. */
+int ckpt_capture_scope_thread(struct ckpt_capture *c, struct ckpt_capture_task *t, size_t i,
+			      struct ckpt_err *err);
+void ckpt_capture_scope_end(struct ckpt_capture *c);
+/* What processes share that they must not. */
+int ckpt_capture_shared(struct ckpt_capture *c, struct ckpt_err *err);
 
 /* ---- collect.c ---- */
 /* Remembers what /proc/TID/status says. */
 void ckpt_status_keep(struct ckpt_capture *c, pid_t tid, char *text);
+/* May the thread be made to run system calls? A filter of seccomp might kill it for one. */
+bool ckpt_may_call(struct ckpt_capture *c, pid_t tid);
 
 /* ---- files.c ---- */
 /* All descriptors of all tasks: task->fds, and c->files. */
