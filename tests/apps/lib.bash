@@ -59,6 +59,7 @@ greater() { local is; read -r is 2>/dev/null <"$1" && [ "$is" -gt "$2" ]; }
 start() {
 	setsid "$@" </dev/null >>"$T/out" 2>&1 &
 	pid=$! inner=$!
+	disown
 }
 # dump ARGS...: of the tree below pid. A boxed one is dumped from inside of its namespaces.
 dump() {
@@ -78,7 +79,6 @@ restore() {
 take() {
 	local old=$pid
 	dump "$@" || bad "the dump fails"
-	{ wait "$old"; } 2>/dev/null
 	until_true gone "$old" || bad "process $old is still there after the dump"
 	restore "$@" || bad "the restore fails"
 }

@@ -29,6 +29,7 @@ begin() { # SORT NUMBER: a fresh target; sets pid
 	mkdir "$D/t"
 	setsid "$load" "$1" "$2" "$D/t" </dev/null >/dev/null 2>&1 &
 	pid=$!
+	disown
 	local i
 	for ((i = 0; i < 6000; i++)); do
 		[ -e "$D/t/ready" ] && { sleep 0.05; return; }
@@ -40,20 +41,22 @@ begin() { # SORT NUMBER: a fresh target; sets pid
 end() { # all of its session
 	local p
 	for p in $(ps -o pid= -s "$pid"); do kill -KILL "$p"; done
-	wait "$pid" 2>/dev/null
 	while [ -n "$(ps -o pid= -s "$pid")" ]; do sleep 0.01; done
 }
+# A virtual machine gives free memory back to its host, and getting it again takes longer than anything measured here.
+warm() { [ "$1" != memory ] || "$load" warm "$2" "$D"; }
 # one SORT NUMBER: a dump and a restore; appends to files total, frozen, wall, peak, rtotal, rwall
 one() {
 	begin "$1" "$2"
+	warm "$1" "$2"
 	"$load" run "$ckpt" dump -t "$pid" -D "$D/img" >"$D/out" 2>&1
 	grep -q 'status 0' "$D/out" || { echo "dump of $1 fails:"; cat "$D/out"; end; return 1; }
-	wait "$pid" 2>/dev/null
 	while kill -0 "$pid" 2>/dev/null; do sleep 0.01; done
 	sed -n 's/.* in \([0-9.]*\) s .*/\1/p' "$D/out" | awk '{ print $1 * 1000 }' >>"$D/total"
 	sed -n -e 's/.*frozen for \([0-9.]*\) ms.*/\1/p' -e 's/.*frozen for \([0-9.]*\) s.*/\1e3/p' "$D/out" | awk '{ print $1 + 0 }' >>"$D/frozen"
 	sed -n 's/^wall \([0-9.]*\) .*/\1/p' "$D/out" >>"$D/wall"
 	sed -n 's/.* peak \([0-9]*\) .*/\1/p' "$D/out" >>"$D/peak"
+	warm "$1" "$2"
 	"$load" run "$ckpt" restore -d -D "$D/img" >"$D/out" 2>&1
 	grep -q 'status 0' "$D/out" || { echo "restore of $1 fails:"; cat "$D/out"; return 1; }
 	sed -n 's/.* in \([0-9.]*\) s .*/\1/p' "$D/out" | awk '{ print $1 * 1000 }' >>"$D/rtotal"
@@ -68,6 +71,7 @@ several() {
 		[ "$1" != memory ] && continue
 		# Of the same size, in the same run.
 		"$load" write "$2" "$D/raw" >>"$D/write"
+		warm memory "$2"
 		"$load" read "$2" "$D/raw" >>"$D/read"
 		rm -f "$D/raw"
 	done

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * For bench.sh: targets of one size in one dimension (small, memory, threads, processes, areas, files), the machine's own speed at
- * the same work (write, read), and a command's wall time and peak memory (run).
+ * the same work (write, read; warm before it), and a command's wall time and peak memory (run).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,6 +32,15 @@ static char *map(size_t size)
 	if (p == MAP_FAILED)
 		die("mmap");
 	return p;
+}
+
+/* Memory that the machine's host has just given us, free again. */
+static void warm(long mib)
+{
+	char *p = map(mib * MIB);
+
+	memset(p, 1, mib * MIB);
+	munmap(p, mib * MIB);
 }
 
 /* Random, so that nothing can be left out as zeros or duplicates. */
@@ -132,8 +141,10 @@ static void write_file(const char *path, long mib)
 	char *p = random_memory(mib * MIB);
 	size_t done = 0;
 	int fd = open(path, O_CREAT | O_TRUNC | O_WRONLY, 0600);
-	int64_t start = test_now_ns();
+	int64_t start;
 
+	warm(mib);
+	start = test_now_ns();
 	while (done < mib * MIB) {
 		ssize_t n = write(fd, p + done, MIB);
 
@@ -190,6 +201,8 @@ int main(int argc, char **argv)
 		write_file(argv[3], atol(argv[2]));
 	else if (!strcmp(argv[1], "read"))
 		read_file(argv[3], atol(argv[2]));
+	else if (!strcmp(argv[1], "warm"))
+		warm(atol(argv[2]));
 	else
 		target(argv[1], atol(argv[2]), argv[3]);
 	return 0;
