@@ -23,7 +23,7 @@ struct ckpt_collect {
 	struct ckpt_source *src;
 	struct ckpt_arena *arena;       /* lives as long as the message */
 	struct ckpt_capture *capture;
-	uint32_t object;                /* the id it will have */
+	uint32_t object;                /* CKPT_PER_FILE: the id it will have; else 0 */
 	pid_t pid, tid;                 /* owner: the task, and the thread (CKPT_PER_THREAD) or the leader */
 	int number;                     /* CKPT_PER_FILE: a descriptor of PID that refers to it, -1: only mapped */
 	int fd;                         /* CKPT_PER_FILE: our duplicate of it (or our own open of the mapped file), borrowed; -1: none can be had */
