@@ -20,9 +20,9 @@
 #include <unistd.h>
 #include "tests/lib/case.h"
 
-#define BEFORE_MS 500			/* in the call before ckpt comes */
-#define LIMIT_MS 1500
-#define LATE_MS 400			/* less than BEFORE_MS: who starts again from the beginning is found out */
+#define BEFORE_MS 600			/* in the call before ckpt comes */
+#define LIMIT_MS 2500
+#define LATE_MS 500			/* less than BEFORE_MS: who starts again from the beginning is found out */
 #define TIME { LIMIT_MS / 1000, LIMIT_MS % 1000 * 1000000l }
 
 static int never[2], epfd, semid, sock[2], word;
