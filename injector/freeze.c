@@ -15,11 +15,13 @@
 #include <unistd.h>
 #include "injector/freeze.h"
 #include "injector/ptrace.h"
+#include "injector/reaper.h"
 #include "injector/remote.h"
 #include "injector/windback.h"
 
 #define CS_64 0x33
 #define VDSO_TRIES 1000
+#define DOUBTS_MAX 100
 #define VFORK_NS 1000000000ull /* a child that is to execute a program does that in less */
 #define FIRST_NAP_NS 20000
 #define LAST_NAP_NS 1000000
@@ -31,34 +33,55 @@ static void nap(uint64_t ns)
 
 /* ---- seizing ---- */
 
-static int not_seized(struct ckpt_tree *tree, struct ckpt_proc *proc, pid_t tid, int r,
-		      struct ckpt_err *err)
+enum { NEW = 1, OURS, DOUBT };
+
+/* What may be another thing at the next look: a thread that executes a program takes the number of
+ * the leader, whose zombie it awaits before; and one that is about to end may not be traced. */
+static int doubt(struct ckpt_proc *proc)
+{
+	return ++proc->doubts < DOUBTS_MAX ? DOUBT : 0;
+}
+
+static int refuse(struct ckpt_proc *proc, pid_t tid, int r, struct ckpt_err *err)
 {
 	char status[8192];
-	struct ckpt_proc_stat st;
-	uint64_t tracer;
+	pid_t tracer;
 
-	tree->somebody_died = true;
-	if (ckpt_proc_stat(tid, &st) < 0) {
-		if (tid == proc->pid)
-			proc->gone = true;
-		return 0;
-	}
-	if (st.state == 'Z' || st.state == 'X') {
-		if (tid == proc->pid)
-			proc->zombie = true;
-		return 0;
-	}
-	if (r == -ESRCH)
-		return 0; /* on its way out: the next look shows */
-	if (ckpt_proc_read(tid, "status", status, sizeof(status)) > 0 &&
-	    (tracer = ckpt_status_number(status, "TracerPid", 10)))
+	if (ckpt_proc_read(tid, "status", status, sizeof(status)) <= 0)
+		return doubt(proc);
+	tracer = ckpt_status_number(status, "TracerPid", 10);
+	if (tracer == getpid())
+		return OURS;
+	if (tracer)
 		return ckpt_refuse(err, CKPT_E_TRACED, r, "thread %d: process %d traces it already",
-				   tid, (int)tracer);
+				   tid, tracer);
+	if (doubt(proc))
+		return DOUBT;
 	return ckpt_refuse(err, CKPT_E_NOT_PERMITTED, r, "thread %d: not permitted to trace it",
 			   tid);
 }
 
+static int not_seized(struct ckpt_tree *tree, struct ckpt_proc *proc, pid_t tid, int r,
+		      struct ckpt_err *err)
+{
+	struct ckpt_proc_stat st;
+
+	tree->somebody_died = true;
+	if (ckpt_proc_stat(tid, &st) < 0) {
+		proc->gone = tid == proc->pid;
+		return 0;
+	}
+	if (st.state != 'Z' && st.state != 'X')
+		return r == -ESRCH ? doubt(proc) : refuse(proc, tid, r, err);
+	if (tid != proc->pid)
+		return 0;
+	if (st.n_threads > 1 && doubt(proc))
+		return DOUBT;
+	proc->zombie = true;
+	return 0;
+}
+
+/* 0: there is nothing to seize or it was before, else one of the above. */
 static int seize(struct ckpt_tree *tree, struct ckpt_proc *proc, pid_t tid, struct ckpt_err *err)
 {
 	struct ckpt_tracee *t = ckpt_tree_thread(tree, tid);
@@ -67,8 +90,11 @@ static int seize(struct ckpt_tree *tree, struct ckpt_proc *proc, pid_t tid, stru
 	if (t && t->state != CKPT_TRACEE_GONE)
 		return 0;
 	r = ckpt_pt_seize(tid);
-	if (r < 0)
-		return not_seized(tree, proc, tid, r, err);
+	if (r < 0) {
+		r = not_seized(tree, proc, tid, r, err);
+		if (r != OURS)
+			return r;
+	}
 	if (!tree->frozen_at)
 		tree->frozen_at = ckpt_now_ns();
 	if (!t || t->proc != proc)
@@ -79,14 +105,15 @@ static int seize(struct ckpt_tree *tree, struct ckpt_proc *proc, pid_t tid, stru
 				   .state = CKPT_TRACEE_WAITED };
 	t->stopped_at = ckpt_now_ns(); /* or never: then since when it is waited for */
 	proc->settled = false;
+	ckpt_reaper_add(tree->reaper, tree->arena, tid);
 	ckpt_pt_interrupt(tid); /* fails only if it is dead, which waiting shows */
-	return 1;
+	return NEW;
 }
 
 struct look {
 	struct ckpt_tree *tree;
 	struct ckpt_proc *proc;
-	unsigned int n_new;
+	unsigned int n_new, n_doubts;
 };
 
 static int seize_thread(void *arg, pid_t tid, struct ckpt_err *err)
@@ -94,8 +121,8 @@ static int seize_thread(void *arg, pid_t tid, struct ckpt_err *err)
 	struct look *look = arg;
 	int r = seize(look->tree, look->proc, tid, err);
 
-	if (r > 0)
-		look->n_new++;
+	look->n_new += r == NEW;
+	look->n_doubts += r == DOUBT;
 	return r;
 }
 
@@ -140,6 +167,7 @@ static int stopped(struct ckpt_tracee *t, int sig, struct ckpt_err *err)
 		return 0; /* killed since, or replaced by the thread that executed a program */
 	if (r < 0)
 		return ckpt_fail(err, r, "thread %d: cannot read its registers", t->tid);
+	t->now = NULL;
 	if (t->found.cs != CS_64)
 		return ckpt_refuse(err, CKPT_E_TASK_STATE, -ENOEXEC,
 				   "thread %d: it runs 32-bit code", t->tid);
@@ -174,6 +202,15 @@ static int collect(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_er
 	return 0;
 }
 
+static bool stands(const struct ckpt_proc *proc)
+{
+	for (size_t i = 0; i < proc->n; i++) {
+		if (proc->threads[i]->state == CKPT_TRACEE_WAITED)
+			return false;
+	}
+	return true;
+}
+
 static int collect_all(struct ckpt_tree *tree, unsigned int *n_waitedp, bool *progressp,
 		       struct ckpt_err *err)
 {
@@ -191,6 +228,25 @@ static int collect_all(struct ckpt_tree *tree, unsigned int *n_waitedp, bool *pr
 				return r;
 			*n_waitedp += !r;
 			*progressp |= r;
+		}
+	}
+	return 0;
+}
+
+/* Whoever executes a program waits for the death of the other threads, and that is over only when
+ * we took note of it. */
+static int collect_dead(struct ckpt_tree *tree, struct ckpt_err *err)
+{
+	for (struct ckpt_proc *proc = tree->procs; proc; proc = proc->next) {
+		if (stands(proc))
+			continue;
+		for (size_t i = 0; i < proc->n; i++) {
+			int r = 0;
+
+			if (proc->threads[i]->state == CKPT_TRACEE_STOPPED)
+				r = collect(tree, proc->threads[i], err);
+			if (r < 0)
+				return r;
 		}
 	}
 	return 0;
@@ -242,7 +298,9 @@ static int wait_for_all(struct ckpt_tree *tree, struct ckpt_err *err)
 			sched_yield();
 			continue;
 		}
-		r = check_time(tree, err);
+		r = collect_dead(tree, err);
+		if (r >= 0)
+			r = check_time(tree, err);
 		if (r < 0)
 			return r;
 		nap(pause);
@@ -307,11 +365,16 @@ static int settle_threads(struct ckpt_tree *tree, struct ckpt_proc *proc, struct
 
 static int settle(struct ckpt_tree *tree, struct ckpt_proc *proc, struct ckpt_err *err)
 {
-	struct look look = { tree, proc, 0 };
+	struct look look = { tree, proc, 0, 0 };
 	int r;
 
 	proc->settled = true;
 	r = ckpt_each_thread(proc->pid, seize_thread, &look, err);
+	if (r >= 0 && look.n_doubts) {
+		proc->settled = false;
+		nap(LAST_NAP_NS);
+		return 0;
+	}
 	if (r < 0 || look.n_new || proc->gone || proc->zombie)
 		return r;
 	return settle_threads(tree, proc, err);
@@ -337,19 +400,10 @@ static int look_for_children(struct ckpt_proc *proc, bool of_leader, struct look
 	return 0;
 }
 
-static bool stands(const struct ckpt_proc *proc)
-{
-	for (size_t i = 0; i < proc->n; i++) {
-		if (proc->threads[i]->state == CKPT_TRACEE_WAITED)
-			return false;
-	}
-	return true;
-}
-
 /* One look at everything that stands still; *NEWP: not done yet. */
 static int look_around(struct ckpt_tree *tree, bool again, bool *newp, struct ckpt_err *err)
 {
-	struct look look = { tree, NULL, 0 };
+	struct look look = { tree, NULL, 0, 0 };
 
 	*newp = false;
 	for (struct ckpt_proc *proc = tree->procs; proc; proc = proc->next) {
@@ -438,7 +492,7 @@ static int stop_tree(struct ckpt_tree *tree, struct ckpt_err *err)
 	bool new = true, again = false;
 
 	if (r >= 0) {
-		struct look look = { tree, root, 0 };
+		struct look look = { tree, root, 0, 0 };
 
 		/* All at once: waiting for each costs a wake-up of a processor. */
 		r = ckpt_each_thread(tree->root, seize_thread, &look, err);
@@ -465,7 +519,7 @@ static void forget(struct ckpt_tree *tree)
 	tree->procs = NULL;
 	tree->last = &tree->procs;
 	tree->n_procs = 0;
-	tree->somebody_died = false;
+	tree->somebody_died = tree->has_threads = false;
 	tree->frozen_at = 0;
 	ckpt_remote_reset(tree);
 	memset(tree->bucket, 0, sizeof(tree->bucket));
@@ -482,7 +536,9 @@ int ckpt_tree_freeze(struct ckpt_tree *tree, struct ckpt_err *err)
 	tree->deadline =
 		tree->opts->timeout_s ? ckpt_now_ns() + tree->opts->timeout_s * 1000000000ull : 0;
 	tree->tracer = syscall(SYS_gettid);
+	tree->reaper = tree->has_threads ? ckpt_reaper_start(tree->arena) : NULL;
 	r = stop_tree(tree, err);
+	ckpt_reaper_stop(tree->reaper);
 	if (r < 0)
 		ckpt_tree_thaw(tree);
 	return r < 0 ? r : 0;

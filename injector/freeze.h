@@ -61,7 +61,8 @@ struct ckpt_proc {
 	struct ckpt_proc *next;
 	pid_t pid, ppid;
 	bool zombie, gone;
-	bool stopped; /* by a signal */
+	unsigned int doubts; /* looks at it that told nothing */
+	bool stopped;        /* by a signal */
 	int stop_signal;
 	bool settled;                 /* all its threads are known and stopped */
 	struct ckpt_tracee **threads; /* the leader first */
@@ -72,6 +73,7 @@ struct ckpt_proc {
 	int silent_signal; /* one that nobody will see, -1: there is none, 0: not looked for */
 };
 
+struct ckpt_reaper;
 struct ckpt_remote;
 
 struct ckpt_tree {
@@ -84,6 +86,8 @@ struct ckpt_tree {
 	size_t n_procs;
 	struct ckpt_tracee *bucket[CKPT_TREE_BUCKETS];
 	bool somebody_died;
+	bool has_threads; /* seen before the freeze: a process with several */
+	struct ckpt_reaper *reaper;
 	struct ckpt_asleep *asleep[CKPT_TREE_BUCKETS];
 	struct ckpt_gadget_cache *cache;
 	struct ckpt_remote *remote;

@@ -2,8 +2,10 @@
 /* Can a process be dumped from outside at all? */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
 #include "injector/ptrace.h"
@@ -12,6 +14,9 @@
 #define KERNEL_THREAD 0x200000 /* PF_KTHREAD of include/linux/sched.h, in the flags of stat */
 #define ANCESTORS_MAX 100000
 #define STATUS 8192
+#define OPENS_MAX 100
+#define LOOKS 5
+#define NAP_NS 1000000
 
 static int check_self(pid_t pid, struct ckpt_err *err)
 {
@@ -44,19 +49,49 @@ static int check_tracer(pid_t pid, const char *status, struct ckpt_err *err)
 			   "process %d: process %d (%s) traces it already", pid, tracer, comm);
 }
 
-static int check_permission(pid_t pid, struct ckpt_err *err)
+static int open_memory(pid_t pid)
 {
 	char path[32];
+	int fd;
 
-	/* The same rules as for tracing it, asked without stopping it. */
 	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
-	CKPT_FD fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd >= 0)
-		return 0;
-	if (errno == EACCES || errno == EPERM)
-		return ckpt_refuse(err, CKPT_E_NOT_PERMITTED, -errno,
+	/* There is none for a moment when a thread executes a program, until it has become the
+	 * leader. */
+	for (int i = 0; i < OPENS_MAX; i++) {
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd >= 0 || errno != ESRCH)
+			return fd < 0 ? -errno : fd;
+		nanosleep(&(struct timespec){ .tv_nsec = NAP_NS }, NULL);
+	}
+	return -ESRCH;
+}
+
+/* The same rules as for tracing it, asked without stopping it. */
+static int check_permission(pid_t pid, struct ckpt_err *err)
+{
+	CKPT_FD fd = open_memory(pid);
+
+	if (fd == -EACCES || fd == -EPERM)
+		return ckpt_refuse(err, CKPT_E_NOT_PERMITTED, fd,
 				   "process %d: not permitted to trace it", pid);
-	return ckpt_fail(err, -errno, "process %d: cannot open its memory", pid);
+	if (fd == -ESRCH)
+		return ckpt_refuse(err, CKPT_E_VANISHED, fd,
+				   "process %d: its main thread has ended", pid);
+	return fd < 0 ? ckpt_fail(err, fd, "process %d: cannot open its memory", pid) : 0;
+}
+
+/* A zombie: but a thread that executes a program takes its place in a moment. */
+static bool has_ended(pid_t pid, const struct ckpt_proc_stat *before)
+{
+	struct ckpt_proc_stat st = *before;
+
+	for (int i = 0; i < LOOKS && (st.state == 'Z' || st.state == 'X'); i++) {
+		if (i)
+			nanosleep(&(struct timespec){ .tv_nsec = NAP_NS }, NULL);
+		if (ckpt_proc_stat(pid, &st) < 0)
+			return true;
+	}
+	return (st.state == 'Z' || st.state == 'X') && st.n_threads <= 1;
 }
 
 int ckpt_target_check(pid_t pid, struct ckpt_err *err)
@@ -77,7 +112,7 @@ int ckpt_target_check(pid_t pid, struct ckpt_err *err)
 	if (st.flags & KERNEL_THREAD)
 		return ckpt_refuse(err, CKPT_E_KERNEL_THREAD, -EINVAL,
 				   "process %d: it is a thread of the kernel", pid);
-	if (st.state == 'Z' || st.state == 'X')
+	if (has_ended(pid, &st))
 		return ckpt_refuse(err, CKPT_E_VANISHED, -ESRCH,
 				   "process %d: it has ended, its parent has not waited for it yet",
 				   pid);
