@@ -289,6 +289,7 @@ int ckpt_emit_memory(struct ckpt_program_builder *b, struct ckpt_err *err)
 
 	park_vdso(b);
 	unmap_old(b);
+	emit_mm(b);             /* now: the executable cannot be set while that of this program is mapped, maybe again */
 	for (size_t i = 0; i < mm->n_areas; i++) {
 		const Ckpt__Area *a = mm->areas[i];
 
@@ -307,8 +308,8 @@ int ckpt_emit_memory(struct ckpt_program_builder *b, struct ckpt_err *err)
 
 		if (prot[i] != (int)a->prot)
 			EMIT(b, 0, 0, SYS_mprotect, a->start, a->end - a->start, a->prot);
-		emit_advice(b, a);
+		if (!(a->flags & CKPT__AREA__FLAG__VDSO))       /* the kernel's own has what it needs */
+			emit_advice(b, a);
 	}
-	emit_mm(b);
 	return 0;
 }
