@@ -19,95 +19,12 @@
 #include "injector/remote.h"
 #include "injector/windback.h"
 
-#define CS_64 0x33
 #define VDSO_TRIES 1000
-#define DOUBTS_MAX 100
-#define VFORK_NS 1000000000ull /* a child that is to execute a program does that in less */
-#define FIRST_NAP_NS 20000
-#define LAST_NAP_NS 1000000
+#define DOUBT_NS 1000000
 
 static void nap(uint64_t ns)
 {
 	nanosleep(&(struct timespec){ .tv_nsec = ns }, NULL);
-}
-
-/* ---- seizing ---- */
-
-enum { NEW = 1, OURS, DOUBT };
-
-/* What may be another thing at the next look: a thread that executes a program takes the number of
- * the leader, whose zombie it awaits before; and one that is about to end may not be traced. */
-static int doubt(struct ckpt_proc *proc)
-{
-	return ++proc->doubts < DOUBTS_MAX ? DOUBT : 0;
-}
-
-static int refuse(struct ckpt_proc *proc, pid_t tid, int r, struct ckpt_err *err)
-{
-	char status[8192];
-	pid_t tracer;
-
-	if (ckpt_proc_read(tid, "status", status, sizeof(status)) <= 0)
-		return doubt(proc);
-	tracer = ckpt_status_number(status, "TracerPid", 10);
-	if (tracer == getpid())
-		return OURS;
-	if (tracer)
-		return ckpt_refuse(err, CKPT_E_TRACED, r, "thread %d: process %d traces it already",
-				   tid, tracer);
-	if (doubt(proc))
-		return DOUBT;
-	return ckpt_refuse(err, CKPT_E_NOT_PERMITTED, r, "thread %d: not permitted to trace it",
-			   tid);
-}
-
-static int not_seized(struct ckpt_tree *tree, struct ckpt_proc *proc, pid_t tid, int r,
-		      struct ckpt_err *err)
-{
-	struct ckpt_proc_stat st;
-
-	tree->somebody_died = true;
-	if (ckpt_proc_stat(tid, &st) < 0) {
-		proc->gone = tid == proc->pid;
-		return 0;
-	}
-	if (st.state != 'Z' && st.state != 'X')
-		return r == -ESRCH ? doubt(proc) : refuse(proc, tid, r, err);
-	if (tid != proc->pid)
-		return 0;
-	if (st.n_threads > 1 && doubt(proc))
-		return DOUBT;
-	proc->zombie = true;
-	return 0;
-}
-
-/* 0: there is nothing to seize or it was before, else one of the above. */
-static int seize(struct ckpt_tree *tree, struct ckpt_proc *proc, pid_t tid, struct ckpt_err *err)
-{
-	struct ckpt_tracee *t = ckpt_tree_thread(tree, tid);
-	int r;
-
-	if (t && t->state != CKPT_TRACEE_GONE)
-		return 0;
-	r = ckpt_pt_seize(tid);
-	if (r < 0) {
-		r = not_seized(tree, proc, tid, r, err);
-		if (r != OURS)
-			return r;
-	}
-	if (!tree->frozen_at)
-		tree->frozen_at = ckpt_now_ns();
-	if (!t || t->proc != proc)
-		t = ckpt_proc_add(tree, proc, tid);
-	*t = (struct ckpt_tracee){ .tid = tid,
-				   .proc = proc,
-				   .bucket = t->bucket,
-				   .state = CKPT_TRACEE_WAITED };
-	t->stopped_at = ckpt_now_ns(); /* or never: then since when it is waited for */
-	proc->settled = false;
-	ckpt_reaper_add(tree->reaper, tree->arena, tid);
-	ckpt_pt_interrupt(tid); /* fails only if it is dead, which waiting shows */
-	return NEW;
 }
 
 struct look {
@@ -119,10 +36,10 @@ struct look {
 static int seize_thread(void *arg, pid_t tid, struct ckpt_err *err)
 {
 	struct look *look = arg;
-	int r = seize(look->tree, look->proc, tid, err);
+	int r = ckpt_tree_seize(look->tree, look->proc, tid, err);
 
-	look->n_new += r == NEW;
-	look->n_doubts += r == DOUBT;
+	look->n_new += r == CKPT_SEIZED;
+	look->n_doubts += r == CKPT_SEIZE_DOUBT;
 	return r;
 }
 
@@ -138,174 +55,8 @@ static int seize_child(void *arg, pid_t pid, struct ckpt_err *err)
 	}
 	proc = ckpt_tree_add(look->tree, pid, look->proc->pid);
 	look->n_new++;
-	r = seize(look->tree, proc, pid, err);
+	r = ckpt_tree_seize(look->tree, proc, pid, err);
 	return r < 0 ? r : 0;
-}
-
-/* ---- waiting ---- */
-
-/* The stop has made a call return EINTR. Should we die, the program is not to see that: at once,
- * what is left of its time comes later. */
-static void hide_eintr(struct ckpt_tracee *t)
-{
-	siginfo_t info;
-
-	if (ckpt_interrupted_by(&t->found) != CKPT_INTERRUPTED_EINTR ||
-	    ckpt_pt_peek_signal(t->tid, false, 0, &info) > 0 ||
-	    ckpt_pt_peek_signal(t->tid, true, 0, &info) > 0)
-		return;
-	t->back = t->found;
-	ckpt_interrupted_wind_back(&t->back, t->found.orig_rax);
-	t->hidden = !ckpt_pt_set_regs(t->tid, &t->back);
-}
-
-static int stopped(struct ckpt_tracee *t, int sig, struct ckpt_err *err)
-{
-	int r = ckpt_pt_get_regs(t->tid, &t->found);
-
-	if (r == -ESRCH)
-		return 0; /* killed since, or replaced by the thread that executed a program */
-	if (r < 0)
-		return ckpt_fail(err, r, "thread %d: cannot read its registers", t->tid);
-	t->now = NULL;
-	if (t->found.cs != CS_64)
-		return ckpt_refuse(err, CKPT_E_TASK_STATE, -ENOEXEC,
-				   "thread %d: it runs 32-bit code", t->tid);
-	t->state = CKPT_TRACEE_STOPPED;
-	t->stopped_at = ckpt_now_ns();
-	if (sig != SIGTRAP) {
-		t->proc->stopped = true;
-		t->proc->stop_signal = sig;
-		return 1;
-	}
-	hide_eintr(t);
-	return 1;
-}
-
-/* 1: it stands or is gone, 0: not yet. */
-static int collect(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_err *err)
-{
-	int status, r = ckpt_pt_wait(t->tid, false, &status);
-
-	if (!r)
-		return 0;
-	if (r < 0 || !WIFSTOPPED(status)) {
-		t->state = CKPT_TRACEE_GONE;
-		tree->somebody_died = true;
-		return 1;
-	}
-	if (status >> 16 == CKPT_EVENT_STOP)
-		return stopped(t, WSTOPSIG(status), err);
-	/* A signal came first. It takes its course, up to the first instruction of its handler. */
-	ckpt_pt_interrupt(t->tid);
-	ckpt_pt_resume(PTRACE_CONT, t->tid, status >> 16 ? 0 : WSTOPSIG(status));
-	return 0;
-}
-
-static bool stands(const struct ckpt_proc *proc)
-{
-	for (size_t i = 0; i < proc->n; i++) {
-		if (proc->threads[i]->state == CKPT_TRACEE_WAITED)
-			return false;
-	}
-	return true;
-}
-
-static int collect_all(struct ckpt_tree *tree, unsigned int *n_waitedp, bool *progressp,
-		       struct ckpt_err *err)
-{
-	*n_waitedp = 0;
-	*progressp = false;
-	for (struct ckpt_proc *proc = tree->procs; proc; proc = proc->next) {
-		for (size_t i = 0; i < proc->n; i++) {
-			struct ckpt_tracee *t = proc->threads[i];
-			int r;
-
-			if (t->state != CKPT_TRACEE_WAITED)
-				continue;
-			r = collect(tree, t, err);
-			if (r < 0)
-				return r;
-			*n_waitedp += !r;
-			*progressp |= r;
-		}
-	}
-	return 0;
-}
-
-/* Whoever executes a program waits for the death of the other threads, and that is over only when
- * we took note of it. */
-static int collect_dead(struct ckpt_tree *tree, struct ckpt_err *err)
-{
-	for (struct ckpt_proc *proc = tree->procs; proc; proc = proc->next) {
-		if (stands(proc))
-			continue;
-		for (size_t i = 0; i < proc->n; i++) {
-			int r = 0;
-
-			if (proc->threads[i]->state == CKPT_TRACEE_STOPPED)
-				r = collect(tree, proc->threads[i], err);
-			if (r < 0)
-				return r;
-		}
-	}
-	return 0;
-}
-
-/* Has somebody been waited for too long? */
-static int check_time(struct ckpt_tree *tree, struct ckpt_err *err)
-{
-	uint64_t now = ckpt_now_ns();
-
-	for (struct ckpt_proc *proc = tree->procs; proc; proc = proc->next) {
-		for (size_t i = 0; i < proc->n; i++) {
-			struct ckpt_tracee *t = proc->threads[i];
-			bool late = tree->deadline && now > tree->deadline;
-
-			if (t->state != CKPT_TRACEE_WAITED ||
-			    (!late && now - t->stopped_at < VFORK_NS))
-				continue;
-			if (ckpt_tracee_stuck(t, err) && (late || err->number == CKPT_E_TASK_STATE))
-				return err->code;
-			*err = (struct ckpt_err)CKPT_ERR_INIT;
-			t->stopped_at = now;
-		}
-	}
-	if (tree->deadline && now > tree->deadline)
-		return ckpt_refuse(err, CKPT_E_TIMEOUT, -ETIMEDOUT,
-				   "process %d: cannot stop all of its tree in time", tree->root);
-	return 0;
-}
-
-static int wait_for_all(struct ckpt_tree *tree, struct ckpt_err *err)
-{
-	uint64_t pause = FIRST_NAP_NS;
-	unsigned int idle = 0;
-
-	for (;;) {
-		unsigned int n_waited;
-		bool progress;
-		int r = collect_all(tree, &n_waited, &progress, err);
-
-		if (r < 0 || !n_waited)
-			return r;
-		if (progress) {
-			idle = 0;
-			pause = FIRST_NAP_NS;
-			continue;
-		}
-		if (idle++ < 100) {
-			sched_yield();
-			continue;
-		}
-		r = collect_dead(tree, err);
-		if (r >= 0)
-			r = check_time(tree, err);
-		if (r < 0)
-			return r;
-		nap(pause);
-		pause = pause * 2 < LAST_NAP_NS ? pause * 2 : LAST_NAP_NS;
-	}
 }
 
 /* ---- settling ---- */
@@ -372,7 +123,7 @@ static int settle(struct ckpt_tree *tree, struct ckpt_proc *proc, struct ckpt_er
 	r = ckpt_each_thread(proc->pid, seize_thread, &look, err);
 	if (r >= 0 && look.n_doubts) {
 		proc->settled = false;
-		nap(LAST_NAP_NS);
+		nap(DOUBT_NS);
 		return 0;
 	}
 	if (r < 0 || look.n_new || proc->gone || proc->zombie)
@@ -411,7 +162,7 @@ static int look_around(struct ckpt_tree *tree, bool again, bool *newp, struct ck
 
 		if (proc->gone || proc->zombie)
 			continue;
-		if (!stands(proc)) { /* found in this very look */
+		if (!ckpt_proc_stands(proc)) { /* found in this very look */
 			*newp = true;
 			continue;
 		}
@@ -488,7 +239,7 @@ static int stop_tree(struct ckpt_tree *tree, struct ckpt_err *err)
 {
 	struct ckpt_proc *root = ckpt_tree_add(tree, tree->root, 0);
 	struct ckpt_proc_stat st;
-	int r = seize(tree, root, tree->root, err);
+	int r = ckpt_tree_seize(tree, root, tree->root, err);
 	bool new = true, again = false;
 
 	if (r >= 0) {
@@ -499,7 +250,7 @@ static int stop_tree(struct ckpt_tree *tree, struct ckpt_err *err)
 	}
 	while (r >= 0 && (new || !again)) {
 		again = !new; /* the last look is at all leaders once more */
-		r = wait_for_all(tree, err);
+		r = ckpt_tree_await(tree, err);
 		if (r >= 0)
 			r = look_around(tree, again, &new, err);
 	}
@@ -539,6 +290,7 @@ int ckpt_tree_freeze(struct ckpt_tree *tree, struct ckpt_err *err)
 	tree->reaper = tree->has_threads ? ckpt_reaper_start(tree->arena) : NULL;
 	r = stop_tree(tree, err);
 	ckpt_reaper_stop(tree->reaper);
+	tree->reaper = NULL;
 	if (r < 0)
 		ckpt_tree_thaw(tree);
 	return r < 0 ? r : 0;

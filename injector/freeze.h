@@ -111,6 +111,16 @@ void ckpt_proc_release(struct ckpt_proc *proc);
 struct ckpt_tracee *ckpt_tree_thread(const struct ckpt_tree *tree, pid_t tid);
 struct ckpt_proc *ckpt_tree_proc(const struct ckpt_tree *tree, pid_t pid);
 
+/* seize.c: asks a thread to stop. 0: there is nothing to ask, or it was asked before, or one of: */
+enum { CKPT_SEIZED = 1, CKPT_SEIZE_DOUBT }; /* doubt: another look will tell */
+int ckpt_tree_seize(struct ckpt_tree *tree, struct ckpt_proc *proc, pid_t tid,
+		    struct ckpt_err *err);
+
+/* await.c: waits until all that were asked have stopped. */
+int ckpt_tree_await(struct ckpt_tree *tree, struct ckpt_err *err);
+/* Have all its threads that are known? */
+bool ckpt_proc_stands(const struct ckpt_proc *proc);
+
 /* members.c: what can be found out about the tree from /proc. */
 struct ckpt_proc *ckpt_tree_add(struct ckpt_tree *tree, pid_t pid, pid_t ppid);
 struct ckpt_tracee *ckpt_proc_add(struct ckpt_tree *tree, struct ckpt_proc *proc, pid_t tid);

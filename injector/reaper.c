@@ -24,13 +24,19 @@ struct ckpt_reaper {
 	_Atomic(struct tid *) first;
 };
 
-/* Deaths only: stops are for the tracer. */
+/* Deaths only: stops are for the tracer, but the kernel shows those of tracees whether they are
+ * asked for or not. */
 static void look(const struct tid *t)
 {
 	for (; t; t = t->next) {
-		siginfo_t info;
+		siginfo_t info = { .si_pid = 0 };
 
-		waitid(P_PID, t->tid, &info, WEXITED | WNOHANG | __WALL);
+		if (waitid(P_PID, t->tid, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) ||
+		    !info.si_pid)
+			continue;
+		if (info.si_code == CLD_EXITED || info.si_code == CLD_KILLED ||
+		    info.si_code == CLD_DUMPED)
+			waitid(P_PID, t->tid, &info, WEXITED | WNOHANG | __WALL);
 	}
 }
 

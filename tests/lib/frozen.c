@@ -90,9 +90,14 @@ bool wait_state(pid_t pid, char state)
 
 bool gone(pid_t pid)
 {
-	char state = state_of(pid);
+	for (int i = 0; i < 3000; i++) {
+		char state = state_of(pid);
 
-	return state == '-' || state == 'Z' || state == 'X';
+		if (state == '-' || state == 'Z' || state == 'X')
+			return true;
+		usleep(1000);
+	}
+	return false;
 }
 
 void end_process(pid_t pid)

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Asking one thread to stop, and what it means if it cannot be asked. */
+#include <errno.h>
+#include <unistd.h>
+#include "injector/freeze.h"
+#include "injector/ptrace.h"
+#include "injector/reaper.h"
+
+#define DOUBTS_MAX 100
+#define OURS 3 /* beside CKPT_SEIZED and CKPT_SEIZE_DOUBT: it is traced, by us */
+
+/* What may be another thing at the next look: a thread that executes a program takes the number of
+ * the leader, whose zombie it awaits before; and one that is about to end may not be traced. */
+static int doubt(struct ckpt_proc *proc)
+{
+	return ++proc->doubts < DOUBTS_MAX ? CKPT_SEIZE_DOUBT : 0;
+}
+
+static int refuse(struct ckpt_proc *proc, pid_t tid, int r, struct ckpt_err *err)
+{
+	char status[8192];
+	pid_t tracer;
+
+	if (ckpt_proc_read(tid, "status", status, sizeof(status)) <= 0)
+		return doubt(proc);
+	tracer = ckpt_status_number(status, "TracerPid", 10);
+	if (tracer == getpid())
+		return OURS;
+	if (tracer)
+		return ckpt_refuse(err, CKPT_E_TRACED, r, "thread %d: process %d traces it already",
+				   tid, tracer);
+	if (doubt(proc))
+		return CKPT_SEIZE_DOUBT;
+	return ckpt_refuse(err, CKPT_E_NOT_PERMITTED, r, "thread %d: not permitted to trace it",
+			   tid);
+}
+
+static int not_seized(struct ckpt_tree *tree, struct ckpt_proc *proc, pid_t tid, int r,
+		      struct ckpt_err *err)
+{
+	struct ckpt_proc_stat st;
+
+	tree->somebody_died = true;
+	if (ckpt_proc_stat(tid, &st) < 0) {
+		proc->gone = tid == proc->pid;
+		return 0;
+	}
+	if (st.state != 'Z' && st.state != 'X')
+		return r == -ESRCH ? doubt(proc) : refuse(proc, tid, r, err);
+	if (tid != proc->pid)
+		return 0;
+	if (st.n_threads > 1 && doubt(proc))
+		return CKPT_SEIZE_DOUBT;
+	proc->zombie = true;
+	return 0;
+}
+
+/* It cannot be needed before a process has a second thread, and then it was mostly started before
+ * the freeze. */
+static void start_reaper(struct ckpt_tree *tree)
+{
+	tree->reaper = ckpt_reaper_start(tree->arena);
+	for (struct ckpt_proc *proc = tree->procs; proc; proc = proc->next) {
+		for (size_t i = 0; i < proc->n; i++)
+			ckpt_reaper_add(tree->reaper, tree->arena, proc->threads[i]->tid);
+	}
+}
+
+int ckpt_tree_seize(struct ckpt_tree *tree, struct ckpt_proc *proc, pid_t tid, struct ckpt_err *err)
+{
+	struct ckpt_tracee *t = ckpt_tree_thread(tree, tid);
+	int r;
+
+	if (t && t->state != CKPT_TRACEE_GONE)
+		return 0;
+	if (tid != proc->pid && !tree->reaper)
+		start_reaper(tree);
+	r = ckpt_pt_seize(tid);
+	if (r < 0) {
+		r = not_seized(tree, proc, tid, r, err);
+		if (r != OURS)
+			return r;
+	}
+	if (!tree->frozen_at)
+		tree->frozen_at = ckpt_now_ns();
+	if (!t || t->proc != proc)
+		t = ckpt_proc_add(tree, proc, tid);
+	*t = (struct ckpt_tracee){ .tid = tid,
+				   .proc = proc,
+				   .bucket = t->bucket,
+				   .state = CKPT_TRACEE_WAITED };
+	t->stopped_at = ckpt_now_ns(); /* or never: then since when it is waited for */
+	proc->settled = false;
+	ckpt_reaper_add(tree->reaper, tree->arena, tid);
+	ckpt_pt_interrupt(tid); /* fails only if it is dead, which waiting shows */
+	return CKPT_SEIZED;
+}
