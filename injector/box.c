@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * User, pid and mount namespaces made by an ordinary user; uid and gid are mapped to themselves. The init of
- * the box is this program: it restores, then reaps until nothing is left. A /proc of its own keeps /proc/self right.
+ * User, pid and mount namespaces made by an ordinary user; uid and gid are mapped to themselves.
+ * The init of the box is this program: it restores, then reaps until nothing is left. A /proc of
+ * its own keeps /proc/self right.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,8 +21,8 @@
 #include "injector/box.h"
 
 struct report {
-	struct ckpt_err err;            /* code 0: it runs */
-	int status;                     /* second report: how the root ended */
+	struct ckpt_err err; /* code 0: it runs */
+	int status;          /* second report: how the root ended */
 };
 
 static int write_text(const char *path, const char *text, struct ckpt_err *err)
@@ -71,9 +72,10 @@ static void let_go_of_caller(int channel, bool detached)
 		close(channel);
 }
 
-static void __attribute__((noreturn)) init_main(const struct ckpt_plan *plan, const struct ckpt_image *img,
-						const struct ckpt_restore_run *run, struct ckpt_arena *arena, int channel,
-						uid_t uid, gid_t gid)
+static void __attribute__((noreturn))
+init_main(const struct ckpt_plan *plan, const struct ckpt_image *img,
+	  const struct ckpt_restore_run *run, struct ckpt_arena *arena, int channel, uid_t uid,
+	  gid_t gid)
 {
 	struct report rep = { .err = CKPT_ERR_INIT };
 	pid_t root = plan->snap->tasks[0]->pid, pid;
@@ -82,7 +84,8 @@ static void __attribute__((noreturn)) init_main(const struct ckpt_plan *plan, co
 	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	prctl(PR_SET_NAME, CKPT_BOX_NAME, 0, 0, 0);
 	signal(SIGPIPE, SIG_IGN);
-	if (!run->plan.shell_job)       /* the caller's session must not keep a member for as long as the box lives */
+	if (!run->plan.shell_job) /* the caller's session must not keep a member for as long as the
+				     box lives */
 		setsid();
 	if (settle(uid, gid, &rep.err) >= 0)
 		ckpt_restore_here(plan, img, run, arena, &rep.err);
@@ -112,7 +115,7 @@ static pid_t find_root(pid_t init, pid_t inside)
 	CKPT_FD fd = open(name, O_RDONLY | O_CLOEXEC);
 	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
 	text[n > 0 ? n : 0] = '\0';
-	for (char *p = text; ; p = next) {
+	for (char *p = text;; p = next) {
 		pid_t pid = strtol(p, &next, 10);
 		char status[64], *line = NULL;
 		size_t room = 0;
@@ -141,15 +144,18 @@ static int read_report(struct ckpt_box *box, struct report *rep, struct ckpt_err
 	while ((n = read(box->channel, rep, sizeof(*rep))) < 0 && errno == EINTR)
 		;
 	if (n != sizeof(*rep))
-		return ckpt_fail(err, n < 0 ? -errno : -ECHILD, "the init of the namespace ended without a report");
+		return ckpt_fail(err, n < 0 ? -errno : -ECHILD,
+				 "the init of the namespace ended without a report");
 	return 0;
 }
 
-int ckpt_box_restore(struct ckpt_box *box, const struct ckpt_plan *plan, const struct ckpt_image *img,
-		     const struct ckpt_restore_run *run, struct ckpt_arena *arena, struct ckpt_err *err)
+int ckpt_box_restore(struct ckpt_box *box, const struct ckpt_plan *plan,
+		     const struct ckpt_image *img, const struct ckpt_restore_run *run,
+		     struct ckpt_arena *arena, struct ckpt_err *err)
 {
 	struct clone_args ca = {
-		.flags = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | (run->sibling ? CLONE_PARENT : 0),
+		.flags = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS |
+			 (run->sibling ? CLONE_PARENT : 0),
 		.exit_signal = run->sibling ? 0 : SIGCHLD,
 	};
 	struct report rep;
@@ -169,8 +175,10 @@ int ckpt_box_restore(struct ckpt_box *box, const struct ckpt_plan *plan, const s
 	box->channel = ends[0];
 	box->init = pid;
 	if (pid < 0)
-		return ckpt_refuse(err, CKPT_E_PRIVILEGE, -errno,
-				   "pids may not be chosen here, and a user namespace cannot be made: %s", strerror(errno));
+		return ckpt_refuse(
+			err, CKPT_E_PRIVILEGE, -errno,
+			"pids may not be chosen here, and a user namespace cannot be made: %s",
+			strerror(errno));
 	r = read_report(box, &rep, err);
 	if (r >= 0 && rep.err.code) {
 		*err = rep.err;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Makes every shared object once, in the plan's order, before any task exists: the restorer's region, shared
- * memory, open files. Tasks inherit all of it by fork.
+ * Makes every shared object once, in the plan's order, before any task exists: the restorer's
+ * region, shared memory, open files. Tasks inherit all of it by fork.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,11 +18,14 @@
 
 static int map_at(uint64_t at, uint64_t len, int flags, struct ckpt_err *err)
 {
-	void *p = mmap((void *)(uintptr_t)at, len, PROT_READ | PROT_WRITE, flags | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	void *p = mmap((void *)(uintptr_t)at, len, PROT_READ | PROT_WRITE,
+		       flags | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 
-	if (p != MAP_FAILED && (uintptr_t)p != at)      /* a kernel before 4.17 */
+	if (p != MAP_FAILED && (uintptr_t)p != at) /* a kernel before 4.17 */
 		p = MAP_FAILED, errno = EEXIST;
-	return p == MAP_FAILED ? ckpt_fail(err, -errno, "cannot map %llu bytes for the restorer", (unsigned long long)len) : 0;
+	return p == MAP_FAILED ? ckpt_fail(err, -errno, "cannot map %llu bytes for the restorer",
+					   (unsigned long long)len) :
+				 0;
 }
 
 static int map_region(struct ckpt_job *job, struct ckpt_err *err)
@@ -57,7 +60,9 @@ static int map_shared_memory(struct ckpt_job *job, struct ckpt_err *err)
 			continue;
 		r = map_at(s->at, s->len, MAP_SHARED, err);
 		if (r >= 0)
-			r = ckpt_read_runs(job->pages_fd, job->plan->snap->objects[s->object - 1]->content, 0, s->at, err);
+			r = ckpt_read_runs(job->pages_fd,
+					   job->plan->snap->objects[s->object - 1]->content, 0,
+					   s->at, err);
 		if (r < 0)
 			return ckpt_in(err, r, "shared memory %u", s->object);
 	}
@@ -71,9 +76,11 @@ static int to_bank(struct ckpt_job *job, uint32_t object, int fd, struct ckpt_er
 
 	if (!(obj->file.flags & O_PATH)) {
 		if (flags != want && fcntl(fd, F_SETFL, want) < 0)
-			return ckpt_fail(err, -errno, "%s %u: cannot set flags %#o", obj->kind->name, object, want);
+			return ckpt_fail(err, -errno, "%s %u: cannot set flags %#o",
+					 obj->kind->name, object, want);
 		if (obj->file.has_pos && obj->file.pos && lseek(fd, obj->file.pos, SEEK_SET) < 0)
-			return ckpt_fail(err, -errno, "%s %u: cannot go to position %llu", obj->kind->name, object,
+			return ckpt_fail(err, -errno, "%s %u: cannot go to position %llu",
+					 obj->kind->name, object,
 					 (unsigned long long)obj->file.pos);
 	}
 	if (dup3(fd, job->plan->bank[object], O_CLOEXEC) < 0)
@@ -133,7 +140,8 @@ static int fill(struct ckpt_job *job, const struct ckpt_object *obj, struct ckpt
 
 	if (buf == MAP_FAILED)
 		return ckpt_fail(err, -errno, "%s %u: no memory", obj->kind->name, obj->id);
-	/* With O_APPEND the kernel writes at the end, whatever the offset; O_DIRECT wants sizes that content has not. */
+	/* With O_APPEND the kernel writes at the end, whatever the offset; O_DIRECT wants sizes
+	 * that content has not. */
 	if (flags & (O_APPEND | O_DIRECT))
 		fcntl(fd, F_SETFL, flags & ~(O_APPEND | O_DIRECT));
 	for (size_t i = 0; i < obj->content.n && r >= 0; i++) {
@@ -141,14 +149,19 @@ static int fill(struct ckpt_job *job, const struct ckpt_object *obj, struct ckpt
 		uint64_t len = c->n_pages * CKPT_PAGE;
 
 		for (uint64_t at = 0; at < len && r >= 0;) {
-			ssize_t n = pread(job->pages_fd, buf, len - at < room ? len - at : room, c->offset + at);
+			ssize_t n = pread(job->pages_fd, buf, len - at < room ? len - at : room,
+					  c->offset + at);
 			uint64_t to = c->at + at;
-			size_t put = n <= 0 ? 0 : to + n > obj->content_size ? obj->content_size - to : (size_t)n;
+			size_t put = n <= 0                     ? 0 :
+				     to + n > obj->content_size ? obj->content_size - to :
+								  (size_t)n;
 
 			if (n <= 0)
-				r = ckpt_fail(err, n ? -errno : -EIO, "%s %u: cannot read content", obj->kind->name, obj->id);
+				r = ckpt_fail(err, n ? -errno : -EIO, "%s %u: cannot read content",
+					      obj->kind->name, obj->id);
 			else if (pwrite(fd, buf, put, to) != (ssize_t)put)
-				r = ckpt_fail(err, -errno, "%s %u: cannot write content", obj->kind->name, obj->id);
+				r = ckpt_fail(err, -errno, "%s %u: cannot write content",
+					      obj->kind->name, obj->id);
 			else
 				at += n;
 		}

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A dump of what was restored in a box (box.c). A child enters the namespaces and dumps from inside. It lives in the
- * box then and dies with the box' init as soon as the tree is killed, so it reports before that: problems and result
- * through a pipe.
+ * A dump of what was restored in a box (box.c). A child enters the namespaces and dumps from
+ * inside. It lives in the box then and dies with the box' init as soon as the tree is killed, so it
+ * reports before that: problems and result through a pipe.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,7 +28,7 @@ struct message {
 	enum { PROBLEM, LOSS, END } what;
 	enum ckpt_code number;
 	char text[TEXT];
-	struct ckpt_err err;            /* END */
+	struct ckpt_err err; /* END */
 	struct ckpt_dump_stats stats;
 	int result;
 };
@@ -112,7 +112,8 @@ struct inside {
 	bool ended;
 };
 
-static void send_end(struct inside *in, const struct ckpt_dump_stats *stats, int result, const struct ckpt_err *err)
+static void send_end(struct inside *in, const struct ckpt_dump_stats *stats, int result,
+		     const struct ckpt_err *err)
 {
 	struct message m = { .what = END, .result = result, .err = *err, .stats = *stats };
 
@@ -133,8 +134,8 @@ static void committed(void *arg, const struct ckpt_dump_stats *stats)
 	send_end(arg, stats, 0, &none);
 }
 
-static void __attribute__((noreturn)) inside_main(const struct ckpt_dump_opts *opts, pid_t inner, bool check,
-						  struct ckpt_arena *arena, int channel)
+static void __attribute__((noreturn)) inside_main(const struct ckpt_dump_opts *opts, pid_t inner,
+						  bool check, struct ckpt_arena *arena, int channel)
 {
 	struct ckpt_problems problems = { .arena = arena };
 	struct inside in = { .channel = channel };
@@ -143,11 +144,12 @@ static void __attribute__((noreturn)) inside_main(const struct ckpt_dump_opts *o
 	struct ckpt_err err = CKPT_ERR_INIT;
 	int r;
 
-	prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);      /* a dump that is asked to stop takes all back */
+	prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0); /* a dump that is asked to stop takes all back */
 	mine.pid = inner;
 	mine.committed = committed;
 	mine.committed_arg = &in;
-	r = check ? ckpt_dump_check(&mine, arena, &problems, &err) : ckpt_dump(&mine, arena, &stats, &problems, &err);
+	r = check ? ckpt_dump_check(&mine, arena, &problems, &err) :
+		    ckpt_dump(&mine, arena, &stats, &problems, &err);
 	for (size_t i = 0; i < problems.n; i++)
 		send_text(channel, PROBLEM, problems.v[i].number, problems.v[i].text);
 	send_end(&in, &stats, r, &err);
@@ -155,8 +157,9 @@ static void __attribute__((noreturn)) inside_main(const struct ckpt_dump_opts *o
 }
 
 /* Enters; the pid namespace is that of children only, hence one more fork. */
-static void __attribute__((noreturn)) enter_main(const struct ckpt_dump_opts *opts, pid_t inner, bool check, int pidfd,
-						 struct ckpt_arena *arena, int channel)
+static void __attribute__((noreturn))
+enter_main(const struct ckpt_dump_opts *opts, pid_t inner, bool check, int pidfd,
+	   struct ckpt_arena *arena, int channel)
 {
 	struct inside in = { .channel = channel };
 	struct ckpt_dump_stats stats = { 0 };
@@ -164,7 +167,8 @@ static void __attribute__((noreturn)) enter_main(const struct ckpt_dump_opts *op
 	pid_t pid = -1;
 
 	if (setns(pidfd, CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS) < 0)
-		ckpt_refuse(&err, CKPT_E_NAMESPACE, -errno, "process %d: its namespaces cannot be entered: %s", opts->pid,
+		ckpt_refuse(&err, CKPT_E_NAMESPACE, -errno,
+			    "process %d: its namespaces cannot be entered: %s", opts->pid,
 			    strerror(errno));
 	else if ((pid = fork()) < 0)
 		ckpt_fail(&err, -errno, "cannot fork into the namespaces of process %d", opts->pid);
@@ -180,8 +184,8 @@ static void __attribute__((noreturn)) enter_main(const struct ckpt_dump_opts *op
 
 /* ---- the caller ---- */
 
-static int receive(int channel, struct ckpt_arena *arena, struct ckpt_dump_stats *stats, struct ckpt_problems *problems,
-		   struct ckpt_err *err)
+static int receive(int channel, struct ckpt_arena *arena, struct ckpt_dump_stats *stats,
+		   struct ckpt_problems *problems, struct ckpt_err *err)
 {
 	const char **losses = NULL;
 	struct message m;
@@ -193,13 +197,16 @@ static int receive(int channel, struct ckpt_arena *arena, struct ckpt_dump_stats
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got != sizeof(m))
-			return ckpt_fail(err, got < 0 ? -errno : -ECHILD, "the dump inside of the namespaces ended without a report");
+			return ckpt_fail(
+				err, got < 0 ? -errno : -ECHILD,
+				"the dump inside of the namespaces ended without a report");
 		m.text[TEXT - 1] = '\0';
 		if (m.what == PROBLEM) {
 			ckpt_problem_add(problems, m.number, "%s", m.text);
 		} else if (m.what == LOSS) {
 			if (n == room) {
-				const char **more = ckpt_alloc(arena, (room = 2 * room + 8) * sizeof(*more));
+				const char **more =
+					ckpt_alloc(arena, (room = 2 * room + 8) * sizeof(*more));
 
 				if (n)
 					memcpy(more, losses, n * sizeof(*more));
@@ -217,8 +224,9 @@ static int receive(int channel, struct ckpt_arena *arena, struct ckpt_dump_stats
 	return m.result;
 }
 
-int ckpt_dump_in_box(const struct ckpt_dump_opts *opts, bool check, struct ckpt_arena *arena, struct ckpt_dump_stats *stats,
-		     struct ckpt_problems *problems, struct ckpt_err *err)
+int ckpt_dump_in_box(const struct ckpt_dump_opts *opts, bool check, struct ckpt_arena *arena,
+		     struct ckpt_dump_stats *stats, struct ckpt_problems *problems,
+		     struct ckpt_err *err)
 {
 	uint64_t start = clock_ns();
 	char name[32];
@@ -239,7 +247,8 @@ int ckpt_dump_in_box(const struct ckpt_dump_opts *opts, bool check, struct ckpt_
 		enter_main(opts, inner, check, pidfd, arena, ends[1]);
 	}
 	close(ends[1]);
-	r = pid < 0 ? ckpt_fail(err, -errno, "cannot fork") : receive(ends[0], arena, stats, problems, err);
+	r = pid < 0 ? ckpt_fail(err, -errno, "cannot fork") :
+		      receive(ends[0], arena, stats, problems, err);
 	close(ends[0]);
 	if (pid > 0)
 		waitpid(pid, NULL, 0);

@@ -13,12 +13,13 @@ struct ckpt_dump_stats;
 
 struct ckpt_dump_opts {
 	pid_t pid;
-	int dirfd;                      /* images folder, borrowed */
-	const char *dir;                /* its name, for messages */
+	int dirfd;       /* images folder, borrowed */
+	const char *dir; /* its name, for messages */
 	bool leave_running, leave_stopped, shell_job;
-	unsigned int timeout_s;         /* for the freeze and the capture; 0: none */
+	unsigned int timeout_s; /* for the freeze and the capture; 0: none */
 	struct ckpt_log *log;
-	void (*progress)(void *arg, uint64_t done, uint64_t total);     /* bytes of memory; may be NULL; called by one thread */
+	void (*progress)(void *arg, uint64_t done, uint64_t total); /* bytes of memory; may be NULL;
+								       called by one thread */
 	void *progress_arg;
 	/* The image is whole, the tree is about to be killed or stopped; may be NULL. */
 	void (*committed)(void *arg, const struct ckpt_dump_stats *stats);
@@ -27,19 +28,24 @@ struct ckpt_dump_opts {
 
 struct ckpt_dump_stats {
 	uint32_t n_tasks, n_threads;
-	uint64_t bytes;                 /* of the image */
+	uint64_t bytes; /* of the image */
 	uint64_t frozen_ns, total_ns;
-	const char *const *losses;      /* what was seen and could not be kept: snapshot->lost */
+	const char *const *losses; /* what was seen and could not be kept: snapshot->lost */
 	size_t n_losses;
 };
 
-/* On failure the tree goes on as it was and no image is left. PROBLEMS then holds all that was found (maybe none: *err). */
-int ckpt_dump(const struct ckpt_dump_opts *opts, struct ckpt_arena *arena, struct ckpt_dump_stats *stats,
-	      struct ckpt_problems *problems, struct ckpt_err *err);
-/* The same for a tree in a user and pid namespace that a restore made (box.h): from inside of it, in a process of its
- * own, so that the image holds the numbers that the tree knows. CHECK: ckpt_dump_check(). Returns 1 if the tree is in
- * none, and nothing was done. Called by the two others. */
-int ckpt_dump_in_box(const struct ckpt_dump_opts *opts, bool check, struct ckpt_arena *arena, struct ckpt_dump_stats *stats,
-		     struct ckpt_problems *problems, struct ckpt_err *err);
-/* Every reason why the tree cannot be dumped; it is frozen for a moment, nothing is written. 0 also where problems were found. */
-int ckpt_dump_check(const struct ckpt_dump_opts *opts, struct ckpt_arena *arena, struct ckpt_problems *problems, struct ckpt_err *err);
+/* On failure the tree goes on as it was and no image is left. PROBLEMS then holds all that was
+ * found (maybe none: *err). */
+int ckpt_dump(const struct ckpt_dump_opts *opts, struct ckpt_arena *arena,
+	      struct ckpt_dump_stats *stats, struct ckpt_problems *problems, struct ckpt_err *err);
+/* The same for a tree in a user and pid namespace that a restore made (box.h): from inside of it,
+ * in a process of its own, so that the image holds the numbers that the tree knows. CHECK:
+ * ckpt_dump_check(). Returns 1 if the tree is in none, and nothing was done. Called by the two
+ * others. */
+int ckpt_dump_in_box(const struct ckpt_dump_opts *opts, bool check, struct ckpt_arena *arena,
+		     struct ckpt_dump_stats *stats, struct ckpt_problems *problems,
+		     struct ckpt_err *err);
+/* Every reason why the tree cannot be dumped; it is frozen for a moment, nothing is written. 0 also
+ * where problems were found. */
+int ckpt_dump_check(const struct ckpt_dump_opts *opts, struct ckpt_arena *arena,
+		    struct ckpt_problems *problems, struct ckpt_err *err);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The end of a restore. Every thread waits in the interpreter, attached to us: until all is done the tree dies with
- * us. Then each process gives up the restorer's memory, each thread gets its registers, and all are let go.
+ * The end of a restore. Every thread waits in the interpreter, attached to us: until all is done
+ * the tree dies with us. Then each process gives up the restorer's memory, each thread gets its
+ * registers, and all are let go.
  */
 #include <elf.h>
 #include <errno.h>
@@ -33,13 +34,15 @@ int ckpt_finish_seize(struct ckpt_job *job, struct ckpt_err *err)
 		for (size_t i = 0; i < snap->tasks[t]->n_threads; i++) {
 			pid_t tid = snap->tasks[t]->threads[i].tid;
 
-			if (ptrace(PTRACE_SEIZE, tid, 0, PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD) < 0)
+			if (ptrace(PTRACE_SEIZE, tid, 0,
+				   PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD) < 0)
 				return ckpt_fail(err, -errno, "thread %d: cannot attach", tid);
 		}
 	return 0;
 }
 
-/* Waits for a stop that is not a signal; signals (SIGCHLD of children that end or stop now) are dropped. */
+/* Waits for a stop that is not a signal; signals (SIGCHLD of children that end or stop now) are
+ * dropped. */
 static int wait_stop(pid_t tid, enum __ptrace_request go, struct ckpt_err *err)
 {
 	for (;;) {
@@ -48,7 +51,8 @@ static int wait_stop(pid_t tid, enum __ptrace_request go, struct ckpt_err *err)
 		if (waitpid(tid, &status, __WALL) != tid)
 			return ckpt_fail(err, -errno, "thread %d: cannot wait for it", tid);
 		if (!WIFSTOPPED(status))
-			return ckpt_fail(err, -ECHILD, "thread %d: ended with status %#x", tid, status);
+			return ckpt_fail(err, -ECHILD, "thread %d: ended with status %#x", tid,
+					 status);
 		if (status >> 16 == PTRACE_EVENT_STOP || WSTOPSIG(status) == (SIGTRAP | 0x80))
 			return 0;
 		if (ptrace(go, tid, 0, 0) < 0)
@@ -63,7 +67,8 @@ static int stop_all(struct ckpt_job *job, struct ckpt_err *err)
 	for (size_t t = 0; t < snap->n_tasks; t++)
 		for (size_t i = 0; i < snap->tasks[t]->n_threads; i++)
 			if (ptrace(PTRACE_INTERRUPT, snap->tasks[t]->threads[i].tid, 0, 0) < 0)
-				return ckpt_fail(err, -errno, "thread %d: cannot stop", snap->tasks[t]->threads[i].tid);
+				return ckpt_fail(err, -errno, "thread %d: cannot stop",
+						 snap->tasks[t]->threads[i].tid);
 	for (size_t t = 0; t < snap->n_tasks; t++)
 		for (size_t i = 0; i < snap->tasks[t]->n_threads; i++) {
 			int r = wait_stop(snap->tasks[t]->threads[i].tid, PTRACE_CONT, err);
@@ -75,7 +80,8 @@ static int stop_all(struct ckpt_job *job, struct ckpt_err *err)
 }
 
 /* A system call at the blob's own instruction; the thread is left in the stop behind it. */
-static int call_in(struct ckpt_job *job, pid_t tid, long nr, const int64_t *arg, int64_t *retp, struct ckpt_err *err)
+static int call_in(struct ckpt_job *job, pid_t tid, long nr, const int64_t *arg, int64_t *retp,
+		   struct ckpt_err *err)
 {
 	struct user_regs_struct regs;
 
@@ -88,7 +94,7 @@ static int call_in(struct ckpt_job *job, pid_t tid, long nr, const int64_t *arg,
 	regs.r10 = arg[3], regs.r8 = arg[4], regs.r9 = arg[5];
 	if (ptrace(PTRACE_SETREGS, tid, 0, &regs) < 0)
 		return ckpt_fail(err, -errno, "thread %d: cannot set registers", tid);
-	for (int stop = 0; stop < 2; stop++) {          /* at the entry, at the exit */
+	for (int stop = 0; stop < 2; stop++) { /* at the entry, at the exit */
 		int r;
 
 		if (ptrace(PTRACE_SYSCALL, tid, 0, 0) < 0)
@@ -118,7 +124,8 @@ static int last_calls(struct ckpt_job *job, const struct ckpt_task *task, struct
 		if (r < 0)
 			return r;
 		if (c->flags & CKPT_SV_EQUAL ? ret != c->want : ret < 0 && ret > -4096)
-			return ckpt_fail(err, ret < 0 ? ret : -EIO, "process %d: call %d failed at the end", task->pid, c->nr);
+			return ckpt_fail(err, ret < 0 ? ret : -EIO,
+					 "process %d: call %d failed at the end", task->pid, c->nr);
 	}
 	r = call_in(job, task->pid, SYS_munmap, unmap, &ret, err);
 	if (r >= 0 && ret < 0)
@@ -126,7 +133,8 @@ static int last_calls(struct ckpt_job *job, const struct ckpt_task *task, struct
 	return r;
 }
 
-/* The image's state in a buffer of the size that this kernel wants; what it has more is in its initial state. */
+/* The image's state in a buffer of the size that this kernel wants; what it has more is in its
+ * initial state. */
 static int set_xstate(pid_t tid, const struct ckpt_regs *regs, struct ckpt_err *err)
 {
 	static __thread uint8_t buf[XSTATE_MAX] __attribute__((aligned(64)));
@@ -149,7 +157,7 @@ static int set_registers(const struct ckpt_thread *t, struct ckpt_err *err)
 
 	if (r < 0)
 		return r;
-	gp.orig_rax = -1;               /* no system call to be made again: that is in the registers already */
+	gp.orig_rax = -1; /* no system call to be made again: that is in the registers already */
 	if (ptrace(PTRACE_SETREGS, t->tid, 0, &gp) < 0)
 		return ckpt_fail(err, -errno, "thread %d: cannot set registers", t->tid);
 	if (ptrace(PTRACE_SETSIGMASK, t->tid, sizeof(mask), &mask) < 0)
@@ -161,7 +169,8 @@ static int let_go(const struct ckpt_task *task, struct ckpt_err *err)
 {
 	for (size_t i = 0; i < task->n_threads; i++)
 		if (ptrace(PTRACE_DETACH, task->threads[i].tid, 0, 0) < 0)
-			return ckpt_fail(err, -errno, "thread %d: cannot detach", task->threads[i].tid);
+			return ckpt_fail(err, -errno, "thread %d: cannot detach",
+					 task->threads[i].tid);
 	return 0;
 }
 
@@ -181,7 +190,8 @@ static char state_of(pid_t pid)
 	return p && p[1] ? p[2] : 0;
 }
 
-/* Lets a process go into a stop, and waits for it: its parent, still held, must not hear of it later. */
+/* Lets a process go into a stop, and waits for it: its parent, still held, must not hear of it
+ * later. */
 static int let_stop(const struct ckpt_task *task, struct ckpt_err *err)
 {
 	struct timespec ms = { 0, 1000000 };
@@ -213,8 +223,10 @@ int ckpt_finish_rest(struct ckpt_job *job, struct ckpt_err *err)
 		for (size_t i = 0; r >= 0 && i < task->n_threads; i++)
 			r = set_registers(&task->threads[i], err);
 		for (size_t i = 0; r >= 0 && i < task->n_threads; i++)
-			if (ptrace(PTRACE_SETOPTIONS, task->threads[i].tid, 0, PTRACE_O_TRACESYSGOOD) < 0)
-				r = ckpt_fail(err, -errno, "thread %d: cannot set options", task->threads[i].tid);
+			if (ptrace(PTRACE_SETOPTIONS, task->threads[i].tid, 0,
+				   PTRACE_O_TRACESYSGOOD) < 0)
+				r = ckpt_fail(err, -errno, "thread %d: cannot set options",
+					      task->threads[i].tid);
 		if (r >= 0 && (task->run_state == CKPT_STOPPED || job->plan->opts->leave_stopped))
 			r = let_stop(task, err);
 	}

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A restore while it runs: what the coordinator, the builder and the tasks have in common. Private to injector. */
+/* A restore while it runs: what the coordinator, the builder and the tasks have in common. Private
+ * to injector. */
 #pragma once
 #include <signal.h>
 #include <stdbool.h>
@@ -13,34 +14,35 @@
 #include "engine/plan/site.h"
 #include "engine/plan/sysvec.h"
 
-/* One for each task, in memory that all processes of the restore share until they enter their own. */
+/* One for each task, in memory that all processes of the restore share until they enter their own.
+ */
 struct ckpt_slot {
-	uint32_t born;                  /* it was forked, with the number of the snapshot */
-	struct ckpt_err err;            /* its first failure before it entered */
+	uint32_t born;       /* it was forked, with the number of the snapshot */
+	struct ckpt_err err; /* its first failure before it entered */
 };
 
 struct ckpt_undo {
 	const char *path, *aside;
-	uint64_t dev, ino;              /* of what we made at PATH */
+	uint64_t dev, ino; /* of what we made at PATH */
 	struct ckpt_undo *next;
 };
 
 struct ckpt_job {
-	struct ckpt_site site;          /* first: kinds get a pointer to it */
+	struct ckpt_site site; /* first: kinds get a pointer to it */
 	struct ckpt_arena *arena;
 	const struct ckpt_plan *plan;
 	struct ckpt_log *log;
 	int pages_fd;
-	struct ckpt_gates *gates;       /* at plan->layout->gates */
-	struct ckpt_slot *slots;        /* by task id - 1 */
-	uint32_t **steps;               /* by actor: indexes into plan->steps, */
-	uint32_t *n_steps;              /* and how many */
-	bool *made;                     /* by object id: it is in the bank */
+	struct ckpt_gates *gates; /* at plan->layout->gates */
+	struct ckpt_slot *slots;  /* by task id - 1 */
+	uint32_t **steps;         /* by actor: indexes into plan->steps, */
+	uint32_t *n_steps;        /* and how many */
+	bool *made;               /* by object id: it is in the bank */
 	struct ckpt_undo *undo;
 	pid_t coordinator;
-	uint32_t n_threads;             /* of all tasks */
-	uint64_t blob_syscall;          /* address of a `syscall` in the blob */
-	sigset_t watched;               /* blocked meanwhile; one of them ends the restore */
+	uint32_t n_threads;    /* of all tasks */
+	uint64_t blob_syscall; /* address of a `syscall` in the blob */
+	sigset_t watched;      /* blocked meanwhile; one of them ends the restore */
 };
 
 /* builder.c: makes the shared memory and every object; nothing of the tree exists yet. */
@@ -48,22 +50,28 @@ int ckpt_builder_run(struct ckpt_job *job, struct ckpt_err *err);
 /* Runs create() of an object here and puts it into the bank. */
 int ckpt_builder_create(struct ckpt_job *job, uint32_t object, struct ckpt_err *err);
 
-/* Gives back what the builder holds itself, when all tasks have theirs: an end of a pipe would never be at its end. */
+/* Gives back what the builder holds itself, when all tasks have theirs: an end of a pipe would
+ * never be at its end. */
 void ckpt_builder_let_go(struct ckpt_job *job);
 
 /* undo.c */
-void ckpt_undo_all(struct ckpt_job *job);       /* the restore failed: names that were made go, what was moved aside comes back */
-void ckpt_undo_forget(struct ckpt_job *job);    /* it succeeded: what was moved aside goes */
-int ckpt_undo_note(struct ckpt_site *site, const char *path, const char *aside, struct ckpt_err *err);
+void ckpt_undo_all(struct ckpt_job *job); /* the restore failed: names that were made go, what was
+					     moved aside comes back */
+void ckpt_undo_forget(struct ckpt_job *job); /* it succeeded: what was moved aside goes */
+int ckpt_undo_note(struct ckpt_site *site, const char *path, const char *aside,
+		   struct ckpt_err *err);
 
-/* task.c: forks TASK with its number, as our child or as a child of our parent; in it the rest of task.c takes over
- * and does not return. Returns 0 in the caller. */
-int ckpt_task_fork(struct ckpt_job *job, const struct ckpt_task *task, bool sibling, struct ckpt_err *err);
+/* task.c: forks TASK with its number, as our child or as a child of our parent; in it the rest of
+ * task.c takes over and does not return. Returns 0 in the caller. */
+int ckpt_task_fork(struct ckpt_job *job, const struct ckpt_task *task, bool sibling,
+		   struct ckpt_err *err);
 
-/* stage.c: pages that a task shares copy-on-write with its children, put where they inherit them. */
+/* stage.c: pages that a task shares copy-on-write with its children, put where they inherit them.
+ */
 int ckpt_stage_task(struct ckpt_job *job, const struct ckpt_task *task, struct ckpt_err *err);
 /* Reads the runs, each to TO + (at - FROM). */
-int ckpt_read_runs(int pages_fd, struct ckpt_pages runs, uint64_t from, uint64_t to, struct ckpt_err *err);
+int ckpt_read_runs(int pages_fd, struct ckpt_pages runs, uint64_t from, uint64_t to,
+		   struct ckpt_err *err);
 
 /* gate.c */
 void ckpt_gate_arrive(uint32_t *word);
@@ -72,5 +80,7 @@ void ckpt_gate_await(uint32_t *word, uint32_t least);
 bool ckpt_gate_await_ms(uint32_t *word, uint32_t least, unsigned int ms);
 
 /* finish.c: from "all in place" to "it runs": commit, last calls, registers, goodbye. */
-int ckpt_finish_seize(struct ckpt_job *job, struct ckpt_err *err);      /* before the commit: dies with us from here on */
-int ckpt_finish_rest(struct ckpt_job *job, struct ckpt_err *err);       /* after: everything, until all is detached */
+int ckpt_finish_seize(struct ckpt_job *job, struct ckpt_err *err); /* before the commit: dies with
+								      us from here on */
+int ckpt_finish_rest(struct ckpt_job *job, struct ckpt_err *err); /* after: everything, until all is
+								     detached */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The coordinator: reads the image, plans, has everything built, checks the pages meanwhile, commits, and takes
- * everything back on failure. Where pids may not be chosen all of that happens in a box (box.c).
+ * The coordinator: reads the image, plans, has everything built, checks the pages meanwhile,
+ * commits, and takes everything back on failure. Where pids may not be chosen all of that happens
+ * in a box (box.c).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -34,8 +35,9 @@ static uint64_t now_ns(void)
 
 /* ---- plan ---- */
 
-static int load_and_plan(const struct ckpt_restore_run *run, struct ckpt_arena *arena, struct ckpt_image **imgp,
-			 struct ckpt_plan **planp, struct ckpt_problems *problems, struct ckpt_err *err)
+static int load_and_plan(const struct ckpt_restore_run *run, struct ckpt_arena *arena,
+			 struct ckpt_image **imgp, struct ckpt_plan **planp,
+			 struct ckpt_problems *problems, struct ckpt_err *err)
 {
 	struct ckpt_snapshot *snap;
 	struct ckpt_host *host;
@@ -50,17 +52,21 @@ static int load_and_plan(const struct ckpt_restore_run *run, struct ckpt_arena *
 		r = ckpt_plan_make(planp, arena, snap, host, &run->plan, err);
 	if (r < 0)
 		return r;
-	ckpt_logf(run->log, 3, "image read: %zu processes, %zu objects; %zu steps planned, %zu problems", snap->n_tasks,
-		  snap->n_objects, (*planp)->n_steps, (*planp)->problems.n);
+	ckpt_logf(run->log, 3,
+		  "image read: %zu processes, %zu objects; %zu steps planned, %zu problems",
+		  snap->n_tasks, snap->n_objects, (*planp)->n_steps, (*planp)->problems.n);
 	for (size_t i = 0; i < (*planp)->problems.n; i++)
-		ckpt_problem_add(problems, (*planp)->problems.v[i].number, "%s", (*planp)->problems.v[i].text);
+		ckpt_problem_add(problems, (*planp)->problems.v[i].number, "%s",
+				 (*planp)->problems.v[i].text);
 	if (run->pidfile && faccessat(AT_FDCWD, run->pidfile, F_OK, AT_EACCESS) == 0)
-		ckpt_problem_add(problems, CKPT_E_PIDFILE_EXISTS, "pidfile %s: exists", run->pidfile);
+		ckpt_problem_add(problems, CKPT_E_PIDFILE_EXISTS, "pidfile %s: exists",
+				 run->pidfile);
 	return host->box;
 }
 
-int ckpt_restore_plan(const struct ckpt_restore_run *run, struct ckpt_arena *arena, struct ckpt_plan **planp,
-		      struct ckpt_problems *problems, struct ckpt_err *err)
+int ckpt_restore_plan(const struct ckpt_restore_run *run, struct ckpt_arena *arena,
+		      struct ckpt_plan **planp, struct ckpt_problems *problems,
+		      struct ckpt_err *err)
 {
 	struct ckpt_image *img = NULL;
 	int r = load_and_plan(run, arena, &img, planp, problems, err);
@@ -81,23 +87,29 @@ static void index_steps(struct ckpt_job *job)
 	for (size_t i = 0; i < plan->n_steps; i++)
 		job->n_steps[plan->steps[i].actor]++;
 	for (size_t a = 0; a < n; a++) {
-		job->steps[a] = ckpt_alloc(job->arena, (job->n_steps[a] + 1) * sizeof(**job->steps));
+		job->steps[a] =
+			ckpt_alloc(job->arena, (job->n_steps[a] + 1) * sizeof(**job->steps));
 		job->n_steps[a] = 0;
 	}
 	for (size_t i = 0; i < plan->n_steps; i++)
 		job->steps[plan->steps[i].actor][job->n_steps[plan->steps[i].actor]++] = i;
 }
 
-static int open_job(struct ckpt_job *job, const struct ckpt_plan *plan, const struct ckpt_image *img,
-		    const struct ckpt_restore_run *run, struct ckpt_arena *arena, struct ckpt_err *err)
+static int open_job(struct ckpt_job *job, const struct ckpt_plan *plan,
+		    const struct ckpt_image *img, const struct ckpt_restore_run *run,
+		    struct ckpt_arena *arena, struct ckpt_err *err)
 {
 	size_t n = plan->snap->n_tasks;
 
 	*job = (struct ckpt_job){
-		.arena = arena, .plan = plan, .log = run->log, .pages_fd = ckpt_image_pages_fd(img),
+		.arena = arena,
+		.plan = plan,
+		.log = run->log,
+		.pages_fd = ckpt_image_pages_fd(img),
 		.coordinator = getpid(),
 	};
-	job->slots = mmap(NULL, n * sizeof(*job->slots), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	job->slots = mmap(NULL, n * sizeof(*job->slots), PROT_READ | PROT_WRITE,
+			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (job->slots == MAP_FAILED)
 		return ckpt_fail(err, -errno, "cannot map %zu bytes", n * sizeof(*job->slots));
 	for (size_t i = 0; i < n; i++)
@@ -107,7 +119,8 @@ static int open_job(struct ckpt_job *job, const struct ckpt_plan *plan, const st
 }
 
 /* What a failed vector was about, as well as the call tells it. */
-static int vector_failed(struct ckpt_job *job, const struct ckpt_task *task, const struct ckpt_sv_status *s, struct ckpt_err *err)
+static int vector_failed(struct ckpt_job *job, const struct ckpt_task *task,
+			 const struct ckpt_sv_status *s, struct ckpt_err *err)
 {
 	const struct ckpt_task_program *prog = job->plan->programs[task->id - 1];
 	const struct ckpt_sysvec *v;
@@ -117,10 +130,12 @@ static int vector_failed(struct ckpt_job *job, const struct ckpt_task *task, con
 		return ckpt_fail(err, -EIO, "process %d: the restorer failed", task->pid);
 	v = (const void *)(prog->bytes + (prog->vec[s->thread] - job->plan->layout->home));
 	c = &v->call[s->failed - 1];
-	return ckpt_fail(err, s->ret < 0 ? (int)s->ret : -EIO,
-			 "process %d: thread %d: step %u of its last stage (call %d, %#llx, %#llx, %#llx) returned %lld", task->pid,
-			 task->threads[s->thread].tid, s->failed - 1, c->nr, (unsigned long long)c->arg[0],
-			 (unsigned long long)c->arg[1], (unsigned long long)c->arg[2], (long long)s->ret);
+	return ckpt_fail(
+		err, s->ret < 0 ? (int)s->ret : -EIO,
+		"process %d: thread %d: step %u of its last stage (call %d, %#llx, %#llx, %#llx) returned %lld",
+		task->pid, task->threads[s->thread].tid, s->failed - 1, c->nr,
+		(unsigned long long)c->arg[0], (unsigned long long)c->arg[1],
+		(unsigned long long)c->arg[2], (long long)s->ret);
 }
 
 /* Has any task failed, or are we asked to stop? */
@@ -133,7 +148,8 @@ static int check_tasks(struct ckpt_job *job, struct ckpt_err *err)
 	if (sig > 0)
 		return ckpt_fail(err, -ECANCELED, "stopped by signal %d (%s)", sig, strsignal(sig));
 	for (size_t i = 0; i < snap->n_tasks; i++) {
-		const struct ckpt_sv_status *s = (void *)(uintptr_t)ckpt_layout_status(job->plan->layout, i + 1);
+		const struct ckpt_sv_status *s =
+			(void *)(uintptr_t)ckpt_layout_status(job->plan->layout, i + 1);
 
 		if (job->slots[i].err.code) {
 			*err = job->slots[i].err;
@@ -154,7 +170,7 @@ static bool has_ended(pid_t pid)
 
 	if (waitid(P_PID, pid, &si, WEXITED | WNOHANG | WNOWAIT) == 0 && si.si_pid &&
 	    (si.si_code == CLD_EXITED || si.si_code == CLD_KILLED || si.si_code == CLD_DUMPED))
-		return true;            /* of one that we trace it tells of stops as well */
+		return true; /* of one that we trace it tells of stops as well */
 	snprintf(name, sizeof(name), "/proc/%d/stat", pid);
 	CKPT_FD fd = open(name, O_RDONLY | O_CLOEXEC);
 	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
@@ -170,11 +186,14 @@ static int check_lives(struct ckpt_job *job, struct ckpt_err *err)
 	const struct ckpt_snapshot *snap = job->plan->snap;
 
 	for (size_t i = 0; i < snap->n_tasks; i++)
-		if (job->slots[i].born && snap->tasks[i]->run_state != CKPT_ZOMBIE && has_ended(snap->tasks[i]->pid)) {
+		if (job->slots[i].born && snap->tasks[i]->run_state != CKPT_ZOMBIE &&
+		    has_ended(snap->tasks[i]->pid)) {
 			int r = check_tasks(job, err);
 
-			return r < 0 ? r : ckpt_fail(err, -ECHILD, "process %d (%s): ended during its restore",
-						     snap->tasks[i]->pid, snap->tasks[i]->comm);
+			return r < 0 ? r :
+				       ckpt_fail(err, -ECHILD,
+						 "process %d (%s): ended during its restore",
+						 snap->tasks[i]->pid, snap->tasks[i]->comm);
 		}
 	return 0;
 }
@@ -202,7 +221,8 @@ static void report(const struct ckpt_restore_run *run, struct ckpt_job *job, uin
 	run->progress(run->progress_arg, done < total ? done : total, total);
 }
 
-static int await_all(struct ckpt_job *job, uint32_t *word, const struct ckpt_restore_run *run, uint64_t total, struct ckpt_err *err)
+static int await_all(struct ckpt_job *job, uint32_t *word, const struct ckpt_restore_run *run,
+		     uint64_t total, struct ckpt_err *err)
 {
 	for (unsigned int i = 1; !ckpt_gate_await_ms(word, job->n_threads, POLL_MS); i++) {
 		int r = check_tasks(job, err);
@@ -230,7 +250,8 @@ static void kill_tree(struct ckpt_job *job)
 				continue;
 			if (round == 0)
 				kill(snap->tasks[i]->pid, SIGKILL);
-			if (waitpid(snap->tasks[i]->pid, NULL, WNOHANG | __WALL) == snap->tasks[i]->pid)
+			if (waitpid(snap->tasks[i]->pid, NULL, WNOHANG | __WALL) ==
+			    snap->tasks[i]->pid)
 				job->slots[i].born = 0;
 			else if (kill(snap->tasks[i]->pid, 0) < 0)
 				job->slots[i].born = 0;
@@ -240,11 +261,12 @@ static void kill_tree(struct ckpt_job *job)
 			break;
 		nanosleep(&ms, NULL);
 	}
-	while (waitpid(-1, NULL, WNOHANG | __WALL) > 0)         /* those that stood in for a dead leader */
+	while (waitpid(-1, NULL, WNOHANG | __WALL) > 0) /* those that stood in for a dead leader */
 		;
 }
 
-/* Made before anything else and filled at the end, so that it cannot fail any more when the tree runs. */
+/* Made before anything else and filled at the end, so that it cannot fail any more when the tree
+ * runs. */
 static int make_pidfile(const char *path, struct ckpt_err *err)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -261,19 +283,21 @@ static int make_pidfile(const char *path, struct ckpt_err *err)
 	return err->code;
 }
 
-static int build_and_commit(struct ckpt_job *job, const struct ckpt_image *img, const struct ckpt_restore_run *run,
-			    struct ckpt_err *err)
+static int build_and_commit(struct ckpt_job *job, const struct ckpt_image *img,
+			    const struct ckpt_restore_run *run, struct ckpt_err *err)
 {
 	uint64_t total = ckpt_image_pages_size(img);
 	int r = ckpt_builder_run(job, err);
 
 	ckpt_logf(run->log, 3, "%zu objects made", job->plan->snap->n_objects);
 	if (r >= 0)
-		r = ckpt_task_fork(job, job->plan->snap->tasks[0], run->sibling && getpid() != 1, err);
+		r = ckpt_task_fork(job, job->plan->snap->tasks[0], run->sibling && getpid() != 1,
+				   err);
 	if (r < 0)
 		return r;
 	ckpt_logf(run->log, 3, "process %d forked", job->plan->snap->tasks[0]->pid);
-	r = ckpt_image_verify_pages(img, VERIFY_THREADS, err);  /* while the tasks read them; nothing runs before it is done */
+	r = ckpt_image_verify_pages(img, VERIFY_THREADS, err); /* while the tasks read them; nothing
+								  runs before it is done */
 	if (r >= 0)
 		r = await_all(job, &job->gates->ready, run, total, err);
 	if (r >= 0) {
@@ -282,13 +306,15 @@ static int build_and_commit(struct ckpt_job *job, const struct ckpt_image *img, 
 	}
 	if (r < 0)
 		return r;
-	ckpt_logf(run->log, 3, "all in place, %llu bytes of pages checked: committed", (unsigned long long)total);
+	ckpt_logf(run->log, 3, "all in place, %llu bytes of pages checked: committed",
+		  (unsigned long long)total);
 	ckpt_gate_arrive(&job->gates->commit);
 	r = await_all(job, &job->gates->done, run, total, err);
 	return r < 0 ? r : ckpt_finish_rest(job, err);
 }
 
-/* What asks us to stop is looked at between steps, so that all is taken back; what we ignore stays ignored. */
+/* What asks us to stop is looked at between steps, so that all is taken back; what we ignore stays
+ * ignored. */
 static void block_signals(struct ckpt_job *job, sigset_t *old)
 {
 	static const int stops[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGALRM };
@@ -301,11 +327,12 @@ static void block_signals(struct ckpt_job *job, sigset_t *old)
 			sigaddset(&job->watched, stops[i]);
 	}
 	sigprocmask(SIG_BLOCK, &job->watched, old);
-	signal(SIGCHLD, SIG_DFL);       /* ignored by our caller, children would leave no status */
+	signal(SIGCHLD, SIG_DFL); /* ignored by our caller, children would leave no status */
 }
 
-int ckpt_restore_here(const struct ckpt_plan *plan, const struct ckpt_image *img, const struct ckpt_restore_run *run,
-		      struct ckpt_arena *arena, struct ckpt_err *err)
+int ckpt_restore_here(const struct ckpt_plan *plan, const struct ckpt_image *img,
+		      const struct ckpt_restore_run *run, struct ckpt_arena *arena,
+		      struct ckpt_err *err)
 {
 	struct ckpt_job job;
 	sigset_t old;
@@ -328,11 +355,15 @@ int ckpt_restore_here(const struct ckpt_plan *plan, const struct ckpt_image *img
 	return r;
 }
 
-static void fill_stats(struct ckpt_restore_stats *stats, const struct ckpt_plan *plan, const struct ckpt_image *img)
+static void fill_stats(struct ckpt_restore_stats *stats, const struct ckpt_plan *plan,
+		       const struct ckpt_image *img)
 {
 	*stats = (struct ckpt_restore_stats){
-		.n_tasks = plan->snap->n_tasks, .bytes = ckpt_image_bytes(img), .root = plan->snap->tasks[0]->pid,
-		.losses = plan->losses, .n_losses = plan->n_losses,
+		.n_tasks = plan->snap->n_tasks,
+		.bytes = ckpt_image_bytes(img),
+		.root = plan->snap->tasks[0]->pid,
+		.losses = plan->losses,
+		.n_losses = plan->n_losses,
 	};
 	for (size_t i = 0; i < plan->snap->n_tasks; i++)
 		stats->n_threads += plan->snap->tasks[i]->n_threads;
@@ -346,7 +377,8 @@ static int wait_root(pid_t root, int *statusp, struct ckpt_err *err)
 	return 0;
 }
 
-int ckpt_restore(const struct ckpt_restore_run *run, struct ckpt_arena *arena, struct ckpt_restore_stats *stats,
+int ckpt_restore(const struct ckpt_restore_run *run, struct ckpt_arena *arena,
+		 struct ckpt_restore_stats *stats,
 		 void (*started)(const struct ckpt_restore_stats *stats, void *arg), void *arg,
 		 struct ckpt_problems *problems, struct ckpt_err *err)
 {
@@ -386,5 +418,6 @@ int ckpt_restore(const struct ckpt_restore_run *run, struct ckpt_arena *arena, s
 		started(stats, arg);
 	if (run->detached || run->sibling)
 		return 0;
-	return boxed ? ckpt_box_wait(&box, &stats->exit_status, err) : wait_root(stats->root, &stats->exit_status, err);
+	return boxed ? ckpt_box_wait(&box, &stats->exit_status, err) :
+		       wait_root(stats->root, &stats->exit_status, err);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A restore: image, plan, builder, tasks, commit. A transaction: it succeeds or leaves nothing behind. */
+/* A restore: image, plan, builder, tasks, commit. A transaction: it succeeds or leaves nothing
+ * behind. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -11,11 +12,11 @@
 #include "engine/plan/plan.h"
 
 struct ckpt_restore_run {
-	int dirfd;                      /* images folder, borrowed */
-	const char *dir;                /* its name, for messages */
-	bool detached;                  /* -d: do not wait for the root */
-	bool sibling;                   /* -S: the root becomes a child of our parent */
-	const char *pidfile;            /* NULL: none; must not exist */
+	int dirfd;           /* images folder, borrowed */
+	const char *dir;     /* its name, for messages */
+	bool detached;       /* -d: do not wait for the root */
+	bool sibling;        /* -S: the root becomes a child of our parent */
+	const char *pidfile; /* NULL: none; must not exist */
 	struct ckpt_restore_opts plan;
 	struct ckpt_log *log;
 	void (*progress)(void *arg, uint64_t done, uint64_t total);
@@ -25,18 +26,20 @@ struct ckpt_restore_run {
 struct ckpt_restore_stats {
 	uint32_t n_tasks, n_threads;
 	uint64_t bytes;
-	uint64_t total_ns;              /* until it runs */
-	pid_t root;                     /* as seen by the caller */
-	bool boxed;                     /* in a user and pid namespace of its own */
-	int exit_status;                /* not detached: of the root, as wait(2) gives it */
-	const char **losses;            /* what could not be brought back here */
+	uint64_t total_ns;   /* until it runs */
+	pid_t root;          /* as seen by the caller */
+	bool boxed;          /* in a user and pid namespace of its own */
+	int exit_status;     /* not detached: of the root, as wait(2) gives it */
+	const char **losses; /* what could not be brought back here */
 	size_t n_losses;
 };
 
 /* Calls STARTED (if not NULL) as soon as the tree runs, before waiting for its end. */
-int ckpt_restore(const struct ckpt_restore_run *run, struct ckpt_arena *arena, struct ckpt_restore_stats *stats,
+int ckpt_restore(const struct ckpt_restore_run *run, struct ckpt_arena *arena,
+		 struct ckpt_restore_stats *stats,
 		 void (*started)(const struct ckpt_restore_stats *stats, void *arg), void *arg,
 		 struct ckpt_problems *problems, struct ckpt_err *err);
 /* What a restore would do here and every problem; nothing is touched. */
-int ckpt_restore_plan(const struct ckpt_restore_run *run, struct ckpt_arena *arena, struct ckpt_plan **planp,
-		      struct ckpt_problems *problems, struct ckpt_err *err);
+int ckpt_restore_plan(const struct ckpt_restore_run *run, struct ckpt_arena *arena,
+		      struct ckpt_plan **planp, struct ckpt_problems *problems,
+		      struct ckpt_err *err);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Private pages that a task still shares with its children: mapped and read before the fork, so that they are
- * shared again. A child that inherits them puts its own differences on top before it forks in turn.
+ * Private pages that a task still shares with its children: mapped and read before the fork, so
+ * that they are shared again. A child that inherits them puts its own differences on top before it
+ * forks in turn.
  */
 #include <errno.h>
 #include <sys/mman.h>
@@ -9,25 +10,30 @@
 #include <unistd.h>
 #include "injector/job.h"
 
-int ckpt_read_runs(int pages_fd, struct ckpt_pages runs, uint64_t from, uint64_t to, struct ckpt_err *err)
+int ckpt_read_runs(int pages_fd, struct ckpt_pages runs, uint64_t from, uint64_t to,
+		   struct ckpt_err *err)
 {
 	for (size_t i = 0; i < runs.n; i++) {
 		const struct ckpt_run *c = &runs.run[i];
 		uint64_t len = c->n_pages * CKPT_PAGE;
 
 		for (uint64_t at = 0; at < len;) {
-			ssize_t n = pread(pages_fd, (char *)(uintptr_t)(to + (c->at - from) + at), len - at, c->offset + at);
+			ssize_t n = pread(pages_fd, (char *)(uintptr_t)(to + (c->at - from) + at),
+					  len - at, c->offset + at);
 
 			if (n <= 0)
-				return ckpt_fail(err, n ? -errno : -EIO, "pages: cannot read %llu bytes at %llu",
-						 (unsigned long long)(len - at), (unsigned long long)(c->offset + at));
+				return ckpt_fail(err, n ? -errno : -EIO,
+						 "pages: cannot read %llu bytes at %llu",
+						 (unsigned long long)(len - at),
+						 (unsigned long long)(c->offset + at));
 			at += n;
 		}
 	}
 	return 0;
 }
 
-static int map_stage(struct ckpt_job *job, const Ckpt__Area *a, const struct ckpt_stage *s, struct ckpt_err *err)
+static int map_stage(struct ckpt_job *job, const Ckpt__Area *a, const struct ckpt_stage *s,
+		     struct ckpt_err *err)
 {
 	int flags = MAP_PRIVATE | MAP_FIXED_NOREPLACE;
 
@@ -39,26 +45,30 @@ static int map_stage(struct ckpt_job *job, const Ckpt__Area *a, const struct ckp
 		flags |= MAP_NORESERVE;
 	if (mmap((void *)(uintptr_t)s->at, s->len, PROT_READ | PROT_WRITE, flags,
 		 a->file ? job->plan->bank[a->file] : -1, a->offset) == MAP_FAILED)
-		return ckpt_fail(err, -errno, "area %#llx: cannot map", (unsigned long long)a->start);
+		return ckpt_fail(err, -errno, "area %#llx: cannot map",
+				 (unsigned long long)a->start);
 	return 0;
 }
 
-/* The page of the parent at the same address and the same place of the pages file is already here. */
+/* The page of the parent at the same address and the same place of the pages file is already here.
+ */
 static bool same_page(const struct ckpt_pages *parent, size_t *i, uint64_t at, uint64_t offset)
 {
 	while (*i < parent->n && parent->run[*i].at + parent->run[*i].n_pages * CKPT_PAGE <= at)
 		(*i)++;
-	return *i < parent->n && parent->run[*i].at <= at && at - parent->run[*i].at == offset - parent->run[*i].offset;
+	return *i < parent->n && parent->run[*i].at <= at &&
+	       at - parent->run[*i].at == offset - parent->run[*i].offset;
 }
 
-static int put_differences(struct ckpt_job *job, struct ckpt_pages own, struct ckpt_pages parent, uint64_t start,
-			   uint64_t stage, struct ckpt_err *err)
+static int put_differences(struct ckpt_job *job, struct ckpt_pages own, struct ckpt_pages parent,
+			   uint64_t start, uint64_t stage, struct ckpt_err *err)
 {
 	size_t p = 0;
 
 	for (size_t i = 0; i < own.n; i++)
 		for (uint64_t k = 0; k < own.run[i].n_pages; k++) {
-			struct ckpt_run page = { own.run[i].at + k * CKPT_PAGE, 1, own.run[i].offset + k * CKPT_PAGE };
+			struct ckpt_run page = { own.run[i].at + k * CKPT_PAGE, 1,
+						 own.run[i].offset + k * CKPT_PAGE };
 			struct ckpt_pages one = { &page, 1 };
 			int r;
 
@@ -72,7 +82,8 @@ static int put_differences(struct ckpt_job *job, struct ckpt_pages own, struct c
 }
 
 /* Pages that the parent has and the child has not (any more). */
-static int drop_missing(struct ckpt_pages own, struct ckpt_pages parent, uint64_t start, uint64_t stage, struct ckpt_err *err)
+static int drop_missing(struct ckpt_pages own, struct ckpt_pages parent, uint64_t start,
+			uint64_t stage, struct ckpt_err *err)
 {
 	size_t o = 0;
 
@@ -84,8 +95,10 @@ static int drop_missing(struct ckpt_pages own, struct ckpt_pages parent, uint64_
 				o++;
 			if (o < own.n && own.run[o].at <= at)
 				continue;
-			if (madvise((void *)(uintptr_t)(stage + (at - start)), CKPT_PAGE, MADV_DONTNEED) < 0)
-				return ckpt_fail(err, -errno, "page %#llx: cannot drop", (unsigned long long)at);
+			if (madvise((void *)(uintptr_t)(stage + (at - start)), CKPT_PAGE,
+				    MADV_DONTNEED) < 0)
+				return ckpt_fail(err, -errno, "page %#llx: cannot drop",
+						 (unsigned long long)at);
 		}
 	return 0;
 }
@@ -93,7 +106,8 @@ static int drop_missing(struct ckpt_pages own, struct ckpt_pages parent, uint64_
 int ckpt_stage_task(struct ckpt_job *job, const struct ckpt_task *task, struct ckpt_err *err)
 {
 	const struct ckpt_layout *l = job->plan->layout;
-	const struct ckpt_task *parent = task->parent ? job->plan->snap->tasks[task->parent - 1] : NULL;
+	const struct ckpt_task *parent = task->parent ? job->plan->snap->tasks[task->parent - 1] :
+							NULL;
 
 	for (size_t i = 0; i < l->n_staged[task->id - 1]; i++) {
 		const struct ckpt_staged_area *s = &l->staged[task->id - 1][i];
@@ -103,7 +117,8 @@ int ckpt_stage_task(struct ckpt_job *job, const struct ckpt_task *task, struct c
 		int r;
 
 		if (s->inherited) {
-			struct ckpt_pages theirs = ckpt_pages_between(&parent->pages, a->start, a->end);
+			struct ckpt_pages theirs =
+				ckpt_pages_between(&parent->pages, a->start, a->end);
 
 			r = put_differences(job, own, theirs, a->start, stage->at, err);
 			if (r >= 0)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A task of the restored tree, from its fork until it leaves this program for the interpreter. It walks its own
- * steps of the plan; only raw system calls and the kinds run here, no allocation, no locks of libc.
+ * A task of the restored tree, from its fork until it leaves this program for the interpreter. It
+ * walks its own steps of the plan; only raw system calls and the kinds run here, no allocation, no
+ * locks of libc.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -30,14 +31,16 @@ struct kernel_sigaction {
 	uint64_t mask;
 };
 
-static void __attribute__((noreturn)) fail(struct ckpt_job *job, const struct ckpt_task *task, const struct ckpt_err *err)
+static void __attribute__((noreturn))
+fail(struct ckpt_job *job, const struct ckpt_task *task, const struct ckpt_err *err)
 {
 	job->slots[task->id - 1].err = *err;
 	ckpt_gate_arrive(&job->gates->failed);
 	_exit(70);
 }
 
-/* Nothing of ours may reach the program: default actions; everything blocked but SIGCHLD, which the default drops. */
+/* Nothing of ours may reach the program: default actions; everything blocked but SIGCHLD, which the
+ * default drops. */
 static void reset_signals(void)
 {
 	struct kernel_sigaction dfl = { 0 };
@@ -52,11 +55,13 @@ static void reset_signals(void)
 
 static bool leaves_core(int sig)
 {
-	return sig == SIGQUIT || sig == SIGILL || sig == SIGTRAP || sig == SIGABRT || sig == SIGBUS || sig == SIGFPE ||
-	       sig == SIGSEGV || sig == SIGXCPU || sig == SIGXFSZ || sig == SIGSYS;
+	return sig == SIGQUIT || sig == SIGILL || sig == SIGTRAP || sig == SIGABRT ||
+	       sig == SIGBUS || sig == SIGFPE || sig == SIGSEGV || sig == SIGXCPU ||
+	       sig == SIGXFSZ || sig == SIGSYS;
 }
 
-/* Ends as the zombie did: with its exit status, or by its signal (without a core file: that was written then). */
+/* Ends as the zombie did: with its exit status, or by its signal (without a core file: that was
+ * written then). */
 static void __attribute__((noreturn)) die(const struct ckpt_job *job, const struct ckpt_task *task)
 {
 	struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3, 0 };
@@ -64,7 +69,8 @@ static void __attribute__((noreturn)) die(const struct ckpt_job *job, const stru
 	int status = task->exit_status;
 	uint64_t none = 0;
 
-	if (job->coordinator == 1)      /* the capabilities of a box would keep others from looking at the zombie */
+	if (job->coordinator == 1) /* the capabilities of a box would keep others from looking at
+				      the zombie */
 		syscall(SYS_capset, &head, no_caps);
 
 	prctl(PR_SET_NAME, task->comm, 0, 0, 0);
@@ -95,22 +101,29 @@ static void fork_orphans(struct ckpt_job *job, const struct ckpt_task *parent, p
 	for (size_t i = parent->id; i < snap->n_tasks; i++) {
 		const struct ckpt_task *t = snap->tasks[i];
 
-		if (t->parent == parent->id && t->sid == sid && ckpt_task_fork(job, t, true, &err) < 0)
+		if (t->parent == parent->id && t->sid == sid &&
+		    ckpt_task_fork(job, t, true, &err) < 0)
 			fail(job, parent, &err);
 	}
 }
 
 /* Gives its number to a session or a group whose leader is dead, until everyone is in it. */
-static int stand_in(struct ckpt_job *job, const struct ckpt_task *task, const struct ckpt_step *s, struct ckpt_err *err)
+static int stand_in(struct ckpt_job *job, const struct ckpt_task *task, const struct ckpt_step *s,
+		    struct ckpt_err *err)
 {
 	pid_t pid = s->number;
-	struct clone_args ca = { .exit_signal = SIGCHLD, .set_tid = (uintptr_t)&pid, .set_tid_size = 1 };
+	struct clone_args ca = { .exit_signal = SIGCHLD,
+				 .set_tid = (uintptr_t)&pid,
+				 .set_tid_size = 1 };
 	long r = syscall(SYS_clone3, &ca, sizeof(ca));
 
 	if (r < 0 && errno == EEXIST)
-		return ckpt_refuse(err, CKPT_E_PID_TAKEN, -EEXIST, "number %d of a dead leader is taken", pid);
+		return ckpt_refuse(err, CKPT_E_PID_TAKEN, -EEXIST,
+				   "number %d of a dead leader is taken", pid);
 	if (r != 0)
-		return r < 0 ? ckpt_fail(err, -errno, "cannot stand in for the dead leader %d", pid) : 0;
+		return r < 0 ? ckpt_fail(err, -errno, "cannot stand in for the dead leader %d",
+					 pid) :
+			       0;
 	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	if (s->object) {
 		setsid();
@@ -133,7 +146,8 @@ static void reap_stand_ins(struct ckpt_job *job, const struct ckpt_task *task)
 	}
 }
 
-/* Their SIGCHLD has to come while the default action drops it, and before we are traced, when nothing is dropped. */
+/* Their SIGCHLD has to come while the default action drops it, and before we are traced, when
+ * nothing is dropped. */
 static void await_zombies(struct ckpt_job *job, const struct ckpt_task *task)
 {
 	const struct ckpt_snapshot *snap = job->plan->snap;
@@ -152,7 +166,8 @@ static int install(struct ckpt_job *job, const struct ckpt_step *s, struct ckpt_
 	return 0;
 }
 
-static int run_step(struct ckpt_job *job, const struct ckpt_task *task, const struct ckpt_step *s, struct ckpt_err *err)
+static int run_step(struct ckpt_job *job, const struct ckpt_task *task, const struct ckpt_step *s,
+		    struct ckpt_err *err)
 {
 	const struct ckpt_snapshot *snap = job->plan->snap;
 
@@ -172,9 +187,11 @@ static int run_step(struct ckpt_job *job, const struct ckpt_task *task, const st
 	case CKPT_INSTALL:
 		return install(job, s, err);
 	case CKPT_LINK:
-		return snap->objects[s->object - 1]->kind->link(&job->site, snap->objects[s->object - 1], err);
+		return snap->objects[s->object - 1]->kind->link(&job->site,
+								snap->objects[s->object - 1], err);
 	case CKPT_ATTACH:
-		return snap->objects[s->object - 1]->kind->attach(&job->site, snap->objects[s->object - 1], err);
+		return snap->objects[s->object - 1]->kind->attach(
+			&job->site, snap->objects[s->object - 1], err);
 	case CKPT_ENTER:
 		return 0;
 	}
@@ -201,7 +218,8 @@ static void run_steps(struct ckpt_job *job, const struct ckpt_task *task, unsign
 /* libc's rseq area goes with the rest of this program; the kernel must not write there any more. */
 static void leave_libc(void)
 {
-	syscall(SYS_rseq, (char *)__builtin_thread_pointer() + __rseq_offset, 32, RSEQ_FLAG_UNREGISTER, RSEQ_SIG);
+	syscall(SYS_rseq, (char *)__builtin_thread_pointer() + __rseq_offset, 32,
+		RSEQ_FLAG_UNREGISTER, RSEQ_SIG);
 	syscall(SYS_set_robust_list, NULL, 24);
 	syscall(SYS_set_tid_address, NULL);
 }
@@ -215,7 +233,8 @@ static void __attribute__((noreturn)) enter(struct ckpt_job *job, const struct c
 			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 
 	if (home == MAP_FAILED) {
-		ckpt_fail(&err, -errno, "process %d: cannot map %zu bytes for its restore", task->pid, prog->len);
+		ckpt_fail(&err, -errno, "process %d: cannot map %zu bytes for its restore",
+			  task->pid, prog->len);
 		fail(job, task, &err);
 	}
 	memcpy(home, prog->bytes, prog->len);
@@ -223,7 +242,9 @@ static void __attribute__((noreturn)) enter(struct ckpt_job *job, const struct c
 	__asm__ volatile("mov %0, %%rsp\n\t"
 			 "push $0\n\t"
 			 "jmp *%1"
-			 : : "r"(prog->stack), "r"(l->blob), "D"(prog->entry) : "memory");
+			 :
+			 : "r"(prog->stack), "r"(l->blob), "D"(prog->entry)
+			 : "memory");
 	__builtin_unreachable();
 }
 
@@ -236,7 +257,8 @@ static uint32_t count_stand_ins(const struct ckpt_plan *plan)
 	return n;
 }
 
-static void __attribute__((noreturn)) task_main(struct ckpt_job *job, const struct ckpt_task *task, pid_t parent)
+static void __attribute__((noreturn))
+task_main(struct ckpt_job *job, const struct ckpt_task *task, pid_t parent)
 {
 	uint32_t n_tasks = job->plan->snap->n_tasks;
 	struct ckpt_err err = CKPT_ERR_INIT;
@@ -252,8 +274,9 @@ static void __attribute__((noreturn)) task_main(struct ckpt_job *job, const stru
 		ckpt_in(&err, err.code, "process %d", task->pid);
 		fail(job, task, &err);
 	}
-	run_steps(job, task, 1u << CKPT_SESSION | 1u << CKPT_STAND_IN | 1u << CKPT_LEAD |
-		   1u << CKPT_CREATE | 1u << CKPT_FORK);
+	run_steps(job, task,
+		  1u << CKPT_SESSION | 1u << CKPT_STAND_IN | 1u << CKPT_LEAD | 1u << CKPT_CREATE |
+			  1u << CKPT_FORK);
 	ckpt_gate_arrive(&job->gates->forked);
 	ckpt_gate_await(&job->gates->forked, n_tasks + count_stand_ins(job->plan));
 	run_steps(job, task, 1u << CKPT_GROUP | 1u << CKPT_INSTALL);
@@ -267,12 +290,13 @@ static void __attribute__((noreturn)) task_main(struct ckpt_job *job, const stru
 	enter(job, task);
 }
 
-int ckpt_task_fork(struct ckpt_job *job, const struct ckpt_task *task, bool sibling, struct ckpt_err *err)
+int ckpt_task_fork(struct ckpt_job *job, const struct ckpt_task *task, bool sibling,
+		   struct ckpt_err *err)
 {
 	pid_t pid = task->pid, parent = sibling ? getppid() : getpid();
 	struct clone_args ca = {
 		.flags = sibling ? CLONE_PARENT : 0,
-		.exit_signal = sibling ? 0 : SIGCHLD,   /* a sibling has that of its creator */
+		.exit_signal = sibling ? 0 : SIGCHLD, /* a sibling has that of its creator */
 		.set_tid = (uintptr_t)&pid,
 		.set_tid_size = 1,
 	};
@@ -281,9 +305,14 @@ int ckpt_task_fork(struct ckpt_job *job, const struct ckpt_task *task, bool sibl
 	if (r == 0)
 		task_main(job, task, parent);
 	if (r < 0 && errno == EEXIST)
-		return ckpt_refuse(err, CKPT_E_PID_TAKEN, -EEXIST, "process %d (%s): its number is taken", task->pid, task->comm);
+		return ckpt_refuse(err, CKPT_E_PID_TAKEN, -EEXIST,
+				   "process %d (%s): its number is taken", task->pid, task->comm);
 	if (r < 0 && errno == EPERM)
-		return ckpt_refuse(err, CKPT_E_PRIVILEGE, -EPERM,
-				   "process %d (%s): may not choose its number (CAP_CHECKPOINT_RESTORE)", task->pid, task->comm);
-	return r < 0 ? ckpt_fail(err, -errno, "process %d (%s): cannot fork", task->pid, task->comm) : 0;
+		return ckpt_refuse(
+			err, CKPT_E_PRIVILEGE, -EPERM,
+			"process %d (%s): may not choose its number (CAP_CHECKPOINT_RESTORE)",
+			task->pid, task->comm);
+	return r < 0 ? ckpt_fail(err, -errno, "process %d (%s): cannot fork", task->pid,
+				 task->comm) :
+		       0;
 }

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Names in the file system that a restore made: taken back should it fail. Only what is still ours is removed. */
+/* Names in the file system that a restore made: taken back should it fail. Only what is still ours
+ * is removed. */
 #include <errno.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "injector/job.h"
 
-int ckpt_undo_note(struct ckpt_site *site, const char *path, const char *aside, struct ckpt_err *err)
+int ckpt_undo_note(struct ckpt_site *site, const char *path, const char *aside,
+		   struct ckpt_err *err)
 {
 	struct ckpt_job *job = (struct ckpt_job *)site;
 	struct ckpt_undo *u = ckpt_new(job->arena, struct ckpt_undo);
@@ -26,7 +28,8 @@ static bool still_ours(const struct ckpt_undo *u)
 {
 	struct stat st;
 
-	return lstat(u->path, &st) == 0 && (!u->ino || (st.st_dev == u->dev && st.st_ino == u->ino));
+	return lstat(u->path, &st) == 0 &&
+	       (!u->ino || (st.st_dev == u->dev && st.st_ino == u->ino));
 }
 
 void ckpt_undo_all(struct ckpt_job *job)

@@ -9,50 +9,57 @@
 #include "engine/base/problems.h"
 #include "engine/capture/source.h"
 
-struct ckpt_capture;            /* of capture.c */
+struct ckpt_capture; /* of capture.c */
 
 /* What tells one sort of open file from another. */
 struct ckpt_probe {
 	struct stat st;
-	long fs_magic;                  /* statfs.f_type */
-	const char *link;               /* target of /proc/PID/fd/N */
-	int domain, type, protocol;     /* of a socket, else -1 */
+	long fs_magic;              /* statfs.f_type */
+	const char *link;           /* target of /proc/PID/fd/N */
+	int domain, type, protocol; /* of a socket, else -1 */
 };
 
 struct ckpt_collect {
 	struct ckpt_source *src;
-	struct ckpt_arena *arena;       /* lives as long as the message */
+	struct ckpt_arena *arena; /* lives as long as the message */
 	struct ckpt_capture *capture;
-	uint32_t object;                /* CKPT_PER_FILE: the id it will have; else 0 */
-	pid_t pid, tid;                 /* owner: the task, and the thread (CKPT_PER_THREAD) or the leader */
-	int number;                     /* CKPT_PER_FILE: a descriptor of PID that refers to it, -1: only mapped */
-	int fd;                         /* CKPT_PER_FILE: our duplicate of it (or our own open of the mapped file), borrowed; -1: none can be had */
-	uint32_t flags;                 /* CKPT_PER_FILE: F_GETFL */
+	uint32_t object; /* CKPT_PER_FILE: the id it will have; else 0 */
+	pid_t pid, tid;  /* owner: the task, and the thread (CKPT_PER_THREAD) or the leader */
+	int number;      /* CKPT_PER_FILE: a descriptor of PID that refers to it, -1: only mapped */
+	int fd;          /* CKPT_PER_FILE: our duplicate of it (or our own open of the mapped file),
+			    borrowed; -1: none can be had */
+	uint32_t flags;  /* CKPT_PER_FILE: F_GETFL */
 	const struct ckpt_probe *probe;
-	bool shell_job;                 /* -j was given */
+	bool shell_job; /* -j was given */
 };
 
 /* Reads the number after "KEY:" in /proc/PID/fdinfo/NUMBER. */
-int ckpt_fdinfo_u64(struct ckpt_collect *c, const char *key, int base, uint64_t *valuep, struct ckpt_err *err);
+int ckpt_fdinfo_u64(struct ckpt_collect *c, const char *key, int base, uint64_t *valuep,
+		    struct ckpt_err *err);
 /* The whole text of fdinfo, in the arena. */
 int ckpt_fdinfo(struct ckpt_collect *c, char **textp, struct ckpt_err *err);
 /* Reads /proc/TID/NAME (of c->tid) whole. */
-int ckpt_proc_text(struct ckpt_collect *c, const char *name, char **textp, size_t *lenp, struct ckpt_err *err);
+int ckpt_proc_text(struct ckpt_collect *c, const char *name, char **textp, size_t *lenp,
+		   struct ckpt_err *err);
 /* The text of /proc/PID/task/TID/status of c->tid: read once for each thread and kept. */
 int ckpt_status_text(struct ckpt_collect *c, const char **textp, struct ckpt_err *err);
 /* Is it an anonymous inode of that class: "anon_inode:[CLS]"? */
 bool ckpt_probe_anon(const struct ckpt_probe *probe, const char *cls);
-/* The object that descriptor NUMBER of the task PID refers to, 0: none. All files are known before any is collected. */
+/* The object that descriptor NUMBER of the task PID refers to, 0: none. All files are known before
+ * any is collected. */
 uint32_t ckpt_object_of_fd(struct ckpt_collect *c, pid_t pid, int number);
-/* Does descriptor TFD:OFF of the epoll at c->number refer to the same file as NUMBER of PID (kcmp EPOLL_TFD)? */
+/* Does descriptor TFD:OFF of the epoll at c->number refer to the same file as NUMBER of PID (kcmp
+ * EPOLL_TFD)? */
 bool ckpt_epoll_target_is(struct ckpt_collect *c, int tfd, uint32_t off, pid_t pid, int number);
 /* Is there a task with that pid in the tree? */
 bool ckpt_pid_in_tree(struct ckpt_collect *c, pid_t pid);
-/* One remote system call by c->tid; the result, negative errno if it failed. A transport failure is in *ERRP->code and returned. */
-int ckpt_call(struct ckpt_collect *c, long nr, const uint64_t arg[6], int buf_arg, void *buf, size_t buf_len,
-	      int64_t *retp, struct ckpt_err *err);
-/* The content of this object (from 0 to SIZE) belongs into the image as pages; the engine reads it through c->fd,
- * or through a mapping where fd is -1. At restore kind->create() leaves it empty and the engine fills it before link(). */
+/* One remote system call by c->tid; the result, negative errno if it failed. A transport failure is
+ * in *ERRP->code and returned. */
+int ckpt_call(struct ckpt_collect *c, long nr, const uint64_t arg[6], int buf_arg, void *buf,
+	      size_t buf_len, int64_t *retp, struct ckpt_err *err);
+/* The content of this object (from 0 to SIZE) belongs into the image as pages; the engine reads it
+ * through c->fd, or through a mapping where fd is -1. At restore kind->create() leaves it empty and
+ * the engine fills it before link(). */
 void ckpt_has_content(struct ckpt_collect *c, uint64_t size);
 /* Something that a user has to know but that does not stop the dump: kept in the image, printed. */
 void ckpt_lost(struct ckpt_collect *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

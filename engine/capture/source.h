@@ -14,15 +14,15 @@
 #include "engine/base/arena.h"
 #include "engine/base/err.h"
 
-struct ckpt_regs;               /* engine/base/arch/x86-64.h: general and extended registers of a thread */
+struct ckpt_regs; /* engine/base/arch/x86-64.h: general and extended registers of a thread */
 struct ckpt_source;
 
 /* One system call to be made by a thread of the target. */
 struct ckpt_call {
 	long nr;
 	uint64_t arg[6];
-	int buf_arg;                    /* index of the argument that points to BUF, or -1 */
-	void *buf;                      /* copied in before and out after the call; at most CKPT_CALL_BUF bytes */
+	int buf_arg; /* index of the argument that points to BUF, or -1 */
+	void *buf;   /* copied in before and out after the call; at most CKPT_CALL_BUF bytes */
 	size_t buf_len;
 	int64_t ret;
 };
@@ -32,34 +32,47 @@ struct ckpt_call {
 struct ckpt_frozen {
 	pid_t pid, ppid;
 	bool zombie;
-	bool stopped;                   /* by a stop signal, before the freeze */
-	int stop_signal;                /* which one, where STOPPED */
-	pid_t *tids;                    /* the leader first; of a zombie just the leader */
+	bool stopped;    /* by a stop signal, before the freeze */
+	int stop_signal; /* which one, where STOPPED */
+	pid_t *tids;     /* the leader first; of a zombie just the leader */
 	size_t n_tids;
 };
 
 struct ckpt_source_ops {
 	const char *name;
-	/* Stops every thread of the tree; afterwards nothing in it changes. The list has parents before children. */
-	int (*freeze)(struct ckpt_source *src, struct ckpt_arena *arena, struct ckpt_frozen **tasksp, size_t *np, struct ckpt_err *err);
+	/* Stops every thread of the tree; afterwards nothing in it changes. The list has parents
+	 * before children. */
+	int (*freeze)(struct ckpt_source *src, struct ckpt_arena *arena,
+		      struct ckpt_frozen **tasksp, size_t *np, struct ckpt_err *err);
 	void (*thaw)(struct ckpt_source *src);
 	/* Opens /proc/TID/NAME, or a recording of it. Returns a descriptor. */
-	int (*open_proc)(struct ckpt_source *src, pid_t tid, const char *name, struct ckpt_err *err);
+	int (*open_proc)(struct ckpt_source *src, pid_t tid, const char *name,
+			 struct ckpt_err *err);
 	/* Reads the link /proc/TID/NAME; returns its length; NUL-terminated. */
-	int (*read_link)(struct ckpt_source *src, pid_t tid, const char *name, char *buf, size_t size, struct ckpt_err *err);
+	int (*read_link)(struct ckpt_source *src, pid_t tid, const char *name, char *buf,
+			 size_t size, struct ckpt_err *err);
 	/* Returns a duplicate of the task's descriptor FD. */
 	int (*dup_fd)(struct ckpt_source *src, pid_t pid, int fd, struct ckpt_err *err);
 	/* kcmp(2): 0 same, 1 or 2 an order, negative: error. TYPE is KCMP_*. */
-	int (*compare)(struct ckpt_source *src, pid_t pid1, pid_t pid2, int type, uint64_t idx1, uint64_t idx2);
-	/* Reads the ranges one after the other into BUF; all or an error. May be called by several threads at once. */
-	int (*read_mem)(struct ckpt_source *src, pid_t pid, const struct iovec *range, size_t n, void *buf, struct ckpt_err *err);
-	int (*call)(struct ckpt_source *src, pid_t tid, struct ckpt_call *call, struct ckpt_err *err);
-	/* Registers as they have to be restored: interrupted calls wound back, out of critical sections and the vDSO. */
-	int (*regs)(struct ckpt_source *src, pid_t tid, struct ckpt_arena *arena, struct ckpt_regs *regs, struct ckpt_err *err);
-	/* The Nth pending signal of the thread (or of the process); 1 and INFO, or 0 when there are no more. */
-	int (*peek_signal)(struct ckpt_source *src, pid_t tid, bool of_process, unsigned int n, siginfo_t *info, struct ckpt_err *err);
+	int (*compare)(struct ckpt_source *src, pid_t pid1, pid_t pid2, int type, uint64_t idx1,
+		       uint64_t idx2);
+	/* Reads the ranges one after the other into BUF; all or an error. May be called by several
+	 * threads at once. */
+	int (*read_mem)(struct ckpt_source *src, pid_t pid, const struct iovec *range, size_t n,
+			void *buf, struct ckpt_err *err);
+	int (*call)(struct ckpt_source *src, pid_t tid, struct ckpt_call *call,
+		    struct ckpt_err *err);
+	/* Registers as they have to be restored: interrupted calls wound back, out of critical
+	 * sections and the vDSO. */
+	int (*regs)(struct ckpt_source *src, pid_t tid, struct ckpt_arena *arena,
+		    struct ckpt_regs *regs, struct ckpt_err *err);
+	/* The Nth pending signal of the thread (or of the process); 1 and INFO, or 0 when there are
+	 * no more. */
+	int (*peek_signal)(struct ckpt_source *src, pid_t tid, bool of_process, unsigned int n,
+			   siginfo_t *info, struct ckpt_err *err);
 	/* rseq(2) registration of the thread; all zero where there is none. */
-	int (*rseq)(struct ckpt_source *src, pid_t tid, uint64_t *addr, uint32_t *size, uint32_t *signature, struct ckpt_err *err);
+	int (*rseq)(struct ckpt_source *src, pid_t tid, uint64_t *addr, uint32_t *size,
+		    uint32_t *signature, struct ckpt_err *err);
 };
 
 struct ckpt_source {

@@ -134,9 +134,9 @@ static int attach(struct ckpt_site *site, const struct ckpt_object *obj, struct 
 	const Ckpt__Fs *m = (const void *)obj->msg;
 
 	(void)site;
-	return chdir(m->cwd) < 0
-		       ? ckpt_fail(err, -errno, "working directory %s: cannot enter", m->cwd)
-		       : 0;
+	return chdir(m->cwd) < 0 ?
+		       ckpt_fail(err, -errno, "working directory %s: cannot enter", m->cwd) :
+		       0;
 }
 
 const struct ckpt_kind ckpt_kind_fs = {

@@ -55,8 +55,8 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 	for (int i = 0; i < N_TIMERS; i++) {
 		/* One that stands still cannot be made: it expires one interval later, which is
 		 * when it would have next. */
-		uint64_t value =
-			m->value_us[i] || i != ITIMER_REAL ? m->value_us[i] : m->interval_us[i];
+		uint64_t value = m->value_us[i] || i != ITIMER_REAL ? m->value_us[i] :
+								      m->interval_us[i];
 		struct itimerval timer = { timeval(m->interval_us[i]), timeval(value) };
 
 		if (value || m->interval_us[i])

@@ -152,8 +152,8 @@ static int check_clock(struct ckpt_collect *c, const Ckpt__PosixTimer *t, struct
 	r = single_threaded(c, err);
 	if (r < 0)
 		return r;
-	return r ? 0
-		 : ckpt_refuse(err, CKPT_E_TASK_STATE, -EOPNOTSUPP,
+	return r ? 0 :
+		   ckpt_refuse(err, CKPT_E_TASK_STATE, -EOPNOTSUPP,
 			       "timer %u measures the processor time of one of several threads",
 			       t->id);
 }

@@ -136,8 +136,9 @@ static void fit(struct ckpt_planner *p, pid_t pid, size_t i, struct rlimit64 *li
  */
 static enum ckpt_when when_to_set(size_t i)
 {
-	return i == RLIMIT_SIGPENDING || i == RLIMIT_NICE || i == RLIMIT_RTPRIO ? CKPT_AFTER_COMMIT
-										: CKPT_AFTER_MEMORY;
+	return i == RLIMIT_SIGPENDING || i == RLIMIT_NICE || i == RLIMIT_RTPRIO ?
+		       CKPT_AFTER_COMMIT :
+		       CKPT_AFTER_MEMORY;
 }
 
 static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ckpt_err *err)

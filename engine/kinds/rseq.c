@@ -21,8 +21,8 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 	int64_t arg[6] = { q->address, q->size, 0, q->signature };
 
 	if (q->size < 32 || q->size > 4096 || q->address % 32)
-		return ckpt_fail(err, -EBADMSG, "rseq %u: area of %u bytes at %#llx", obj->id, q->size,
-				 (unsigned long long)q->address);
+		return ckpt_fail(err, -EBADMSG, "rseq %u: area of %u bytes at %#llx", obj->id,
+				 q->size, (unsigned long long)q->address);
 	ckpt_call_late(p, CKPT_AFTER_MEMORY, SYS_rseq, arg);
 	return 0;
 }

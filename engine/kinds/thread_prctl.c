@@ -43,7 +43,7 @@ static uint32_t speculation(const char *status, const char *key, const char *by)
 static int check_processor(const char *status, struct ckpt_err *err)
 {
 	const char *features = ckpt_line_after(status, "x86_Thread_features"); /* Linux 6.6 */
-	const char *untag = ckpt_line_after(status, "untag_mask");	       /* Linux 6.4 */
+	const char *untag = ckpt_line_after(status, "untag_mask");             /* Linux 6.4 */
 	uint64_t mask;
 
 	if (features && !strncmp(features, "shstk", 5))

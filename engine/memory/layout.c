@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The union of all address spaces (ours and the tasks') leaves gaps; the largest one takes the restorer. What is
- * staged for whom follows from pages that a child has at the same place of the pages file as its parent.
+ * The union of all address spaces (ours and the tasks') leaves gaps; the largest one takes the
+ * restorer. What is staged for whom follows from pages that a child has at the same place of the
+ * pages file as its parent.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -10,8 +11,8 @@
 #include "engine/plan/host.h"
 #include "engine/plan/sysvec.h"
 
-#define LOWEST (1ull << 20)             /* far above any mmap_min_addr */
-#define CLEARANCE (4ull << 20)          /* to stacks that grow down */
+#define LOWEST (1ull << 20)    /* far above any mmap_min_addr */
+#define CLEARANCE (4ull << 20) /* to stacks that grow down */
 #define HOME_LEAST (64ull << 20)
 
 struct range {
@@ -47,7 +48,8 @@ static struct range *all_ranges(struct ckpt_arena *arena, const struct ckpt_snap
 		all[(*np)++] = (struct range){ host->areas[i].start, host->areas[i].end };
 	for (size_t i = 0; i < snap->n_tasks; i++)
 		if (snap->tasks[i]->mm)
-			*np += put_areas(all + *np, snap->tasks[i]->mm->areas, snap->tasks[i]->mm->n_areas);
+			*np += put_areas(all + *np, snap->tasks[i]->mm->areas,
+					 snap->tasks[i]->mm->n_areas);
 	qsort(all, *np, sizeof(*all), by_start);
 	return all;
 }
@@ -95,7 +97,8 @@ static bool share_pages(struct ckpt_pages a, struct ckpt_pages b)
 
 	while (i < a.n && j < b.n) {
 		const struct ckpt_run *x = &a.run[i], *y = &b.run[j];
-		uint64_t x_end = x->at + x->n_pages * CKPT_PAGE, y_end = y->at + y->n_pages * CKPT_PAGE;
+		uint64_t x_end = x->at + x->n_pages * CKPT_PAGE,
+			 y_end = y->at + y->n_pages * CKPT_PAGE;
 
 		if (x->at < y_end && y->at < x_end && x->at - x->offset == y->at - y->offset)
 			return true;
@@ -128,12 +131,15 @@ static const Ckpt__Area *area_like(const struct ckpt_task *task, const Ckpt__Are
 		return NULL;
 	const Ckpt__Area *b = task->mm->areas[lo];
 
-	return b->start == a->start && b->end == a->end && b->file == a->file && b->offset == a->offset &&
-	       can_stage(b) && can_stage(a) &&
-	       !((b->flags ^ a->flags) & CKPT__AREA__FLAG__GROWS_DOWN) ? b : NULL;
+	return b->start == a->start && b->end == a->end && b->file == a->file &&
+			       b->offset == a->offset && can_stage(b) && can_stage(a) &&
+			       !((b->flags ^ a->flags) & CKPT__AREA__FLAG__GROWS_DOWN) ?
+		       b :
+		       NULL;
 }
 
-const struct ckpt_staged_area *ckpt_layout_staged(const struct ckpt_layout *l, const struct ckpt_task *task, uint32_t area)
+const struct ckpt_staged_area *ckpt_layout_staged(const struct ckpt_layout *l,
+						  const struct ckpt_task *task, uint32_t area)
 {
 	const struct ckpt_staged_area *s = l->staged[task->id - 1];
 
@@ -153,8 +159,8 @@ const struct ckpt_staged_area *ckpt_layout_staged(const struct ckpt_layout *l, c
 struct maker {
 	struct ckpt_arena *arena;
 	struct ckpt_layout *l;
-	uint64_t at;                    /* where the next stage goes */
-	size_t room;                    /* in l->stages */
+	uint64_t at; /* where the next stage goes */
+	size_t room; /* in l->stages */
 };
 
 static uint32_t add_stage(struct maker *m, uint64_t len, uint32_t object)
@@ -171,12 +177,13 @@ static uint32_t add_stage(struct maker *m, uint64_t len, uint32_t object)
 		l->stages = more;
 	}
 	l->stages[l->n_stages] = (struct ckpt_stage){ m->at, len, object };
-	m->at += len + CKPT_PAGE;       /* a gap, so that neighbours are not merged and move singly */
+	m->at += len + CKPT_PAGE; /* a gap, so that neighbours are not merged and move singly */
 	return l->n_stages++;
 }
 
 /* The stage of the parent's area that starts where A does, UINT32_MAX if there is none. */
-static uint32_t stage_at(const struct ckpt_layout *l, const struct ckpt_task *parent, const Ckpt__Area *a)
+static uint32_t stage_at(const struct ckpt_layout *l, const struct ckpt_task *parent,
+			 const Ckpt__Area *a)
 {
 	const struct ckpt_staged_area *s = l->staged[parent->id - 1];
 
@@ -195,7 +202,8 @@ static uint32_t stage_at(const struct ckpt_layout *l, const struct ckpt_task *pa
 }
 
 /* Does any child of TASK still share pages of its area A? */
-static bool shared_below(const struct ckpt_snapshot *snap, const struct ckpt_task *task, const Ckpt__Area *a)
+static bool shared_below(const struct ckpt_snapshot *snap, const struct ckpt_task *task,
+			 const Ckpt__Area *a)
 {
 	for (size_t i = task->id; i < snap->n_tasks; i++) {
 		const struct ckpt_task *child = snap->tasks[i];
@@ -211,7 +219,8 @@ static bool shared_below(const struct ckpt_snapshot *snap, const struct ckpt_tas
 	return false;
 }
 
-static bool shared_above(const struct ckpt_task *parent, const struct ckpt_task *task, const Ckpt__Area *a)
+static bool shared_above(const struct ckpt_task *parent, const struct ckpt_task *task,
+			 const Ckpt__Area *a)
 {
 	return parent && area_like(parent, a) &&
 	       share_pages(ckpt_pages_between(&parent->pages, a->start, a->end),
@@ -226,7 +235,8 @@ static bool has_children(const struct ckpt_snapshot *snap, const struct ckpt_tas
 	return false;
 }
 
-static void stage_task(struct maker *m, const struct ckpt_snapshot *snap, const struct ckpt_task *task)
+static void stage_task(struct maker *m, const struct ckpt_snapshot *snap,
+		       const struct ckpt_task *task)
 {
 	const struct ckpt_task *parent = task->parent ? snap->tasks[task->parent - 1] : NULL;
 	bool forks = has_children(snap, task);
@@ -265,10 +275,14 @@ static void stage_shared(struct maker *m, const struct ckpt_snapshot *snap)
 		for (size_t i = 0; mm && i < mm->n_areas; i++) {
 			const Ckpt__Area *a = mm->areas[i];
 
-			if (!(a->flags & CKPT__AREA__FLAG__SHARED_ANON) || !a->file || seen[a->file])
+			if (!(a->flags & CKPT__AREA__FLAG__SHARED_ANON) || !a->file ||
+			    seen[a->file])
 				continue;
 			seen[a->file] = true;
-			add_stage(m, (snap->objects[a->file - 1]->content_size + CKPT_PAGE - 1) & ~(CKPT_PAGE - 1), a->file);
+			add_stage(m,
+				  (snap->objects[a->file - 1]->content_size + CKPT_PAGE - 1) &
+					  ~(CKPT_PAGE - 1),
+				  a->file);
 		}
 	}
 }
@@ -289,8 +303,9 @@ static void place_vdso(struct ckpt_layout *l, const struct ckpt_host *host)
 	l->vdso_len = to ? to - from : 0;
 }
 
-int ckpt_layout_make(struct ckpt_layout **layoutp, struct ckpt_arena *arena, const struct ckpt_snapshot *snap,
-		     const struct ckpt_host *host, struct ckpt_err *err)
+int ckpt_layout_make(struct ckpt_layout **layoutp, struct ckpt_arena *arena,
+		     const struct ckpt_snapshot *snap, const struct ckpt_host *host,
+		     struct ckpt_err *err)
 {
 	struct ckpt_layout *l = ckpt_new(arena, struct ckpt_layout);
 	struct maker m = { .arena = arena, .l = l };
@@ -302,7 +317,8 @@ int ckpt_layout_make(struct ckpt_layout **layoutp, struct ckpt_arena *arena, con
 	l->base = (gap.start + CLEARANCE + 0xfffff) & ~0xfffffull;
 	l->end = gap.end - CLEARANCE;
 	if (gap.end - gap.start < 4 * CLEARANCE)
-		return ckpt_refuse(err, CKPT_E_NO_ROOM, -ENOMEM, "no gap in the address spaces is large enough for the restorer");
+		return ckpt_refuse(err, CKPT_E_NO_ROOM, -ENOMEM,
+				   "no gap in the address spaces is large enough for the restorer");
 	l->gates = l->base;
 	l->gates_len = (64 + snap->n_tasks * 16 + CKPT_PAGE - 1) & ~(CKPT_PAGE - 1);
 	l->blob = l->gates + l->gates_len + CKPT_PAGE;
@@ -316,9 +332,10 @@ int ckpt_layout_make(struct ckpt_layout **layoutp, struct ckpt_arena *arena, con
 		stage_task(&m, snap, snap->tasks[i]);
 	l->home = m.at;
 	if (m.at > l->end || l->end - m.at < HOME_LEAST)
-		return ckpt_refuse(err, CKPT_E_NO_ROOM, -ENOMEM,
-				   "the largest gap in the address spaces has only %llu bytes for the restorer",
-				   (unsigned long long)(l->end - l->base));
+		return ckpt_refuse(
+			err, CKPT_E_NO_ROOM, -ENOMEM,
+			"the largest gap in the address spaces has only %llu bytes for the restorer",
+			(unsigned long long)(l->end - l->base));
 	*layoutp = l;
 	return 0;
 }

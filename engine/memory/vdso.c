@@ -14,7 +14,7 @@ struct symbols {
 	Elf *elf;
 	Elf_Data *data;
 	size_t n;
-	uint32_t strings;               /* section with the names */
+	uint32_t strings; /* section with the names */
 };
 
 static bool open_symbols(struct symbols *s, uint8_t *bytes, size_t len)
@@ -37,7 +37,8 @@ static bool open_symbols(struct symbols *s, uint8_t *bytes, size_t len)
 
 static const char *symbol(const struct symbols *s, size_t i, GElf_Sym *sym)
 {
-	if (!gelf_getsym(s->data, i, sym) || GELF_ST_TYPE(sym->st_info) != STT_FUNC || !sym->st_value)
+	if (!gelf_getsym(s->data, i, sym) || GELF_ST_TYPE(sym->st_info) != STT_FUNC ||
+	    !sym->st_value)
 		return NULL;
 	return elf_strptr(s->elf, s->strings, sym->st_name);
 }
@@ -55,25 +56,27 @@ static uint64_t find_symbol(const struct symbols *s, const char *name)
 	return 0;
 }
 
+/* movabs $to,%rax; jmp *%rax */
 static void put_jump(uint8_t *at, uint64_t to)
 {
-	static const uint8_t code[JUMP] = { 0x48, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xe0 };   /* movabs $to,%rax; jmp *%rax */
+	static const uint8_t code[JUMP] = { 0x48, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xe0 };
 
 	memcpy(at, code, JUMP);
 	memcpy(at + 2, &to, sizeof(to));
 }
 
-/* A function whose shared state may have another form now: the system call does the same. */
+/* A function whose shared state may have another form now: the system call does the same.
+ * mov $nr,%eax; syscall; ret */
 static void put_syscall(uint8_t *at, uint32_t nr)
 {
-	static const uint8_t code[JUMP] = { 0xb8, 0, 0, 0, 0, 0x0f, 0x05, 0xc3 };       /* mov $nr,%eax; syscall; ret */
+	static const uint8_t code[JUMP] = { 0xb8, 0, 0, 0, 0, 0x0f, 0x05, 0xc3 };
 
 	memcpy(at, code, JUMP);
 	memcpy(at + 1, &nr, sizeof(nr));
 }
 
-static int patch(uint8_t *old, size_t old_len, const struct symbols *was, const struct symbols *is, uint64_t now_at,
-		 struct ckpt_err *err)
+static int patch(uint8_t *old, size_t old_len, const struct symbols *was, const struct symbols *is,
+		 uint64_t now_at, struct ckpt_err *err)
 {
 	GElf_Sym sym;
 
@@ -84,19 +87,22 @@ static int patch(uint8_t *old, size_t old_len, const struct symbols *was, const 
 		if (!name)
 			continue;
 		if (sym.st_value > old_len || old_len - sym.st_value < JUMP)
-			return ckpt_fail(err, -EBADMSG, "vDSO: function %s lies outside of it", name);
+			return ckpt_fail(err, -EBADMSG, "vDSO: function %s lies outside of it",
+					 name);
 		to = find_symbol(is, name);
 		if (!strcmp(name, "getrandom") || !strcmp(name, "__vdso_getrandom"))
 			put_syscall(old + sym.st_value, SYS_getrandom);
 		else if (to)
 			put_jump(old + sym.st_value, now_at + to);
 		else
-			return ckpt_refuse(err, CKPT_E_KERNEL_FEATURE, -ENOTSUP, "vDSO: this kernel's has no function %s", name);
+			return ckpt_refuse(err, CKPT_E_KERNEL_FEATURE, -ENOTSUP,
+					   "vDSO: this kernel's has no function %s", name);
 	}
 	return 0;
 }
 
-int ckpt_vdso_patch(uint8_t *old, size_t old_len, const uint8_t *now, size_t now_len, uint64_t now_at, struct ckpt_err *err)
+int ckpt_vdso_patch(uint8_t *old, size_t old_len, const uint8_t *now, size_t now_len,
+		    uint64_t now_at, struct ckpt_err *err)
 {
 	struct symbols was = { 0 }, is = { 0 };
 	int r;

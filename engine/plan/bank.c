@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Objects wait in the bank until they are installed: descriptors with numbers that no task of the snapshot uses,
- * from the highest downwards, so that installing one never covers another.
+ * Objects wait in the bank until they are installed: descriptors with numbers that no task of the
+ * snapshot uses, from the highest downwards, so that installing one never covers another.
  */
 #include <errno.h>
 #include "engine/plan/planner.h"
 
 #define MAX_BANK (1u << 20)
-#define LOWEST 64                       /* below are this process' own descriptors */
+#define LOWEST 64 /* below are this process' own descriptors */
 
 static bool *used_numbers(struct ckpt_planner *p, int top)
 {
@@ -31,20 +31,24 @@ int ckpt_plan_bank(struct ckpt_planner *p, struct ckpt_err *err)
 		const struct ckpt_task *task = p->snap->tasks[t];
 
 		if (task->n_fds && (uint64_t)task->fds[task->n_fds - 1].number >= limit)
-			return ckpt_refuse(err, CKPT_E_PRIVILEGE, -EMFILE,
-					   "process %d: descriptor %d is above the limit here, %llu (RLIMIT_NOFILE)", task->pid,
-					   task->fds[task->n_fds - 1].number, (unsigned long long)limit);
+			return ckpt_refuse(
+				err, CKPT_E_PRIVILEGE, -EMFILE,
+				"process %d: descriptor %d is above the limit here, %llu (RLIMIT_NOFILE)",
+				task->pid, task->fds[task->n_fds - 1].number,
+				(unsigned long long)limit);
 	}
 	for (size_t id = 0; id <= p->snap->n_objects; id++) {
 		bank[id] = -1;
-		if (id && (p->snap->objects[id - 1]->kind->scope != CKPT_PER_FILE || !p->snap->objects[id - 1]->kind->create))
+		if (id && (p->snap->objects[id - 1]->kind->scope != CKPT_PER_FILE ||
+			   !p->snap->objects[id - 1]->kind->create))
 			continue;
 		while (at >= LOWEST && used[at])
 			at--;
 		if (at < LOWEST)
-			return ckpt_refuse(err, CKPT_E_PRIVILEGE, -EMFILE,
-					   "the %zu open files of the image do not fit twice below %llu (RLIMIT_NOFILE)",
-					   p->snap->n_objects, (unsigned long long)limit);
+			return ckpt_refuse(
+				err, CKPT_E_PRIVILEGE, -EMFILE,
+				"the %zu open files of the image do not fit twice below %llu (RLIMIT_NOFILE)",
+				p->snap->n_objects, (unsigned long long)limit);
 		bank[id] = at--;
 	}
 	p->plan->bank = bank;

@@ -155,8 +155,8 @@ int ckpt_host_probe_creds(struct ckpt_host *h, struct ckpt_arena *arena, struct 
 	r = read_text(arena, "/proc/self/uid_map", &text, err);
 	if (r < 0)
 		return r;
-	h->init_userns =
-		!text || is_init_userns(text); /* no file: no user namespaces in this kernel */
+	h->init_userns = !text || is_init_userns(text); /* no file: no user namespaces in this
+							   kernel */
 	r = read_text(arena, "/sys/devices/system/cpu/online", &text, err);
 	if (r < 0)
 		return r;

@@ -18,9 +18,9 @@
 #include "engine/plan/host.h"
 
 #ifndef CAP_CHECKPOINT_RESTORE
-#define CAP_CHECKPOINT_RESTORE 40       /* Linux 5.9 */
+#define CAP_CHECKPOINT_RESTORE 40 /* Linux 5.9 */
 #endif
-#define PR_TIMER_CREATE_RESTORE_IDS 77  /* Linux 6.15 */
+#define PR_TIMER_CREATE_RESTORE_IDS 77 /* Linux 6.15 */
 #define PR_TIMER_CREATE_RESTORE_IDS_GET 2
 
 static void probe_caps(struct ckpt_host *h)
@@ -49,7 +49,8 @@ static void put_area(struct ckpt_host *h, struct ckpt_arena *arena, const char *
 	memcpy(text, line, len);
 	text[len] = '\0';
 	ckpt__area__init(a);
-	if (sscanf(text, "%lx-%lx %*s %*s %*s %*s %63s", &a->start, &a->end, name) < 2 || a->end > CKPT_TASK_SIZE)
+	if (sscanf(text, "%lx-%lx %*s %*s %*s %*s %63s", &a->start, &a->end, name) < 2 ||
+	    a->end > CKPT_TASK_SIZE)
 		return;
 	if (is_special(name)) {
 		a->flags = CKPT__AREA__FLAG__VDSO;
@@ -93,7 +94,8 @@ static bool taken(pid_t pid)
 }
 
 /* A number is busy as long as a process, a group or a session has it. */
-static void probe_pids(struct ckpt_host *h, struct ckpt_arena *arena, const struct ckpt_snapshot *snap)
+static void probe_pids(struct ckpt_host *h, struct ckpt_arena *arena,
+		       const struct ckpt_snapshot *snap)
 {
 	h->pid_taken = ckpt_alloc(arena, snap->n_tasks);
 	for (size_t i = 0; i < snap->n_tasks; i++) {
@@ -110,19 +112,21 @@ static uint64_t xcr0(void)
 	uint32_t a, b, c, d, lo, hi;
 
 	__asm__("cpuid" : "=a"(a), "=b"(b), "=c"(c), "=d"(d) : "0"(1), "2"(0));
-	if (!(c >> 27 & 1))     /* OSXSAVE */
+	if (!(c >> 27 & 1)) /* OSXSAVE */
 		return 3;
 	__asm__("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
 	return (uint64_t)hi << 32 | lo;
 }
 
-/* May this process choose pids? In the namespace's own user namespace it takes one of two capabilities. */
+/* May this process choose pids? In the namespace's own user namespace it takes one of two
+ * capabilities. */
 static bool may_choose_pids(const struct ckpt_host *h)
 {
 	return ckpt_host_has_cap(h, CAP_CHECKPOINT_RESTORE) || ckpt_host_has_cap(h, CAP_SYS_ADMIN);
 }
 
-int ckpt_host_probe(struct ckpt_host **hostp, struct ckpt_arena *arena, const struct ckpt_snapshot *snap, struct ckpt_err *err)
+int ckpt_host_probe(struct ckpt_host **hostp, struct ckpt_arena *arena,
+		    const struct ckpt_snapshot *snap, struct ckpt_err *err)
 {
 	struct ckpt_host *h = ckpt_new(arena, struct ckpt_host);
 	int r;
@@ -138,7 +142,8 @@ int ckpt_host_probe(struct ckpt_host **hostp, struct ckpt_arena *arena, const st
 	h->box = !may_choose_pids(h);
 	h->stdin_is_tty = isatty(0);
 	h->xfeatures = xcr0();
-	h->has_timer_restore_ids = prctl(PR_TIMER_CREATE_RESTORE_IDS, PR_TIMER_CREATE_RESTORE_IDS_GET, 0, 0, 0) >= 0;
+	h->has_timer_restore_ids =
+		prctl(PR_TIMER_CREATE_RESTORE_IDS, PR_TIMER_CREATE_RESTORE_IDS_GET, 0, 0, 0) >= 0;
 	r = probe_areas(h, arena, err);
 	if (r >= 0)
 		r = ckpt_host_probe_creds(h, arena, err);

@@ -11,37 +11,41 @@
 #include "engine/model/snapshot.h"
 #include "proto/memory.pb-c.h"
 
-#define CKPT_CPU_BYTES 1024             /* 8192 CPUs, the most that x86-64 can have */
+#define CKPT_CPU_BYTES 1024 /* 8192 CPUs, the most that x86-64 can have */
 
 struct ckpt_host {
 	uid_t uid;
 	gid_t gid;
-	uint64_t caps;                          /* effective, bit CAP_* */
-	struct rlimit64 limits[RLIM_NLIMITS];   /* of this process */
+	uint64_t caps;                        /* effective, bit CAP_* */
+	struct rlimit64 limits[RLIM_NLIMITS]; /* of this process */
 	pid_t sid, pgid;
-	bool box;                               /* pids may not be chosen here: the restore makes a user and a pid namespace */
+	bool box; /* pids may not be chosen here: the restore makes a user and a pid namespace */
 	bool stdin_is_tty;
-	uint64_t xfeatures;                     /* of this processor that the kernel lets programs use (XCR0) */
-	Ckpt__Area *areas;                      /* of this process: what the tasks have to get rid of; vDSO and vvar by name */
+	uint64_t xfeatures; /* of this processor that the kernel lets programs use (XCR0) */
+	Ckpt__Area *areas;  /* of this process: what the tasks have to get rid of; vDSO and vvar by
+			       name */
 	size_t n_areas;
-	uint8_t *vdso;                          /* bytes of this kernel's vDSO */
+	uint8_t *vdso; /* bytes of this kernel's vDSO */
 	size_t vdso_len;
-	bool *pid_taken;                        /* for tasks[i] of the snapshot and its threads, pgid and sid: any of them taken */
-	bool has_timer_restore_ids;             /* PR_TIMER_CREATE_RESTORE_IDS, Linux 6.15 */
+	bool *pid_taken; /* for tasks[i] of the snapshot and its threads, pgid and sid: any of them
+			    taken */
+	bool has_timer_restore_ids; /* PR_TIMER_CREATE_RESTORE_IDS, Linux 6.15 */
 
 	/* By ckpt_host_probe_creds(): what a restored task starts with. */
 	struct ckpt_creds creds;
-	int last_cap;                           /* the highest CAP_* of this kernel */
-	bool init_userns;                       /* capabilities of this process count outside of its user namespace too */
-	int policy, nice, rt_priority;          /* sched_getattr(2) of this process */
-	uint8_t cpus[CKPT_CPU_BYTES];           /* online; bit n of byte n/8 is CPU n */
-	int mempolicy;                          /* get_mempolicy(2); 0: the default, or a kernel without */
+	int last_cap;     /* the highest CAP_* of this kernel */
+	bool init_userns; /* capabilities of this process count outside of its user namespace too */
+	int policy, nice, rt_priority; /* sched_getattr(2) of this process */
+	uint8_t cpus[CKPT_CPU_BYTES];  /* online; bit n of byte n/8 is CPU n */
+	int mempolicy;                 /* get_mempolicy(2); 0: the default, or a kernel without */
 	int oom_score_adj;
-	uint64_t nr_open;                       /* the most that RLIMIT_NOFILE may be; 0: unknown */
-	bool can_store_bypass, can_indirect_branch;     /* PR_SET_SPECULATION_CTRL has an effect for them */
+	uint64_t nr_open; /* the most that RLIMIT_NOFILE may be; 0: unknown */
+	bool can_store_bypass, can_indirect_branch; /* PR_SET_SPECULATION_CTRL has an effect for
+						       them */
 };
 
-int ckpt_host_probe(struct ckpt_host **hostp, struct ckpt_arena *arena, const struct ckpt_snapshot *snap, struct ckpt_err *err);
+int ckpt_host_probe(struct ckpt_host **hostp, struct ckpt_arena *arena,
+		    const struct ckpt_snapshot *snap, struct ckpt_err *err);
 /* Its part that concerns credentials, scheduling and limits; called by ckpt_host_probe(). */
 int ckpt_host_probe_creds(struct ckpt_host *h, struct ckpt_arena *arena, struct ckpt_err *err);
 static inline bool ckpt_host_has_cap(const struct ckpt_host *h, int cap)

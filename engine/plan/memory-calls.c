@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The address space of a task as a list of calls: park the vDSO, unmap all but the restorer, map every area at home
- * (or move it there from where it was staged), read its pages from the image, protect, tell the kernel what is where.
+ * The address space of a task as a list of calls: park the vDSO, unmap all but the restorer, map
+ * every area at home (or move it there from where it was staged), read its pages from the image,
+ * protect, tell the kernel what is where.
  */
 #include <errno.h>
 #include <linux/prctl.h>
@@ -14,11 +15,12 @@
 #include "engine/plan/memory-calls.h"
 #include "engine/plan/program-builder.h"
 
-#define MAX_IOV 1024                    /* IOV_MAX */
-#define MAX_BYTES (1ull << 30)          /* a read returns at most 0x7ffff000 bytes */
-#define SET_VMA 0x53564d41              /* PR_SET_VMA, PR_SET_VMA_ANON_NAME: Linux 5.17 */
+#define MAX_IOV 1024           /* IOV_MAX */
+#define MAX_BYTES (1ull << 30) /* a read returns at most 0x7ffff000 bytes */
+#define SET_VMA 0x53564d41     /* PR_SET_VMA, PR_SET_VMA_ANON_NAME: Linux 5.17 */
 
-static void emit(struct ckpt_program_builder *b, uint32_t flags, long nr, const int64_t arg[6], int64_t want)
+static void emit(struct ckpt_program_builder *b, uint32_t flags, long nr, const int64_t arg[6],
+		 int64_t want)
 {
 	struct ckpt_sv_call call = { .nr = nr, .flags = flags, .want = want };
 
@@ -27,9 +29,11 @@ static void emit(struct ckpt_program_builder *b, uint32_t flags, long nr, const 
 }
 #define EMIT(b, flags, want, nr, ...) emit(b, flags, nr, (const int64_t[6]){ __VA_ARGS__ }, want)
 
-static void move(struct ckpt_program_builder *b, uint64_t from, uint64_t old_len, uint64_t len, uint64_t to)
+static void move(struct ckpt_program_builder *b, uint64_t from, uint64_t old_len, uint64_t len,
+		 uint64_t to)
 {
-	EMIT(b, CKPT_SV_EQUAL, to, SYS_mremap, from, old_len, len, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+	EMIT(b, CKPT_SV_EQUAL, to, SYS_mremap, from, old_len, len, MREMAP_MAYMOVE | MREMAP_FIXED,
+	     to);
 }
 
 static void park_vdso(struct ckpt_program_builder *b)
@@ -56,8 +60,8 @@ static const Ckpt__Area *host_area_named(const struct ckpt_host *host, const Ckp
 	for (size_t i = 0; i < host->n_areas; i++) {
 		const Ckpt__Area *a = &host->areas[i];
 
-		if ((a->flags & CKPT__AREA__FLAG__VDSO) && a->name && like->name && !strcmp(a->name, like->name) &&
-		    a->end - a->start == like->end - like->start)
+		if ((a->flags & CKPT__AREA__FLAG__VDSO) && a->name && like->name &&
+		    !strcmp(a->name, like->name) && a->end - a->start == like->end - like->start)
 			return a;
 	}
 	return NULL;
@@ -71,7 +75,8 @@ static bool same_vdso(const struct ckpt_program_builder *b)
 	int64_t shift = 0;
 	bool first = true;
 
-	if (!inv->has_vdso || inv->vdso.len != host->vdso_len || memcmp(inv->vdso.data, host->vdso, host->vdso_len))
+	if (!inv->has_vdso || inv->vdso.len != host->vdso_len ||
+	    memcmp(inv->vdso.data, host->vdso, host->vdso_len))
 		return false;
 	for (size_t i = 0; i < b->task->mm->n_areas; i++) {
 		const Ckpt__Area *a = b->task->mm->areas[i], *now;
@@ -91,12 +96,14 @@ static uint64_t find_gap(const Ckpt__Mm *mm, uint64_t len)
 {
 	for (size_t i = mm->n_areas; i-- > 1;)
 		if (mm->areas[i]->start - mm->areas[i - 1]->end >= len + 512 * CKPT_PAGE)
-			return mm->areas[i]->start - len - 256 * CKPT_PAGE;     /* clear of a stack's guard gap */
+			return mm->areas[i]->start - len - 256 * CKPT_PAGE; /* clear of a stack's
+									       guard gap */
 	return 0;
 }
 
 /* The old vDSO as plain memory that jumps to this kernel's, which moves into a gap. */
-static int emit_foreign_vdso(struct ckpt_program_builder *b, const Ckpt__Area *a, struct ckpt_err *err)
+static int emit_foreign_vdso(struct ckpt_program_builder *b, const Ckpt__Area *a,
+			     struct ckpt_err *err)
 {
 	const Ckpt__Inventory *inv = b->p->snap->inventory;
 	const struct ckpt_layout *l = b->layout;
@@ -108,7 +115,8 @@ static int emit_foreign_vdso(struct ckpt_program_builder *b, const Ckpt__Area *a
 	int r;
 
 	if (!inv->has_vdso || inv->vdso.len > len || !to)
-		return ckpt_refuse(err, CKPT_E_NO_ROOM, -ENOMEM, "no room for the vDSO of this kernel");
+		return ckpt_refuse(err, CKPT_E_NO_ROOM, -ENOMEM,
+				   "no room for the vDSO of this kernel");
 	for (size_t i = 0; i < host->n_areas; i++) {
 		const Ckpt__Area *h = &host->areas[i];
 
@@ -126,22 +134,26 @@ static int emit_foreign_vdso(struct ckpt_program_builder *b, const Ckpt__Area *a
 		return r;
 	EMIT(b, CKPT_SV_EQUAL, a->start, SYS_mmap, a->start, len, PROT_READ | PROT_WRITE,
 	     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-	iov[0] = (struct iovec){ (void *)(uintptr_t)ckpt_program_data(b, old, inv->vdso.len), inv->vdso.len };
+	iov[0] = (struct iovec){ (void *)(uintptr_t)ckpt_program_data(b, old, inv->vdso.len),
+				 inv->vdso.len };
 	iov[1] = (struct iovec){ (void *)(uintptr_t)a->start, inv->vdso.len };
 	from = ckpt_program_data(b, iov, sizeof(iov));
-	EMIT(b, CKPT_SV_EQUAL, inv->vdso.len, SYS_process_vm_writev, b->task->pid, from, 1, from + sizeof(iov[0]), 1, 0);
+	EMIT(b, CKPT_SV_EQUAL, inv->vdso.len, SYS_process_vm_writev, b->task->pid, from, 1,
+	     from + sizeof(iov[0]), 1, 0);
 	EMIT(b, 0, 0, SYS_mprotect, a->start, len, PROT_READ | PROT_EXEC);
 	return 0;
 }
 
-static int emit_vdso(struct ckpt_program_builder *b, const Ckpt__Area *a, bool same, struct ckpt_err *err)
+static int emit_vdso(struct ckpt_program_builder *b, const Ckpt__Area *a, bool same,
+		     struct ckpt_err *err)
 {
 	const Ckpt__Area *now;
 
 	if (!same)
 		return a->name && !strcmp(a->name, "[vdso]") ? emit_foreign_vdso(b, a, err) : 0;
 	now = host_area_named(b->p->host, a);
-	move(b, b->layout->vdso + (now->start - b->layout->vdso_from), a->end - a->start, a->end - a->start, a->start);
+	move(b, b->layout->vdso + (now->start - b->layout->vdso_from), a->end - a->start,
+	     a->end - a->start, a->start);
 	return 0;
 }
 
@@ -172,7 +184,8 @@ static int emit_map(struct ckpt_program_builder *b, size_t i)
 	}
 	if (a->flags & CKPT__AREA__FLAG__SHARED_ANON) {
 		for (size_t s = 0; s < b->layout->n_stages; s++)
-			if (b->layout->stages[s].object == a->file)     /* size 0: a second mapping of the same memory */
+			if (b->layout->stages[s].object == a->file) /* size 0: a second mapping of
+								       the same memory */
 				move(b, b->layout->stages[s].at + a->offset, 0, len, a->start);
 		return PROT_READ | PROT_WRITE;
 	}
@@ -187,7 +200,7 @@ struct reader {
 	struct ckpt_program_builder *b;
 	struct iovec iov[MAX_IOV];
 	size_t n;
-	uint64_t from, bytes;           /* the next read */
+	uint64_t from, bytes; /* the next read */
 };
 
 static void flush(struct reader *r)
@@ -197,7 +210,8 @@ static void flush(struct reader *r)
 	if (!r->n)
 		return;
 	iov = ckpt_program_data(r->b, r->iov, r->n * sizeof(r->iov[0]));
-	EMIT(r->b, CKPT_SV_EQUAL, r->bytes, SYS_preadv, r->b->p->plan->bank[0], iov, r->n, r->from, 0);
+	EMIT(r->b, CKPT_SV_EQUAL, r->bytes, SYS_preadv, r->b->p->plan->bank[0], iov, r->n, r->from,
+	     0);
 	r->n = 0;
 	r->bytes = 0;
 }
@@ -208,7 +222,8 @@ static void read_run(struct reader *r, uint64_t at, uint64_t len, uint64_t offse
 	while (len) {
 		uint64_t part = len < MAX_BYTES ? len : MAX_BYTES;
 
-		if (r->n == MAX_IOV || r->bytes + part > MAX_BYTES || (r->n && r->from + r->bytes != offset))
+		if (r->n == MAX_IOV || r->bytes + part > MAX_BYTES ||
+		    (r->n && r->from + r->bytes != offset))
 			flush(r);
 		if (!r->n)
 			r->from = offset;
@@ -225,12 +240,14 @@ static void emit_pages(struct ckpt_program_builder *b)
 
 	r->b = b;
 	for (size_t i = 0; i < mm->n_areas; i++) {
-		struct ckpt_pages runs = ckpt_pages_between(&b->task->pages, mm->areas[i]->start, mm->areas[i]->end);
+		struct ckpt_pages runs =
+			ckpt_pages_between(&b->task->pages, mm->areas[i]->start, mm->areas[i]->end);
 
 		if (!runs.n || ckpt_layout_staged(b->layout, b->task, i))
 			continue;
 		for (size_t k = 0; k < runs.n; k++)
-			read_run(r, runs.run[k].at, runs.run[k].n_pages * CKPT_PAGE, runs.run[k].offset);
+			read_run(r, runs.run[k].at, runs.run[k].n_pages * CKPT_PAGE,
+				 runs.run[k].offset);
 	}
 	flush(r);
 }
@@ -241,10 +258,14 @@ static void emit_advice(struct ckpt_program_builder *b, const Ckpt__Area *a)
 		uint32_t flag;
 		int advice;
 	} table[] = {
-		{ CKPT__AREA__FLAG__DONT_FORK, MADV_DONTFORK }, { CKPT__AREA__FLAG__DONT_DUMP, MADV_DONTDUMP },
-		{ CKPT__AREA__FLAG__WIPE_ON_FORK, MADV_WIPEONFORK }, { CKPT__AREA__FLAG__HUGE, MADV_HUGEPAGE },
-		{ CKPT__AREA__FLAG__NO_HUGE, MADV_NOHUGEPAGE }, { CKPT__AREA__FLAG__MERGEABLE, MADV_MERGEABLE },
-		{ CKPT__AREA__FLAG__SEQUENTIAL, MADV_SEQUENTIAL }, { CKPT__AREA__FLAG__RANDOM, MADV_RANDOM },
+		{ CKPT__AREA__FLAG__DONT_FORK, MADV_DONTFORK },
+		{ CKPT__AREA__FLAG__DONT_DUMP, MADV_DONTDUMP },
+		{ CKPT__AREA__FLAG__WIPE_ON_FORK, MADV_WIPEONFORK },
+		{ CKPT__AREA__FLAG__HUGE, MADV_HUGEPAGE },
+		{ CKPT__AREA__FLAG__NO_HUGE, MADV_NOHUGEPAGE },
+		{ CKPT__AREA__FLAG__MERGEABLE, MADV_MERGEABLE },
+		{ CKPT__AREA__FLAG__SEQUENTIAL, MADV_SEQUENTIAL },
+		{ CKPT__AREA__FLAG__RANDOM, MADV_RANDOM },
 	};
 	static const char prefix[] = "[anon:";
 	uint64_t len = a->end - a->start;
@@ -253,15 +274,17 @@ static void emit_advice(struct ckpt_program_builder *b, const Ckpt__Area *a)
 		if (a->flags & table[i].flag)
 			EMIT(b, 0, 0, SYS_madvise, a->start, len, table[i].advice);
 	if (a->flags & CKPT__AREA__FLAG__LOCKED)
-		EMIT(b, 0, 0, SYS_mlock2, a->start, len, a->flags & CKPT__AREA__FLAG__LOCK_ON_FAULT ? MLOCK_ONFAULT : 0);
+		EMIT(b, 0, 0, SYS_mlock2, a->start, len,
+		     a->flags & CKPT__AREA__FLAG__LOCK_ON_FAULT ? MLOCK_ONFAULT : 0);
 	if (a->name && !strncmp(a->name, prefix, sizeof(prefix) - 1)) {
-		char name[81] = "";             /* ANON_VMA_NAME_MAX_LEN, without the bracket */
+		char name[81] = ""; /* ANON_VMA_NAME_MAX_LEN, without the bracket */
 		size_t n = strlen(a->name) - sizeof(prefix) + 1;
 
 		if (n < 2 || n > sizeof(name))
 			return;
 		memcpy(name, a->name + sizeof(prefix) - 1, n - 1);
-		EMIT(b, CKPT_SV_MAY_FAIL, 0, SYS_prctl, SET_VMA, 0, a->start, len, ckpt_program_data(b, name, sizeof(name)));
+		EMIT(b, CKPT_SV_MAY_FAIL, 0, SYS_prctl, SET_VMA, 0, a->start, len,
+		     ckpt_program_data(b, name, sizeof(name)));
 	}
 }
 
@@ -269,15 +292,24 @@ static void emit_mm(struct ckpt_program_builder *b)
 {
 	const Ckpt__Mm *mm = b->task->mm;
 	struct prctl_mm_map map = {
-		.start_code = mm->start_code, .end_code = mm->end_code, .start_data = mm->start_data,
-		.end_data = mm->end_data, .start_brk = mm->start_brk, .brk = mm->brk, .start_stack = mm->start_stack,
-		.arg_start = mm->arg_start, .arg_end = mm->arg_end, .env_start = mm->env_start, .env_end = mm->env_end,
+		.start_code = mm->start_code,
+		.end_code = mm->end_code,
+		.start_data = mm->start_data,
+		.end_data = mm->end_data,
+		.start_brk = mm->start_brk,
+		.brk = mm->brk,
+		.start_stack = mm->start_stack,
+		.arg_start = mm->arg_start,
+		.arg_end = mm->arg_end,
+		.env_start = mm->env_start,
+		.env_end = mm->env_end,
 		.auxv = (void *)(uintptr_t)ckpt_program_data(b, mm->auxv.data, mm->auxv.len),
 		.auxv_size = mm->auxv.len,
 		.exe_fd = b->p->plan->bank[mm->exe],
 	};
 
-	EMIT(b, 0, 0, SYS_prctl, PR_SET_MM, PR_SET_MM_MAP, ckpt_program_data(b, &map, sizeof(map)), sizeof(map));
+	EMIT(b, 0, 0, SYS_prctl, PR_SET_MM, PR_SET_MM_MAP, ckpt_program_data(b, &map, sizeof(map)),
+	     sizeof(map));
 }
 
 int ckpt_emit_memory(struct ckpt_program_builder *b, struct ckpt_err *err)
@@ -289,7 +321,8 @@ int ckpt_emit_memory(struct ckpt_program_builder *b, struct ckpt_err *err)
 
 	park_vdso(b);
 	unmap_old(b);
-	emit_mm(b);             /* now: the executable cannot be set while that of this program is mapped, maybe again */
+	emit_mm(b); /* now: the executable cannot be set while that of this program is mapped, maybe
+		       again */
 	for (size_t i = 0; i < mm->n_areas; i++) {
 		const Ckpt__Area *a = mm->areas[i];
 
@@ -308,7 +341,7 @@ int ckpt_emit_memory(struct ckpt_program_builder *b, struct ckpt_err *err)
 
 		if (prot[i] != (int)a->prot)
 			EMIT(b, 0, 0, SYS_mprotect, a->start, a->end - a->start, a->prot);
-		if (!(a->flags & CKPT__AREA__FLAG__VDSO))       /* the kernel's own has what it needs */
+		if (!(a->flags & CKPT__AREA__FLAG__VDSO)) /* the kernel's own has what it needs */
 			emit_advice(b, a);
 	}
 	return 0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The order in which objects are made: what one needs comes first, ties by id, so that plans are stable. */
+/* The order in which objects are made: what one needs comes first, ties by id, so that plans are
+ * stable. */
 #include <string.h>
 #include "engine/plan/planner.h"
 
@@ -41,7 +42,8 @@ static void report_cycle(struct ckpt_planner *p, const bool *placed)
 	for (uint32_t id = 1; id <= p->snap->n_objects; id++)
 		if (is_made(p, id) && !placed[id])
 			ckpt_problem_add(&p->plan->problems, CKPT_E_IMAGE_DAMAGED,
-					 "%s %u: needs itself through other objects", p->snap->objects[id - 1]->kind->name, id);
+					 "%s %u: needs itself through other objects",
+					 p->snap->objects[id - 1]->kind->name, id);
 }
 
 void ckpt_order_objects(struct ckpt_planner *p)
@@ -61,7 +63,7 @@ void ckpt_order_objects(struct ckpt_planner *p)
 				continue;
 			}
 			placed[id] = moved = true;
-			if (!p->by_task[id])    /* else after the task's setsid(): sessions.c */
+			if (!p->by_task[id]) /* else after the task's setsid(): sessions.c */
 				ckpt_planner_step(p, CKPT_CREATE, 0, id, -1, false);
 			release(p, waits, id);
 		}
@@ -71,6 +73,9 @@ void ckpt_order_objects(struct ckpt_planner *p)
 	if (left)
 		report_cycle(p, placed);
 	for (uint32_t id = 1; id <= n; id++)
-		if (p->snap->objects[id - 1]->kind->scope == CKPT_PER_FILE && p->snap->objects[id - 1]->kind->link)
-			ckpt_planner_step(p, CKPT_LINK, p->by_task[id] ? p->snap->objects[id - 1]->task : 0, id, -1, false);
+		if (p->snap->objects[id - 1]->kind->scope == CKPT_PER_FILE &&
+		    p->snap->objects[id - 1]->kind->link)
+			ckpt_planner_step(p, CKPT_LINK,
+					  p->by_task[id] ? p->snap->objects[id - 1]->task : 0, id,
+					  -1, false);
 }

@@ -14,7 +14,8 @@ bool ckpt_path_sane(const char *path)
 	return path[0] == '/' && strlen(path) < PATH_MAX;
 }
 
-const char *ckpt_path_who(struct ckpt_planner *p, const struct ckpt_object *obj, char *buf, size_t size)
+const char *ckpt_path_who(struct ckpt_planner *p, const struct ckpt_object *obj, char *buf,
+			  size_t size)
 {
 	const struct ckpt_task *task = ckpt_snapshot_task(ckpt_planner_snapshot(p), obj->task);
 
@@ -24,7 +25,8 @@ const char *ckpt_path_who(struct ckpt_planner *p, const struct ckpt_object *obj,
 	snprintf(buf, size, "process %d (%s): ", task->pid, task->comm);
 	for (size_t i = 0; i < task->n_fds; i++)
 		if (task->fds[i].object == obj->id) {
-			snprintf(buf, size, "process %d (%s): fd %d: ", task->pid, task->comm, task->fds[i].number);
+			snprintf(buf, size, "process %d (%s): fd %d: ", task->pid, task->comm,
+				 task->fds[i].number);
 			break;
 		}
 	return buf;

@@ -6,7 +6,8 @@
 
 /* An absolute path of a length that the kernel takes? */
 bool ckpt_path_sane(const char *path);
-/* "process 12 (cat): fd 3: ", or "" for an object that no task has open. In a buffer of the caller, CKPT_WHO bytes. */
+/* "process 12 (cat): fd 3: ", or "" for an object that no task has open. In a buffer of the caller,
+ * CKPT_WHO bytes. */
 #define CKPT_WHO 64
 const char *ckpt_path_who(struct ckpt_planner *p, const struct ckpt_object *obj, char *buf,
 			  size_t size);

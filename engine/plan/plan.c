@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Asks every kind, orders what they say, lays out memory, builds the programs, and keeps every problem. */
+/* Asks every kind, orders what they say, lays out memory, builds the programs, and keeps every
+ * problem. */
 #include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -10,7 +11,8 @@
 #include "engine/plan/planner.h"
 #include "engine/plan/program.h"
 
-void ckpt_planner_step(struct ckpt_planner *p, enum ckpt_verb verb, uint32_t actor, uint32_t object, int number, bool cloexec)
+void ckpt_planner_step(struct ckpt_planner *p, enum ckpt_verb verb, uint32_t actor, uint32_t object,
+		       int number, bool cloexec)
 {
 	struct ckpt_plan *plan = p->plan;
 
@@ -121,7 +123,8 @@ void ckpt_loss(struct ckpt_planner *p, const char *fmt, ...)
 	plan->losses[plan->n_losses++] = ckpt_strdup(p->arena, text);
 }
 
-static void late(struct ckpt_planner *p, enum ckpt_when when, uint32_t flags, long nr, const int64_t arg[6], int64_t want)
+static void late(struct ckpt_planner *p, enum ckpt_when when, uint32_t flags, long nr,
+		 const int64_t arg[6], int64_t want)
 {
 	struct ckpt_sv_call call = { .nr = nr, .flags = flags, .want = want };
 
@@ -136,7 +139,8 @@ void ckpt_call_late(struct ckpt_planner *p, enum ckpt_when when, long nr, const 
 	late(p, when, 0, nr, arg, 0);
 }
 
-void ckpt_call_late_want(struct ckpt_planner *p, enum ckpt_when when, long nr, const int64_t arg[6], int64_t want)
+void ckpt_call_late_want(struct ckpt_planner *p, enum ckpt_when when, long nr, const int64_t arg[6],
+			 int64_t want)
 {
 	late(p, when, CKPT_SV_EQUAL, nr, arg, want);
 }
@@ -206,7 +210,8 @@ static void plan_task(struct ckpt_planner *p, const struct ckpt_task *task)
 static void plan_steps_of_task(struct ckpt_planner *p, const struct ckpt_task *task)
 {
 	for (size_t i = 0; i < task->n_fds; i++)
-		ckpt_planner_step(p, CKPT_INSTALL, task->id, task->fds[i].object, task->fds[i].number, task->fds[i].cloexec);
+		ckpt_planner_step(p, CKPT_INSTALL, task->id, task->fds[i].object,
+				  task->fds[i].number, task->fds[i].cloexec);
 	for (size_t i = 0; i < p->snap->n_objects; i++) {
 		const struct ckpt_object *o = p->snap->objects[i];
 
@@ -229,26 +234,36 @@ static void check_host(struct ckpt_planner *p)
 
 	for (size_t i = 0; i < snap->n_tasks; i++) {
 		if (host->box && snap->tasks[i]->pid == 1)
-			ckpt_problem_add(&p->plan->problems, CKPT_E_PID_TAKEN,
-					 "process 1 of the image cannot be restored in a pid namespace of ckpt's own");
+			ckpt_problem_add(
+				&p->plan->problems, CKPT_E_PID_TAKEN,
+				"process 1 of the image cannot be restored in a pid namespace of ckpt's own");
 		if (!host->box && host->pid_taken[i])
-			ckpt_problem_add(&p->plan->problems, CKPT_E_PID_TAKEN,
-					 "process %d (%s): its number, or that of a thread, group or session of it, is taken",
-					 snap->tasks[i]->pid, snap->tasks[i]->comm);
+			ckpt_problem_add(
+				&p->plan->problems, CKPT_E_PID_TAKEN,
+				"process %d (%s): its number, or that of a thread, group or session of it, is taken",
+				snap->tasks[i]->pid, snap->tasks[i]->comm);
 	}
 	if (missing)
-		ckpt_problem_add(&p->plan->problems, CKPT_E_CPU_FEATURE,
-				 "the image holds processor state (XSAVE components %#llx) that this processor has not",
-				 (unsigned long long)missing);
+		ckpt_problem_add(
+			&p->plan->problems, CKPT_E_CPU_FEATURE,
+			"the image holds processor state (XSAVE components %#llx) that this processor has not",
+			(unsigned long long)missing);
 	if (host->box)
-		ckpt_loss(p, "pids may not be chosen here: restored in a user and pid namespace of its own");
+		ckpt_loss(
+			p,
+			"pids may not be chosen here: restored in a user and pid namespace of its own");
 }
 
-int ckpt_plan_make(struct ckpt_plan **planp, struct ckpt_arena *arena, const struct ckpt_snapshot *snap,
-		   const struct ckpt_host *host, const struct ckpt_restore_opts *opts, struct ckpt_err *err)
+int ckpt_plan_make(struct ckpt_plan **planp, struct ckpt_arena *arena,
+		   const struct ckpt_snapshot *snap, const struct ckpt_host *host,
+		   const struct ckpt_restore_opts *opts, struct ckpt_err *err)
 {
 	struct ckpt_plan *plan = ckpt_new(arena, struct ckpt_plan);
-	struct ckpt_planner p = { .arena = arena, .snap = snap, .host = host, .opts = opts, .plan = plan };
+	struct ckpt_planner p = { .arena = arena,
+				  .snap = snap,
+				  .host = host,
+				  .opts = opts,
+				  .plan = plan };
 	int r;
 
 	plan->snap = snap;
@@ -274,8 +289,10 @@ int ckpt_plan_make(struct ckpt_plan **planp, struct ckpt_arena *arena, const str
 		if (snap->tasks[i]->run_state != CKPT_ZOMBIE)
 			plan_task(&p, snap->tasks[i]);
 		else if (WCOREDUMP(snap->tasks[i]->exit_status))
-			ckpt_loss(&p, "process %d (%s): ended with a core file, which its status will not tell any more",
-				  snap->tasks[i]->pid, snap->tasks[i]->comm);
+			ckpt_loss(
+				&p,
+				"process %d (%s): ended with a core file, which its status will not tell any more",
+				snap->tasks[i]->pid, snap->tasks[i]->comm);
 		plan_steps_of_task(&p, snap->tasks[i]);
 	}
 	*planp = plan;

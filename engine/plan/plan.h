@@ -9,9 +9,9 @@
 #include "engine/model/snapshot.h"
 #include "engine/plan/sysvec.h"
 
-struct ckpt_host;               /* host.h: facts about this machine */
-struct ckpt_planner;            /* what plan() of a kind talks to */
-struct ckpt_layout;             /* memory/layout.h */
+struct ckpt_host;    /* host.h: facts about this machine */
+struct ckpt_planner; /* what plan() of a kind talks to */
+struct ckpt_layout;  /* memory/layout.h */
 
 struct ckpt_restore_opts {
 	bool shell_job;
@@ -19,50 +19,58 @@ struct ckpt_restore_opts {
 };
 
 enum ckpt_verb {
-	CKPT_CREATE,            /* kind->create() into the bank */
-	CKPT_LINK,              /* kind->link() once all objects exist */
-	CKPT_SESSION,           /* setsid() */
-	CKPT_FORK,              /* clone3() with the old pid */
-	CKPT_STAND_IN,          /* forks a process for a dead leader of a session or group: it gives its number, then ends */
-	CKPT_LEAD,              /* setpgid(): leads a group, before anyone joins it */
-	CKPT_GROUP,             /* setpgid(): joins one */
-	CKPT_INSTALL,           /* dup3() from the bank to the old number */
-	CKPT_ATTACH,            /* kind->attach() once all tasks have their descriptors */
-	CKPT_ENTER,             /* into the task's sysvec, which holds the commit */
+	CKPT_CREATE,   /* kind->create() into the bank */
+	CKPT_LINK,     /* kind->link() once all objects exist */
+	CKPT_SESSION,  /* setsid() */
+	CKPT_FORK,     /* clone3() with the old pid */
+	CKPT_STAND_IN, /* forks a process for a dead leader of a session or group: it gives its
+			  number, then ends */
+	CKPT_LEAD,     /* setpgid(): leads a group, before anyone joins it */
+	CKPT_GROUP,    /* setpgid(): joins one */
+	CKPT_INSTALL,  /* dup3() from the bank to the old number */
+	CKPT_ATTACH,   /* kind->attach() once all tasks have their descriptors */
+	CKPT_ENTER,    /* into the task's sysvec, which holds the commit */
 };
 
 struct ckpt_step {
 	enum ckpt_verb verb;
-	uint32_t actor;         /* the task that does it, 0 for the builder */
-	uint32_t object;        /* CKPT_FORK: the new task; CKPT_STAND_IN: 1 for a session, 0 for a group */
-	int number;             /* CKPT_INSTALL; CKPT_STAND_IN: its pid; CKPT_GROUP: the group, -1: that of the restore */
+	uint32_t actor;  /* the task that does it, 0 for the builder */
+	uint32_t object; /* CKPT_FORK: the new task; CKPT_STAND_IN: 1 for a session, 0 for a group
+			  */
+	int number; /* CKPT_INSTALL; CKPT_STAND_IN: its pid; CKPT_GROUP: the group, -1: that of the
+		       restore */
 	bool cloexec;
 };
 
 struct ckpt_plan {
 	const struct ckpt_snapshot *snap;
 	const struct ckpt_restore_opts *opts;
-	struct ckpt_step *steps;                /* each after everything it needs */
+	struct ckpt_step *steps; /* each after everything it needs */
 	size_t n_steps;
 	struct ckpt_layout *layout;
-	int *bank;                              /* by object id: its descriptor number before it is installed; [0]: the pages file */
-	uint32_t outer;                         /* a session and group of the snapshot that become those of the restore; 0: none */
+	int *bank; /* by object id: its descriptor number before it is installed; [0]: the pages
+		      file */
+	uint32_t outer; /* a session and group of the snapshot that become those of the restore; 0:
+			   none */
 	uint32_t outer_group;
-	struct ckpt_task_program **programs;    /* by task id - 1; NULL for a zombie; program.h. All NULL without a host */
-	struct ckpt_problems problems;          /* all that were found; a plan with any is not run */
-	const char **losses;                    /* what the restore cannot bring back here */
+	struct ckpt_task_program **programs; /* by task id - 1; NULL for a zombie; program.h. All
+						NULL without a host */
+	struct ckpt_problems problems;       /* all that were found; a plan with any is not run */
+	const char **losses;                 /* what the restore cannot bring back here */
 	size_t n_losses;
 };
 
-/* Pure: reads SNAP, HOST and OPTS, writes only into ARENA. HOST NULL: only what the image itself says (at the end
- * of a capture): no programs are made. */
-int ckpt_plan_make(struct ckpt_plan **planp, struct ckpt_arena *arena, const struct ckpt_snapshot *snap,
-		   const struct ckpt_host *host, const struct ckpt_restore_opts *opts, struct ckpt_err *err);
+/* Pure: reads SNAP, HOST and OPTS, writes only into ARENA. HOST NULL: only what the image itself
+ * says (at the end of a capture): no programs are made. */
+int ckpt_plan_make(struct ckpt_plan **planp, struct ckpt_arena *arena,
+		   const struct ckpt_snapshot *snap, const struct ckpt_host *host,
+		   const struct ckpt_restore_opts *opts, struct ckpt_err *err);
 void ckpt_plan_print(const struct ckpt_plan *plan, int fd, bool with_programs);
 
 /* What a kind's plan() may ask. */
 const struct ckpt_snapshot *ckpt_planner_snapshot(struct ckpt_planner *p);
-const struct ckpt_host *ckpt_planner_host(struct ckpt_planner *p);              /* NULL: there is none, check only the image */
+const struct ckpt_host *ckpt_planner_host(struct ckpt_planner *p); /* NULL: there is none, check
+								      only the image */
 const struct ckpt_restore_opts *ckpt_planner_opts(struct ckpt_planner *p);
 /* An object of the snapshot, NULL if ID is out of range. */
 const struct ckpt_object *ckpt_snapshot_object(const struct ckpt_snapshot *snap, uint32_t id);
@@ -70,24 +78,32 @@ const struct ckpt_object *ckpt_snapshot_object(const struct ckpt_snapshot *snap,
 const struct ckpt_task *ckpt_snapshot_task(const struct ckpt_snapshot *snap, uint32_t id);
 
 /* What a kind's plan() may say of its object. */
-void ckpt_needs(struct ckpt_planner *p, uint32_t object);               /* before my create() */
-void ckpt_comes_with(struct ckpt_planner *p, uint32_t maker);           /* no create() of mine: MAKER's hands me over with site->put() */
-void ckpt_made_by_task(struct ckpt_planner *p);                         /* create() runs in the owning task, after its setsid() */
-void ckpt_problem(struct ckpt_planner *p, enum ckpt_code number, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void ckpt_needs(struct ckpt_planner *p, uint32_t object);     /* before my create() */
+void ckpt_comes_with(struct ckpt_planner *p, uint32_t maker); /* no create() of mine: MAKER's hands
+								 me over with site->put() */
+void ckpt_made_by_task(struct ckpt_planner *p); /* create() runs in the owning task, after its
+						   setsid() */
+void ckpt_problem(struct ckpt_planner *p, enum ckpt_code number, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 void ckpt_loss(struct ckpt_planner *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* When a call of a sysvec runs. All but CKPT_AFTER_COMMIT and later can still fail the restore. */
 enum ckpt_when {
-	CKPT_BEFORE_THREADS,    /* CKPT_PER_TASK: the address space is as it was, the leader is the only thread */
-	CKPT_AFTER_MEMORY,      /* the address space is as it was; every signal but SIGCHLD is blocked */
-	CKPT_AFTER_COMMIT,      /* the restore is decided: start what ticks */
-	CKPT_LAST,              /* give up privilege */
-	CKPT_PARKED,            /* CKPT_PER_TASK: made by the coordinator in the leader when every thread of the tree is at rest */
+	CKPT_BEFORE_THREADS, /* CKPT_PER_TASK: the address space is as it was, the leader is the
+				only thread */
+	CKPT_AFTER_MEMORY, /* the address space is as it was; every signal but SIGCHLD is blocked */
+	CKPT_AFTER_COMMIT, /* the restore is decided: start what ticks */
+	CKPT_LAST,         /* give up privilege */
+	CKPT_PARKED, /* CKPT_PER_TASK: made by the coordinator in the leader when every thread of
+			the tree is at rest */
 	CKPT_N_WHEN,
 };
-/* CKPT_PER_TASK (by the leader) and CKPT_PER_THREAD kinds: a system call for the sysvec. It must not fail. */
+/* CKPT_PER_TASK (by the leader) and CKPT_PER_THREAD kinds: a system call for the sysvec. It must
+ * not fail. */
 void ckpt_call_late(struct ckpt_planner *p, enum ckpt_when when, long nr, const int64_t arg[6]);
 /* The same; it must return WANT. */
-void ckpt_call_late_want(struct ckpt_planner *p, enum ckpt_when when, long nr, const int64_t arg[6], int64_t want);
-/* The address, then, of a copy of DATA that those calls can point to. Not for CKPT_PARKED after the memory of the restorer is gone: it is still there. */
+void ckpt_call_late_want(struct ckpt_planner *p, enum ckpt_when when, long nr, const int64_t arg[6],
+			 int64_t want);
+/* The address, then, of a copy of DATA that those calls can point to. Not for CKPT_PARKED after the
+ * memory of the restorer is gone: it is still there. */
 int64_t ckpt_late_data(struct ckpt_planner *p, const void *data, size_t size);

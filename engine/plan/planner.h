@@ -9,7 +9,7 @@
 struct ckpt_program_builder;
 
 struct ckpt_need {
-	uint32_t object, before;        /* BEFORE is created before OBJECT */
+	uint32_t object, before; /* BEFORE is created before OBJECT */
 };
 
 struct ckpt_planner {
@@ -18,17 +18,19 @@ struct ckpt_planner {
 	const struct ckpt_host *host;
 	const struct ckpt_restore_opts *opts;
 	struct ckpt_plan *plan;
-	const struct ckpt_object *obj;          /* whose plan() runs */
+	const struct ckpt_object *obj; /* whose plan() runs */
 	struct ckpt_need *needs;
 	size_t n_needs, needs_room;
-	uint32_t *comes_with;                   /* by object id: its maker, 0: none */
-	bool *by_task;                          /* by object id: made in the owning task */
-	struct ckpt_program_builder *program;   /* of the task that is planned; NULL: calls are only checked */
-	uint32_t thread;                        /* index of the thread that is planned */
+	uint32_t *comes_with;                 /* by object id: its maker, 0: none */
+	bool *by_task;                        /* by object id: made in the owning task */
+	struct ckpt_program_builder *program; /* of the task that is planned; NULL: calls are only
+						 checked */
+	uint32_t thread;                      /* index of the thread that is planned */
 	size_t losses_room, steps_room;
 };
 
-void ckpt_planner_step(struct ckpt_planner *p, enum ckpt_verb verb, uint32_t actor, uint32_t object, int number, bool cloexec);
+void ckpt_planner_step(struct ckpt_planner *p, enum ckpt_verb verb, uint32_t actor, uint32_t object,
+		       int number, bool cloexec);
 /* order.c: CREATE and LINK steps of the builder, each after what it needs; a cycle is a problem. */
 void ckpt_order_objects(struct ckpt_planner *p);
 /* sessions.c: FORK steps: who forks whom, and what cannot be had that way. */
@@ -37,7 +39,9 @@ void ckpt_plan_sessions(struct ckpt_planner *p);
 int ckpt_plan_bank(struct ckpt_planner *p, struct ckpt_err *err);
 
 /* program.c */
-int ckpt_program_open(struct ckpt_program_builder **bp, struct ckpt_planner *p, const struct ckpt_task *task, struct ckpt_err *err);
-void ckpt_program_call(struct ckpt_program_builder *b, uint32_t thread, enum ckpt_when when, const struct ckpt_sv_call *call);
+int ckpt_program_open(struct ckpt_program_builder **bp, struct ckpt_planner *p,
+		      const struct ckpt_task *task, struct ckpt_err *err);
+void ckpt_program_call(struct ckpt_program_builder *b, uint32_t thread, enum ckpt_when when,
+		       const struct ckpt_sv_call *call);
 uint64_t ckpt_program_data(struct ckpt_program_builder *b, const void *data, size_t size);
 struct ckpt_task_program *ckpt_program_close(struct ckpt_program_builder *b);

@@ -8,9 +8,10 @@
 #include "engine/plan/program.h"
 
 static const char *const verbs[] = {
-	[CKPT_CREATE] = "create", [CKPT_LINK] = "link", [CKPT_SESSION] = "session", [CKPT_FORK] = "fork",
-	[CKPT_STAND_IN] = "stand-in", [CKPT_LEAD] = "lead",
-	[CKPT_GROUP] = "group", [CKPT_INSTALL] = "install", [CKPT_ATTACH] = "attach", [CKPT_ENTER] = "enter",
+	[CKPT_CREATE] = "create", [CKPT_LINK] = "link",         [CKPT_SESSION] = "session",
+	[CKPT_FORK] = "fork",     [CKPT_STAND_IN] = "stand-in", [CKPT_LEAD] = "lead",
+	[CKPT_GROUP] = "group",   [CKPT_INSTALL] = "install",   [CKPT_ATTACH] = "attach",
+	[CKPT_ENTER] = "enter",
 };
 
 static void print_step(const struct ckpt_plan *plan, const struct ckpt_step *s, int fd)
@@ -21,19 +22,23 @@ static void print_step(const struct ckpt_plan *plan, const struct ckpt_step *s, 
 	if (s->actor)
 		snprintf(who, sizeof(who), "process %d", snap->tasks[s->actor - 1]->pid);
 	if (s->verb == CKPT_FORK) {
-		snprintf(what, sizeof(what), "process %d (%s)", snap->tasks[s->object - 1]->pid, snap->tasks[s->object - 1]->comm);
+		snprintf(what, sizeof(what), "process %d (%s)", snap->tasks[s->object - 1]->pid,
+			 snap->tasks[s->object - 1]->comm);
 	} else if (s->verb == CKPT_STAND_IN) {
-		snprintf(what, sizeof(what), "%d for the leader of its %s", s->number, s->object ? "session" : "group");
+		snprintf(what, sizeof(what), "%d for the leader of its %s", s->number,
+			 s->object ? "session" : "group");
 	} else if (s->verb == CKPT_GROUP) {
 		if (s->number < 0)
 			snprintf(what, sizeof(what), "that of the caller");
 		else
 			snprintf(what, sizeof(what), "%d", s->number);
 	} else if (s->verb == CKPT_INSTALL) {
-		snprintf(what, sizeof(what), "%s %u as fd %d%s", snap->objects[s->object - 1]->kind->name, s->object,
-			 s->number, s->cloexec ? ", close-on-exec" : "");
+		snprintf(what, sizeof(what), "%s %u as fd %d%s",
+			 snap->objects[s->object - 1]->kind->name, s->object, s->number,
+			 s->cloexec ? ", close-on-exec" : "");
 	} else if (s->object) {
-		int n = snprintf(what, sizeof(what), "%s %u: ", snap->objects[s->object - 1]->kind->name, s->object);
+		int n = snprintf(what, sizeof(what),
+				 "%s %u: ", snap->objects[s->object - 1]->kind->name, s->object);
 
 		ckpt_show_message(snap->objects[s->object - 1]->msg, what + n, sizeof(what) - n);
 	}
@@ -46,16 +51,21 @@ static void print_program(const struct ckpt_plan *plan, uint32_t task, int fd)
 	const struct ckpt_task *t = plan->snap->tasks[task - 1];
 
 	for (size_t i = 0; prog && i < t->n_threads; i++) {
-		const struct ckpt_sysvec *v = (const void *)(prog->bytes + (prog->vec[i] - plan->layout->home));
+		const struct ckpt_sysvec *v =
+			(const void *)(prog->bytes + (prog->vec[i] - plan->layout->home));
 
-		dprintf(fd, "process %d: thread %d: %u calls\n", t->pid, t->threads[i].tid, v->n_calls);
+		dprintf(fd, "process %d: thread %d: %u calls\n", t->pid, t->threads[i].tid,
+			v->n_calls);
 		for (uint32_t k = 0; k < v->n_calls; k++) {
 			const struct ckpt_sv_call *c = &v->call[k];
 
-			dprintf(fd, "  %4u: call %d(%#llx, %#llx, %#llx, %#llx, %#llx, %#llx) flags %u want %#llx\n", k, c->nr,
-				(unsigned long long)c->arg[0], (unsigned long long)c->arg[1], (unsigned long long)c->arg[2],
-				(unsigned long long)c->arg[3], (unsigned long long)c->arg[4], (unsigned long long)c->arg[5],
-				c->flags, (unsigned long long)c->want);
+			dprintf(fd,
+				"  %4u: call %d(%#llx, %#llx, %#llx, %#llx, %#llx, %#llx) flags %u want %#llx\n",
+				k, c->nr, (unsigned long long)c->arg[0],
+				(unsigned long long)c->arg[1], (unsigned long long)c->arg[2],
+				(unsigned long long)c->arg[3], (unsigned long long)c->arg[4],
+				(unsigned long long)c->arg[5], c->flags,
+				(unsigned long long)c->want);
 		}
 	}
 }

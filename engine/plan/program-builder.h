@@ -19,6 +19,6 @@ struct ckpt_program_builder {
 	const struct ckpt_layout *layout;
 	struct ckpt_thread_calls *threads;
 	struct ckpt_call_list parked;
-	uint8_t *data;                  /* goes to layout->home */
+	uint8_t *data; /* goes to layout->home */
 	size_t data_len, data_room;
 };

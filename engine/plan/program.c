@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Builds the last stage of a task: its memory (memory-calls.c), its threads, what its kinds ask for by phase, the
- * barriers, and where it waits to be given its registers. Addresses are final: home lies where the layout says.
+ * Builds the last stage of a task: its memory (memory-calls.c), its threads, what its kinds ask for
+ * by phase, the barriers, and where it waits to be given its registers. Addresses are final: home
+ * lies where the layout says.
  */
 #include <linux/prctl.h>
 #include <linux/sched.h>
@@ -13,12 +14,14 @@
 #include "engine/plan/planner.h"
 #include "engine/plan/program-builder.h"
 
-#define STACK 2048                      /* bytes; the interpreter needs less than 300 */
+#define STACK 2048 /* bytes; the interpreter needs less than 300 */
 #define HOME_MAX (1ull << 30)
 
-void ckpt_program_call(struct ckpt_program_builder *b, uint32_t thread, enum ckpt_when when, const struct ckpt_sv_call *call)
+void ckpt_program_call(struct ckpt_program_builder *b, uint32_t thread, enum ckpt_when when,
+		       const struct ckpt_sv_call *call)
 {
-	struct ckpt_call_list *l = when == CKPT_PARKED ? &b->parked : &b->threads[thread].phase[when];
+	struct ckpt_call_list *l = when == CKPT_PARKED ? &b->parked :
+							 &b->threads[thread].phase[when];
 
 	if (l->n == l->room) {
 		struct ckpt_sv_call *more;
@@ -50,9 +53,11 @@ uint64_t ckpt_program_data(struct ckpt_program_builder *b, const void *data, siz
 	return b->layout->home + at;
 }
 
-static void emit_tiles(struct ckpt_program_builder *b, uint32_t thread, const struct ckpt_regs *regs)
+static void emit_tiles(struct ckpt_program_builder *b, uint32_t thread,
+		       const struct ckpt_regs *regs)
 {
-	static const uint64_t config[8] = { 1, 0, 64, 0, 0, 0, 1, 0 };  /* palette 1; tile 0: 64 bytes by 1 row */
+	static const uint64_t config[8] = { 1, 0, 64, 0, 0, 0, 1, 0 }; /* palette 1; tile 0: 64
+									  bytes by 1 row */
 	struct ckpt_sv_call call = { .flags = CKPT_SV_TILES };
 
 	if (!(ckpt_xstate_bv(regs->xstate, regs->xstate_len) >> CKPT_XFEATURE_TILEDATA & 1))
@@ -81,7 +86,8 @@ static void emit_close(struct ckpt_program_builder *b)
 	}
 }
 
-int ckpt_program_open(struct ckpt_program_builder **bp, struct ckpt_planner *p, const struct ckpt_task *task, struct ckpt_err *err)
+int ckpt_program_open(struct ckpt_program_builder **bp, struct ckpt_planner *p,
+		      const struct ckpt_task *task, struct ckpt_err *err)
 {
 	struct ckpt_program_builder *b = ckpt_new(p->arena, struct ckpt_program_builder);
 	int r;
@@ -116,13 +122,23 @@ static size_t put_thread(struct ckpt_program_builder *b, uint32_t thread, struct
 		n += t->phase[when].n;
 		if (when != CKPT_AFTER_MEMORY)
 			continue;
-		to[n++] = (struct ckpt_sv_call){ .flags = CKPT_SV_ARRIVE, .arg = { gate(b, offsetof(struct ckpt_gates, ready)) } };
-		to[n++] = (struct ckpt_sv_call){ .flags = CKPT_SV_AWAIT, .arg = { gate(b, offsetof(struct ckpt_gates, commit)), 1 } };
-		if (thread == 0)        /* the parent may end from now on */
-			to[n++] = (struct ckpt_sv_call){ .nr = SYS_prctl, .arg = { PR_SET_PDEATHSIG, 0 } };
+		to[n++] = (struct ckpt_sv_call){
+			.flags = CKPT_SV_ARRIVE,
+			.arg = { gate(b, offsetof(struct ckpt_gates, ready)) }
+		};
+		to[n++] = (struct ckpt_sv_call){
+			.flags = CKPT_SV_AWAIT,
+			.arg = { gate(b, offsetof(struct ckpt_gates, commit)), 1 }
+		};
+		if (thread == 0) /* the parent may end from now on */
+			to[n++] = (struct ckpt_sv_call){ .nr = SYS_prctl,
+							 .arg = { PR_SET_PDEATHSIG, 0 } };
 	}
-	to[n++] = (struct ckpt_sv_call){ .flags = CKPT_SV_ARRIVE, .arg = { gate(b, offsetof(struct ckpt_gates, done)) } };
-	to[n++] = (struct ckpt_sv_call){ .flags = CKPT_SV_AWAIT, .arg = { gate(b, offsetof(struct ckpt_gates, never)), 1 } };
+	to[n++] = (struct ckpt_sv_call){ .flags = CKPT_SV_ARRIVE,
+					 .arg = { gate(b, offsetof(struct ckpt_gates, done)) } };
+	to[n++] =
+		(struct ckpt_sv_call){ .flags = CKPT_SV_AWAIT,
+				       .arg = { gate(b, offsetof(struct ckpt_gates, never)), 1 } };
 	return n;
 }
 
@@ -150,10 +166,12 @@ static void emit_clones(struct ckpt_program_builder *b, uint64_t *args)
 	}
 }
 
-static void fill_clone(struct ckpt_program_builder *b, size_t i, uint64_t args, uint64_t tids, uint64_t stack, uint64_t vec)
+static void fill_clone(struct ckpt_program_builder *b, size_t i, uint64_t args, uint64_t tids,
+		       uint64_t stack, uint64_t vec)
 {
 	struct clone_args ca = {
-		.flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM,
+		.flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD |
+			 CLONE_SYSVSEM,
 		.stack = stack - STACK,
 		.stack_size = STACK,
 		.set_tid = tids + i * sizeof(pid_t),
@@ -188,7 +206,9 @@ struct ckpt_task_program *ckpt_program_close(struct ckpt_program_builder *b)
 	at = (b->data_len + 63) & ~63ull;
 	for (size_t i = 0; i < n_threads; i++) {
 		vec[i] = b->layout->home + at;
-		at += (sizeof(struct ckpt_sysvec) + count_calls(&b->threads[i]) * sizeof(struct ckpt_sv_call) + 63) & ~63ull;
+		at += (sizeof(struct ckpt_sysvec) +
+		       count_calls(&b->threads[i]) * sizeof(struct ckpt_sv_call) + 63) &
+		      ~63ull;
 	}
 	stacks = b->layout->home + at;
 	at += n_threads * STACK;
@@ -205,11 +225,18 @@ struct ckpt_task_program *ckpt_program_close(struct ckpt_program_builder *b)
 		v->n_calls = put_thread(b, i, v->call);
 	}
 	*prog = (struct ckpt_task_program){
-		.bytes = bytes, .len = at, .entry = vec[0], .stack = stacks + STACK,
-		.parked = b->parked.v, .n_parked = b->parked.n, .vec = vec,
+		.bytes = bytes,
+		.len = at,
+		.entry = vec[0],
+		.stack = stacks + STACK,
+		.parked = b->parked.v,
+		.n_parked = b->parked.n,
+		.vec = vec,
 	};
 	if (at > HOME_MAX || b->layout->home + at > b->layout->end)
-		ckpt_problem_add(&b->p->plan->problems, CKPT_E_NO_ROOM,
-				 "process %d: its restore needs %zu bytes, more than there is room for", b->task->pid, at);
+		ckpt_problem_add(
+			&b->p->plan->problems, CKPT_E_NO_ROOM,
+			"process %d: its restore needs %zu bytes, more than there is room for",
+			b->task->pid, at);
 	return prog;
 }

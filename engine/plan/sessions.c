@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sessions and groups: a session is inherited at the fork and left only by becoming a leader, so a parent forks
- * the children that stayed in the old session before its own setsid() and the others after it. Where the leader is
- * dead, a process with its number stands in for it until everyone has come together.
+ * Sessions and groups: a session is inherited at the fork and left only by becoming a leader, so a
+ * parent forks the children that stayed in the old session before its own setsid() and the others
+ * after it. Where the leader is dead, a process with its number stands in for it until everyone has
+ * come together.
  */
 #include "engine/plan/planner.h"
 
@@ -14,7 +15,8 @@ static bool is_pid_of_task(const struct ckpt_snapshot *snap, pid_t pid)
 	return false;
 }
 
-/* Session and group that the tree got from outside: with --shell-job they become those of the restore. */
+/* Session and group that the tree got from outside: with --shell-job they become those of the
+ * restore. */
 static void find_outer(struct ckpt_planner *p)
 {
 	const struct ckpt_task *root = p->snap->tasks[0];
@@ -24,9 +26,10 @@ static void find_outer(struct ckpt_planner *p)
 	if (!is_pid_of_task(p->snap, root->pgid))
 		p->plan->outer_group = root->pgid;
 	if ((p->plan->outer || p->plan->outer_group) && !p->opts->shell_job)
-		ckpt_problem_add(&p->plan->problems, CKPT_E_SHELL_JOB,
-				 "process %d: is not a session leader: its session %d and group %d are those of a shell",
-				 root->pid, root->sid, root->pgid);
+		ckpt_problem_add(
+			&p->plan->problems, CKPT_E_SHELL_JOB,
+			"process %d: is not a session leader: its session %d and group %d are those of a shell",
+			root->pid, root->sid, root->pgid);
 }
 
 static bool stands_in_already(const struct ckpt_planner *p, pid_t pid, uint32_t *actorp)
@@ -40,7 +43,8 @@ static bool stands_in_already(const struct ckpt_planner *p, pid_t pid, uint32_t 
 }
 
 /* A stand-in of PARENT, in the dead leader's session, forks CHILD as its sibling. */
-static void plan_orphan(struct ckpt_planner *p, const struct ckpt_task *parent, const struct ckpt_task *child)
+static void plan_orphan(struct ckpt_planner *p, const struct ckpt_task *parent,
+			const struct ckpt_task *child)
 {
 	uint32_t actor = parent->id;
 

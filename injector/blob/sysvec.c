@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The interpreter of a sysvec: runs where nothing else of this program is mapped. Position independent, no libc,
- * no data of its own; it knows no kind of resource.
+ * The interpreter of a sysvec: runs where nothing else of this program is mapped. Position
+ * independent, no libc, no data of its own; it knows no kind of resource.
  */
 #include "engine/plan/sysvec.h"
 
@@ -45,13 +45,16 @@ static inline __attribute__((always_inline)) void arrive(uint32_t *word)
 	call(SYS_FUTEX, a);
 }
 
-/* The kernel makes room for the tile registers (8 KiB) at their first use, not when they are set from outside. */
+/* The kernel makes room for the tile registers (8 KiB) at their first use, not when they are set
+ * from outside. */
 static inline __attribute__((always_inline)) void touch_tiles(int64_t config)
 {
-	__asm__ volatile(".byte 0xc4, 0xe2, 0x78, 0x49, 0x07\n\t"       /* ldtilecfg (%rdi) */
-			 ".byte 0xc4, 0xe2, 0x7b, 0x49, 0xc0\n\t"       /* tilezero tmm0 */
-			 ".byte 0xc4, 0xe2, 0x78, 0x49, 0xc0"           /* tilerelease */
-			 : : "D"(config) : "memory");
+	__asm__ volatile(".byte 0xc4, 0xe2, 0x78, 0x49, 0x07\n\t" /* ldtilecfg (%rdi) */
+			 ".byte 0xc4, 0xe2, 0x7b, 0x49, 0xc0\n\t" /* tilezero tmm0 */
+			 ".byte 0xc4, 0xe2, 0x78, 0x49, 0xc0"     /* tilerelease */
+			 :
+			 : "D"(config)
+			 : "memory");
 }
 
 /* clone3; the new thread goes on with the vector TO on its own stack. */
@@ -74,8 +77,8 @@ static inline __attribute__((always_inline)) int64_t clone_thread(const int64_t 
 	return ret;
 }
 
-__attribute__((section(".text.entry"), noreturn, used))
-static void ckpt_sysvec_run(struct ckpt_sysvec *vec)
+__attribute__((section(".text.entry"), noreturn, used)) static void
+ckpt_sysvec_run(struct ckpt_sysvec *vec)
 {
 	struct ckpt_sv_status *status = (void *)vec->status;
 	int64_t end[6] = { EXIT_FAILED };
@@ -94,7 +97,9 @@ static void ckpt_sysvec_run(struct ckpt_sysvec *vec)
 			r = clone_thread(c->arg, c->want);
 		else
 			r = call(c->nr, c->arg);
-		if (c->flags & CKPT_SV_EQUAL ? r != c->want : r < 0 && r > -4096 && !(c->flags & CKPT_SV_MAY_FAIL)) {
+		if (c->flags & CKPT_SV_EQUAL ?
+			    r != c->want :
+			    r < 0 && r > -4096 && !(c->flags & CKPT_SV_MAY_FAIL)) {
 			status->ret = r;
 			status->thread = vec->thread;
 			__atomic_store_n(&status->failed, i + 1, __ATOMIC_SEQ_CST);

@@ -169,7 +169,8 @@ int main(void)
 	pid_t pid;
 
 	if (geteuid())
-		skip_all("only root may choose the pid of a restored process outside of a namespace");
+		skip_all(
+			"only root may choose the pid of a restored process outside of a namespace");
 	must(mkdtemp(dir) != NULL, "a folder");
 	must(ckpt_arena_open(&arena, 1ul << 30, &err) >= 0, "an arena");
 	snprintf(path, sizeof(path), "%s/shared", dir);
@@ -177,7 +178,8 @@ int main(void)
 	ok(goes_on(path), "the program reads its clocks");
 	ok(dump(pid, folder("own")), "it is dumped");
 	waitpid(pid, NULL, 0);
-	ok(change(folder("own"), folder("other")), "its image is changed to that of another kernel");
+	ok(change(folder("own"), folder("other")),
+	   "its image is changed to that of another kernel");
 	if (ok(restore(folder("other")), "it comes back"))
 		ok(goes_on(path), "it reads its clocks through the old vDSO");
 	if (ok(dump(pid, folder("again")), "it is dumped once more")) {

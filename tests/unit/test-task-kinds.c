@@ -33,7 +33,7 @@
 struct story {
 	const char *name, *kind;
 	void (*setup)(void);
-	bool root;			     /* takes privilege */
+	bool root;                           /* takes privilege */
 	void (*level)(void *msg, bool back); /* evens out what may differ; BACK: puts in what
 						belongs to this process */
 };
@@ -442,7 +442,8 @@ static void test_deleted_directory(void)
 
 	if (!mkdtemp(path) || chdir(path) || rmdir(path))
 		exit(1);
-	is(collect(ckpt_kind_find("fs"), &m, &err), -ENOENT, "a deleted working directory is refused");
+	is(collect(ckpt_kind_find("fs"), &m, &err), -ENOENT,
+	   "a deleted working directory is refused");
 	is(err.number, CKPT_E_DELETED_FILE, "by name");
 }
 
