@@ -182,8 +182,6 @@ static int fill_task(struct ckpt_capture *c, size_t i, struct ckpt_err *err)
 int ckpt_capture_tasks(struct ckpt_capture *c, const struct ckpt_frozen *frozen, size_t n,
 		       struct ckpt_err *err)
 {
-	const struct ckpt_task *root;
-
 	if (!n)
 		return ckpt_fail(err, -ESRCH, "process tree: cannot find a task");
 	c->n_tasks = c->snap->n_tasks = n;
@@ -197,10 +195,5 @@ int ckpt_capture_tasks(struct ckpt_capture *c, const struct ckpt_frozen *frozen,
 		if (r < 0)
 			return r;
 	}
-	root = c->snap->tasks[0];
-	if (!c->opts->shell_job && root->sid != root->pid)
-		ckpt_problem_add(c->problems, CKPT_E_SHELL_JOB,
-				 "%s: it is not a session leader, its session is %d",
-				 c->tasks[0].who, root->sid);
 	return 0;
 }

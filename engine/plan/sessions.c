@@ -28,8 +28,8 @@ static void find_outer(struct ckpt_planner *p)
 	if ((p->plan->outer || p->plan->outer_group) && !p->opts->shell_job)
 		ckpt_problem_add(
 			&p->plan->problems, CKPT_E_SHELL_JOB,
-			"process %d: is not a session leader: its session %d and group %d are those of a shell",
-			root->pid, root->sid, root->pgid);
+			"process %d (%s): it is not a session leader: session %d and group %d are a shell's",
+			root->pid, root->comm, root->sid, root->pgid);
 }
 
 static bool stands_in_already(const struct ckpt_planner *p, pid_t pid, uint32_t *actorp)
