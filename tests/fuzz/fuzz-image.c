@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A libFuzzer target: images as hostile input. The input is the number of pages in two bytes and a
+ * list of record bodies, each after its length in two bytes; framing, checksums and trailer are
+ * made here, or the fuzzer would never get past them. What opens is loaded and planned. With
+ * -DSTANDALONE it is a program instead: it turns an image into an input (for the corpus), or runs
+ * inputs.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "engine/plan/plan.h"
+#include "engine/store/image.h"
+#include "engine/store/record.h"
+#include "proto/image.pb-c.h"
+
+#define ARENA_MOST (256ul << 20)
+
+static void put(int fd, const void *data, size_t len)
+{
+	if (write(fd, data, len) != (ssize_t)len)
+		abort();
+}
+
+static void put_record(int fd, struct ckpt_chain *chain, const uint8_t *body, uint32_t len)
+{
+	struct ckpt_record_header head = { len, 0 };
+
+	head.crc = ckpt_crc32c(ckpt_crc32c(0, &head.len, 4), body, len);
+	put(fd, &head, sizeof(head));
+	put(fd, body, len);
+	if (chain)
+		ckpt_chain_add(chain, &head);
+}
+
+static void put_trailer(int fd, const struct ckpt_chain *chain)
+{
+	Ckpt__Trailer trailer = CKPT__TRAILER__INIT;
+	Ckpt__Record rec = CKPT__RECORD__INIT;
+	uint8_t body[64], whole[128];
+
+	trailer.n_records = chain->n_records;
+	trailer.crc = chain->crc;
+	trailer.content_id = chain->content_id;
+	rec.kind = (char *)"trailer";
+	rec.has_body = 1;
+	rec.body.len = ckpt__trailer__pack(&trailer, body);
+	rec.body.data = body;
+	put_record(fd, NULL, whole, ckpt__record__pack(&rec, whole));
+}
+
+static void put_image(int fd, const uint8_t *data, size_t size)
+{
+	struct ckpt_image_header head = { CKPT_IMAGE_MAGIC, CKPT_IMAGE_FORMAT, 0 };
+	struct ckpt_chain chain = { 0 };
+	size_t at = 0;
+
+	head.crc = ckpt_crc32c(0, &head, 12);
+	put(fd, &head, sizeof(head));
+	while (at + 2 <= size) {
+		size_t len = data[at] | data[at + 1] << 8;
+
+		at += 2;
+		if (len > size - at)
+			len = size - at;
+		put_record(fd, &chain, data + at, len);
+		at += len;
+	}
+	put_trailer(fd, &chain);
+}
+
+static void take(int dirfd)
+{
+	struct ckpt_restore_opts opts = { 0 };
+	struct ckpt_err err = CKPT_ERR_INIT;
+	struct ckpt_arena *arena;
+	struct ckpt_snapshot *snap;
+	struct ckpt_image *img;
+	struct ckpt_plan *plan;
+
+	if (ckpt_arena_open(&arena, ARENA_MOST, &err) < 0)
+		abort();
+	if (ckpt_image_open(&img, arena, dirfd, "fuzz", &err) >= 0) {
+		if (ckpt_image_load(img, &snap, &err) >= 0)
+			ckpt_plan_make(&plan, arena, snap, NULL, &opts, &err);
+		ckpt_image_close(img);
+	}
+	ckpt_arena_close(arena);
+}
+
+/* A folder in memory, the same for all inputs. */
+static int folder(void)
+{
+	static char name[] = "/dev/shm/ckpt-fuzz.XXXXXX";
+	static int fd = -1;
+
+	if (fd < 0 && mkdtemp(name))
+		fd = open(name, O_RDONLY | O_DIRECTORY);
+	if (fd < 0)
+		abort();
+	return fd;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	int dirfd = folder(), fd;
+	off_t pages;
+
+	if (size < 2)
+		return 0;
+	pages = (data[0] | data[1] << 8) * 4096l;
+	unlinkat(dirfd, CKPT_PAGES_NAME, 0);
+	fd = pages ? openat(dirfd, CKPT_PAGES_NAME, O_CREAT | O_WRONLY, 0600) : -1;
+	if (fd >= 0 && ftruncate(fd, pages) < 0)
+		abort();
+	if (fd >= 0)
+		close(fd);
+	fd = openat(dirfd, CKPT_IMAGE_NAME, O_CREAT | O_TRUNC | O_WRONLY, 0600);
+	put_image(fd, data + 2, size - 2);
+	close(fd);
+	take(dirfd);
+	return 0;
+}
+
+#ifdef STANDALONE
+static uint8_t *whole_file(const char *path, size_t *lenp)
+{
+	struct stat st;
+	int fd = open(path, O_RDONLY);
+	uint8_t *p;
+
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		perror(path);
+		exit(1);
+	}
+	*lenp = st.st_size;
+	p = mmap(NULL, st.st_size + 1, PROT_READ, MAP_PRIVATE, fd, 0);
+	close(fd);
+	return p;
+}
+
+/* All records but the trailer. */
+static void to_input(const char *path, const char *pages_path)
+{
+	struct stat st = { 0 };
+	size_t size, at = sizeof(struct ckpt_image_header);
+	uint8_t *p = whole_file(path, &size);
+
+	stat(pages_path, &st);
+	put(1, &(uint16_t){ st.st_size / 4096 }, 2);
+	while (at + 8 < size) {
+		uint32_t len;
+
+		memcpy(&len, p + at, 4);
+		if (len > 65535 || len > size - at - 8 || at + 8 + len == size)
+			break;
+		put(1, &len, 2);
+		put(1, p + at + 8, len);
+		at += 8 + len;
+	}
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 4 && !strcmp(argv[1], "--input")) {
+		to_input(argv[2], argv[3]);
+		return 0;
+	}
+	for (int i = 1; i < argc; i++) {
+		size_t size;
+		uint8_t *p = whole_file(argv[i], &size);
+
+		LLVMFuzzerTestOneInput(p, size);
+	}
+	return 0;
+}
+#endif
