@@ -165,13 +165,12 @@ static int set_registers(const struct ckpt_thread *t, struct ckpt_err *err)
 	return 0;
 }
 
-static int let_go(const struct ckpt_task *task, struct ckpt_err *err)
+/* One that is not there any more was ended by others, its own tree maybe: that is not our matter.
+ */
+static void let_go(const struct ckpt_task *task)
 {
 	for (size_t i = 0; i < task->n_threads; i++)
-		if (ptrace(PTRACE_DETACH, task->threads[i].tid, 0, 0) < 0)
-			return ckpt_fail(err, -errno, "thread %d: cannot detach",
-					 task->threads[i].tid);
-	return 0;
+		ptrace(PTRACE_DETACH, task->threads[i].tid, 0, 0);
 }
 
 static char state_of(pid_t pid)
@@ -195,17 +194,44 @@ static char state_of(pid_t pid)
 static int let_stop(const struct ckpt_task *task, struct ckpt_err *err)
 {
 	struct timespec ms = { 0, 1000000 };
-	int r;
 
 	if (kill(task->pid, SIGSTOP) < 0)
 		return ckpt_fail(err, -errno, "process %d: cannot stop", task->pid);
-	r = let_go(task, err);
-	for (int i = 0; r >= 0 && state_of(task->pid) != 'T'; i++) {
+	let_go(task);
+	for (int i = 0; state_of(task->pid) != 'T'; i++) {
 		if (i == STOP_WAIT_MS)
 			return ckpt_fail(err, -ETIMEDOUT, "process %d: does not stop", task->pid);
 		nanosleep(&ms, NULL);
 	}
-	return r;
+	return 0;
+}
+
+/* From here on it outlives us. */
+static int untie(const struct ckpt_task *task, struct ckpt_err *err)
+{
+	for (size_t i = 0; i < task->n_threads; i++)
+		if (ptrace(PTRACE_SETOPTIONS, task->threads[i].tid, 0, PTRACE_O_TRACESYSGOOD) < 0)
+			return ckpt_fail(err, -errno, "thread %d: cannot set options",
+					 task->threads[i].tid);
+	return 0;
+}
+
+static bool is_to_stop(const struct ckpt_job *job, const struct ckpt_task *task)
+{
+	return task->run_state == CKPT_STOPPED ||
+	       (task->run_state == CKPT_RUNNING && job->plan->opts->leave_stopped);
+}
+
+static int finish_task(struct ckpt_job *job, const struct ckpt_task *task, struct ckpt_err *err)
+{
+	int r = last_calls(job, task, err);
+
+	for (size_t i = 0; r >= 0 && i < task->n_threads; i++)
+		r = set_registers(&task->threads[i], err);
+	if (r < 0 || !is_to_stop(job, task))
+		return r;
+	r = untie(task, err);
+	return r < 0 ? r : let_stop(task, err);
 }
 
 /* Children before parents: a stopped child's SIGCHLD is dropped at its parent's last calls. */
@@ -214,27 +240,17 @@ int ckpt_finish_rest(struct ckpt_job *job, struct ckpt_err *err)
 	const struct ckpt_snapshot *snap = job->plan->snap;
 	int r = stop_all(job, err);
 
-	for (size_t t = snap->n_tasks; r >= 0 && t-- > 0;) {
-		const struct ckpt_task *task = snap->tasks[t];
-
-		if (task->run_state == CKPT_ZOMBIE)
-			continue;
-		r = last_calls(job, task, err);
-		for (size_t i = 0; r >= 0 && i < task->n_threads; i++)
-			r = set_registers(&task->threads[i], err);
-		for (size_t i = 0; r >= 0 && i < task->n_threads; i++)
-			if (ptrace(PTRACE_SETOPTIONS, task->threads[i].tid, 0,
-				   PTRACE_O_TRACESYSGOOD) < 0)
-				r = ckpt_fail(err, -errno, "thread %d: cannot set options",
-					      task->threads[i].tid);
-		if (r >= 0 && (task->run_state == CKPT_STOPPED || job->plan->opts->leave_stopped))
-			r = let_stop(task, err);
-	}
-	for (size_t t = 0; r >= 0 && t < snap->n_tasks; t++) {
-		const struct ckpt_task *task = snap->tasks[t];
-
-		if (task->run_state == CKPT_RUNNING && !job->plan->opts->leave_stopped)
-			r = let_go(task, err);
-	}
-	return r;
+	for (size_t t = snap->n_tasks; r >= 0 && t-- > 0;)
+		if (snap->tasks[t]->run_state != CKPT_ZOMBIE)
+			r = finish_task(job, snap->tasks[t], err);
+	for (size_t t = 0; r >= 0 && t < snap->n_tasks; t++)
+		if (!is_to_stop(job, snap->tasks[t]))
+			r = untie(snap->tasks[t], err);
+	if (r < 0)
+		return r;
+	__atomic_store_n(&job->gates->decided, 1, __ATOMIC_SEQ_CST);
+	for (size_t t = 0; t < snap->n_tasks; t++)
+		if (!is_to_stop(job, snap->tasks[t]))
+			let_go(snap->tasks[t]);
+	return 0;
 }

@@ -79,6 +79,11 @@ void ckpt_gate_await(uint32_t *word, uint32_t least);
 /* Waits at most MS for the word; false: not reached. */
 bool ckpt_gate_await_ms(uint32_t *word, uint32_t least, unsigned int ms);
 
+/* guardian.c: a process that ends the tree should we die between the commit and the end, when some
+ * of it would die with us and some not. Returns the descriptor that holds it, to be given back. */
+int ckpt_guardian_start(struct ckpt_job *job, pid_t *pidp, struct ckpt_err *err);
+void ckpt_guardian_end(int fd, pid_t pid);
+
 /* finish.c: from "all in place" to "it runs": commit, last calls, registers, goodbye. */
 int ckpt_finish_seize(struct ckpt_job *job, struct ckpt_err *err); /* before the commit: dies with
 								      us from here on */

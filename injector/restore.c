@@ -283,10 +283,9 @@ static int make_pidfile(const char *path, struct ckpt_err *err)
 	return err->code;
 }
 
-static int build_and_commit(struct ckpt_job *job, const struct ckpt_image *img,
-			    const struct ckpt_restore_run *run, struct ckpt_err *err)
+static int build(struct ckpt_job *job, const struct ckpt_image *img,
+		 const struct ckpt_restore_run *run, uint64_t total, struct ckpt_err *err)
 {
-	uint64_t total = ckpt_image_pages_size(img);
 	int r = ckpt_builder_run(job, err);
 
 	ckpt_logf(run->log, 3, "%zu objects made", job->plan->snap->n_objects);
@@ -296,14 +295,16 @@ static int build_and_commit(struct ckpt_job *job, const struct ckpt_image *img,
 	if (r < 0)
 		return r;
 	ckpt_logf(run->log, 3, "process %d forked", job->plan->snap->tasks[0]->pid);
-	r = ckpt_image_verify_pages(img, VERIFY_THREADS, err); /* while the tasks read them; nothing
-								  runs before it is done */
-	if (r >= 0)
-		r = await_all(job, &job->gates->ready, run, total, err);
-	if (r >= 0) {
-		ckpt_builder_let_go(job);
-		r = ckpt_finish_seize(job, err);
-	}
+	/* While the tasks read them; nothing runs before it is done. */
+	r = ckpt_image_verify_pages(img, VERIFY_THREADS, err);
+	return r < 0 ? r : await_all(job, &job->gates->ready, run, total, err);
+}
+
+static int commit(struct ckpt_job *job, const struct ckpt_restore_run *run, uint64_t total,
+		  struct ckpt_err *err)
+{
+	int r = ckpt_finish_seize(job, err);
+
 	if (r < 0)
 		return r;
 	ckpt_logf(run->log, 3, "all in place, %llu bytes of pages checked: committed",
@@ -311,6 +312,25 @@ static int build_and_commit(struct ckpt_job *job, const struct ckpt_image *img,
 	ckpt_gate_arrive(&job->gates->commit);
 	r = await_all(job, &job->gates->done, run, total, err);
 	return r < 0 ? r : ckpt_finish_rest(job, err);
+}
+
+static int build_and_commit(struct ckpt_job *job, const struct ckpt_image *img,
+			    const struct ckpt_restore_run *run, struct ckpt_err *err)
+{
+	uint64_t total = ckpt_image_pages_size(img);
+	pid_t guardian = 0;
+	int fd = -1, r = build(job, img, run, total, err);
+
+	if (r < 0)
+		return r;
+	ckpt_builder_let_go(job);
+	if (getpid() != 1) /* with the init of a box all of it ends */
+		r = fd = ckpt_guardian_start(job, &guardian, err);
+	if (r >= 0)
+		r = commit(job, run, total, err);
+	if (fd >= 0)
+		ckpt_guardian_end(fd, guardian);
+	return r;
 }
 
 /* What asks us to stop is looked at between steps, so that all is taken back; what we ignore stays
