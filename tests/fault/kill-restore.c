@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Kills ckpt, or lets a system call of it fail, in the middle of a restore: either the whole tree runs, or no process
- * is left of it; the image stays good. $KILL_ROUNDS: of each; 0: at every call.
+ * Kills ckpt, or lets a system call of it fail, in the middle of a restore: either the whole tree
+ * runs, or no process is left of it; the image stays good. $KILL_ROUNDS: of each; 0: at every call.
  */
 #include <errno.h>
 #include <signal.h>
@@ -29,11 +29,24 @@ static void look(struct fault *f, const char *what, bool must_run, bool must_not
 	} else if (must_run) {
 		fault_failed(f, "%s: done, but the program does not run: %s", f->sort, what);
 	} else {
-		bool none = EVENTUALLY((waitpid(-1, NULL, WNOHANG | __WALL), test_descendants(v, ARRAY_SIZE(v)) == 0));
+		bool none = EVENTUALLY((waitpid(-1, NULL, WNOHANG | __WALL),
+					test_descendants(v, ARRAY_SIZE(v)) == 0));
 
-		if (!none)
-			fault_failed(f, "%s: %zu processes are left (number %d, state %c): %s", f->sort,
-				     test_descendants(v, ARRAY_SIZE(v)), v[0], test_proc_state(v[0], NULL), what);
+		if (!none) {
+			char *wchan = test_text("/proc/%d/wchan", v[0]),
+			     *text = test_read(wchan, NULL);
+			char *name = test_status(v[0], "Name"),
+			     *tracer = test_status(v[0], "TracerPid");
+
+			fault_failed(
+				f, "%s: %zu processes are left (%d %s, %c in %s, traced by %s): %s",
+				f->sort, test_descendants(v, ARRAY_SIZE(v)), v[0], name,
+				test_proc_state(v[0], NULL), text, tracer, what);
+			free(wchan);
+			free(text);
+			free(name);
+			free(tracer);
+		}
 	}
 	if (f->heart->failed) {
 		fault_failed(f, "%s: %s: %.200s", f->sort, what, f->heart->text);
@@ -56,13 +69,16 @@ static void kill_at(struct fault *f, long n)
 static void fail_at(struct fault *f, long n, int error)
 {
 	struct step s = { .fail_at = n, .error = error, .timeout_ms = 30000 };
+	bool run = step_run(&s, fault_argv(f, "restore", "-d", NULL), f->out);
 	char what[100];
 
-	if (!step_run(&s, fault_argv(f, "restore", "-d", NULL), f->out) || s.timed_out)
-		fault_failed(f, "%s: the restore whose call %ld fails does not end", f->sort, n);
-	snprintf(what, sizeof(what), "call %ld (number %ld) of restore failing with %s", n, s.nr, strerrorname_np(error));
-	if (WIFSIGNALED(s.status) && !s.timed_out)
-		fault_failed(f, "%s: ckpt is killed by signal %d: %s", f->sort, WTERMSIG(s.status), what);
+	snprintf(what, sizeof(what), "call %ld (number %ld) of restore failing with %s", n, s.nr,
+		 strerrorname_np(error));
+	if (!run || s.timed_out)
+		fault_failed(f, "%s: does not end: %s", f->sort, what);
+	else if (WIFSIGNALED(s.status))
+		fault_failed(f, "%s: ckpt is killed by signal %d: %s", f->sort, WTERMSIG(s.status),
+			     what);
 	look(f, what, WIFEXITED(s.status) && WEXITSTATUS(s.status) == 0,
 	     WIFEXITED(s.status) && WEXITSTATUS(s.status) != 0);
 }
@@ -74,7 +90,8 @@ static bool whole_restore(struct fault *f)
 	bool well = status == 0 && victim_well(f->heart, 0, why, sizeof(why));
 
 	if (!well)
-		fault_failed(f, "%s: a restore fails (status %d): %s", f->sort, status, status ? "" : why);
+		fault_failed(f, "%s: a restore fails (status %d): %s", f->sort, status,
+			     status ? "" : why);
 	test_end_descendants();
 	return well;
 }
@@ -121,6 +138,7 @@ int main(int argc, char **argv)
 	torment(&f, "sleep", fault_setting("KILL_ROUNDS", 15));
 	torment(&f, "many", fault_setting("KILL_ROUNDS", 15));
 	torment(&f, "tree", fault_setting("KILL_ROUNDS", 15));
-	snprintf(summary, sizeof(summary), "%lu restores killed or failing, %lu of them ran all the same", n_hits, n_running);
+	snprintf(summary, sizeof(summary),
+		 "%lu restores killed or failing, %lu of them ran all the same", n_hits, n_running);
 	return fault_end(&f, summary);
 }

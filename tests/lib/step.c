@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The tracer is a process of its own, forked for each run: its waitpid(-1) may not take the caller's children.
+ * The tracer is a process of its own, forked for each run: its waitpid(-1) may not take the
+ * caller's children.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,7 +29,7 @@ struct tracer {
 	pid_t pid;
 	struct {
 		pid_t tid;
-		bool inside, failing;	/* inside of a call; which is to fail */
+		bool inside, failing; /* inside of a call; which is to fail */
 	} thread[MAX_THREADS];
 };
 
@@ -45,11 +46,12 @@ static int index_of(struct tracer *t, pid_t tid)
 	_exit(1);
 }
 
-/* These end the thread or never return to where they were made; and the C library aborts when futex fails in a way
- * that it knows the kernel not to have. */
+/* These end the thread or never return to where they were made; and the C library aborts when futex
+ * fails in a way that it knows the kernel not to have. */
 static bool spared(long nr)
 {
-	return nr == SYS_exit || nr == SYS_exit_group || nr == SYS_rt_sigreturn || nr == SYS_execve || nr == SYS_futex;
+	return nr == SYS_exit || nr == SYS_exit_group || nr == SYS_rt_sigreturn ||
+	       nr == SYS_execve || nr == SYS_futex || nr == SYS_rseq;
 }
 
 static void enter(struct tracer *t, int i, pid_t tid)
@@ -70,7 +72,8 @@ static void enter(struct tracer *t, int i, pid_t tid)
 static void leave(struct tracer *t, int i, pid_t tid)
 {
 	if (t->thread[i].failing)
-		ptrace(PTRACE_POKEUSER, tid, offsetof(struct user_regs_struct, rax), (long)-t->s->error);
+		ptrace(PTRACE_POKEUSER, tid, offsetof(struct user_regs_struct, rax),
+		       (long)-t->s->error);
 	t->thread[i].failing = false;
 }
 
@@ -82,7 +85,8 @@ static void at_call(struct tracer *t, pid_t tid)
 	t->s->n_stops++;
 	if (t->s->n_stops == t->s->kill_at) {
 		t->s->hit = true;
-		t->s->nr = ptrace(PTRACE_PEEKUSER, tid, offsetof(struct user_regs_struct, orig_rax), 0);
+		t->s->nr = ptrace(PTRACE_PEEKUSER, tid, offsetof(struct user_regs_struct, orig_rax),
+				  0);
 		kill(t->pid, SIGKILL);
 		return;
 	}
@@ -102,7 +106,8 @@ static void on_stop(struct tracer *t, pid_t tid, int status)
 	} else if (event) {
 		sig = 0;
 	}
-	ptrace(t->s->hit && !t->thread[index_of(t, tid)].failing ? PTRACE_CONT : PTRACE_SYSCALL, tid, 0, (long)sig);
+	ptrace(t->s->hit && !t->thread[index_of(t, tid)].failing ? PTRACE_CONT : PTRACE_SYSCALL,
+	       tid, 0, (long)sig);
 }
 
 static void on_alarm(int sig)
@@ -113,7 +118,7 @@ static void on_alarm(int sig)
 /* Until the command is gone with all its threads. */
 static void trace(struct tracer *t)
 {
-	struct sigaction sa = { .sa_handler = on_alarm };	/* interrupts waitpid() */
+	struct sigaction sa = { .sa_handler = on_alarm }; /* interrupts waitpid() */
 	struct itimerval limit = { { 1, 0 }, { t->s->timeout_ms / 1000 + 1, 0 } };
 
 	sigaction(SIGALRM, &sa, NULL);
@@ -160,7 +165,8 @@ static void be_tracer(struct step *s, char *const argv[], const char *out)
 		execv(argv[0], argv);
 		_exit(127);
 	}
-	if (ptrace(PTRACE_SEIZE, t.pid, 0, PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC) < 0 ||
+	if (ptrace(PTRACE_SEIZE, t.pid, 0,
+		   PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC) < 0 ||
 	    ptrace(PTRACE_INTERRUPT, t.pid, 0, 0) < 0 || write(go[1], "g", 1) != 1) {
 		kill(t.pid, SIGKILL);
 		_exit(1);
@@ -171,7 +177,8 @@ static void be_tracer(struct step *s, char *const argv[], const char *out)
 
 bool step_run(struct step *s, char *const argv[], const char *out)
 {
-	struct step *shared = mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct step *shared =
+		mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	int status;
 	pid_t pid;
 
