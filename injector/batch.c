@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/time.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "injector/batch.h"
@@ -52,14 +53,54 @@ struct ckpt_batch {
 	uint8_t out[DATA_MAX];
 };
 
-struct ckpt_batch *ckpt_batch_open(struct ckpt_arena *arena)
+/* What every leader is asked, for the first one, of whom nothing has been learned yet. A question
+ * that is not asked after all costs less than a microsecond. */
+static const struct ckpt_call first_questions[] = {
+	{ SYS_brk, { 0 }, -1, NULL, 0, 0 },
+	{ SYS_getitimer, { ITIMER_REAL }, 1, NULL, 32, 0 },
+	{ SYS_getitimer, { ITIMER_VIRTUAL }, 1, NULL, 32, 0 },
+	{ SYS_getitimer, { ITIMER_PROF }, 1, NULL, 32, 0 },
+	{ SYS_prctl, { PR_GET_DUMPABLE }, -1, NULL, 0, 0 },
+	{ SYS_prctl, { PR_GET_CHILD_SUBREAPER }, 1, NULL, 4, 0 },
+	{ SYS_prctl, { PR_GET_THP_DISABLE }, -1, NULL, 0, 0 },
+	{ SYS_prctl, { PR_GET_MDWE }, -1, NULL, 0, 0 },
+	{ SYS_prctl, { PR_GET_MEMORY_MERGE }, -1, NULL, 0, 0 },
+	{ SYS_arch_prctl, { ARCH_GET_XCOMP_PERM }, 1, NULL, 8, 0 },
+	{ SYS_prctl, { PR_GET_SECUREBITS }, -1, NULL, 0, 0 },
+	{ SYS_get_mempolicy, { 0 }, 0, NULL, 4, 0 },
+	{ SYS_prctl, { PR_GET_TIMERSLACK }, -1, NULL, 0, 0 },
+	{ SYS_sigaltstack, { 0 }, 1, NULL, 24, 0 },
+	{ SYS_personality, { PERSONALITY_QUERY }, -1, NULL, 0, 0 },
+	{ SYS_prctl, { PR_GET_PDEATHSIG }, 1, NULL, 4, 0 },
+	{ SYS_prctl, { PR_GET_TSC }, 1, NULL, 4, 0 },
+	{ SYS_prctl, { PR_GET_TID_ADDRESS }, 1, NULL, 8, 0 },
+	{ SYS_rt_sigaction, { SIGCHLD, 0, 0, 8 }, 2, NULL, 32, 0 },
+	{ SYS_rt_sigaction, { SIGHUP, 0, 0, 8 }, 2, NULL, 32, 0 },
+	{ SYS_rt_sigaction, { SIGINT, 0, 0, 8 }, 2, NULL, 32, 0 },
+	{ SYS_rt_sigaction, { SIGQUIT, 0, 0, 8 }, 2, NULL, 32, 0 },
+	{ SYS_rt_sigaction, { SIGPIPE, 0, 0, 8 }, 2, NULL, 32, 0 },
+	{ SYS_rt_sigaction, { SIGTERM, 0, 0, 8 }, 2, NULL, 32, 0 },
+};
+
+static void add_question(struct script *s, const struct ckpt_call *call)
 {
-	return ckpt_new(arena, struct ckpt_batch);
+	s->q[s->n++] = (struct question){ *call, s->in_len };
+	s->in_len += (call->buf_len + 7) & ~(size_t)7;
 }
 
 void ckpt_batch_reset(struct ckpt_batch *b)
 {
 	memset(b, 0, sizeof(*b));
+	for (size_t i = 0; i < sizeof(first_questions) / sizeof(first_questions[0]); i++)
+		add_question(&b->learned[1], &first_questions[i]);
+}
+
+struct ckpt_batch *ckpt_batch_open(struct ckpt_arena *arena)
+{
+	struct ckpt_batch *b = ckpt_new(arena, struct ckpt_batch);
+
+	ckpt_batch_reset(b);
+	return b;
 }
 
 /* ---- which calls ---- */
@@ -99,6 +140,7 @@ static bool only_asks(const struct ckpt_call *call)
 		return call->arg[0] == PERSONALITY_QUERY;
 	case SYS_brk:
 		return !call->arg[0];
+	case SYS_get_mempolicy:
 	case SYS_getitimer:
 	case SYS_timer_gettime:
 	case SYS_timer_getoverrun:
@@ -153,11 +195,9 @@ void ckpt_batch_learn(struct ckpt_batch *b, const struct ckpt_tracee *t,
 	if (!only_asks(call) || call->buf_arg > 2 || call->arg[4] || call->arg[5] ||
 	    s->n == CALLS_MAX || s->in_len + len > DATA_MAX)
 		return;
-	s->q[s->n] = (struct question){ *call, s->in_len };
 	if (len)
 		memcpy(s->in + s->in_len, call->buf, call->buf_len);
-	s->in_len += len;
-	s->n++;
+	add_question(s, call);
 }
 
 bool ckpt_batch_answer(const struct ckpt_batch *b, const struct ckpt_tracee *t,
