@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "engine/base/cleanup.h"
 #include "engine/base/text.h"
 #include "engine/capture/state.h"
@@ -168,4 +169,13 @@ void ckpt_lost(struct ckpt_collect *c, const char *fmt, ...)
 	va_end(ap);
 	if (c->capture)
 		add_lost(c->capture, text);
+}
+
+long ckpt_cpus_online(struct ckpt_collect *c)
+{
+	if (!c->capture)
+		return sysconf(_SC_NPROCESSORS_ONLN);
+	if (!c->capture->n_cpus)
+		c->capture->n_cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	return c->capture->n_cpus;
 }

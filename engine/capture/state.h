@@ -92,6 +92,7 @@ struct ckpt_capture {
 	} * map_key[CKPT_FILE_BUCKETS];
 	unsigned int n_held, max_held; /* files that are still open */
 	bool no_map_files;             /* this user may not follow them */
+	long n_cpus;                   /* online; 0: not asked yet */
 
 	struct ckpt_fs_magic {
 		uint64_t dev;

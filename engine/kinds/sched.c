@@ -117,7 +117,7 @@ static int collect_cpus(struct ckpt_collect *c, Ckpt__Sched *m, struct ckpt_err 
 		return ckpt_fail(err, -errno, "processors: cannot get");
 	for (long i = 0; i < n; i++)
 		count += __builtin_popcount(cpus[i]);
-	m->all_cpus = m->has_all_cpus = count >= sysconf(_SC_NPROCESSORS_ONLN);
+	m->all_cpus = m->has_all_cpus = count >= ckpt_cpus_online(c);
 	m->has_cpus = !m->all_cpus;
 	if (m->has_cpus)
 		keep_bytes(c->arena, &m->cpus, cpus, n);
