@@ -292,7 +292,8 @@ static int task_files(struct ckpt_capture *c, struct ckpt_capture_task *t, struc
 		r = add_looked(c, t, look, n, &room, err);
 	}
 	ckpt_fd_batch_close(&batch);
-	qsort(t->task->fds, t->task->n_fds, sizeof(t->task->fds[0]), compare_numbers);
+	if (t->task->n_fds)
+		qsort(t->task->fds, t->task->n_fds, sizeof(t->task->fds[0]), compare_numbers);
 	return r;
 }
 
