@@ -45,15 +45,19 @@ end() { # all of its session
 }
 # A virtual machine gives free memory back to its host, and getting it again takes longer than anything measured here.
 warm() { [ "$1" != memory ] || "$load" warm "$2" "$D"; }
-# one SORT NUMBER: a dump and a restore; appends to files total, frozen, wall, peak, rtotal, rwall
+# one SORT NUMBER: dumps and a restore; appends to files total, frozen, wall, peak, rtotal, rwall. How long the target
+# stands still is told by a dump that lets it go on: the other one ends with its death.
 one() {
 	begin "$1" "$2"
+	warm "$1" "$2"
+	"$load" run "$ckpt" dump -R -t "$pid" -D "$D/img" >"$D/out" 2>&1
+	sed -n -e 's/.*frozen for \([0-9.]*\) ms.*/\1/p' -e 's/.*frozen for \([0-9.]*\) s.*/\1e3/p' "$D/out" | awk '{ print $1 + 0 }' >>"$D/frozen"
+	rm -rf "$D/img"
 	warm "$1" "$2"
 	"$load" run "$ckpt" dump -t "$pid" -D "$D/img" >"$D/out" 2>&1
 	grep -q 'status 0' "$D/out" || { echo "dump of $1 fails:"; cat "$D/out"; end; return 1; }
 	while kill -0 "$pid" 2>/dev/null; do sleep 0.01; done
 	sed -n 's/.* in \([0-9.]*\) s .*/\1/p' "$D/out" | awk '{ print $1 * 1000 }' >>"$D/total"
-	sed -n -e 's/.*frozen for \([0-9.]*\) ms.*/\1/p' -e 's/.*frozen for \([0-9.]*\) s.*/\1e3/p' "$D/out" | awk '{ print $1 + 0 }' >>"$D/frozen"
 	sed -n 's/^wall \([0-9.]*\) .*/\1/p' "$D/out" >>"$D/wall"
 	sed -n 's/.* peak \([0-9]*\) .*/\1/p' "$D/out" >>"$D/peak"
 	warm "$1" "$2"
