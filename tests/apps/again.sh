@@ -20,6 +20,5 @@ for sort in many tree; do
 	kill -KILL "$parent" 2>/dev/null
 	wait "$parent" 2>/dev/null
 	rm -f heart
-	boxed=()
 done
 good "a restore of a restore, $times times"

@@ -66,7 +66,7 @@ until_true test -s value || bad "the shell does not take its terminal back"
 type_in 'kill %1; wait; echo over >over'
 until_true test -s over || bad "the shell has lost its job"
 type_in 'stty -a >settings'
-until_true grep -q -- ' -echo ' settings || bad "the terminal's settings are lost"
+until_true grep -qs -- ' -echo ' settings || bad "the terminal's settings are lost"
 type_in 'exit'
 touch stop
 good "a shell on a terminal keeps its jobs, variables and settings"

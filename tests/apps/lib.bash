@@ -33,7 +33,7 @@ if [ -z "${VARIANT-}" ]; then
 fi
 
 cd "$T" || exit 1
-n_images=0 boxed=()
+n_images=0
 need() { command -v "$1" >/dev/null || skip "there is no $1"; }
 bad() {
 	echo "not ok - $VARIANT: $*"
@@ -61,19 +61,17 @@ start() {
 	pid=$! inner=$!
 	disown
 }
-# dump ARGS...: of the tree below pid. A boxed one is dumped from inside of its namespaces.
+# dump ARGS...: of the tree below pid.
 dump() {
 	n_images=$((n_images + 1))
-	${boxed[@]+"${boxed[@]}"} "$T/ckpt" dump -t "$inner" -D "$T/img$n_images" "$@" >"$T/ckpt.out" 2>&1
+	"$T/ckpt" dump -t "$pid" -D "$T/img$n_images" "$@" >"$T/ckpt.out" 2>&1
 }
 # gone PID: with all of its session, reaped.
 gone() { [ -z "$(ps -o pid= -s "$1")" ]; }
 find_pid() { pid=$(grep -l "^NSpid:.*[[:space:]]$inner\$" /proc/[0-9]*/status 2>/dev/null | head -n 1 | cut -d/ -f3); [ -n "$pid" ]; }
 restore() {
 	"$T/ckpt" restore -d -D "$T/img$n_images" "$@" >"$T/ckpt.out" 2>&1 || return 1
-	find_pid || return 1
-	boxed=()
-	[ "$pid" = "$inner" ] || boxed=(nsenter --preserve-credentials -U -m -p -t "$pid")
+	find_pid
 }
 # take ARGS...: dump, see it gone, restore.
 take() {

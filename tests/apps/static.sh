@@ -22,6 +22,5 @@ for how in -static -static-pie; do
 	kill -KILL "$parent" 2>/dev/null
 	wait "$parent" 2>/dev/null
 	rm -f heart
-	boxed=()
 done
 good "static programs go on after three restores"

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * For bench.sh: targets of one size in one dimension (small, memory, threads, processes, areas, files), the machine's own speed at
- * the same work (write, read; warm before it), and a command's wall time and peak memory (run).
+ * For bench.sh: targets of one size in one dimension (small, memory, threads, processes, areas,
+ * files), the machine's own speed at the same work (write, read; warm before it), and a command's
+ * wall time and peak memory (run).
  */
 #include <errno.h>
 #include <fcntl.h>

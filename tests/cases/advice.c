@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a program said of its memory: advice, locks, names. The oracle compares the flags of every area in smaps. */
+/* What a program said of its memory: advice, locks, names. The oracle compares the flags of every
+ * area in smaps. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +10,7 @@
 #include <unistd.h>
 #include "tests/lib/case.h"
 
-#ifndef PR_SET_VMA		/* Linux 5.17 */
+#ifndef PR_SET_VMA /* Linux 5.17 */
 #define PR_SET_VMA 0x53564d41
 #define PR_SET_VMA_ANON_NAME 0
 #endif
@@ -27,8 +28,8 @@ static char *fresh(void)
 }
 
 static const int advices[] = {
-	MADV_HUGEPAGE, MADV_NOHUGEPAGE, MADV_MERGEABLE, MADV_SEQUENTIAL, MADV_RANDOM, MADV_DONTFORK, MADV_DONTDUMP,
-	MADV_WIPEONFORK,
+	MADV_HUGEPAGE, MADV_NOHUGEPAGE, MADV_MERGEABLE, MADV_SEQUENTIAL,
+	MADV_RANDOM,   MADV_DONTFORK,   MADV_DONTDUMP,  MADV_WIPEONFORK,
 };
 static char *advised[ARRAY_SIZE(advices)], *locked, *on_fault, *named;
 

@@ -51,8 +51,8 @@ static void check_huge(void)
 			CHECK_INT(base[i], 'h');
 	CHECK_INT(base[2 * HUGE + 12345], 'x');
 	CHECK_INT(base[2 * HUGE], 0);
-	CHECK(mmap(base + HUGE / 2, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) ==
-	      base + HUGE / 2);
+	CHECK(mmap(base + HUGE / 2, PAGE, PROT_READ,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == base + HUGE / 2);
 }
 
 CASES({ "ten thousand areas stay as they were", setup, check, .flags = CASE_ONCE },

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * System calls that wait without a limit for something that happens after ckpt: no EINTR, and what they wait for
- * reaches them. Each runs in a thread or child of its own, and the harness' "go" sets them free.
+ * System calls that wait without a limit for something that happens after ckpt: no EINTR, and what
+ * they wait for reaches them. Each runs in a thread or child of its own, and the harness' "go" sets
+ * them free.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -158,7 +159,8 @@ static void make_files(void)
 	CHECK(write(pipe_w[1], junk, sizeof(junk)) == sizeof(junk));
 	event = CHECK_CALL(eventfd(0, 0));
 	epfd = CHECK_CALL(epoll_create1(0));
-	CHECK_CALL(epoll_ctl(epfd, EPOLL_CTL_ADD, pipe_poll[0], &(struct epoll_event){ .events = EPOLLIN }));
+	CHECK_CALL(epoll_ctl(epfd, EPOLL_CTL_ADD, pipe_poll[0],
+			     &(struct epoll_event){ .events = EPOLLIN }));
 	semid = CHECK_CALL(semget(IPC_PRIVATE, 1, 0600));
 	CHECK_CALL(socketpair(AF_UNIX, SOCK_STREAM, 0, sock));
 	listener = CHECK_CALL(socket(AF_UNIX, SOCK_STREAM, 0));
@@ -221,7 +223,8 @@ static void check(void)
 		case_fail("%s does not return", late->name);
 	for (size_t i = 0; i < ARRAY_SIZE(waits); i++)
 		if (waits[i].result != waits[i].want)
-			case_fail("%s returns %ld, not %ld", waits[i].name, waits[i].result, waits[i].want);
+			case_fail("%s returns %ld, not %ld", waits[i].name, waits[i].result,
+				  waits[i].want);
 }
 
 /* pause and sigsuspend return EINTR by their nature: but only after a handler has run. */

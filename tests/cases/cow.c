@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Memory that parent and child share copy-on-write is stored and restored once: the proportional size of the area
- * tells (in smaps a page that two processes share counts half in each). What one of them changed stays its own.
+ * Memory that parent and child share copy-on-write is stored and restored once: the proportional
+ * size of the area tells (in smaps a page that two processes share counts half in each). What one
+ * of them changed stays its own.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -113,4 +114,5 @@ static void setup_many(void)
 }
 
 CASES({ "memory shared copy-on-write with a child stays shared", setup, check },
-      { "memory shared copy-on-write over generations stays shared", setup_many, check_one_of_many })
+      { "memory shared copy-on-write over generations stays shared", setup_many,
+	check_one_of_many })

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Credentials, which the kernel keeps for each thread: users, groups, capabilities, secure bits. Raw calls, because the
- * C library's change all threads.
+ * Credentials, which the kernel keeps for each thread: users, groups, capabilities, secure bits.
+ * Raw calls, because the C library's change all threads.
  */
 #include <errno.h>
 #include <linux/capability.h>
@@ -42,7 +42,8 @@ static void get(struct creds *c)
 	c->no_new_privs = prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0);
 	for (int i = 0; i < 64; i++) {
 		c->bounding |= (uint64_t)(prctl(PR_CAPBSET_READ, i, 0, 0, 0) == 1) << i;
-		c->ambient |= (uint64_t)(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, i, 0, 0) == 1) << i;
+		c->ambient |= (uint64_t)(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, i, 0, 0) == 1)
+			      << i;
 	}
 }
 
@@ -50,7 +51,8 @@ static void set_caps(uint64_t effective, uint64_t permitted, uint64_t inheritabl
 {
 	struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3, 0 };
 	struct __user_cap_data_struct data[2] = {
-		{ effective, permitted, inheritable }, { effective >> 32, permitted >> 32, inheritable >> 32 },
+		{ effective, permitted, inheritable },
+		{ effective >> 32, permitted >> 32, inheritable >> 32 },
 	};
 
 	CHECK_CALL(syscall(SYS_capset, &head, data));

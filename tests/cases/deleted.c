@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Files without a name: open, mapped, both, in several processes, and the way named semaphores are used. */
+/* Files without a name: open, mapped, both, in several processes, and the way named semaphores are
+ * used. */
 #include <errno.h>
 #include <fcntl.h>
 #include <semaphore.h>
@@ -41,7 +42,8 @@ static void check(void)
 	CHECK_INT(st.st_mode & 07777, 0640);
 	CHECK_INT(lseek(rw, 0, SEEK_CUR), 100);
 	CHECK(pwrite(rw, "X", 1, 4999) == 1);
-	CHECK(pread(ro, text, 5000, 0) == 5000 && text[0] == 'g' && text[4998] == 'g' && text[4999] == 'X');
+	CHECK(pread(ro, text, 5000, 0) == 5000 && text[0] == 'g' && text[4998] == 'g' &&
+	      text[4999] == 'X');
 	CHECK(write(ro, "x", 1) < 0 && errno == EBADF);
 	CHECK(pread(other, text, 20, 0) == 10 && text[0] == 'n');
 	CHECK_CALL(stat("gone", &st));
@@ -79,7 +81,8 @@ static void check_mapped(void)
 	CHECK_INT(private[4096 * 8 + 1], 't');
 }
 
-/* As multiprocessing libraries do: a semaphore in a file that is unlinked at once, shared with children. */
+/* As multiprocessing libraries do: a semaphore in a file that is unlinked at once, shared with
+ * children. */
 static sem_t *sem;
 
 static void check_sem_child(void)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Epoll: entries with their events and data, also edge-triggered, used-up oneshot and nested ones, and those whose
- * number has been closed or now means another file.
+ * Epoll: entries with their events and data, also edge-triggered, used-up oneshot and nested ones,
+ * and those whose number has been closed or now means another file.
  */
 #include <errno.h>
 #include <fcntl.h>

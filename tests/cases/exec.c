@@ -32,7 +32,8 @@ static void *fork_and_wait(void *arg)
 static void *map_and_unmap(void *arg)
 {
 	while (!stop) {
-		char *p = mmap(NULL, 64 << 10, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		char *p = mmap(NULL, 64 << 10, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			       -1, 0);
 
 		CHECK(p != MAP_FAILED);
 		memset(p, 5, 64 << 10);
@@ -79,7 +80,8 @@ static void *pass_along(void *arg)
 
 static void setup(void)
 {
-	static void *(*const run[])(void *) = { fork_and_wait, map_and_unmap, signal_self, pass_along };
+	static void *(*const run[])(void *) = { fork_and_wait, map_and_unmap, signal_self,
+						pass_along };
 
 	for (int i = 0; i < 4; i++)
 		CHECK(!pthread_create(&threads[i], NULL, run[i], NULL));
@@ -105,8 +107,10 @@ static void setup_exec(void)
 {
 	child = CHECK_CALL(fork());
 	if (child == 0) {
-		execl("/bin/sh", "sh", "-c", "n=${1:-0}; echo $n > n.new; mv n.new n; exec sh -c \"$0\" \"$0\" $((n+1))",
-		      "n=${1:-0}; echo $n > n.new; mv n.new n; exec sh -c \"$0\" \"$0\" $((n+1))", NULL);
+		execl("/bin/sh", "sh", "-c",
+		      "n=${1:-0}; echo $n > n.new; mv n.new n; exec sh -c \"$0\" \"$0\" $((n+1))",
+		      "n=${1:-0}; echo $n > n.new; mv n.new n; exec sh -c \"$0\" \"$0\" $((n+1))",
+		      NULL);
 		_exit(1);
 	}
 	CHECK(EVENTUALLY(test_exists("n")));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a process is called and where it is: comm, exe, cwd, umask, arguments, environment, auxiliary vector, settings. */
+/* What a process is called and where it is: comm, exe, cwd, umask, arguments, environment,
+ * auxiliary vector, settings. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -143,5 +144,6 @@ static void check_names(void)
 CASES({ "name, place, arguments and environment stay", setup, check },
       { "an overwritten command line stays", setup_title, check_title },
       { "settings made by prctl and personality stay", setup_settings, check_settings },
-      { "a process that may not be dumped by others stays so", setup_undumpable, check_undumpable, .flags = CASE_ROOT },
+      { "a process that may not be dumped by others stays so", setup_undumpable, check_undumpable,
+	.flags = CASE_ROOT },
       { "the host keeps its name", setup_names, check_names, .flags = CASE_ONCE })

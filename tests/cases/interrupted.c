@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * System calls with a time limit that the freeze comes into. Each runs in a thread of its own: it may not return EINTR,
- * and has to end when the time is over that it had left, not counting the time in which the program did not exist.
+ * System calls with a time limit that the freeze comes into. Each runs in a thread of its own: it
+ * may not return EINTR, and has to end when the time is over that it had left, not counting the
+ * time in which the program did not exist.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,10 +21,13 @@
 #include <unistd.h>
 #include "tests/lib/case.h"
 
-#define BEFORE_MS 600			/* in the call before ckpt comes */
+#define BEFORE_MS 600 /* in the call before ckpt comes */
 #define LIMIT_MS 2500
-#define LATE_MS 500			/* less than BEFORE_MS: who starts again from the beginning is found out */
-#define TIME { LIMIT_MS / 1000, LIMIT_MS % 1000 * 1000000l }
+#define LATE_MS 500 /* less than BEFORE_MS: who starts again from the beginning is found out */
+#define TIME                                                \
+	{                                                   \
+		LIMIT_MS / 1000, LIMIT_MS % 1000 * 1000000l \
+	}
 
 static int never[2], epfd, semid, sock[2], word;
 static sigset_t usr1;
@@ -121,7 +125,7 @@ static long do_epoll_pwait2(void)
 	struct epoll_event e;
 	struct timespec t = TIME;
 
-	return syscall(441, epfd, &e, 1, &t, NULL, 8);		/* Linux 5.11 */
+	return syscall(441, epfd, &e, 1, &t, NULL, 8); /* Linux 5.11 */
 }
 
 static long do_futex(void)
@@ -138,7 +142,8 @@ static long do_futex_bitset(void)
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	t.tv_sec += (t.tv_nsec + LIMIT_MS * 1000000ll) / 1000000000;
 	t.tv_nsec = (t.tv_nsec + LIMIT_MS * 1000000ll) % 1000000000;
-	return syscall(SYS_futex, &word, FUTEX_WAIT_BITSET_PRIVATE, 0, &t, NULL, FUTEX_BITSET_MATCH_ANY);
+	return syscall(SYS_futex, &word, FUTEX_WAIT_BITSET_PRIVATE, 0, &t, NULL,
+		       FUTEX_BITSET_MATCH_ANY);
 }
 
 static long do_sigtimedwait(void)
@@ -166,8 +171,8 @@ static long do_recv(void)
 static struct wait {
 	const char *name;
 	long (*call)(void);
-	long want;			/* what it returns when the time is over, or -errno */
-	bool absolute;			/* the time that the program does not exist counts */
+	long want;     /* what it returns when the time is over, or -errno */
+	bool absolute; /* the time that the program does not exist counts */
 	pthread_t thread;
 	long result;
 	int64_t start, end;
@@ -213,7 +218,8 @@ static void setup(void)
 	sigaddset(&usr1, SIGUSR1);
 	CHECK_CALL(pipe(never));
 	epfd = CHECK_CALL(epoll_create1(0));
-	CHECK_CALL(epoll_ctl(epfd, EPOLL_CTL_ADD, never[0], &(struct epoll_event){ .events = EPOLLIN }));
+	CHECK_CALL(epoll_ctl(epfd, EPOLL_CTL_ADD, never[0],
+			     &(struct epoll_event){ .events = EPOLLIN }));
 	semid = CHECK_CALL(semget(IPC_PRIVATE, 1, 0600));
 	for (size_t i = 0; i < ARRAY_SIZE(waits); i++)
 		start(&waits[i]);
@@ -233,7 +239,8 @@ static void judge(struct wait *w)
 	if (w->absolute && took - LIMIT_MS > 0 && gap < LIMIT_MS * 1000000ll)
 		late = took - LIMIT_MS - (gap / 1000000 > LIMIT_MS - BEFORE_MS ? gap / 1000000 : 0);
 	if (late > LATE_MS)
-		case_fail("%s returns after %lld ms, %lld more than are explained", w->name, (long long)took, (long long)late);
+		case_fail("%s returns after %lld ms, %lld more than are explained", w->name,
+			  (long long)took, (long long)late);
 }
 
 static bool ended(const struct wait *w)
@@ -277,4 +284,5 @@ static void check_receive(void)
 }
 
 CASES({ "waits with a time limit go on with what they had left", setup, check },
-      { "receiving with a time limit is not interrupted", setup_receive, check_receive, .flags = CASE_ONCE })
+      { "receiving with a time limit is not interrupted", setup_receive, check_receive,
+	.flags = CASE_ONCE })

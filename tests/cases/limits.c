@@ -18,7 +18,9 @@ static void setup(void)
 	for (int i = 0; i < RLIM_NLIMITS; i++) {
 		CHECK_CALL(getrlimit(i, &limits[i]));
 		if (limits[i].rlim_max > 4000)
-			limits[i].rlim_max = limits[i].rlim_max == RLIM_INFINITY ? 1ul << 40 : limits[i].rlim_max - i;
+			limits[i].rlim_max = limits[i].rlim_max == RLIM_INFINITY ?
+						     1ul << 40 :
+						     limits[i].rlim_max - i;
 		if (limits[i].rlim_cur > limits[i].rlim_max)
 			limits[i].rlim_cur = limits[i].rlim_max - 1000;
 		CHECK_CALL(setrlimit(i, &limits[i]));
@@ -32,8 +34,8 @@ static void check(void)
 
 		CHECK_CALL(getrlimit(i, &now));
 		if (now.rlim_cur != limits[i].rlim_cur || now.rlim_max != limits[i].rlim_max)
-			case_fail("limit %d is %lu:%lu, not %lu:%lu", i, now.rlim_cur, now.rlim_max, limits[i].rlim_cur,
-				  limits[i].rlim_max);
+			case_fail("limit %d is %lu:%lu, not %lu:%lu", i, now.rlim_cur, now.rlim_max,
+				  limits[i].rlim_cur, limits[i].rlim_max);
 	}
 }
 
@@ -92,9 +94,9 @@ static void set_up_thread(int i)
 	s.policy = (int[]){ SCHED_OTHER, SCHED_BATCH, SCHED_IDLE, SCHED_FIFO, SCHED_RR }[i];
 	s.nice = i < 2 ? 3 + i : 0;
 	s.priority = i >= 3 ? 5 + i : 0;
-	s.flags = i == 1 ? 1 : 0;			/* reset on fork */
+	s.flags = i == 1 ? 1 : 0; /* reset on fork */
 	CHECK_CALL(syscall(SYS_sched_setattr, 0, &s, 0));
-	if (i == 2)             /* sched_setattr(2) of SCHED_IDLE does not keep the nice value */
+	if (i == 2) /* sched_setattr(2) of SCHED_IDLE does not keep the nice value */
 		CHECK_CALL(setpriority(PRIO_PROCESS, 0, 5));
 	if (i % 2)
 		CHECK_CALL(sched_setaffinity(0, sizeof(one), &one));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Listening Unix sockets: by path and abstract, and connections accepted through them inside of the tree. */
+/* Listening Unix sockets: by path and abstract, and connections accepted through them inside of the
+ * tree. */
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
@@ -17,7 +18,8 @@ static char buf[100];
 
 static void set_up_abstract(void)
 {
-	int n = snprintf(abstract_name.sun_path + 1, 60, "ckpt-test-%d-%lld", getpid(), (long long)test_now_ns());
+	int n = snprintf(abstract_name.sun_path + 1, 60, "ckpt-test-%d-%lld", getpid(),
+			 (long long)test_now_ns());
 
 	abstract_len = offsetof(struct sockaddr_un, sun_path) + 1 + n;
 	abstract = CHECK_CALL(socket(AF_UNIX, SOCK_SEQPACKET, 0));
@@ -93,5 +95,7 @@ static void check_connected(void)
 }
 
 CASES({ "listening sockets accept again", setup, check },
-      { "a listening socket gets its file back", setup, check, .flags = CASE_GOES, .between = remove_socket },
-      { "a connection inside of the tree keeps names and queues", setup_connected, check_connected })
+      { "a listening socket gets its file back", setup, check, .flags = CASE_GOES,
+	.between = remove_socket },
+      { "a connection inside of the tree keeps names and queues", setup_connected,
+	check_connected })

@@ -108,7 +108,8 @@ static void setup_memfd(void)
 	CHECK_INT(lseek(fd, 77, SEEK_SET), 77);
 	sealed = CHECK_CALL(memfd_create("sealed", MFD_ALLOW_SEALING));
 	CHECK(write(sealed, "for ever", 8) == 8);
-	CHECK_CALL(fcntl(sealed, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL));
+	CHECK_CALL(fcntl(sealed, F_ADD_SEALS,
+			 F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL));
 	read_only = map(sealed, 1, PROT_READ, MAP_SHARED, 0);
 	/* Mapped only. */
 	hole = CHECK_CALL(memfd_create("mapped", 0));
@@ -135,7 +136,8 @@ static void check_memfd(void)
 	CHECK_INT(fcntl(fd, F_GETFD), FD_CLOEXEC);
 	CHECK_INT(fcntl(fd, F_GET_SEALS), F_SEAL_SHRINK);
 	CHECK(ftruncate(fd, PAGE) < 0 && errno == EPERM);
-	CHECK_INT(fcntl(sealed, F_GET_SEALS), F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
+	CHECK_INT(fcntl(sealed, F_GET_SEALS),
+		  F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
 	CHECK(pwrite(sealed, "x", 1, 0) < 0 && errno == EPERM);
 	CHECK(pread(sealed, buf, 100, 0) == 8 && !memcmp(buf, "for ever", 8));
 	CHECK(!memcmp(read_only, "for ever", 8));

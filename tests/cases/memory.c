@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Anonymous memory: contents, protections, holes, the heap, a stack that grows, memory shared with children. */
+/* Anonymous memory: contents, protections, holes, the heap, a stack that grows, memory shared with
+ * children. */
 #include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -203,6 +204,7 @@ static void check_zero(void)
 
 CASES({ "anonymous memory keeps contents and protections", setup, check },
       { "the heap stays and grows", setup_heap, check_heap },
-      { "memory shared with a child stays shared, private memory private", setup_shared, check_shared },
+      { "memory shared with a child stays shared, private memory private", setup_shared,
+	check_shared },
       { "stacks grow", setup_stack, check_stack },
       { "pages given back stay empty", setup_zero, check_zero })

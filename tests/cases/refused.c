@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What cannot be captured is refused by name, all of it at once, by `ckpt check -t` and by the dump, which leaves no
- * image; the program goes on and does not notice.
+ * What cannot be captured is refused by name, all of it at once, by `ckpt check -t` and by the
+ * dump, which leaves no image; the program goes on and does not notice.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -119,7 +119,7 @@ static char *secret;
 
 static void setup_area(void)
 {
-	int fd = syscall(447, 0);		/* memfd_secret, Linux 5.14 */
+	int fd = syscall(447, 0); /* memfd_secret, Linux 5.14 */
 
 	if (fd < 0)
 		case_skip("no secret memory: %m");
@@ -172,7 +172,8 @@ static void check_outside(void)
 }
 
 CASES({ "files that cannot be captured are named all at once", setup, check,
-	.refused = { "fd 41", "fd 42", "fd 43", "fd 44", "fd 45", "fd 46", "io_uring", "inotify", "CKPT-E0201", "CKPT-E0203" } },
+	.refused = { "fd 41", "fd 42", "fd 43", "fd 44", "fd 45", "fd 46", "io_uring", "inotify",
+		     "CKPT-E0201", "CKPT-E0203" } },
       { "what a child holds is named", setup_in_child, NULL, .refused = { "fd 47", "inotify" } },
       { "a file lock is refused", setup_lock, check_lock, .refused = { "fd 48", "CKPT-E0209" } },
       { "secret memory is refused", setup_area, check_area, .refused = { "CKPT-E0205" } },

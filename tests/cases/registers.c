@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Processor state: threads that never call the kernel keep known values in all general, x87, SSE, AVX and AVX-512
- * registers and compare them all the time; tiles (AMX) where there are some; the bases of fs and gs.
+ * Processor state: threads that never call the kernel keep known values in all general, x87, SSE,
+ * AVX and AVX-512 registers and compare them all the time; tiles (AMX) where there are some; the
+ * bases of fs and gs.
  */
 #include <cpuid.h>
 #include <immintrin.h>
@@ -12,7 +13,7 @@
 #include <unistd.h>
 #include "tests/lib/case.h"
 
-#ifndef ARCH_REQ_XCOMP_PERM	/* Linux 5.16 */
+#ifndef ARCH_REQ_XCOMP_PERM /* Linux 5.16 */
 #define ARCH_GET_XCOMP_PERM 0x1022
 #define ARCH_REQ_XCOMP_PERM 0x1023
 #endif
@@ -34,18 +35,21 @@ static unsigned long spin_general(unsigned long seed)
 {
 	unsigned long sum;
 
-	asm volatile("push %%rbp\n"
-		     "mov %1, %%rbp\nlea 1(%%rbp), %%r8\nlea 2(%%rbp), %%r9\nlea 3(%%rbp), %%r10\nlea 4(%%rbp), %%r11\n"
-		     "lea 5(%%rbp), %%r12\nlea 6(%%rbp), %%r13\nlea 7(%%rbp), %%r14\nlea 8(%%rbp), %%r15\n"
-		     "lea 9(%%rbp), %%rdx\nlea 10(%%rbp), %%rsi\nlea 11(%%rbp), %%rdi\n"
-		     "mov $300000, %%ecx\nxor %%eax, %%eax\n"
-		     "1: add %%rbp, %%rax\nadd %%r8, %%rax\nadd %%r9, %%rax\nadd %%r10, %%rax\nadd %%r11, %%rax\n"
-		     "add %%r12, %%rax\nadd %%r13, %%rax\nadd %%r14, %%rax\nadd %%r15, %%rax\n"
-		     "add %%rdx, %%rax\nadd %%rsi, %%rax\nadd %%rdi, %%rax\nrol $1, %%rax\ncmp %%rcx, %%rcx\njne 2f\n"
-		     "dec %%ecx\njnz 1b\n"
-		     "2: pop %%rbp\n"
-		     : "=&a"(sum) : "b"(seed)
-		     : "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "cc", "memory");
+	asm volatile(
+		"push %%rbp\n"
+		"mov %1, %%rbp\nlea 1(%%rbp), %%r8\nlea 2(%%rbp), %%r9\nlea 3(%%rbp), %%r10\nlea 4(%%rbp), %%r11\n"
+		"lea 5(%%rbp), %%r12\nlea 6(%%rbp), %%r13\nlea 7(%%rbp), %%r14\nlea 8(%%rbp), %%r15\n"
+		"lea 9(%%rbp), %%rdx\nlea 10(%%rbp), %%rsi\nlea 11(%%rbp), %%rdi\n"
+		"mov $300000, %%ecx\nxor %%eax, %%eax\n"
+		"1: add %%rbp, %%rax\nadd %%r8, %%rax\nadd %%r9, %%rax\nadd %%r10, %%rax\nadd %%r11, %%rax\n"
+		"add %%r12, %%rax\nadd %%r13, %%rax\nadd %%r14, %%rax\nadd %%r15, %%rax\n"
+		"add %%rdx, %%rax\nadd %%rsi, %%rax\nadd %%rdi, %%rax\nrol $1, %%rax\ncmp %%rcx, %%rcx\njne 2f\n"
+		"dec %%ecx\njnz 1b\n"
+		"2: pop %%rbp\n"
+		: "=&a"(sum)
+		: "b"(seed)
+		: "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
+		  "cc", "memory");
 	return sum;
 }
 
@@ -85,8 +89,12 @@ static void *floating(void *arg)
 	return arg;
 }
 
-#define EACH16(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15)
-#define EACH32(X) EACH16(X) X(16) X(17) X(18) X(19) X(20) X(21) X(22) X(23) X(24) X(25) X(26) X(27) X(28) X(29) X(30) X(31)
+#define EACH16(X) \
+	X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15)
+#define EACH32(X)                                                                                 \
+	EACH16(X)                                                                                 \
+	X(16) X(17) X(18) X(19) X(20) X(21) X(22) X(23) X(24) X(25) X(26) X(27) X(28) X(29) X(30) \
+		X(31)
 #define LOAD_Y(n) "vmovdqu " #n "*32(%0), %%ymm" #n "\n"
 #define KEEP_Y(n) "vmovdqu %%ymm" #n ", " #n "*32(%1)\n"
 #define LOAD_Z(n) "vmovdqu64 " #n "*64(%0), %%zmm" #n "\n"
@@ -106,7 +114,8 @@ static void *avx(void *arg)
 	pattern(in, sizeof(in), 3);
 	while (!stop) {
 		memset(out, 0, sizeof(out));
-		asm volatile(EACH16(LOAD_Y) SPIN EACH16(KEEP_Y) "vzeroupper\n" :: "r"(in), "r"(out) : "rcx", "cc", "memory");
+		asm volatile(EACH16(LOAD_Y) SPIN EACH16(KEEP_Y) "vzeroupper\n" ::"r"(in), "r"(out)
+			     : "rcx", "cc", "memory");
 		CHECK(!memcmp(in, out, sizeof(in)));
 		rounds[2]++;
 	}
@@ -122,8 +131,11 @@ __attribute__((target("avx512f"))) static void *avx512(void *arg)
 	while (!stop) {
 		memset(out, 0, sizeof(out));
 		mask = 0;
-		asm volatile("kmovw %3, %%k5\n" EACH32(LOAD_Z) SPIN EACH32(KEEP_Z) "kmovw %%k5, %2\nvzeroupper\n"
-			     : : "r"(in), "r"(out), "m"(mask), "r"(0xa5c3) : "rcx", "cc", "memory");
+		asm volatile("kmovw %3, %%k5\n" EACH32(LOAD_Z)
+				     SPIN EACH32(KEEP_Z) "kmovw %%k5, %2\nvzeroupper\n"
+			     :
+			     : "r"(in), "r"(out), "m"(mask), "r"(0xa5c3)
+			     : "rcx", "cc", "memory");
 		CHECK_INT(mask, 0xa5c3);
 		CHECK(!memcmp(in, out, sizeof(in)));
 		rounds[3]++;
@@ -139,7 +151,8 @@ static void setup(void)
 		CHECK(!pthread_create(&threads[2], NULL, avx, NULL));
 	if (has(16))
 		CHECK(!pthread_create(&threads[3], NULL, avx512, NULL));
-	CHECK(EVENTUALLY(rounds[0] && rounds[1] && (rounds[2] || !has(5)) && (rounds[3] || !has(16))));
+	CHECK(EVENTUALLY(rounds[0] && rounds[1] && (rounds[2] || !has(5)) &&
+			 (rounds[3] || !has(16))));
 }
 
 static void check(void)
@@ -175,14 +188,17 @@ static void *tiles(void *arg)
 		config.rows[i] = 16;
 	}
 	pattern(in, sizeof(in), 5);
-	/* By bytes, for assemblers that do not know them: ldtilecfg (%0); tileloadd (%1,%2,1), tmm1. */
-	asm volatile(".byte 0xc4,0xe2,0x78,0x49,0x00" :: "a"(&config) : "memory");
-	asm volatile(".byte 0xc4,0xe2,0x7b,0x4b,0x0c,0x08" :: "a"(in), "c"(64l) : "memory");
+	/* By bytes, for assemblers that do not know them: ldtilecfg (%0); tileloadd (%1,%2,1),
+	 * tmm1. */
+	asm volatile(".byte 0xc4,0xe2,0x78,0x49,0x00" ::"a"(&config) : "memory");
+	asm volatile(".byte 0xc4,0xe2,0x7b,0x4b,0x0c,0x08" ::"a"(in), "c"(64l) : "memory");
 	while (!stop) {
 		memset(out, 0, sizeof(out));
 		asm volatile("mov $2000000, %%edx\n1: dec %%edx\njnz 1b\n"
-			     ".byte 0xc4,0xe2,0x7a,0x4b,0x0c,0x08"	/* tilestored tmm1, (%0,%1,1) */
-			     :: "a"(out), "c"(64l) : "rdx", "cc", "memory");
+			     ".byte 0xc4,0xe2,0x7a,0x4b,0x0c,0x08" /* tilestored tmm1, (%0,%1,1) */
+			     ::"a"(out),
+			     "c"(64l)
+			     : "rdx", "cc", "memory");
 		CHECK(!memcmp(in, out, sizeof(in)));
 		rounds[4]++;
 	}

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Signals: actions, masks, alternate stacks, and those that wait to be delivered, with all that was sent along. */
+/* Signals: actions, masks, alternate stacks, and those that wait to be delivered, with all that was
+ * sent along. */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -50,7 +51,8 @@ static void check_actions(void)
 		if (now.sa_handler != actions[sig].sa_handler)
 			case_fail("signal %d has another handler", sig);
 		if (now.sa_handler != SIG_DFL && now.sa_handler != SIG_IGN &&
-		    (now.sa_flags != actions[sig].sa_flags || memcmp(&now.sa_mask, &actions[sig].sa_mask, 8)))
+		    (now.sa_flags != actions[sig].sa_flags ||
+		     memcmp(&now.sa_mask, &actions[sig].sa_mask, 8)))
 			case_fail("signal %d has other flags or another mask", sig);
 	}
 	CHECK(actions[SIGCHLD].sa_flags & SA_NOCLDWAIT);
@@ -217,7 +219,8 @@ static void setup_pending(void)
 	CHECK(EVENTUALLY(*(volatile pid_t *)&tid));
 	CHECK_CALL(syscall(SYS_tgkill, getpid(), tid, SIGUSR1));
 	for (int i = 0; i < 5; i++)
-		CHECK_CALL(sigqueue(getpid(), SIGRTMIN + 2, (union sigval){ .sival_int = 100 + i }));
+		CHECK_CALL(
+			sigqueue(getpid(), SIGRTMIN + 2, (union sigval){ .sival_int = 100 + i }));
 	CHECK_CALL(sigqueue(getpid(), SIGRTMIN, (union sigval){ .sival_ptr = &all }));
 	CHECK_CALL(kill(getpid(), SIGTERM));
 	CHECK_CALL(kill(getpid(), SIGHUP));
@@ -230,7 +233,8 @@ static void check_pending(void)
 	sigset_t set, pending;
 
 	CHECK_CALL(sigpending(&pending));
-	CHECK(sigismember(&pending, SIGTERM) && sigismember(&pending, SIGHUP) && sigismember(&pending, SIGUSR2));
+	CHECK(sigismember(&pending, SIGTERM) && sigismember(&pending, SIGHUP) &&
+	      sigismember(&pending, SIGUSR2));
 	CHECK(!sigismember(&pending, SIGUSR1));
 	sigemptyset(&set);
 	sigaddset(&set, SIGRTMIN + 2);

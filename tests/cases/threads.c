@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Threads: ids, names, own memory, locks between them; what the kernel does for them when they end. */
+/* Threads: ids, names, own memory, locks between them; what the kernel does for them when they end.
+ */
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -115,7 +116,8 @@ static void check_robust(void)
 	CHECK_INT(pthread_mutex_unlock(&robust), 0);
 }
 
-/* Restartable sequences: the C library registers each thread; the kernel keeps cpu_id up to date. */
+/* Restartable sequences: the C library registers each thread; the kernel keeps cpu_id up to date.
+ */
 static struct rseq *rseq_of_thread(void)
 {
 	return (struct rseq *)((char *)__builtin_thread_pointer() + __rseq_offset);
@@ -209,4 +211,5 @@ static void check_busy(void)
 CASES({ "threads keep ids, names, own memory and locks, and end properly", setup, check },
       { "the lock of a thread that dies is passed on", setup_robust, check_robust },
       { "restartable sequences stay registered", setup_rseq, check_rseq },
-      { "a program that makes threads all the time goes on", setup_busy, check_busy, .flags = CASE_LOSSY })
+      { "a program that makes threads all the time goes on", setup_busy, check_busy,
+	.flags = CASE_LOSSY })

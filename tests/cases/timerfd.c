@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Timer descriptors: what is left of a relative time, an absolute one, ticks that nobody has read yet. */
+/* Timer descriptors: what is left of a relative time, an absolute one, ticks that nobody has read
+ * yet. */
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
@@ -17,7 +18,8 @@ static int64_t ns(struct timespec t)
 static int make(int clock, int flags, int64_t value, int64_t interval)
 {
 	struct itimerspec t = {
-		.it_value = { value / SECOND, value % SECOND }, .it_interval = { interval / SECOND, interval % SECOND },
+		.it_value = { value / SECOND, value % SECOND },
+		.it_interval = { interval / SECOND, interval % SECOND },
 	};
 	int fd = CHECK_CALL(timerfd_create(clock, TFD_NONBLOCK));
 

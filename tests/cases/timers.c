@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Timers: the three interval timers and POSIX timers with their ids, targets and what is left of their time. */
+/* Timers: the three interval timers and POSIX timers with their ids, targets and what is left of
+ * their time. */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -12,7 +13,8 @@
 
 static void setup_interval(void)
 {
-	struct itimerval real = { { 5, 500 }, { 1000, 0 } }, virtual = { { 0, 0 }, { 2000, 0 } }, prof = { { 7, 0 }, { 3000, 0 } };
+	struct itimerval real = { { 5, 500 }, { 1000, 0 } }, virtual = { { 0, 0 }, { 2000, 0 } },
+			 prof = { { 7, 0 }, { 3000, 0 } };
 
 	CHECK_CALL(setitimer(ITIMER_REAL, &real, NULL));
 	CHECK_CALL(setitimer(ITIMER_VIRTUAL, &virtual, NULL));
@@ -78,7 +80,9 @@ static volatile bool stop;
 
 static int make(clockid_t clock, int notify, int sig, void *value, pid_t to)
 {
-	struct sigevent ev = { .sigev_notify = notify, .sigev_signo = sig, .sigev_value.sival_ptr = value };
+	struct sigevent ev = { .sigev_notify = notify,
+			       .sigev_signo = sig,
+			       .sigev_value.sival_ptr = value };
 	int id = -1;
 
 	ev._sigev_un._tid = to;
@@ -187,7 +191,9 @@ static void call(union sigval v)
 
 static void setup_thread(void)
 {
-	struct sigevent ev = { .sigev_notify = SIGEV_THREAD, .sigev_notify_function = call, .sigev_value.sival_int = 1 };
+	struct sigevent ev = { .sigev_notify = SIGEV_THREAD,
+			       .sigev_notify_function = call,
+			       .sigev_value.sival_int = 1 };
 	struct itimerspec t = { { 0, 20000000 }, { 0, 20000000 } };
 
 	CHECK_CALL(timer_create(CLOCK_MONOTONIC, &ev, &by_thread));
@@ -205,5 +211,6 @@ static void check_thread(void)
 
 CASES({ "interval timers keep interval and time left", setup_interval, check_interval },
       { "interval timers go on running", setup_running, check_running, .flags = CASE_LOSSY },
-      { "POSIX timers keep id, target, value and time left", setup_posix, check_posix, .flags = CASE_LOSSY },
+      { "POSIX timers keep id, target, value and time left", setup_posix, check_posix,
+	.flags = CASE_LOSSY },
       { "timers that call a function go on", setup_thread, check_thread, .flags = CASE_LOSSY })

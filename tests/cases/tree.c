@@ -238,7 +238,8 @@ static void check_stopped(void)
 	}
 }
 
-/* No SIGCHLD that was not due: not for zombies made again, not for children that were stopped all the time. */
+/* No SIGCHLD that was not due: not for zombies made again, not for children that were stopped all
+ * the time. */
 static volatile int n_sigchld;
 
 static void on_sigchld(int sig)

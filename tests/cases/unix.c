@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Pairs of Unix sockets: queued data and its boundaries, closed and shut down sides, buffer sizes, children. */
+/* Pairs of Unix sockets: queued data and its boundaries, closed and shut down sides, buffer sizes,
+ * children. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -21,11 +22,13 @@ static void setup(void)
 	CHECK_CALL(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, q));
 	CHECK(write(s[0], "to one", 6) == 6 && write(s[0], ", more", 6) == 6);
 	CHECK(write(s[1], "to zero", 7) == 7);
-	CHECK(write(d[0], "first", 5) == 5 && write(d[0], "", 0) == 0 && write(d[0], "third", 5) == 5);
+	CHECK(write(d[0], "first", 5) == 5 && write(d[0], "", 0) == 0 &&
+	      write(d[0], "third", 5) == 5);
 	CHECK(write(q[1], "packet", 6) == 6 && write(q[1], "p", 1) == 1);
 	CHECK_CALL(setsockopt(d[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)));
 	CHECK_CALL(setsockopt(d[1], SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)));
-	CHECK_CALL(setsockopt(q[0], SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){ 0, 20000 }, sizeof(struct timeval)));
+	CHECK_CALL(setsockopt(q[0], SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){ 0, 20000 },
+			      sizeof(struct timeval)));
 }
 
 static int option(int fd, int name)

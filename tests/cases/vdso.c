@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Threads that are nearly always inside of the vDSO, the code that the kernel maps into every process. */
+/* Threads that are nearly always inside of the vDSO, the code that the kernel maps into every
+ * process. */
 #include <pthread.h>
 #include <string.h>
 #include <sys/time.h>

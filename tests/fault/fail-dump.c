@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Lets the n-th system call of a dump fail: it either gets by or fails with one sentence; the program goes on, no
- * image is left of a failed one. $FAIL_ROUNDS: failures per error number; 0: every call.
+ * Lets the n-th system call of a dump fail: it either gets by or fails with one sentence; the
+ * program goes on, no image is left of a failed one. $FAIL_ROUNDS: failures per error number; 0:
+ * every call.
  */
 #include <errno.h>
 #include <signal.h>
@@ -27,7 +28,8 @@ static void look(struct fault *f, const struct step *s, const char *what)
 	char *said = test_read(f->out, NULL);
 
 	if (code < 0)
-		fault_failed(f, "%s: ckpt is killed by signal %d: %s", f->sort, WTERMSIG(s->status), what);
+		fault_failed(f, "%s: ckpt is killed by signal %d: %s", f->sort, WTERMSIG(s->status),
+			     what);
 	if (code == 0 && fault_ckpt(f, "verify", NULL, NULL))
 		fault_failed(f, "%s: success without a good image: %s", f->sort, what);
 	if (code > 0) {
@@ -35,7 +37,8 @@ static void look(struct fault *f, const struct step *s, const char *what)
 		if (fault_has_image(f))
 			fault_failed(f, "%s: an image is left: %s", f->sort, what);
 		else if (fault_n_files(f) && !cleans_up(s->nr))
-			fault_failed(f, "%s: %d files are left: %s", f->sort, fault_n_files(f), what);
+			fault_failed(f, "%s: %d files are left: %s", f->sort, fault_n_files(f),
+				     what);
 		/* 127: the dynamic loader gave up. Nothing can be said if just that fails. */
 		if (code != 127 && s->nr != SYS_write && s->nr != SYS_writev && (!said || !*said))
 			fault_failed(f, "%s: fails without a word: %s", f->sort, what);
@@ -55,7 +58,8 @@ static void fail_at(struct fault *f, long n, int error)
 		return;
 	}
 	n_failures++;
-	snprintf(what, sizeof(what), "call %ld (number %ld) failing with %s", n, s.nr, strerrorname_np(error));
+	snprintf(what, sizeof(what), "call %ld (number %ld) failing with %s", n, s.nr,
+		 strerrorname_np(error));
 	if (s.timed_out) {
 		fault_failed(f, "%s: does not end: %s", f->sort, what);
 		fault_remove_image(f);
@@ -79,7 +83,8 @@ static void torment(struct fault *f, const char *sort, long rounds)
 	for (size_t e = 0; e < ARRAY_SIZE(errors); e++) {
 		long step = rounds > 0 && s.n_calls > rounds ? s.n_calls / rounds : 1;
 
-		for (long n = 1 + (long)e * 7 % step; n <= s.n_calls && f->pid && f->n_failed < 20; n += step)
+		for (long n = 1 + (long)e * 7 % step; n <= s.n_calls && f->pid && f->n_failed < 20;
+		     n += step)
 			fail_at(f, n, errors[e]);
 	}
 	printf("# %s: %ld calls\n", sort, s.n_calls);
@@ -94,6 +99,7 @@ int main(int argc, char **argv)
 	fault_init(&f, argc, argv);
 	torment(&f, "many", rounds);
 	torment(&f, "tree", rounds);
-	snprintf(summary, sizeof(summary), "%lu failing calls in dumps, %lu of them reported", n_failures, n_refused);
+	snprintf(summary, sizeof(summary), "%lu failing calls in dumps, %lu of them reported",
+		 n_failures, n_refused);
 	return fault_end(&f, summary);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Flips bytes of an image, cuts it and adds to it: `ckpt verify` has to refuse each, naming the file, and so has
- * `ckpt restore`, leaving nothing. $FLIP_ROUNDS: of each; 0: every byte and every length.
+ * Flips bytes of an image, cuts it and adds to it: `ckpt verify` has to refuse each, naming the
+ * file, and so has `ckpt restore`, leaving nothing. $FLIP_ROUNDS: of each; 0: every byte and every
+ * length.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -27,7 +28,8 @@ static void look(struct fault *f, const char *name, const char *what, bool resto
 	else if (!said || !strstr(said, name) || !strstr(said, "CKPT-E03"))
 		fault_failed(f, "%s: %s: is not named", name, what);
 	/* Those that were killed may still be on their way out. */
-	if (restore && !EVENTUALLY((waitpid(-1, NULL, WNOHANG | __WALL), test_descendants(v, 16) == 0)))
+	if (restore &&
+	    !EVENTUALLY((waitpid(-1, NULL, WNOHANG | __WALL), test_descendants(v, 16) == 0)))
 		fault_failed(f, "%s: %s: processes are left", name, what);
 	free(said);
 	test_end_descendants();
@@ -57,7 +59,8 @@ static void flip(struct fault *f, const char *name, long size, long step)
 
 static void cut(struct fault *f, const char *name, long size, long step)
 {
-	char *path = test_text("%s/%s", f->img, name), *copy = test_text("%s/copy", f->dir), what[100];
+	char *path = test_text("%s/%s", f->img, name), *copy = test_text("%s/copy", f->dir),
+	     what[100];
 
 	for (long len = 0; len < size && f->n_failed < 10; len += step) {
 		if (!test_copy(path, copy, 0600) || truncate(path, len) < 0)
@@ -107,6 +110,7 @@ int main(int argc, char **argv)
 		if (fault_ckpt(&f, "verify", NULL, NULL))
 			fault_failed(&f, "the image as it was is refused");
 	}
-	snprintf(summary, sizeof(summary), "%lu damaged images refused, %lu of them by restore", n_changes, n_restores);
+	snprintf(summary, sizeof(summary), "%lu damaged images refused, %lu of them by restore",
+		 n_changes, n_restores);
 	return fault_end(&f, summary);
 }

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Kills ckpt in the middle of a dump, at its n-th system call and at random instants: the program must not notice, and
- * no image may be there that does not verify. $KILL_ROUNDS: kills per sort of victim; 0: at every call.
+ * Kills ckpt in the middle of a dump, at its n-th system call and at random instants: the program
+ * must not notice, and no image may be there that does not verify. $KILL_ROUNDS: kills per sort of
+ * victim; 0: at every call.
  *
- * Waits that the kernel ends with EINTR when it stops a thread are the one thing that cannot be kept up at every instant: between
- * the stop and ckpt's correction there is a moment. It has to be short: one kill in a hundred may meet it.
+ * Waits that the kernel ends with EINTR when it stops a thread are the one thing that cannot be
+ * kept up at every instant: between the stop and ckpt's correction there is a moment. It has to be
+ * short: one kill in a hundred may meet it.
  */
 #include <signal.h>
 #include <stdlib.h>
@@ -24,7 +26,8 @@ static void look(struct fault *f, const char *what, bool leave_running)
 	if (fault_has_image(f)) {
 		n_images++;
 		if (fault_ckpt(f, "verify", NULL, NULL))
-			fault_failed(f, "%s: %s leaves an image that does not verify", f->sort, what);
+			fault_failed(f, "%s: %s leaves an image that does not verify", f->sort,
+				     what);
 		else if (!leave_running) {
 			/* Committed: it may be killed any time now. */
 			fault_remove_image(f);
@@ -49,11 +52,14 @@ static void kill_at_call(struct fault *f, long n, bool leave_running)
 	struct step s = { .kill_at = n, .timeout_ms = 30000 };
 	char what[100];
 
-	if (!step_run(&s, fault_argv(f, "dump", fault_pid(f), leave_running ? "-R" : NULL), f->out) || s.timed_out) {
+	if (!step_run(&s, fault_argv(f, "dump", fault_pid(f), leave_running ? "-R" : NULL),
+		      f->out) ||
+	    s.timed_out) {
 		fault_failed(f, "%s: the dump to be killed at %ld does not end", f->sort, n);
 		return;
 	}
-	snprintf(what, sizeof(what), "kill at stop %ld of %s (call %ld)", n, leave_running ? "dump -R" : "dump", s.nr);
+	snprintf(what, sizeof(what), "kill at stop %ld of %s (call %ld)", n,
+		 leave_running ? "dump -R" : "dump", s.nr);
 	look(f, what, leave_running);
 }
 
@@ -106,13 +112,15 @@ static void torment(struct fault *f, const char *sort, long rounds)
 	f->heart->tolerant = 1;
 	step = rounds > 0 && n_stops > rounds ? n_stops / rounds : 1;
 	/* From a different start for each sort, so that together they meet more calls. */
-	for (long n = 1 + (step > 1 ? rand_r(&seed) % step : 0); n <= n_stops && f->pid && f->n_failed < 10; n += step)
+	for (long n = 1 + (step > 1 ? rand_r(&seed) % step : 0);
+	     n <= n_stops && f->pid && f->n_failed < 10; n += step)
 		kill_at_call(f, n, n / step % 4 != 3);
 	for (long i = 0; i < (rounds > 0 ? rounds : n_stops) && f->pid && f->n_failed < 10; i++)
 		kill_at_random(f, &seed, duration);
 	fault_ckpt(f, "dump", fault_pid(f), "-R");
 	if (!fault_has_image(f) || fault_n_files(f) > 2)
-		fault_failed(f, "%s: %d files after a whole dump: leftovers of killed ones stay", sort, fault_n_files(f));
+		fault_failed(f, "%s: %d files after a whole dump: leftovers of killed ones stay",
+			     sort, fault_n_files(f));
 	fault_remove_image(f);
 	printf("# %s: %ld stops, %ld us\n", sort, n_stops, duration);
 }
@@ -127,8 +135,11 @@ int main(int argc, char **argv)
 		if (argc < 2 || !strcmp(argv[1], victim_sorts[i]))
 			torment(&f, victim_sorts[i], fault_setting("KILL_ROUNDS", 15));
 	if (n_interrupted > 2 + n_kills / 100)
-		fault_failed(&f, "%lu of %lu kills met a moment in which a wait is interrupted", n_interrupted, n_kills);
-	snprintf(summary, sizeof(summary), "%lu dumps killed, %lu programs harmed, %lu waits interrupted, %lu images left, all whole",
-		 n_kills, n_harmed, n_interrupted, n_images);
+		fault_failed(&f, "%lu of %lu kills met a moment in which a wait is interrupted",
+			     n_interrupted, n_kills);
+	snprintf(
+		summary, sizeof(summary),
+		"%lu dumps killed, %lu programs harmed, %lu waits interrupted, %lu images left, all whole",
+		n_kills, n_harmed, n_interrupted, n_images);
 	return fault_end(&f, summary);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * For scripts: `reaper [-u] COMMAND ARGS...` runs COMMAND (with -u as an ordinary user) as a subreaper, which a restored
- * process needs where pid 1 does not reap, with nothing open but the standard descriptors, and ends whatever is left when COMMAND has ended. Never longer than
+ * For scripts: `reaper [-u] COMMAND ARGS...` runs COMMAND (with -u as an ordinary user) as a
+ * subreaper, which a restored process needs where pid 1 does not reap, with nothing open but the
+ * standard descriptors, and ends whatever is left when COMMAND has ended. Never longer than
  * $CKPT_TEST_LIMIT seconds (300).
  */
 #include <signal.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * For scripts: `victim SORT DIR` starts a victim (tests/lib/victim.h), prints its number and stays as its parent until
- * it has ended; `victim well DIR` tells by its exit status whether the one that beats in DIR/heart is well.
+ * For scripts: `victim SORT DIR` starts a victim (tests/lib/victim.h), prints its number and stays
+ * as its parent until it has ended; `victim well DIR` tells by its exit status whether the one that
+ * beats in DIR/heart is well.
  */
 #include <fcntl.h>
 #include <string.h>
@@ -16,7 +17,8 @@ static int look(const char *dir)
 {
 	char *path = test_text("%s/heart", dir), why[300];
 	int fd = open(path, O_RDWR);
-	struct victim_heart *heart = mmap(NULL, sizeof(*heart), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	struct victim_heart *heart =
+		mmap(NULL, sizeof(*heart), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
 	if (heart == MAP_FAILED) {
 		perror(path);

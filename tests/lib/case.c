@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The target's side of a case. It talks with the harness by files of the run's folder: ready.N and verdict.N are
- * written by process N of the story (0 is the root), "go" lets the checks begin.
+ * The target's side of a case. It talks with the harness by files of the run's folder: ready.N and
+ * verdict.N are written by process N of the story (0 is the root), "go" lets the checks begin.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -12,10 +12,10 @@
 #include <unistd.h>
 #include "tests/lib/case.h"
 
-#define ABANDONED_NS 180000000000ll	/* no harness lives that long */
+#define ABANDONED_NS 180000000000ll /* no harness lives that long */
 
 static char dir[256];
-static int me;				/* index of this process in the story */
+static int me; /* index of this process in the story */
 static bool checking;
 static int64_t gap_ns;
 
@@ -148,7 +148,8 @@ void case_blocked(pid_t pid, pid_t tid, long nr)
 	char path[64], want[32], *text;
 	bool there = false;
 
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/syscall", pid ? pid : getpid(), tid ? tid : pid);
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/syscall", pid ? pid : getpid(),
+		 tid ? tid : pid);
 	snprintf(want, sizeof(want), "%ld ", nr);
 	for (int i = 0; i < 5000 && !there; i++) {
 		text = test_read(path, NULL);

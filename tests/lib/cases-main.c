@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * main() of every case: without arguments it tells all its stories in all variants that can run here. Arguments choose
- * among them: variants (@inject-user) and numbers of stories, counted from 1.
+ * main() of every case: without arguments it tells all its stories in all variants that can run
+ * here. Arguments choose among them: variants (@inject-user) and numbers of stories, counted
+ * from 1.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,7 @@ static const struct variant {
 	{ "@inject-twice", false, ROUND_TWICE },
 	{ "@inject-user-running", true, ROUND_RUNNING },
 	{ "@inject-user", true, ROUND_RESTORED },
+	{ "@inject-user-twice", true, ROUND_TWICE },
 }, dry_variants[] = {
 	{ "@dry", false, ROUND_DRY },
 	{ "@dry-user", true, ROUND_DRY },
@@ -62,11 +64,18 @@ struct totals {
 	unsigned int ok, failed, skipped;
 };
 
-static void tell(struct totals *t, const struct variant *v, const struct story *s, int index, const char *exe, const char *ckpt)
+static void tell(struct totals *t, const struct variant *v, const struct story *s, int index,
+		 const char *exe, const char *ckpt)
 {
 	struct round r = {
-		.story = s, .index = index, .variant = v->name, .user = v->user, .mode = v->mode,
-		.exe = exe, .ckpt = ckpt, .restores = 2,
+		.story = s,
+		.index = index,
+		.variant = v->name,
+		.user = v->user,
+		.mode = v->mode,
+		.exe = exe,
+		.ckpt = ckpt,
+		.restores = 2,
 	};
 	int result = round_run(&r);
 

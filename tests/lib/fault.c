@@ -37,7 +37,8 @@ void fault_failed(struct fault *f, const char *fmt, ...)
 	vprintf(fmt, ap);
 	va_end(ap);
 	printf("\n");
-	for (line = said ? strtok_r(said, "\n", &save) : NULL; line; line = strtok_r(NULL, "\n", &save))
+	for (line = said ? strtok_r(said, "\n", &save) : NULL; line;
+	     line = strtok_r(NULL, "\n", &save))
 		printf("#   ckpt: %s\n", line);
 	free(said);
 }

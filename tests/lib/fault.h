@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the programs of tests/fault share: a victim in a folder, ckpt on it, and looking at what is left. */
+/* What the programs of tests/fault share: a victim in a folder, ckpt on it, and looking at what is
+ * left. */
 #pragma once
 #include "tests/lib/proc.h"
 #include "tests/lib/step.h"
@@ -7,15 +8,17 @@
 
 struct fault {
 	const char *program, *ckpt, *sort;
-	char *dir, *img, *out;		/* folder of the run, of the image, what ckpt printed */
+	char *dir, *img, *out; /* folder of the run, of the image, what ckpt printed */
 	struct victim_heart *heart;
 	pid_t pid;
 	unsigned int n_failed;
 };
 
-/* Serves `@victim` calls and does not return then. Makes this process a subreaper, finds ckpt, makes the folder. */
+/* Serves `@victim` calls and does not return then. Makes this process a subreaper, finds ckpt,
+ * makes the folder. */
 void fault_init(struct fault *f, int argc, char **argv);
-/* Starts a fresh victim of this sort; ends the one before. False (and counted as failed) if that fails. */
+/* Starts a fresh victim of this sort; ends the one before. False (and counted as failed) if that
+ * fails. */
 bool fault_start(struct fault *f, const char *sort);
 /* Prints "not ok - ..." and counts it; with what ckpt printed. */
 void fault_failed(struct fault *f, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The areas of an address space for the oracle. Neighbours that differ in nothing are one: whether the kernel merges
- * them depends on history. Areas that cannot be written are hashed.
+ * The areas of an address space for the oracle. Neighbours that differ in nothing are one: whether
+ * the kernel merges them depends on history. Areas that cannot be written are hashed.
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -17,8 +17,9 @@ struct area {
 	char perms[8], name[512], flags[160];
 };
 
-/* "sd" and "ac": dirty since a counter was cleared, and charged against the commit limit, which an area may have
- * got or kept through protections that it had once. Neither changes what a program can do. */
+/* "sd" and "ac": dirty since a counter was cleared, and charged against the commit limit, which an
+ * area may have got or kept through protections that it had once. Neither changes what a program
+ * can do. */
 static void set_flags(struct area *a, char *text)
 {
 	char *save, *word;
@@ -37,7 +38,9 @@ static bool parse(struct area *a, const char *line)
 	int at = 0;
 
 	memset(a, 0, sizeof(*a));
-	if (sscanf(line, "%lx-%lx %7s %lx %*s %*s %n", &a->start, &a->end, a->perms, &a->offset, &at) < 4 || !at)
+	if (sscanf(line, "%lx-%lx %7s %lx %*s %*s %n", &a->start, &a->end, a->perms, &a->offset,
+		   &at) < 4 ||
+	    !at)
 		return false;
 	snprintf(a->name, sizeof(a->name), "%s", line + at);
 	a->name[strcspn(a->name, "\n")] = 0;
@@ -49,7 +52,8 @@ static bool joins(const struct area *a, const struct area *b)
 	bool file = a->name[0] == '/';
 
 	return a->end == b->start && !strcmp(a->perms, b->perms) && !strcmp(a->name, b->name) &&
-	       !strcmp(a->flags, b->flags) && (!file || a->offset + (a->end - a->start) == b->offset);
+	       !strcmp(a->flags, b->flags) &&
+	       (!file || a->offset + (a->end - a->start) == b->offset);
 }
 
 static unsigned long hash_area(int mem, const struct area *a)

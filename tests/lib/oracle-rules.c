@@ -8,7 +8,7 @@
 
 static const struct {
 	const char *pattern, *reason;
-	bool boxed;		/* only where the restore made namespaces of its own */
+	bool boxed; /* only where the restore made namespaces of its own */
 } rules[] = {
 	{ "*/status/Name", "is compared as comm" },
 	{ "*/status/Tgid", "is compared as NStgid" },
@@ -31,7 +31,8 @@ static const struct {
 	{ "*/fdinfo/*/eventfd-id", "a number for debuggers" },
 	{ "*/fdinfo/*/it_value", "time goes on; stories check what is left" },
 	{ "*/fdinfo/*/ticks", "time goes on; stories check the count" },
-	{ "*/fdinfo/*/mnt_id", "pipes, sockets and memory files live in mounts inside of the kernel" },
+	{ "*/fdinfo/*/mnt_id",
+	  "pipes, sockets and memory files live in mounts inside of the kernel" },
 	{ "*/ns/user", "its own", true },
 	{ "*/ns/pid", "its own", true },
 	{ "*/ns/mnt", "its own, for its /proc", true },

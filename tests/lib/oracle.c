@@ -30,8 +30,8 @@ void oracle_add(struct oracle *o, const char *value, const char *fmt, ...)
 	o->v[o->n++].value = strdup(value);
 }
 
-/* A file that is deleted again gets another name in between where its own has been taken: "NAME.ckpt-1-2 (deleted)".
- * One that never had a name is shown with its inode: "#12 (deleted)". */
+/* A file that is deleted again gets another name in between where its own has been taken:
+ * "NAME.ckpt-1-2 (deleted)". One that never had a name is shown with its inode: "#12 (deleted)". */
 static void drop_spare_name(char *link)
 {
 	char *spare = strstr(link, ".ckpt-"), *tail = strstr(link, " (deleted)");
@@ -97,7 +97,8 @@ static void add_text(struct oracle *o, const char *path, const char *key)
 	free(text);
 }
 
-/* A process that has ended has no more rights, masks or waiting signals: what its parent can learn of it is left. */
+/* A process that has ended has no more rights, masks or waiting signals: what its parent can learn
+ * of it is left. */
 static bool of_zombie(const char *line)
 {
 	static const char *const kept[] = { "State", "Uid", "NStgid", "NSpid", "NSpgid", "NSsid" };
@@ -114,7 +115,8 @@ static void add_lines(struct oracle *o, const char *path, const char *key)
 	bool zombie = false;
 	char *text = test_read(path, NULL), *line, *save;
 
-	for (line = text ? strtok_r(text, "\n", &save) : NULL; line; line = strtok_r(NULL, "\n", &save)) {
+	for (line = text ? strtok_r(text, "\n", &save) : NULL; line;
+	     line = strtok_r(NULL, "\n", &save)) {
 		char *end = line;
 
 		while (*end && *end != ':' && strncmp(end, "  ", 2))
@@ -145,15 +147,18 @@ static void add_stat(struct oracle *o, const char *path, const char *key)
 		int field;
 		const char *name;
 	} kept[] = {
-		{ 7, "terminal" }, { 18, "priority" }, { 19, "nice" }, { 20, "threads" }, { 26, "start_code" },
-		{ 27, "end_code" }, { 28, "start_stack" }, { 38, "exit_signal" }, { 40, "rt_priority" },
-		{ 41, "policy" }, { 45, "start_data" }, { 46, "end_data" }, { 47, "start_brk" }, { 48, "arg_start" },
-		{ 49, "arg_end" }, { 50, "env_start" }, { 51, "env_end" }, { 52, "exit_code" },
+		{ 7, "terminal" },     { 18, "priority" },    { 19, "nice" },
+		{ 20, "threads" },     { 26, "start_code" },  { 27, "end_code" },
+		{ 28, "start_stack" }, { 38, "exit_signal" }, { 40, "rt_priority" },
+		{ 41, "policy" },      { 45, "start_data" },  { 46, "end_data" },
+		{ 47, "start_brk" },   { 48, "arg_start" },   { 49, "arg_end" },
+		{ 50, "env_start" },   { 51, "env_end" },     { 52, "exit_code" },
 	};
 	char *text = test_read(path, NULL), *p = text ? strrchr(text, ')') : NULL, *save, *word;
 	int field = 3;
 
-	for (word = p ? strtok_r(p + 1, " \n", &save) : NULL; word; word = strtok_r(NULL, " \n", &save), field++)
+	for (word = p ? strtok_r(p + 1, " \n", &save) : NULL; word;
+	     word = strtok_r(NULL, " \n", &save), field++)
 		for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
 			if (kept[i].field == field)
 				oracle_add(o, word, "%s/%s", key, kept[i].name);
@@ -189,15 +194,18 @@ static void add_threads(struct oracle *o, pid_t pid, pid_t name)
 	for (int i = 0; i < n; i++) {
 		pid_t tid = atoi(list[i]->d_name), inner = test_inner_pid(tid);
 
-#define OF_THREAD(what) (snprintf(path, sizeof(path), "/proc/%d/task/%d/" what, pid, tid), \
-			 snprintf(key, sizeof(key), "%d/thread %d/" what, name, inner), path), key
+#define OF_THREAD(what)                                                        \
+	(snprintf(path, sizeof(path), "/proc/%d/task/%d/" what, pid, tid),     \
+	 snprintf(key, sizeof(key), "%d/thread %d/" what, name, inner), path), \
+		key
 		add_text(o, OF_THREAD("comm"));
 		add_lines(o, OF_THREAD("status"));
 		add_stat(o, OF_THREAD("stat"));
 		snprintf(path, sizeof(path), "/proc/%d/timerslack_ns", tid);
 		snprintf(key, sizeof(key), "%d/thread %d/timerslack", name, inner);
 		add_text(o, path, key);
-		oracle_add(o, number(syscall(SYS_ioprio_get, 1, tid)), "%d/thread %d/ioprio", name, inner);
+		oracle_add(o, number(syscall(SYS_ioprio_get, 1, tid)), "%d/thread %d/ioprio", name,
+			   inner);
 		free(list[i]);
 	}
 	if (n >= 0)
@@ -255,7 +263,10 @@ static void add_process(struct oracle *o, pid_t pid, const pid_t *pids, size_t n
 	for (size_t i = 0; i < n; i++)
 		inside |= pids[i] == parent;
 	oracle_add(o, inside ? number(test_inner_pid(parent)) : "outside", "%d/parent", name);
-#define OF_TASK(what) (snprintf(path, sizeof(path), "/proc/%d/" what, pid), snprintf(key, sizeof(key), "%d/" what, name), path), key
+#define OF_TASK(what)                                         \
+	(snprintf(path, sizeof(path), "/proc/%d/" what, pid), \
+	 snprintf(key, sizeof(key), "%d/" what, name), path), \
+		key
 	add_hash(o, OF_TASK("cmdline"));
 	add_hash(o, OF_TASK("environ"));
 	add_hash(o, OF_TASK("auxv"));
@@ -293,7 +304,8 @@ struct oracle *oracle_take(const pid_t *pids, size_t n)
 	return o;
 }
 
-static size_t differ(const char *key, const char *before, const char *after, bool boxed, const char *prefix)
+static size_t differ(const char *key, const char *before, const char *after, bool boxed,
+		     const char *prefix)
 {
 	if (oracle_allowed(key, boxed))
 		return 0;
@@ -301,7 +313,8 @@ static size_t differ(const char *key, const char *before, const char *after, boo
 	return 1;
 }
 
-size_t oracle_compare(const struct oracle *before, const struct oracle *after, bool boxed, const char *prefix)
+size_t oracle_compare(const struct oracle *before, const struct oracle *after, bool boxed,
+		      const char *prefix)
 {
 	size_t i = 0, j = 0, n = 0;
 

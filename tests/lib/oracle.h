@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A fidelity oracle: all that /proc tells of a tree of processes, as lines "process/what: value" that can be compared.
- * What may differ after a restore is listed with its reason in oracle-rules.c; everything else has to be equal.
+ * A fidelity oracle: all that /proc tells of a tree of processes, as lines "process/what: value"
+ * that can be compared. What may differ after a restore is listed with its reason in
+ * oracle-rules.c; everything else has to be equal.
  */
 #pragma once
 #include <stdbool.h>
@@ -10,11 +11,13 @@
 
 struct oracle;
 
-/* Of these processes (numbers as this process sees them). Processes are named by their innermost number. */
+/* Of these processes (numbers as this process sees them). Processes are named by their innermost
+ * number. */
 struct oracle *oracle_take(const pid_t *pids, size_t n);
-/* Prints every difference that no rule allows, after PREFIX; returns their number. BOXED: the second one lives in
- * namespaces of its own. */
-size_t oracle_compare(const struct oracle *before, const struct oracle *after, bool boxed, const char *prefix);
+/* Prints every difference that no rule allows, after PREFIX; returns their number. BOXED: the
+ * second one lives in namespaces of its own. */
+size_t oracle_compare(const struct oracle *before, const struct oracle *after, bool boxed,
+		      const char *prefix);
 void oracle_free(struct oracle *o);
 
 /* For the rules: the parts. */
@@ -24,9 +27,11 @@ struct oracle_line {
 struct oracle {
 	struct oracle_line *v;
 	size_t n, room;
-	unsigned long inodes[4096];	/* of pipes and sockets, in order of appearance: their numbers do not stay */
+	unsigned long inodes[4096]; /* of pipes and sockets, in order of appearance: their numbers
+				       do not stay */
 	size_t n_inodes;
 };
-void oracle_add(struct oracle *o, const char *value, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void oracle_add(struct oracle *o, const char *value, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 void oracle_add_maps(struct oracle *o, pid_t pid, pid_t name);
 bool oracle_allowed(const char *key, bool boxed);

@@ -213,7 +213,8 @@ char *test_status(pid_t pid, const char *key)
 
 	snprintf(path, sizeof(path), "/proc/%d/status", pid);
 	text = test_read(path, NULL);
-	for (line = text ? strtok_r(text, "\n", &save) : NULL; line && !value; line = strtok_r(NULL, "\n", &save))
+	for (line = text ? strtok_r(text, "\n", &save) : NULL; line && !value;
+	     line = strtok_r(NULL, "\n", &save))
 		if (!strncmp(line, key, len) && line[len] == ':')
 			value = strdup(line + len + 1 + strspn(line + len + 1, " \t"));
 	free(text);
@@ -251,6 +252,7 @@ void test_become_user(void)
 		perror("cannot become an ordinary user");
 		exit(99);
 	}
-	/* The change made us undumpable, and /proc/self root's; an exec of anything undoes it, we stay. */
+	/* The change made us undumpable, and /proc/self root's; an exec of anything undoes it, we
+	 * stay. */
 	prctl(PR_SET_DUMPABLE, 1);
 }

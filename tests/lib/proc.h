@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Processes and files as tests handle them. Every wait is bounded; descendants are found by walking up parents in
- * /proc, because /proc/PID/task/TID/children is not built into every kernel.
+ * Processes and files as tests handle them. Every wait is bounded; descendants are found by walking
+ * up parents in /proc, because /proc/PID/task/TID/children is not built into every kernel.
  */
 #pragma once
 #include <stdbool.h>
@@ -11,19 +11,22 @@
 #include <sys/types.h>
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define TEST_UID 65534		/* the ordinary user of tests that root runs */
+#define TEST_UID 65534 /* the ordinary user of tests that root runs */
 
-int64_t test_now_ns(void);			/* CLOCK_MONOTONIC */
-void test_sleep_ms(unsigned int ms);		/* the whole of it, whatever signals come */
-unsigned int test_wait_ms(void);		/* how long to wait for what must happen: $CKPT_TEST_WAIT seconds, 10 */
+int64_t test_now_ns(void);           /* CLOCK_MONOTONIC */
+void test_sleep_ms(unsigned int ms); /* the whole of it, whatever signals come */
+unsigned int test_wait_ms(void); /* how long to wait for what must happen: $CKPT_TEST_WAIT seconds,
+				    10 */
 
 /* True as soon as COND is; false after the bound. COND is evaluated about once a millisecond. */
-#define EVENTUALLY(cond) ({ \
-	int64_t end_ = test_now_ns() + test_wait_ms() * 1000000ll; \
-	bool true_; \
-	while (!(true_ = (cond)) && test_now_ns() < end_) \
-		test_sleep_ms(1); \
-	true_; })
+#define EVENTUALLY(cond)                                                   \
+	({                                                                 \
+		int64_t end_ = test_now_ns() + test_wait_ms() * 1000000ll; \
+		bool true_;                                                \
+		while (!(true_ = (cond)) && test_now_ns() < end_)          \
+			test_sleep_ms(1);                                  \
+		true_;                                                     \
+	})
 
 bool test_exists(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* The file appears with all of its text or not at all. */
@@ -35,8 +38,8 @@ char *test_text(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void test_remove_tree(const char *path);
 bool test_copy(const char *from, const char *to, mode_t mode);
 
-/* Starts ARGV in a new session with stdin /dev/null, stdout and stderr appended to OUT (NULL: /dev/null), nothing else
- * open and all signals as by default. -1 on failure. */
+/* Starts ARGV in a new session with stdin /dev/null, stdout and stderr appended to OUT (NULL:
+ * /dev/null), nothing else open and all signals as by default. -1 on failure. */
 pid_t test_spawn(char *const argv[], const char *out, const char *cwd);
 /* Waits for the child PID at most MS: its status as of wait(2), -1 after the time. */
 int test_wait(pid_t pid, unsigned int ms);
@@ -44,7 +47,8 @@ int test_wait(pid_t pid, unsigned int ms);
 int test_run(char *const argv[], const char *out, const char *cwd, unsigned int ms);
 /* All living descendants of this process, zombies too. */
 size_t test_descendants(pid_t *v, size_t room);
-/* Kills and reaps every descendant (this process has to be a subreaper). False if one is left after the bound. */
+/* Kills and reaps every descendant (this process has to be a subreaper). False if one is left after
+ * the bound. */
 bool test_end_descendants(void);
 /* State letter, parent and group of a process; 0 if it is gone. */
 char test_proc_state(pid_t pid, pid_t *ppid);
@@ -55,7 +59,8 @@ pid_t test_child_with_inner_pid(pid_t inner);
 /* The rest of the line of /proc/PID/status that starts with KEY and a colon, to be freed. */
 char *test_status(pid_t pid, const char *key);
 
-/* Where the ckpt to be tested is: $CKPT, ./ckpt, or beside the build folder of ARGV0. Exits 77 if there is none. */
+/* Where the ckpt to be tested is: $CKPT, ./ckpt, or beside the build folder of ARGV0. Exits 77 if
+ * there is none. */
 const char *test_find_ckpt(const char *argv0);
 /* Gives up root for good: uid and gid 65534, no groups, no capabilities. */
 void test_become_user(void);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The harness' side of a case. The keeper becomes the ordinary user itself where the variant wants that, so target
- * and ckpt have the same rights. Processes are known by their innermost numbers: a user's restore lives in a pid
- * namespace of its own.
+ * The harness' side of a case. The keeper becomes the ordinary user itself where the variant wants
+ * that, so target and ckpt have the same rights. Processes are known by their innermost numbers: a
+ * user's restore lives in a pid namespace of its own.
  */
 #include <errno.h>
 #include <signal.h>
@@ -16,15 +16,15 @@
 #include "tests/lib/oracle.h"
 #include "tests/lib/round.h"
 
-#define CKPT_MS 60000			/* for one run of ckpt */
+#define CKPT_MS 60000 /* for one run of ckpt */
 #define MAX_TREE 2048
 
 struct keeper {
 	struct round *r;
-	pid_t root, inner;		/* as seen from here, and as it sees itself */
+	pid_t root, inner; /* as seen from here, and as it sees itself */
 	bool boxed;
 	struct oracle *before;
-	char *said;			/* by ckpt, at the last call */
+	char *said; /* by ckpt, at the last call */
 	char why[1200];
 	int n_images;
 };
@@ -64,14 +64,16 @@ static int read_verdicts(struct keeper *k, bool final)
 	int result = ROUND_OK;
 
 	for (int i = 0; i == 0 || test_exists("%s/child.%d", k->r->dir, i); i++) {
-		char *path = test_text("%s/verdict.%d", k->r->dir, i), *text = test_read(path, NULL);
+		char *path = test_text("%s/verdict.%d", k->r->dir, i),
+		     *text = test_read(path, NULL);
 
 		if (!text) {
 			result = -1;
 			if (final)
 				fail(k, "process %d of the story does not answer", i);
 		} else if (strcmp(text, "ok\n")) {
-			fail(k, "%.*s", (int)strcspn(text, "\n"), strstr(text, " - ") ? strstr(text, " - ") + 3 : text);
+			fail(k, "%.*s", (int)strcspn(text, "\n"),
+			     strstr(text, " - ") ? strstr(text, " - ") + 3 : text);
 			result = !strncmp(text, "skip", 4) ? ROUND_SKIPPED : ROUND_FAILED;
 		}
 		free(text);
@@ -104,7 +106,8 @@ static int start_target(struct keeper *k)
 
 	snprintf(index, sizeof(index), "%d", r->index);
 	k->root = k->inner = test_spawn(argv, out, cwd);
-	EVENTUALLY(test_exists("%s", ready) || has_verdict(k) || test_proc_state(k->root, NULL) == 'Z');
+	EVENTUALLY(test_exists("%s", ready) || has_verdict(k) ||
+		   test_proc_state(k->root, NULL) == 'Z');
 	if (!test_exists("%s", ready)) {
 		int result = read_verdicts(k, false);
 
@@ -116,16 +119,9 @@ static int start_target(struct keeper *k)
 /* Runs ckpt COMMAND with the story's options; what it printed is kept. */
 static int ckpt(struct keeper *k, const char *command, char *const more[])
 {
-	char *argv[32], *out = test_text("%s/ckpt.out", k->r->dir), pid[16];
+	char *argv[32], *out = test_text("%s/ckpt.out", k->r->dir);
 	int n = 0, status;
 
-	if (k->boxed && strcmp(command, "restore")) {
-		char *enter[] = { "nsenter", "--preserve-credentials", "-U", "-m", "-p", "-t", pid };
-
-		snprintf(pid, sizeof(pid), "%d", k->root);
-		for (size_t i = 0; i < ARRAY_SIZE(enter); i++)
-			argv[n++] = enter[i];
-	}
 	argv[n++] = (char *)k->r->ckpt;
 	argv[n++] = (char *)command;
 	for (int i = 0; more[i]; i++)
@@ -151,7 +147,7 @@ static int dump(struct keeper *k, char *how)
 	char pid[16], *dir;
 	int status;
 
-	snprintf(pid, sizeof(pid), "%d", k->boxed ? k->inner : k->root);
+	snprintf(pid, sizeof(pid), "%d", k->root);
 	k->n_images++;
 	dir = image(k);
 	status = ckpt(k, "dump", (char *[]){ "-t", pid, "-D", dir, how, NULL });
@@ -210,7 +206,8 @@ static int dump_and_restore(struct keeper *k)
 			return fail(k, "the target was not killed by the dump (status %x)", status);
 	}
 	if (!EVENTUALLY(nothing_left()))
-		return fail(k, "%zu processes are left after the dump", test_descendants(v, MAX_TREE));
+		return fail(k, "%zu processes are left after the dump",
+			    test_descendants(v, MAX_TREE));
 	if (k->r->story->between)
 		k->r->story->between();
 	dir = image(k);
@@ -313,7 +310,8 @@ static int keep(struct round *r)
 	if (result == ROUND_OK) {
 		printf("ok - %s: %s\n", r->variant, r->story->name);
 	} else if (result == ROUND_SKIPPED) {
-		printf("ok - %s: %s # SKIP %s\n# skip: %s\n", r->variant, r->story->name, k.why, k.why);
+		printf("ok - %s: %s # SKIP %s\n# skip: %s\n", r->variant, r->story->name, k.why,
+		       k.why);
 	} else {
 		char *said = test_read(out, NULL);
 

@@ -27,6 +27,8 @@
 struct tracer {
 	struct step *s;
 	pid_t pid;
+	bool started; /* the command has been executed: from here on it is its own calls */
+	bool main;    /* and its main() is near */
 	struct {
 		pid_t tid;
 		bool inside, failing; /* inside of a call; which is to fail */
@@ -46,19 +48,53 @@ static int index_of(struct tracer *t, pid_t tid)
 	_exit(1);
 }
 
-/* These end the thread or never return to where they were made; and the C library aborts when futex
- * fails in a way that it knows the kernel not to have. */
+/* Calls that are not made to fail: those that end the thread or never return to where they were
+ * made; those that cannot fail (brk returns the old break instead); and those at whose failure the
+ * C library aborts, since it knows that the kernel does not let them. */
 static bool spared(long nr)
 {
-	return nr == SYS_exit || nr == SYS_exit_group || nr == SYS_rt_sigreturn ||
-	       nr == SYS_execve || nr == SYS_futex || nr == SYS_rseq;
+	static const short nrs[] = {
+		SYS_exit,
+		SYS_exit_group,
+		SYS_rt_sigreturn,
+		SYS_execve,
+		SYS_brk,
+		SYS_getpid,
+		SYS_gettid,
+		SYS_getppid,
+		SYS_getuid,
+		SYS_geteuid,
+		SYS_getgid,
+		SYS_getegid,
+		SYS_getpgrp,
+		SYS_umask,
+		SYS_uname,
+		SYS_clock_gettime,
+		SYS_sched_yield,
+		SYS_getrandom,
+		SYS_futex,
+		SYS_rseq,
+		SYS_rt_sigaction,
+		SYS_getrlimit,
+		SYS_gettimeofday,
+		SYS_set_tid_address,
+		SYS_rt_sigprocmask,
+		SYS_set_robust_list,
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(nrs); i++)
+		if (nrs[i] == nr)
+			return true;
+	return false;
 }
 
 static void enter(struct tracer *t, int i, pid_t tid)
 {
 	long nr = ptrace(PTRACE_PEEKUSER, tid, offsetof(struct user_regs_struct, orig_rax), 0);
 
-	if (spared(nr))
+	/* The dynamic loader is not ours to test: this is near its end. */
+	t->main |= nr == SYS_set_robust_list;
+	if (!t->main || spared(nr))
 		return;
 	t->s->n_calls++;
 	if (t->s->n_calls != t->s->fail_at)
@@ -66,7 +102,9 @@ static void enter(struct tracer *t, int i, pid_t tid)
 	t->s->hit = true;
 	t->s->nr = nr;
 	t->thread[i].failing = true;
-	ptrace(PTRACE_POKEUSER, tid, offsetof(struct user_regs_struct, orig_rax), -1l);
+	/* close(2) closes even where it fails. */
+	if (nr != SYS_close)
+		ptrace(PTRACE_POKEUSER, tid, offsetof(struct user_regs_struct, orig_rax), -1l);
 }
 
 static void leave(struct tracer *t, int i, pid_t tid)
@@ -82,6 +120,8 @@ static void at_call(struct tracer *t, pid_t tid)
 	int i = index_of(t, tid);
 
 	t->thread[i].inside = !t->thread[i].inside;
+	if (!t->started)
+		return;
 	t->s->n_stops++;
 	if (t->s->n_stops == t->s->kill_at) {
 		t->s->hit = true;
@@ -104,6 +144,7 @@ static void on_stop(struct tracer *t, pid_t tid, int status)
 		at_call(t, tid);
 		sig = 0;
 	} else if (event) {
+		t->started |= event == PTRACE_EVENT_EXEC;
 		sig = 0;
 	}
 	ptrace(t->s->hit && !t->thread[index_of(t, tid)].failing ? PTRACE_CONT : PTRACE_SYSCALL,

@@ -20,7 +20,9 @@
 #include "tests/lib/proc.h"
 #include "tests/lib/victim.h"
 
-const char *const victim_sorts[] = { "loop", "sleep", "epoll", "read", "many", "tree", "storm", NULL };
+const char *const victim_sorts[] = {
+	"loop", "sleep", "epoll", "read", "many", "tree", "storm", NULL
+};
 
 static struct victim_heart *heart;
 static const char *folder;
@@ -77,14 +79,16 @@ static void step_integers(void)
 
 static void timed(const char *what, long r, int error, bool fine, int64_t start)
 {
-	if (!fine && heart->tolerant && r < 0 && error == EINTR && (what[0] == 'e' || what[0] == 'r')) {
+	if (!fine && heart->tolerant && r < 0 && error == EINTR &&
+	    (what[0] == 'e' || what[0] == 'r')) {
 		__atomic_fetch_add(&heart->interrupted, 1, __ATOMIC_ACQ_REL);
 		return;
 	}
 	if (!fine)
 		wrong("%s returns %ld, error %d (%s)", what, r, error, strerror(error));
 	if (test_now_ns() - start < 3000000)
-		wrong("%s returns after %lld of 3000000 ns", what, (long long)(test_now_ns() - start));
+		wrong("%s returns after %lld of 3000000 ns", what,
+		      (long long)(test_now_ns() - start));
 }
 
 static void step_sleep(void)
@@ -267,14 +271,16 @@ static void run(const char *sort)
 	}
 	if (!strcmp(sort, "many")) {
 		void (*all[])(void) = {
-			step_integers, step_sleep, step_epoll, step_futex, step_sigwait, step_ask, step_answer, step_memory,
+			step_integers, step_sleep, step_epoll,  step_futex,
+			step_sigwait,  step_ask,   step_answer, step_memory,
 		};
 
 		for (size_t i = 0; i < ARRAY_SIZE(all); i++)
 			start(all[i]);
 	}
 	if (!strcmp(sort, "storm")) {
-		void (*all[])(void) = { step_fork, step_thread, step_memory, step_signal, step_sleep };
+		void (*all[])(void) = { step_fork, step_thread, step_memory, step_signal,
+					step_sleep };
 
 		for (size_t i = 0; i < ARRAY_SIZE(all); i++)
 			start(all[i]);
@@ -296,7 +302,8 @@ static struct victim_heart *open_heart(const char *dir, int flags)
 
 	free(path);
 	if (fd >= 0 && (!(flags & O_CREAT) || ftruncate(fd, 4096) == 0))
-		p = mmap(NULL, sizeof(struct victim_heart), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		p = mmap(NULL, sizeof(struct victim_heart), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+			 0);
 	if (fd >= 0)
 		close(fd);
 	return p == MAP_FAILED ? NULL : p;
@@ -328,7 +335,8 @@ static bool beats(const struct victim_heart *h)
 	return h->ready && h->n;
 }
 
-pid_t victim_start(const char *program, const char *sort, const char *dir, struct victim_heart **heartp)
+pid_t victim_start(const char *program, const char *sort, const char *dir,
+		   struct victim_heart **heartp)
 {
 	char *argv[] = { (char *)program, "@victim", (char *)sort, (char *)dir, NULL };
 	char *path = test_text("%s/heart", dir), *out = test_text("%s/victim.out", dir);
@@ -364,7 +372,9 @@ bool victim_well(const struct victim_heart *h, pid_t pid, char *why, size_t size
 	why[0] = 0;
 	if (state == 0 || state == 'Z')
 		snprintf(why, size, "it is dead");
-	else if (!EVENTUALLY(h->failed || gone_on(h, since) || (pid && test_proc_state(pid, NULL) == 'Z')) && !h->failed)
+	else if (!EVENTUALLY(h->failed || gone_on(h, since) ||
+			     (pid && test_proc_state(pid, NULL) == 'Z')) &&
+		 !h->failed)
 		snprintf(why, size, "it has stopped (state %c)", state);
 	if (h->failed)
 		snprintf(why, size, "%.200s", h->text);
