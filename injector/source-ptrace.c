@@ -26,8 +26,8 @@ struct source {
 	struct ckpt_tree tree;
 	pthread_mutex_t lock; /* for the descriptors that are kept: tasks are read one after the
 				 other */
-	pid_t proc_of, pidfd_of, mem_of;
-	int proc_fd, pidfd, mem_fd;
+	pid_t pidfd_of, mem_of;
+	int pidfd, mem_fd;
 	uint8_t xstate[XSTATE_MAX];
 };
 
@@ -92,11 +92,10 @@ static int freeze_op(struct ckpt_source *src, struct ckpt_arena *arena, struct c
 
 static void forget_fds(struct source *s)
 {
-	ckpt_close_fd(&s->proc_fd);
 	ckpt_close_fd(&s->pidfd);
 	ckpt_close_fd(&s->mem_fd);
-	s->proc_fd = s->pidfd = s->mem_fd = -1;
-	s->proc_of = s->pidfd_of = s->mem_of = 0;
+	s->pidfd = s->mem_fd = -1;
+	s->pidfd_of = s->mem_of = 0;
 }
 
 static void thaw_op(struct ckpt_source *src)
@@ -155,41 +154,31 @@ static void let_rest(struct source *s, const char *name)
 		ckpt_remote_finish(&s->tree);
 }
 
+/* By their whole path: two threads ask in turn for different processes, so that keeping a folder
+ * open saves nothing. */
 static int open_proc_op(struct ckpt_source *src, pid_t tid, const char *name, struct ckpt_err *err)
 {
-	struct source *s = of(src);
+	char path[128];
 	int fd;
 
-	let_rest(s, name);
-	pthread_mutex_lock(&s->lock);
-	fd = kept(&s->proc_fd, &s->proc_of, tid, "", O_PATH | O_DIRECTORY);
-	if (fd >= 0) {
-		fd = openat(fd, name, O_RDONLY | O_CLOEXEC);
-		if (fd < 0)
-			fd = -errno;
-	}
-	pthread_mutex_unlock(&s->lock);
-	return fd < 0 ? ckpt_fail(err, fd, "/proc/%d/%s: cannot open", tid, name) : fd;
+	let_rest(of(src), name);
+	snprintf(path, sizeof(path), "/proc/%d/%s", tid, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? ckpt_fail(err, -errno, "%s: cannot open", path) : fd;
 }
 
 static int read_link_op(struct ckpt_source *src, pid_t tid, const char *name, char *buf,
 			size_t size, struct ckpt_err *err)
 {
-	struct source *s = of(src);
+	char path[128];
 	ssize_t n;
 
-	pthread_mutex_lock(&s->lock);
-	n = kept(&s->proc_fd, &s->proc_of, tid, "", O_PATH | O_DIRECTORY);
-	if (n >= 0) {
-		n = readlinkat(n, name, buf, size);
-		if (n < 0)
-			n = -errno;
-	}
-	pthread_mutex_unlock(&s->lock);
-	if (n >= 0 && (size_t)n >= size)
-		n = -ENAMETOOLONG;
-	if (n < 0)
-		return ckpt_fail(err, n, "/proc/%d/%s: cannot read the link", tid, name);
+	(void)src;
+	snprintf(path, sizeof(path), "/proc/%d/%s", tid, name);
+	n = readlink(path, buf, size);
+	if (n < 0 || (size_t)n >= size)
+		return ckpt_fail(err, n < 0 ? -errno : -ENAMETOOLONG, "%s: cannot read the link",
+				 path);
 	buf[n] = '\0';
 	return n;
 }
@@ -459,7 +448,7 @@ int ckpt_source_ptrace_open(struct ckpt_source **srcp, struct ckpt_arena *arena,
 	s->base.ops = &ops;
 	s->opts = *opts;
 	pthread_mutex_init(&s->lock, NULL);
-	s->proc_fd = s->pidfd = s->mem_fd = -1;
+	s->pidfd = s->mem_fd = -1;
 	s->tree.arena = arena;
 	s->tree.opts = &s->opts;
 	s->tree.root = pid;
