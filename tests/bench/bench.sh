@@ -51,7 +51,8 @@ one() {
 	begin "$1" "$2"
 	warm "$1" "$2"
 	"$load" run "$ckpt" dump -R -t "$pid" -D "$D/img" >"$D/out" 2>&1
-	sed -n -e 's/.*frozen for \([0-9.]*\) ms.*/\1/p' -e 's/.*frozen for \([0-9.]*\) s.*/\1e3/p' "$D/out" | awk '{ print $1 + 0 }' >>"$D/frozen"
+	sed -n -e 's/.*frozen for \([0-9.]*\) ms.*/\1/p' -e 's/.*frozen for \([0-9.]*\) s.*/\1e3/p' "$D/out" |
+		awk '{ print $1 + 0 }' >>"$D/frozen"
 	rm -rf "$D/img"
 	warm "$1" "$2"
 	"$load" run "$ckpt" dump -t "$pid" -D "$D/img" >"$D/out" 2>&1

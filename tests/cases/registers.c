@@ -91,10 +91,10 @@ static void *floating(void *arg)
 
 #define EACH16(X) \
 	X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15)
-#define EACH32(X)                                                                                 \
-	EACH16(X)                                                                                 \
-	X(16) X(17) X(18) X(19) X(20) X(21) X(22) X(23) X(24) X(25) X(26) X(27) X(28) X(29) X(30) \
-		X(31)
+#define EACH32(X) \
+	EACH16(X) \
+	X(16)     \
+	X(17) X(18) X(19) X(20) X(21) X(22) X(23) X(24) X(25) X(26) X(27) X(28) X(29) X(30) X(31)
 #define LOAD_Y(n) "vmovdqu " #n "*32(%0), %%ymm" #n "\n"
 #define KEEP_Y(n) "vmovdqu %%ymm" #n ", " #n "*32(%1)\n"
 #define LOAD_Z(n) "vmovdqu64 " #n "*64(%0), %%zmm" #n "\n"

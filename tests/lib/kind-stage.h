@@ -135,14 +135,17 @@ static void stage_init(struct stage *s, const char *kind, void *msg)
 	memset(s, 0, sizeof(*s));
 	s->host = here;
 	s->threads[0].tid = getpid();
-	s->task = (struct ckpt_task){
-		.id = 1, .pid = getpid(), .threads = s->threads, .n_threads = 1
-	};
+	s->task = (struct ckpt_task){ .id = 1,
+				      .pid = getpid(),
+				      .threads = s->threads,
+				      .n_threads = 1 };
 	s->tasks[0] = &s->task;
 	s->snap = (struct ckpt_snapshot){ .tasks = s->tasks, .n_tasks = 1 };
-	s->obj = (struct ckpt_object){
-		.id = 1, .kind = ckpt_kind_find(kind), .msg = msg, .task = 1, .tid = getpid()
-	};
+	s->obj = (struct ckpt_object){ .id = 1,
+				       .kind = ckpt_kind_find(kind),
+				       .msg = msg,
+				       .task = 1,
+				       .tid = getpid() };
 	s->plan.problems.arena = arena;
 	s->layout.home = (uintptr_t)home;
 	s->builder = (struct ckpt_program_builder){
