@@ -47,7 +47,7 @@ type_in 'PS1="ready> "'
 until_true shows 'ready> ' || bad "the shell does not start"
 type_in '(i=0; while :; do i=$((i+1)); echo $i >back.new; mv back.new back; sleep 0.02; done) &'
 until_true greater back 1 || bad "the job does not start"
-type_in 'X=kept; stty -echo'
+type_in 'X=kept; stty -echo; exec 9<>/dev/tty'
 type_in 'while :; do echo tick; sleep 0.02; done | (i=0; while read t; do i=$((i+1)); echo $i >front.new; mv front.new front; done)'
 until_true greater front 1 || bad "the pipeline does not start"
 
@@ -67,6 +67,9 @@ type_in 'kill %1; wait; echo over >over'
 until_true test -s over || bad "the shell has lost its job"
 type_in 'stty -a >settings'
 until_true grep -qs -- ' -echo ' settings || bad "the terminal's settings are lost"
+type_in 'echo through >&9; echo "to $?" >tty'
+until_true test -s tty || bad "the shell does not go on"
+[ "$(cat tty)" = "to 0" ] && shows through || bad "/dev/tty is lost"
 type_in 'exit'
 touch stop
 good "a shell on a terminal keeps its jobs, variables and settings"
