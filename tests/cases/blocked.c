@@ -120,7 +120,7 @@ static struct wait {
 	long nr, want;
 	pid_t tid;
 	long result;
-	volatile bool ended;
+	volatile int ended;
 } waits[] = {
 	{ "read", do_read, SYS_read, 1 },
 	{ "write", do_write, SYS_write, 5000 },

@@ -60,7 +60,7 @@ static void set_caps(uint64_t effective, uint64_t permitted, uint64_t inheritabl
 
 static struct creds before[4];
 static pthread_t threads[4];
-static volatile bool stop;
+static volatile int stop;
 static volatile int ready;
 
 static void *other_user(void *arg)

@@ -9,7 +9,7 @@
 #include <unistd.h>
 #include "tests/lib/case.h"
 
-static volatile bool stop;
+static volatile int stop;
 static volatile unsigned long rounds[4];
 static pthread_t threads[4];
 

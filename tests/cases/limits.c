@@ -74,7 +74,7 @@ struct sched {
 };
 
 static pthread_t threads[5];
-static volatile bool stop;
+static volatile int stop;
 static volatile int ready;
 static long slack[5];
 

@@ -164,11 +164,11 @@ static __attribute__((noinline)) int deep(int n)
 
 static void setup_stack(void)
 {
-	char *p = map(1 << 20, MAP_PRIVATE);
+	char *p = map(4 << 20, MAP_PRIVATE);
 
-	/* Room below it, so that it can grow. */
-	CHECK_CALL(munmap(p, 1 << 20));
-	down = mmap(p + (1 << 20) - 2 * PAGE, 2 * PAGE, PROT_READ | PROT_WRITE,
+	/* Room below it, so that it can grow: the kernel keeps 1 MiB free below stacks. */
+	CHECK_CALL(munmap(p, 4 << 20));
+	down = mmap(p + (4 << 20) - 2 * PAGE, 2 * PAGE, PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_FIXED_NOREPLACE, -1, 0);
 	CHECK(down != MAP_FAILED);
 	down[0] = 'd';

@@ -19,7 +19,7 @@
 #endif
 #define TILE_DATA 18
 
-static volatile bool stop;
+static volatile int stop;
 static volatile unsigned long rounds[5];
 static pthread_t threads[5];
 
@@ -36,7 +36,7 @@ static unsigned long spin_general(unsigned long seed)
 	unsigned long sum;
 
 	asm volatile(
-		"push %%rbp\n"
+		"lea -128(%%rsp), %%rsp\npush %%rbp\n" /* below the red zone */
 		"mov %1, %%rbp\nlea 1(%%rbp), %%r8\nlea 2(%%rbp), %%r9\nlea 3(%%rbp), %%r10\nlea 4(%%rbp), %%r11\n"
 		"lea 5(%%rbp), %%r12\nlea 6(%%rbp), %%r13\nlea 7(%%rbp), %%r14\nlea 8(%%rbp), %%r15\n"
 		"lea 9(%%rbp), %%rdx\nlea 10(%%rbp), %%rsi\nlea 11(%%rbp), %%rdi\n"
@@ -45,7 +45,7 @@ static unsigned long spin_general(unsigned long seed)
 		"add %%r12, %%rax\nadd %%r13, %%rax\nadd %%r14, %%rax\nadd %%r15, %%rax\n"
 		"add %%rdx, %%rax\nadd %%rsi, %%rax\nadd %%rdi, %%rax\nrol $1, %%rax\ncmp %%rcx, %%rcx\njne 2f\n"
 		"dec %%ecx\njnz 1b\n"
-		"2: pop %%rbp\n"
+		"2: pop %%rbp\nlea 128(%%rsp), %%rsp\n"
 		: "=&a"(sum)
 		: "b"(seed)
 		: "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
@@ -99,6 +99,9 @@ static void *floating(void *arg)
 #define KEEP_Y(n) "vmovdqu %%ymm" #n ", " #n "*32(%1)\n"
 #define LOAD_Z(n) "vmovdqu64 " #n "*64(%0), %%zmm" #n "\n"
 #define KEEP_Z(n) "vmovdqu64 %%zmm" #n ", " #n "*64(%1)\n"
+#define VECTORS                                                                                  \
+	"xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", \
+		"xmm11", "xmm12", "xmm13", "xmm14", "xmm15"
 #define SPIN "mov $2000000, %%ecx\n1: dec %%ecx\njnz 1b\n"
 
 static void pattern(uint8_t *p, size_t n, unsigned int seed)
@@ -115,7 +118,7 @@ static void *avx(void *arg)
 	while (!stop) {
 		memset(out, 0, sizeof(out));
 		asm volatile(EACH16(LOAD_Y) SPIN EACH16(KEEP_Y) "vzeroupper\n" ::"r"(in), "r"(out)
-			     : "rcx", "cc", "memory");
+			     : "rcx", "cc", "memory", VECTORS);
 		CHECK(!memcmp(in, out, sizeof(in)));
 		rounds[2]++;
 	}
@@ -135,7 +138,7 @@ __attribute__((target("avx512f"))) static void *avx512(void *arg)
 				     SPIN EACH32(KEEP_Z) "kmovw %%k5, %2\nvzeroupper\n"
 			     :
 			     : "r"(in), "r"(out), "m"(mask), "r"(0xa5c3)
-			     : "rcx", "cc", "memory");
+			     : "rcx", "cc", "memory", VECTORS);
 		CHECK_INT(mask, 0xa5c3);
 		CHECK(!memcmp(in, out, sizeof(in)));
 		rounds[3]++;

@@ -65,7 +65,7 @@ static void check_actions(void)
 /* ---- masks and stacks of threads ---- */
 
 static pthread_t thread;
-static volatile bool stop;
+static volatile int stop;
 static sigset_t mask;
 static stack_t stack;
 static char *alternate;
@@ -93,7 +93,7 @@ static void *masked(void *arg)
 	stack.ss_size = 65536;
 	stack.ss_flags = 0;
 	CHECK_CALL(sigaltstack(&stack, NULL));
-	*(volatile bool *)arg = true;
+	*(volatile int *)arg = true;
 	while (!stop)
 		test_sleep_ms(1);
 	pthread_sigmask(SIG_SETMASK, NULL, &now);
@@ -107,7 +107,7 @@ static void *masked(void *arg)
 
 static void setup_masks(void)
 {
-	static volatile bool ready;
+	static volatile int ready;
 	struct sigaction sa = { .sa_handler = note_stack, .sa_flags = SA_ONSTACK };
 	stack_t st = { .ss_sp = malloc(20000), .ss_size = 20000 };
 	sigset_t mine;
@@ -139,7 +139,7 @@ static void check_masks(void)
 /* ---- a process that is on its alternate stack, inside of a handler ---- */
 
 static volatile int inside;
-static volatile bool left;
+static volatile int left;
 
 static void stay(int sig)
 {

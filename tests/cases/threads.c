@@ -177,7 +177,7 @@ static void *go_on_alone(void *arg)
 }
 
 /* Threads that come and go all the time. */
-static volatile bool stop;
+static volatile int stop;
 static volatile unsigned long rounds;
 
 static void *make_threads(void *arg)

@@ -76,7 +76,7 @@ static void check_running(void)
 static int ids[6];
 static pthread_t thread;
 static pid_t tid;
-static volatile bool stop;
+static volatile int stop;
 
 static int make(clockid_t clock, int notify, int sig, void *value, pid_t to)
 {

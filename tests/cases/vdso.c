@@ -10,7 +10,7 @@
 
 #define N 3
 
-static volatile bool stop;
+static volatile int stop;
 static volatile unsigned long rounds[N];
 static pthread_t threads[N];
 static const clockid_t clocks[N] = { CLOCK_MONOTONIC, CLOCK_REALTIME, CLOCK_BOOTTIME };

@@ -36,4 +36,7 @@ if [ -x "$ckpt" ] && [ -z "$(ls corpus)" ]; then
 		kill -KILL -- -$pid
 	done
 fi
-exec ./fuzz-image -max_len=65536 -rss_limit_mb=1024 -timeout=10 -max_total_time="${1:-60}" -print_final_stats=1 corpus
+FUZZ_DIR=$(mktemp -d /dev/shm/ckpt-fuzz.XXXXXX)
+export FUZZ_DIR
+trap 'rm -rf "$FUZZ_DIR"' EXIT
+./fuzz-image -max_len=65536 -rss_limit_mb=1024 -timeout=10 -max_total_time="${1:-60}" -print_final_stats=1 corpus
