@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Since when a thread has been waiting in a system call with a time limit. */
+#include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 #include "engine/base/text.h"
 #include "injector/asleep.h"
 #include "injector/interrupted.h"
 #include "injector/ptrace.h"
 
+#define LOOK_NS 2000000
 #define SCHED_TEXT 1024 /* what is looked for stands at its start */
 
 struct sched {
@@ -53,38 +59,87 @@ static bool read_sched(pid_t tid, struct sched *s)
 	       parse_start(text, &s->exec_start) && parse_switches(text, &s->switches);
 }
 
-void ckpt_cpu_clocks_begin(struct ckpt_cpu_clocks *clocks)
-{
-	memset(clocks, 0, sizeof(*clocks));
-	CPU_ZERO(&clocks->before);
-	sched_getaffinity(0, sizeof(clocks->before), &clocks->before);
-}
-
-void ckpt_cpu_clocks_end(struct ckpt_cpu_clocks *clocks)
-{
-	if (CPU_COUNT(&clocks->before))
-		sched_setaffinity(0, sizeof(clocks->before), &clocks->before);
-}
-
-/* Our own exec_start is that of the last switch or tick: yielding on that processor makes it now.
+/* A look at the clock of a processor, by a thread that runs there. Whoever lets go last frees it.
  */
-static bool measure(struct ckpt_cpu_clocks *clocks, int cpu)
+struct look {
+	int cpu, holders;
+	int64_t behind;
+	bool known;
+	sem_t done;
+};
+
+static void let_go(struct look *look)
 {
+	if (__atomic_sub_fetch(&look->holders, 1, __ATOMIC_SEQ_CST))
+		return;
+	sem_destroy(&look->done);
+	free(look);
+}
+
+/* Our own exec_start is that of the last switch or tick: coming back from a sleep makes it now. */
+static void *look_there(void *arg)
+{
+	struct look *look = arg;
 	struct sched s;
 	cpu_set_t one;
 	uint64_t now;
 
 	CPU_ZERO(&one);
-	CPU_SET(cpu, &one);
-	if (sched_setaffinity(0, sizeof(one), &one))
+	CPU_SET(look->cpu, &one);
+	if (!sched_setaffinity(0, sizeof(one), &one)) {
+		nanosleep(&(struct timespec){ .tv_nsec = 1 }, NULL);
+		now = ckpt_now_ns();
+		look->known = read_sched(syscall(SYS_gettid), &s);
+		look->behind = now - s.exec_start;
+	}
+	sem_post(&look->done);
+	let_go(look);
+	return NULL;
+}
+
+static struct look *start_look(int cpu)
+{
+	struct look *look = calloc(1, sizeof(*look));
+	pthread_attr_t attr;
+	pthread_t thread;
+	int r;
+
+	if (!look)
+		return NULL;
+	look->cpu = cpu;
+	look->holders = 2;
+	sem_init(&look->done, 0, 0);
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	r = pthread_create(&thread, &attr, look_there, look);
+	pthread_attr_destroy(&attr);
+	if (!r)
+		return look;
+	sem_destroy(&look->done);
+	free(look);
+	return NULL;
+}
+
+/* A busy processor may let the thread wait for seconds. We do not wait with it: a time that is not
+ * known is taken whole. */
+static bool measure(struct ckpt_cpu_clocks *clocks, int cpu)
+{
+	struct look *look = clocks->asked[cpu] ? NULL : start_look(cpu);
+	struct timespec until;
+
+	clocks->asked[cpu] = true;
+	if (!look)
 		return false;
-	sched_yield();
-	now = ckpt_now_ns();
-	if (!read_sched(syscall(SYS_gettid), &s))
-		return false;
-	clocks->behind[cpu] = now - s.exec_start;
-	clocks->known[cpu] = true;
-	return true;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_nsec += LOOK_NS;
+	until.tv_sec += until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	if (!sem_timedwait(&look->done, &until) && look->known) {
+		clocks->behind[cpu] = look->behind;
+		clocks->known[cpu] = true;
+	}
+	let_go(look);
+	return clocks->known[cpu];
 }
 
 /* "230 0x0 0x0 0x7ffd 0x0 0x0 0x0 0x7ffd88 0x7f12": call, six arguments, stack pointer; else

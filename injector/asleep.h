@@ -25,13 +25,10 @@ struct ckpt_asleep {
 /* exec_start counts on a clock of each processor that leaves out what a hypervisor took: how far it
  * lags behind. */
 struct ckpt_cpu_clocks {
-	cpu_set_t before; /* our affinity */
-	bool known[CPU_SETSIZE];
+	bool asked[CPU_SETSIZE], known[CPU_SETSIZE];
 	int64_t behind[CPU_SETSIZE]; /* CLOCK_MONOTONIC minus it */
 };
 
-void ckpt_cpu_clocks_begin(struct ckpt_cpu_clocks *clocks);
-void ckpt_cpu_clocks_end(struct ckpt_cpu_clocks *clocks); /* gives back our affinity */
 /* NULL: the thread does not wait so, or it cannot be told. */
 struct ckpt_asleep *ckpt_asleep_read(struct ckpt_arena *arena, struct ckpt_cpu_clocks *clocks,
 				     pid_t tid);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Waiting until everybody who was asked to has stopped. */
 #include <errno.h>
-#include <sched.h>
 #include <signal.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
@@ -13,6 +12,8 @@
 #define VFORK_NS 1000000000ull /* a child that is to execute a program does that in less */
 #define FIRST_NAP_NS 20000
 #define LAST_NAP_NS 1000000
+#define LOOKS 20 /* before the first nap: most stop within some 10 us */
+#define PAUSES 50
 
 static void nap(uint64_t ns)
 {
@@ -169,8 +170,9 @@ int ckpt_tree_await(struct ckpt_tree *tree, struct ckpt_err *err)
 			pause = FIRST_NAP_NS;
 			continue;
 		}
-		if (idle++ < 100) {
-			sched_yield();
+		if (idle++ < LOOKS) {
+			for (int i = 0; i < PAUSES; i++)
+				__builtin_ia32_pause();
 			continue;
 		}
 		r = collect_dead(tree, err);

@@ -7,7 +7,6 @@
  */
 #include <elf.h>
 #include <errno.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
@@ -20,7 +19,8 @@
 
 #define ODD_STOPS_MAX 1000
 #define AGAIN_MAX 10
-#define SPIN_NS 200000 /* an idle processor takes long to wake up, for us as well */
+#define SPIN_NS 30000
+#define SPIN_PAUSES 20
 #define XSTATE_MAX (64u << 10)
 #define ALL_SIGNALS (~0ull)
 #define BUF_LEAST 512 /* mostly enough */
@@ -258,16 +258,20 @@ void ckpt_remote_hide(struct ckpt_tree *tree, pid_t pid, uint64_t addr, void *bu
 
 /* ---- the call ---- */
 
+/* An idle processor takes long to wake up, for us as well: so we look for a moment before we sleep.
+ * Without sched_yield(2): since Linux 6.18 who yields is put back by a whole slice each time, and
+ * beside busy programs would not run again for seconds. */
 static int await(pid_t tid, int *statusp)
 {
 	uint64_t until = ckpt_now_ns() + SPIN_NS;
-	int r;
 
 	do {
-		r = ckpt_pt_wait(tid, false, statusp);
+		int r = ckpt_pt_wait(tid, false, statusp);
+
 		if (r)
 			return r;
-		sched_yield();
+		for (int i = 0; i < SPIN_PAUSES; i++)
+			__builtin_ia32_pause();
 	} while (ckpt_now_ns() < until);
 	return ckpt_pt_wait(tid, true, statusp);
 }
