@@ -14,7 +14,7 @@
 #include "injector/interrupted.h"
 #include "injector/ptrace.h"
 
-#define LOOK_NS 2000000
+#define LOOK_NS 100000000
 #define SCHED_TEXT 1024 /* what is looked for stands at its start */
 
 struct sched {
