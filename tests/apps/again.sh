@@ -17,7 +17,6 @@ for sort in many tree; do
 	done
 	kill -KILL "$pid"
 	until_true gone "$pid"
-	kill -KILL "$parent" 2>/dev/null
 	wait "$parent" 2>/dev/null
 	rm -f heart
 done

@@ -68,10 +68,11 @@ dump() {
 }
 # gone PID: with all of its session, reaped.
 gone() { [ -z "$(ps -o pid= -s "$1")" ]; }
-find_pid() { pid=$(grep -l "^NSpid:.*[[:space:]]$inner\$" /proc/[0-9]*/status 2>/dev/null | head -n 1 | cut -d/ -f3); [ -n "$pid" ]; }
 restore() {
 	"$T/ckpt" restore -d -D "$T/img$n_images" "$@" >"$T/ckpt.out" 2>&1 || return 1
-	find_pid
+	# In a pid namespace of its own, it has another number outside.
+	pid=$(sed -n 's/.* pid \([0-9]*\) outside.*/\1/p' "$T/ckpt.out")
+	pid=${pid:-$inner}
 }
 # take ARGS...: dump, see it gone, restore.
 take() {

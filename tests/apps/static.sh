@@ -19,7 +19,6 @@ for how in -static -static-pie; do
 	done
 	kill -KILL "$pid"
 	until_true gone "$pid"
-	kill -KILL "$parent" 2>/dev/null
 	wait "$parent" 2>/dev/null
 	rm -f heart
 done
