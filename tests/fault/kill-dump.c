@@ -6,7 +6,7 @@
  *
  * Waits that the kernel ends with EINTR when it stops a thread are the one thing that cannot be
  * kept up at every instant: between the stop and ckpt's correction there is a moment. It has to be
- * short: one kill in a hundred may meet it.
+ * short: one kill in twenty may meet it.
  */
 #include <signal.h>
 #include <stdlib.h>
@@ -134,7 +134,7 @@ int main(int argc, char **argv)
 	for (int i = 0; victim_sorts[i]; i++)
 		if (argc < 2 || !strcmp(argv[1], victim_sorts[i]))
 			torment(&f, victim_sorts[i], fault_setting("KILL_ROUNDS", 15));
-	if (n_interrupted > 2 + n_kills / 100)
+	if (n_interrupted > 2 + n_kills / 20)
 		fault_failed(&f, "%lu of %lu kills met a moment in which a wait is interrupted",
 			     n_interrupted, n_kills);
 	snprintf(
