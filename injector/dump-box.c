@@ -15,11 +15,11 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
 #include "injector/box.h"
 #include "injector/dump.h"
+#include "injector/ptrace.h"
 
 #define TEXT 1024
 
@@ -32,14 +32,6 @@ struct message {
 	struct ckpt_dump_stats stats;
 	int result;
 };
-
-static uint64_t clock_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ull + t.tv_nsec;
-}
 
 /* ---- is it in a box? ---- */
 
@@ -228,7 +220,7 @@ int ckpt_dump_in_box(const struct ckpt_dump_opts *opts, bool check, struct ckpt_
 		     struct ckpt_dump_stats *stats, struct ckpt_problems *problems,
 		     struct ckpt_err *err)
 {
-	uint64_t start = clock_ns();
+	uint64_t start = ckpt_now_ns();
 	char name[32];
 	pid_t ppid, inner, pid;
 	int ends[2], r;
@@ -252,6 +244,6 @@ int ckpt_dump_in_box(const struct ckpt_dump_opts *opts, bool check, struct ckpt_
 	close(ends[0]);
 	if (pid > 0)
 		waitpid(pid, NULL, 0);
-	stats->total_ns = clock_ns() - start;
+	stats->total_ns = ckpt_now_ns() - start;
 	return r;
 }

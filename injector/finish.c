@@ -6,9 +6,7 @@
  */
 #include <elf.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
@@ -16,9 +14,9 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-#include "engine/base/cleanup.h"
 #include "engine/plan/program.h"
 #include "injector/job.h"
+#include "injector/ptrace.h"
 
 #ifndef PTRACE_SETSIGMASK
 #define PTRACE_SETSIGMASK 0x420b
@@ -173,20 +171,11 @@ static void let_go(const struct ckpt_task *task)
 		ptrace(PTRACE_DETACH, task->threads[i].tid, 0, 0);
 }
 
-static char state_of(pid_t pid)
+static bool has_stopped(pid_t pid)
 {
-	char name[32], text[512];
-	const char *p;
-	ssize_t n;
+	struct ckpt_proc_stat st;
 
-	snprintf(name, sizeof(name), "/proc/%d/stat", pid);
-	CKPT_FD fd = open(name, O_RDONLY | O_CLOEXEC);
-	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-	if (n <= 0)
-		return 0;
-	text[n] = '\0';
-	p = strrchr(text, ')');
-	return p && p[1] ? p[2] : 0;
+	return ckpt_proc_stat(pid, &st) >= 0 && st.state == 'T';
 }
 
 /* Lets a process go into a stop, and waits for it: its parent, still held, must not hear of it
@@ -198,7 +187,7 @@ static int let_stop(const struct ckpt_task *task, struct ckpt_err *err)
 	if (kill(task->pid, SIGSTOP) < 0)
 		return ckpt_fail(err, -errno, "process %d: cannot stop", task->pid);
 	let_go(task);
-	for (int i = 0; state_of(task->pid) != 'T'; i++) {
+	for (int i = 0; !has_stopped(task->pid); i++) {
 		if (i == STOP_WAIT_MS)
 			return ckpt_fail(err, -ETIMEDOUT, "process %d: does not stop", task->pid);
 		nanosleep(&ms, NULL);

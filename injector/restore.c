@@ -20,18 +20,11 @@
 #include "engine/store/image.h"
 #include "injector/box.h"
 #include "injector/job.h"
+#include "injector/ptrace.h"
 #include "injector/restore.h"
 
 #define POLL_MS 20
 #define VERIFY_THREADS 2
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ull + t.tv_nsec;
-}
 
 /* ---- plan ---- */
 
@@ -163,22 +156,13 @@ static int check_tasks(struct ckpt_job *job, struct ckpt_err *err)
 
 static bool has_ended(pid_t pid)
 {
+	struct ckpt_proc_stat st;
 	siginfo_t si = { 0 };
-	char name[32], text[256];
-	const char *p;
-	ssize_t n;
 
 	if (waitid(P_PID, pid, &si, WEXITED | WNOHANG | WNOWAIT) == 0 && si.si_pid &&
 	    (si.si_code == CLD_EXITED || si.si_code == CLD_KILLED || si.si_code == CLD_DUMPED))
 		return true; /* of one that we trace it tells of stops as well */
-	snprintf(name, sizeof(name), "/proc/%d/stat", pid);
-	CKPT_FD fd = open(name, O_RDONLY | O_CLOEXEC);
-	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-	if (n <= 0)
-		return true;
-	text[n] = '\0';
-	p = strrchr(text, ')');
-	return p && (p[2] == 'Z' || p[2] == 'X');
+	return ckpt_proc_stat(pid, &st) < 0 || st.state == 'Z' || st.state == 'X';
 }
 
 static int check_lives(struct ckpt_job *job, struct ckpt_err *err)
@@ -206,15 +190,11 @@ static void report(const struct ckpt_restore_run *run, struct ckpt_job *job, uin
 		return;
 	for (size_t i = 0; i < job->plan->snap->n_tasks; i++) {
 		unsigned long size, resident;
-		char name[32], text[64];
-		ssize_t n;
+		char text[64];
 
-		snprintf(name, sizeof(name), "/proc/%d/statm", job->plan->snap->tasks[i]->pid);
-		CKPT_FD fd = open(name, O_RDONLY | O_CLOEXEC);
-		n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-		if (n <= 0)
+		if (ckpt_proc_read(job->plan->snap->tasks[i]->pid, "statm", text, sizeof(text)) <=
+		    0)
 			continue;
-		text[n] = '\0';
 		if (sscanf(text, "%lu %lu", &size, &resident) == 2)
 			done += resident * CKPT_PAGE;
 	}
@@ -402,7 +382,7 @@ int ckpt_restore(const struct ckpt_restore_run *run, struct ckpt_arena *arena,
 		 void (*started)(const struct ckpt_restore_stats *stats, void *arg), void *arg,
 		 struct ckpt_problems *problems, struct ckpt_err *err)
 {
-	uint64_t start = now_ns();
+	uint64_t start = ckpt_now_ns();
 	struct ckpt_image *img = NULL;
 	struct ckpt_box box = { .channel = -1 };
 	struct ckpt_plan *plan;
@@ -432,7 +412,7 @@ int ckpt_restore(const struct ckpt_restore_run *run, struct ckpt_arena *arena,
 	}
 	if (pidfile >= 0)
 		dprintf(pidfile, "%d", stats->root);
-	stats->total_ns = now_ns() - start;
+	stats->total_ns = ckpt_now_ns() - start;
 	ckpt_logf(run->log, 3, "process %d runs", stats->root);
 	if (started)
 		started(stats, arg);
