@@ -196,14 +196,7 @@ static int receive(int channel, struct ckpt_arena *arena, struct ckpt_dump_stats
 		if (m.what == PROBLEM) {
 			ckpt_problem_add(problems, m.number, "%s", m.text);
 		} else if (m.what == LOSS) {
-			if (n == room) {
-				const char **more =
-					ckpt_alloc(arena, (room = 2 * room + 8) * sizeof(*more));
-
-				if (n)
-					memcpy(more, losses, n * sizeof(*more));
-				losses = more;
-			}
+			losses = ckpt_grow(arena, losses, n, &room, 8, sizeof(*losses));
 			losses[n++] = ckpt_strdup(arena, m.text);
 		} else {
 			break;

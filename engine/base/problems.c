@@ -8,15 +8,7 @@
 
 static struct ckpt_problem *next_slot(struct ckpt_problems *all)
 {
-	if (all->n == all->room) {
-		size_t room = all->room ? 2 * all->room : 16;
-		struct ckpt_problem *v = ckpt_alloc(all->arena, room * sizeof(*v));
-
-		if (all->n)
-			memcpy(v, all->v, all->n * sizeof(*v));
-		all->v = v;
-		all->room = room;
-	}
+	all->v = ckpt_grow(all->arena, all->v, all->n, &all->room, 16, sizeof(*all->v));
 	return &all->v[all->n++];
 }
 

@@ -20,15 +20,7 @@ struct scanner {
 
 static struct ckpt_map *add(struct scanner *s)
 {
-	if (s->n == s->room) {
-		size_t room = s->room ? 2 * s->room : 64;
-		struct ckpt_map *v = ckpt_alloc(s->arena, room * sizeof(*v));
-
-		if (s->n)
-			memcpy(v, s->v, s->n * sizeof(*v));
-		s->v = v;
-		s->room = room;
-	}
+	s->v = ckpt_grow(s->arena, s->v, s->n, &s->room, 64, sizeof(*s->v));
 	return &s->v[s->n++];
 }
 

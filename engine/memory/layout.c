@@ -167,15 +167,7 @@ static uint32_t add_stage(struct maker *m, uint64_t len, uint32_t object)
 {
 	struct ckpt_layout *l = m->l;
 
-	if (l->n_stages == m->room) {
-		struct ckpt_stage *more;
-
-		m->room = m->room ? 2 * m->room : 64;
-		more = ckpt_alloc(m->arena, m->room * sizeof(*more));
-		if (l->n_stages)
-			memcpy(more, l->stages, l->n_stages * sizeof(*more));
-		l->stages = more;
-	}
+	l->stages = ckpt_grow(m->arena, l->stages, l->n_stages, &m->room, 64, sizeof(*l->stages));
 	l->stages[l->n_stages] = (struct ckpt_stage){ m->at, len, object };
 	m->at += len + CKPT_PAGE; /* a gap, so that neighbours are not merged and move singly */
 	return l->n_stages++;

@@ -35,15 +35,7 @@ static void add(struct resolved *res, const struct ckpt_piece *p, uint64_t offse
 		last->end = end;
 		return;
 	}
-	if (res->n == res->room) {
-		size_t room = res->room ? 2 * res->room : 16;
-		struct ckpt_piece *v = ckpt_alloc(res->list->arena, room * sizeof(*v));
-
-		if (res->n)
-			memcpy(v, res->v, res->n * sizeof(*v));
-		res->v = v;
-		res->room = room;
-	}
+	res->v = ckpt_grow(res->list->arena, res->v, res->n, &res->room, 16, sizeof(*res->v));
 	res->v[res->n++] = (struct ckpt_piece){ p->pid, start, end, offset, p->shared };
 }
 

@@ -41,15 +41,7 @@ void ckpt_run_add(struct ckpt_run_list *list, uint64_t at, uint64_t n_pages, uin
 		last->n_pages += n_pages;
 		return;
 	}
-	if (list->n == list->room) {
-		size_t room = list->room ? 2 * list->room : 64;
-		struct ckpt_run *v = ckpt_alloc(list->arena, room * sizeof(*v));
-
-		if (list->n)
-			memcpy(v, list->v, list->n * sizeof(*v));
-		list->v = v;
-		list->room = room;
-	}
+	list->v = ckpt_grow(list->arena, list->v, list->n, &list->room, 64, sizeof(*list->v));
 	list->v[list->n++] = (struct ckpt_run){ .at = at, .n_pages = n_pages, .offset = offset };
 }
 
@@ -90,15 +82,7 @@ static void add_part(struct ckpt_memory_work *w, struct ckpt_memory_part part,
 	part.run = pages->run;
 	part.n = pages->n;
 	assign(w, pages);
-	if (w->n == w->room) {
-		size_t room = w->room ? 2 * w->room : 16;
-		struct ckpt_memory_part *v = ckpt_alloc(w->arena, room * sizeof(*v));
-
-		if (w->n)
-			memcpy(v, w->part, w->n * sizeof(*v));
-		w->part = v;
-		w->room = room;
-	}
+	w->part = ckpt_grow(w->arena, w->part, w->n, &w->room, 16, sizeof(*w->part));
 	w->part[w->n++] = part;
 }
 

@@ -16,15 +16,8 @@ void ckpt_planner_step(struct ckpt_planner *p, enum ckpt_verb verb, uint32_t act
 {
 	struct ckpt_plan *plan = p->plan;
 
-	if (plan->n_steps == p->steps_room) {
-		struct ckpt_step *more;
-
-		p->steps_room = p->steps_room ? 2 * p->steps_room : 256;
-		more = ckpt_alloc(p->arena, p->steps_room * sizeof(*more));
-		if (plan->n_steps)
-			memcpy(more, plan->steps, plan->n_steps * sizeof(*more));
-		plan->steps = more;
-	}
+	plan->steps = ckpt_grow(p->arena, plan->steps, plan->n_steps, &p->steps_room, 256,
+				sizeof(*plan->steps));
 	plan->steps[plan->n_steps++] = (struct ckpt_step){ verb, actor, object, number, cloexec };
 }
 
@@ -60,15 +53,7 @@ void ckpt_needs(struct ckpt_planner *p, uint32_t object)
 			     p->obj->kind->name, p->obj->id, object);
 		return;
 	}
-	if (p->n_needs == p->needs_room) {
-		struct ckpt_need *more;
-
-		p->needs_room = p->needs_room ? 2 * p->needs_room : 64;
-		more = ckpt_alloc(p->arena, p->needs_room * sizeof(*more));
-		if (p->n_needs)
-			memcpy(more, p->needs, p->n_needs * sizeof(*more));
-		p->needs = more;
-	}
+	p->needs = ckpt_grow(p->arena, p->needs, p->n_needs, &p->needs_room, 64, sizeof(*p->needs));
 	p->needs[p->n_needs++] = (struct ckpt_need){ p->obj->id, object };
 }
 
@@ -111,15 +96,8 @@ void ckpt_loss(struct ckpt_planner *p, const char *fmt, ...)
 	for (size_t i = 0; i < plan->n_losses; i++)
 		if (!strcmp(plan->losses[i], text))
 			return;
-	if (plan->n_losses == p->losses_room) {
-		const char **more;
-
-		p->losses_room = p->losses_room ? 2 * p->losses_room : 16;
-		more = ckpt_alloc(p->arena, p->losses_room * sizeof(*more));
-		if (plan->n_losses)
-			memcpy(more, plan->losses, plan->n_losses * sizeof(*more));
-		plan->losses = more;
-	}
+	plan->losses = ckpt_grow(p->arena, plan->losses, plan->n_losses, &p->losses_room, 16,
+				 sizeof(*plan->losses));
 	plan->losses[plan->n_losses++] = ckpt_strdup(p->arena, text);
 }
 

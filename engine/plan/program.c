@@ -23,15 +23,7 @@ void ckpt_program_call(struct ckpt_program_builder *b, uint32_t thread, enum ckp
 	struct ckpt_call_list *l = when == CKPT_PARKED ? &b->parked :
 							 &b->threads[thread].phase[when];
 
-	if (l->n == l->room) {
-		struct ckpt_sv_call *more;
-
-		l->room = l->room ? 2 * l->room : 16;
-		more = ckpt_alloc(b->p->arena, l->room * sizeof(*more));
-		if (l->n)
-			memcpy(more, l->v, l->n * sizeof(*more));
-		l->v = more;
-	}
+	l->v = ckpt_grow(b->p->arena, l->v, l->n, &l->room, 16, sizeof(*l->v));
 	l->v[l->n++] = *call;
 }
 
