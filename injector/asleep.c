@@ -11,7 +11,7 @@
 #include <unistd.h>
 #include "engine/base/text.h"
 #include "injector/asleep.h"
-#include "injector/interrupted.h"
+#include "engine/base/interrupted.h"
 #include "injector/ptrace.h"
 
 #define LOOK_NS 100000000

@@ -16,7 +16,7 @@
 #include "injector/areas.h"
 #include "injector/asleep.h"
 #include "injector/gadget.h"
-#include "injector/interrupted.h"
+#include "engine/base/interrupted.h"
 #include "injector/ptrace.h"
 #include "injector/source-ptrace.h"
 

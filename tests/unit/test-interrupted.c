@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "engine/base/arch/x86-64.h"
-#include "injector/interrupted.h"
+#include "engine/base/interrupted.h"
 #include "injector/ptrace.h"
 #include "injector/source-ptrace.h"
 #include "tests/lib/frozen.h"

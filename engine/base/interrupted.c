@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include "engine/base/arch/x86-64.h"
-#include "injector/interrupted.h"
+#include "engine/base/interrupted.h"
 
 /* Of the kernel's own include/linux/errno.h: never seen by a program. */
 #define ERESTARTSYS 512
