@@ -28,10 +28,15 @@ programs() { # VARIABLE LDADD FILE...: a program of one source each
 	printf 'proto_hdr ='; for p in $(names proto '*.proto'); do printf ' proto/%s.pb-c.h' "$p"; done; echo
 	list proto_in proto/*.proto
 	list injector_src injector/*.[ch]
-	list ckpt_src tools/ckpt.c tools/cmd-*.c tools/lib-*.c tools/*.h
+	list tools_src tools/lib-*.c tools/*.h
+	list ckpt_src tools/ckpt.c tools/cmd-*.c
+	list ckpt_run_src tools/ckpt-run.c tools/run-*.c
+	list ckpt_signal_src tools/ckpt-signal.c tools/signal-*.c
+	list inproc_src libinproc/*.[ch]
 	list testlib_src tests/lib/*.[ch]
 	programs cases CASE_LIBS tests/cases/*.c
 	programs unit_tests UNIT_LIBS tests/unit/test-*.c
+	programs examples EXAMPLE_LIBS libinproc/examples/*.c
 	programs test_helpers CASE_LIBS tests/fault/*.c tests/bench/*.c
 	list script_tests tests/lint/*.sh tests/cli/*.sh tests/apps/*.sh tests/fault/*.sh
 	list man_pages man/*.1

@@ -16,6 +16,12 @@
 	X(TIMEOUT,           106, 1, "raise --timeout, or find what keeps the process from stopping") \
 	X(VANISHED,          107, 1, "start it again, or choose a living process") \
 	X(NO_GADGET,         108, 3, "the program offers no place to run a system call safely; use ckpt-run") \
+	X(NO_LIBRARY,        109, 1, "start it with ckpt-run, or dump it from outside: ckpt dump -t PID") \
+	X(NO_ANSWER,         110, 1, "raise --wait, or dump it from outside: ckpt dump -t PID") \
+	X(DISABLED,          111, 1, "ask again when it has called ckpt_enable(), or raise --wait") \
+	X(SIGNAL_BLOCKED,    112, 1, "dump it from outside: ckpt dump -t PID") \
+	X(STOPPED,           113, 1, "continue it first: kill -CONT PID; or dump it from outside: ckpt dump -t PID") \
+	X(HOOK_REFUSED,      114, 1, "ask again later") \
 	X(FILE_KIND,         201, 3, "close it before the dump") \
 	X(EXTERNAL_PEER,     202, 3, "dump the process at the other end too, or close this descriptor before the dump") \
 	X(DELETED_FILE,      203, 3, "close it before the dump, or put a file at the path") \

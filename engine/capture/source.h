@@ -14,6 +14,10 @@
 #include "engine/base/arena.h"
 #include "engine/base/err.h"
 
+struct ckpt_span {
+	uint64_t start, end;
+};
+
 struct ckpt_regs; /* engine/base/arch/x86-64.h: general and extended registers of a thread */
 struct ckpt_source;
 
@@ -36,6 +40,10 @@ struct ckpt_frozen {
 	int stop_signal; /* which one, where STOPPED */
 	pid_t *tids;     /* the leader first; of a zombie just the leader */
 	size_t n_tids;
+	/* From inside: */
+	int own_fd; /* a descriptor that is not the program's; 0: none */
+	const struct ckpt_span *excluded; /* memory that comes back as zeros, by address */
+	size_t n_excluded;
 };
 
 struct ckpt_source_ops {
@@ -45,6 +53,12 @@ struct ckpt_source_ops {
 	int (*freeze)(struct ckpt_source *src, struct ckpt_arena *arena,
 		      struct ckpt_frozen **tasksp, size_t *np, struct ckpt_err *err);
 	void (*thaw)(struct ckpt_source *src);
+	/* Instead: ends all of it and waits until it is dead; or leaves all of it stopped as by
+	 * SIGSTOP (NULL: cannot). */
+	int (*kill)(struct ckpt_source *src, struct ckpt_err *err);
+	int (*stop)(struct ckpt_source *src, struct ckpt_err *err);
+	/* Thaws, if none of the three has been done, and gives back what it holds. */
+	void (*close)(struct ckpt_source *src);
 	/* Opens /proc/TID/NAME, or a recording of it. Returns a descriptor. */
 	int (*open_proc)(struct ckpt_source *src, pid_t tid, const char *name,
 			 struct ckpt_err *err);
@@ -77,4 +91,5 @@ struct ckpt_source_ops {
 
 struct ckpt_source {
 	const struct ckpt_source_ops *ops;
+	uint64_t frozen_at; /* when the first task was stopped, CLOCK_MONOTONIC in ns; 0 before */
 };

@@ -38,10 +38,6 @@ struct ckpt_scan {
 int ckpt_memory_scan(struct ckpt_arena *arena, int pagemap_fd, struct ckpt_scan *found,
 		     struct ckpt_err *err);
 
-struct ckpt_span {
-	uint64_t start, end;
-};
-
 struct ckpt_memory_task {
 	struct ckpt_task *task;
 	const struct ckpt_task *parent; /* NULL: none in the tree */

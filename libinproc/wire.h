@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the engine and the preloaded library say to each other, over a Unix socket that keeps
+ * messages apart (SOCK_SEQPACKET). The requester listens on the abstract name CKPT_WIRE_NAME of a
+ * random token and sends the process the reserved signal with the token as its value. The library
+ * parks all threads, connects, says hello, and then answers each request with one reply until
+ * CKPT_WIRE_GO or the end of the connection, whichever comes first: then everybody goes on.
+ */
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/user.h>
+
+#define CKPT_WIRE_VERSION 1
+#define CKPT_WIRE_NAME "ckpt-%016llx" /* behind a NUL byte */
+#define CKPT_WIRE_DATA 32768 /* bytes at most behind a request or a reply */
+
+enum ckpt_wire_verb {
+	CKPT_WIRE_LOOK = 1, /* data: struct ckpt_wire_look for threads in a call with a time limit;
+			       the reply has no data */
+	CKPT_WIRE_CALL,     /* a system call by TID: nr, arg, buf_arg; data in and out: the buffer */
+	CKPT_WIRE_OPEN,     /* data: a path below /proc, NUL at its end; a descriptor comes with the
+			       reply */
+	CKPT_WIRE_LINK,     /* data: the same; the target of the link comes back */
+	CKPT_WIRE_FD,       /* arg[0]: a number; a duplicate of that descriptor comes with the reply */
+	CKPT_WIRE_READ,     /* arg[0], arg[1]: address and length of memory; it comes back */
+	CKPT_WIRE_REGS,     /* of TID: struct ckpt_wire_regs, and the extended state behind it */
+	CKPT_WIRE_SIGNALS,  /* of TID, or of the process (arg[0] = 1): siginfo_t of those pending,
+			       from the arg[1]th on */
+	CKPT_WIRE_EXCLUDED, /* struct ckpt_wire_range of the areas that the program left out */
+	CKPT_WIRE_FORK,     /* makes a copy of the process that serves over a connection of its own;
+			       the descriptor comes with the reply, whose value is its number */
+	CKPT_WIRE_GO,       /* everybody goes on; arg[0]: enum ckpt_wire_outcome. No reply. */
+};
+
+enum ckpt_wire_outcome { CKPT_WIRE_FAILED, CKPT_WIRE_DONE };
+
+/* Why the threads cannot be parked. */
+enum ckpt_wire_excuse {
+	CKPT_WIRE_PARKED,   /* they are */
+	CKPT_WIRE_DISABLED, /* the program is in a critical section: ask again */
+	CKPT_WIRE_STUCK,    /* TID does not come: ask again */
+	CKPT_WIRE_BLOCKED,  /* TID blocks the signal */
+	CKPT_WIRE_HOOK,     /* a hook of the program said no: VALUE */
+};
+
+/* The library's first message; the numbers of all threads (int32_t) behind it, the leader first. */
+struct ckpt_wire_hello {
+	uint32_t version;
+	uint32_t excuse; /* with all but CKPT_WIRE_PARKED the connection ends here */
+	int32_t pid, tid; /* as the process sees itself; TID: whom the excuse is about */
+	int32_t own_fd; /* its end of the socket, which is not the program's */
+	int32_t value;
+	uint32_t n_threads;
+	uint32_t pad;
+};
+
+struct ckpt_wire_request {
+	uint32_t verb;
+	int32_t tid;
+	int64_t nr;
+	uint64_t arg[6];
+	int32_t buf_arg; /* index of the argument that points to the data, -1: none */
+	uint32_t len;    /* of the data behind this */
+};
+
+struct ckpt_wire_reply {
+	int64_t ret; /* a negative errno if it failed */
+	uint32_t len;
+	uint32_t pad;
+};
+
+/* What a thread was seen waiting in before it was interrupted. */
+struct ckpt_wire_look {
+	int32_t tid;
+	int32_t nr;
+	uint64_t sp;
+	uint64_t arg[6];
+	uint64_t since;    /* CLOCK_MONOTONIC, ns; 0: not known */
+	uint64_t switches; /* voluntary ones in its sched */
+};
+
+/* A parked thread. A restore sets these registers, with rax = 1: the thread is in the handler then,
+ * as it is now, and goes on from there. */
+struct ckpt_wire_regs {
+	struct user_regs_struct gp;
+	uint64_t mask;
+	uint64_t rseq_addr;
+	uint32_t rseq_size, rseq_signature;
+	uint32_t xstate_len; /* bytes behind this: the extended state of the interrupted program */
+	uint32_t pad;
+};
+
+struct ckpt_wire_range {
+	uint64_t start, len;
+};
