@@ -77,3 +77,8 @@ int ckpt_run_hooks(enum ckpt_hook_event event);
 bool ckpt_is_disabled(void);
 /* Areas that the program excluded; fills at most MAX. */
 size_t ckpt_excluded(struct ckpt_wire_range *range, size_t max);
+/* The program is in a critical section, and nobody will ask again (a plain kill(1)): the
+ * ckpt_enable() that ends it takes the checkpoint. */
+void ckpt_disabled_note(void);
+/* What ckpt_error() says from now on. */
+void ckpt_set_error(const char *text, size_t len);
