@@ -4,15 +4,12 @@
  * parked in the middle of a change, a signal handler and the child of a fork all find them whole.
  * What a thread was writing when it was interrupted does not count yet.
  */
-#define CKPT_WEAK CKPT_EXPORT
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "libinproc/inproc.h"
-/* ckpt_available() is for programs, where the functions are weak. */
-#pragma GCC diagnostic ignored "-Waddress"
 #include "libinproc/ckpt.h"
 
 #define N_HOOKS 64
