@@ -20,9 +20,11 @@ enum case_flag {
 	CASE_ROOT = 1, /* as root only */
 	CASE_USER = 2, /* as ordinary user only */
 	CASE_ONCE = 4, /* no restore of the restored: check() cannot tell apart, or it takes long */
-	CASE_STAYS = 8,  /* only dump -R: there is nothing more to learn from a restore */
-	CASE_GOES = 16,  /* no dump -R */
-	CASE_LOSSY = 32, /* changes all the time: the oracle is not asked */
+	CASE_STAYS = 8,   /* only dump -R: there is nothing more to learn from a restore */
+	CASE_GOES = 16,   /* no dump -R */
+	CASE_LOSSY = 32,  /* changes all the time: the oracle is not asked */
+	CASE_INSIDE = 64, /* only of programs with the preloaded library */
+	CASE_MANY = 128, /* many checkpoints one after the other where it goes on, $CKPT_MANY, 30 */
 };
 
 struct story {
@@ -35,6 +37,7 @@ struct story {
 	const char *options[4];  /* further ones of dump and restore */
 	const char *refused[20]; /* the dump must fail with each of these in what it prints; then
 				    check() runs */
+	const char *not_inside;  /* why it cannot be told of a program with the preloaded library */
 };
 
 int cases_main(int argc, char **argv, const struct story *stories, size_t n);

@@ -12,18 +12,23 @@
 
 static const struct variant {
 	const char *name;
-	bool user;
+	bool user, inside;
 	enum round_mode mode;
 } variants[] = {
-	{ "@inject-running", false, ROUND_RUNNING },
-	{ "@inject", false, ROUND_RESTORED },
-	{ "@inject-twice", false, ROUND_TWICE },
-	{ "@inject-user-running", true, ROUND_RUNNING },
-	{ "@inject-user", true, ROUND_RESTORED },
-	{ "@inject-user-twice", true, ROUND_TWICE },
+	{ "@inject-running", false, false, ROUND_RUNNING },
+	{ "@inject", false, false, ROUND_RESTORED },
+	{ "@inject-twice", false, false, ROUND_TWICE },
+	{ "@inject-user-running", true, false, ROUND_RUNNING },
+	{ "@inject-user", true, false, ROUND_RESTORED },
+	{ "@inject-user-twice", true, false, ROUND_TWICE },
+	{ "@inproc-running", false, true, ROUND_RUNNING },
+	{ "@inproc", false, true, ROUND_RESTORED },
+	{ "@inproc-user-running", true, true, ROUND_RUNNING },
+	{ "@inproc-user", true, true, ROUND_RESTORED },
+	{ "@inproc-user-twice", true, true, ROUND_TWICE },
 }, dry_variants[] = {
-	{ "@dry", false, ROUND_DRY },
-	{ "@dry-user", true, ROUND_DRY },
+	{ "@dry", false, false, ROUND_DRY },
+	{ "@dry-user", true, false, ROUND_DRY },
 };
 
 static bool fits(const struct variant *v, const struct story *s)
@@ -33,6 +38,8 @@ static bool fits(const struct variant *v, const struct story *s)
 	if (!v->user && !as_root)
 		return false;
 	if (v->user ? s->flags & CASE_ROOT : s->flags & CASE_USER)
+		return false;
+	if (v->inside ? s->not_inside != NULL : s->flags & CASE_INSIDE && v->mode != ROUND_DRY)
 		return false;
 	if (s->refused[0])
 		return v->mode == ROUND_DRY || v->mode == ROUND_RESTORED;
@@ -64,8 +71,14 @@ struct totals {
 	unsigned int ok, failed, skipped;
 };
 
+struct programs {
+	const char *exe, *ckpt;
+	struct inside inside;
+	bool can_inside;
+};
+
 static void tell(struct totals *t, const struct variant *v, const struct story *s, int index,
-		 const char *exe, const char *ckpt)
+		 const struct programs *p)
 {
 	struct round r = {
 		.story = s,
@@ -73,8 +86,9 @@ static void tell(struct totals *t, const struct variant *v, const struct story *
 		.variant = v->name,
 		.user = v->user,
 		.mode = v->mode,
-		.exe = exe,
-		.ckpt = ckpt,
+		.inside = v->inside ? &p->inside : NULL,
+		.exe = p->exe,
+		.ckpt = p->ckpt,
 		.restores = 2,
 	};
 	int result = round_run(&r);
@@ -89,20 +103,27 @@ int cases_main(int argc, char **argv, const struct story *stories, size_t n)
 	bool dry = getenv("CKPT_CASE_DRY");
 	const struct variant *v = dry ? dry_variants : variants;
 	size_t n_variants = dry ? ARRAY_SIZE(dry_variants) : ARRAY_SIZE(variants);
-	char *exe;
-	const char *ckpt;
+	struct programs p;
 	struct totals t = { 0 };
 
 	if (argc == 4 && !strcmp(argv[1], "@target"))
 		return case_target(argv[2], &stories[atoi(argv[3])]);
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	exe = realpath("/proc/self/exe", NULL);
-	ckpt = dry ? NULL : test_find_ckpt(argv[0]);
+	p.exe = realpath("/proc/self/exe", NULL);
+	p.ckpt = dry ? NULL : test_find_ckpt(argv[0]);
+	p.can_inside = inside_find(&p.inside, p.ckpt);
+	if (!p.can_inside && !dry)
+		printf("ok - @inproc # SKIP libckpt-inproc.so or ckpt-signal is not built\n");
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	for (size_t i = 0; i < n; i++)
 		for (size_t j = 0; j < n_variants; j++)
-			if (fits(&v[j], &stories[i]) && chosen(argc, argv, v[j].name, i + 1))
-				tell(&t, &v[j], &stories[i], i, exe, ckpt);
+			if (fits(&v[j], &stories[i]) && (!v[j].inside || p.can_inside) &&
+			    chosen(argc, argv, v[j].name, i + 1))
+				tell(&t, &v[j], &stories[i], i, &p);
+	for (size_t i = 0; i < n && !dry; i++)
+		if (stories[i].not_inside && chosen(argc, argv, "@inproc", i + 1))
+			printf("ok - @inproc: %s # SKIP %s\n", stories[i].name,
+			       stories[i].not_inside);
 	printf("# %u ok, %u failed, %u skipped\n", t.ok, t.failed, t.skipped);
 	return t.failed ? 1 : t.ok ? 0 : 77;
 }

@@ -105,7 +105,8 @@ static int start_target(struct keeper *k)
 	char *ready = test_text("%s/ready.0", r->dir);
 
 	snprintf(index, sizeof(index), "%d", r->index);
-	k->root = k->inner = test_spawn(argv, out, cwd);
+	k->root = k->inner = r->inside ? inside_spawn(r->inside, argv, out, cwd, r->dir) :
+					 test_spawn(argv, out, cwd);
 	EVENTUALLY(test_exists("%s", ready) || has_verdict(k) ||
 		   test_proc_state(k->root, NULL) == 'Z');
 	if (!test_exists("%s", ready)) {
@@ -116,11 +117,25 @@ static int start_target(struct keeper *k)
 	return ROUND_OK;
 }
 
-/* Runs ckpt COMMAND with the story's options; what it printed is kept. */
+/* What it printed is kept. */
+static int run(struct keeper *k, char *const argv[])
+{
+	char *out = test_text("%s/ckpt.out", k->r->dir);
+	int status;
+
+	unlink(out);
+	status = test_run(argv, out, "/", CKPT_MS);
+	free(k->said);
+	k->said = test_read(out, NULL);
+	free(out);
+	return status;
+}
+
+/* Runs ckpt COMMAND with the story's options. */
 static int ckpt(struct keeper *k, const char *command, char *const more[])
 {
-	char *argv[32], *out = test_text("%s/ckpt.out", k->r->dir);
-	int n = 0, status;
+	char *argv[32];
+	int n = 0;
 
 	argv[n++] = (char *)k->r->ckpt;
 	argv[n++] = (char *)command;
@@ -129,12 +144,7 @@ static int ckpt(struct keeper *k, const char *command, char *const more[])
 	for (int i = 0; i < 4 && k->r->story->options[i] && strcmp(command, "check"); i++)
 		argv[n++] = (char *)k->r->story->options[i];
 	argv[n] = NULL;
-	unlink(out);
-	status = test_run(argv, out, "/", CKPT_MS);
-	free(k->said);
-	k->said = test_read(out, NULL);
-	free(out);
-	return status;
+	return run(k, argv);
 }
 
 static char *image(struct keeper *k)
@@ -150,7 +160,11 @@ static int dump(struct keeper *k, char *how)
 	snprintf(pid, sizeof(pid), "%d", k->root);
 	k->n_images++;
 	dir = image(k);
-	status = ckpt(k, "dump", (char *[]){ "-t", pid, "-D", dir, how, NULL });
+	if (k->r->inside)
+		status = run(k, (char *[]){ (char *)k->r->inside->requester, "-D", dir,
+					    how ? "--leave-running" : "--kill", pid, NULL });
+	else
+		status = ckpt(k, "dump", (char *[]){ "-t", pid, "-D", dir, how, NULL });
 	free(dir);
 	return status;
 }
@@ -183,12 +197,21 @@ static int compare(struct keeper *k)
 
 static int dump_running(struct keeper *k)
 {
-	int status = dump(k, "-R");
+	const char *many = getenv("CKPT_MANY");
+	int n = !(k->r->story->flags & CASE_MANY) ? 1 : many ? atoi(many) : 30;
 
-	if (status)
-		return fail(k, "ckpt dump -R exits with %d", status);
-	if (!test_proc_state(k->root, NULL) || test_proc_state(k->root, NULL) == 'Z')
-		return fail(k, "the target died of a dump -R");
+	for (int i = 0; i < n && !has_verdict(k); i++) {
+		int status = dump(k, "-R");
+		char *dir = image(k);
+
+		if (status)
+			return fail(k, "dump %d that leaves it running exits with %d", i, status);
+		if (!test_proc_state(k->root, NULL) || test_proc_state(k->root, NULL) == 'Z')
+			return fail(k, "the target died of a dump that leaves it running");
+		if (i + 1 < n)
+			test_remove_tree(dir);
+		free(dir);
+	}
 	return compare(k);
 }
 
@@ -238,11 +261,13 @@ static int be_refused(struct keeper *k)
 	int status, result = ROUND_OK;
 
 	snprintf(pid, sizeof(pid), "%d", k->root);
-	status = ckpt(k, "check", (char *[]){ "-t", pid, NULL });
-	if (status != 1 && status != 3)
-		return fail(k, "ckpt check -t exits with %d", status);
-	if (!says_all(k))
-		return ROUND_FAILED;
+	if (!k->r->inside) {
+		status = ckpt(k, "check", (char *[]){ "-t", pid, NULL });
+		if (status != 1 && status != 3)
+			return fail(k, "ckpt check -t exits with %d", status);
+		if (!says_all(k))
+			return ROUND_FAILED;
+	}
 	status = dump(k, NULL);
 	dir = image(k);
 	if (status != 1 && status != 3)
@@ -328,6 +353,7 @@ static int keep(struct round *r)
 
 static bool prepare_folder(struct round *r)
 {
+	struct inside *copy;
 	char *w;
 
 	r->dir = test_temp_dir();
@@ -346,7 +372,12 @@ static bool prepare_folder(struct round *r)
 	if (r->ckpt && !test_copy(r->ckpt, w, 0755))
 		return false;
 	r->ckpt = w;
-	return true;
+	if (!r->inside)
+		return true;
+	copy = malloc(sizeof(*copy));
+	*copy = *r->inside;
+	r->inside = copy;
+	return inside_copy(copy, r->dir);
 }
 
 int round_run(struct round *r)

@@ -5,6 +5,7 @@
  */
 #pragma once
 #include "tests/lib/case.h"
+#include "tests/lib/inside.h"
 
 enum round_mode { ROUND_DRY, ROUND_RUNNING, ROUND_RESTORED, ROUND_TWICE };
 
@@ -14,6 +15,8 @@ struct round {
 	const char *variant; /* "@inject-user" */
 	bool user;
 	enum round_mode mode;
+	const struct inside *inside; /* of a program with the preloaded library; NULL: from outside
+				      */
 	const char *exe, *ckpt;
 	char *dir;
 	int restores; /* how many of ROUND_TWICE; 2 */
