@@ -11,19 +11,43 @@
 
 #define NAME_SIZE 16 /* TASK_COMM_LEN, with the NUL */
 
+/* "Name:" is the first line of status, which is read anyway: with a newline as "\n" and a backslash
+ * as two. Returns its length, -1: that is no name. */
+static int parse(const char *status, char name[NAME_SIZE])
+{
+	static const char head[] = "Name:\t";
+	const char *p = status + sizeof(head) - 1;
+	int n = 0;
+
+	if (strncmp(status, head, sizeof(head) - 1))
+		return -1;
+	for (; *p && *p != '\n' && n < NAME_SIZE; p++) {
+		char ch = *p;
+
+		if (ch == '\\') {
+			ch = *++p == 'n' ? '\n' : *p;
+			if (ch != '\n' && ch != '\\')
+				return -1;
+		}
+		name[n++] = ch;
+	}
+	return *p == '\n' && n < NAME_SIZE ? n : -1;
+}
+
 static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_err *err)
 {
 	Ckpt__Comm *m = (void *)msg;
-	size_t len;
-	char *text;
-	int r = ckpt_proc_text(c, "comm", &text, &len, err);
+	char name[NAME_SIZE];
+	const char *status;
+	int r = ckpt_status_text(c, &status, err);
 
 	if (r < 0)
 		return r;
-	if (!len || text[len - 1] != '\n' || len > NAME_SIZE)
-		return ckpt_fail(err, -EBADMSG, "comm: %zu bytes", len);
-	m->name.data = (uint8_t *)text;
-	m->name.len = len - 1;
+	r = parse(status, name);
+	if (r < 0)
+		return ckpt_fail(err, -EBADMSG, "status: cannot read \"Name:\"");
+	m->name.len = r;
+	m->name.data = memcpy(ckpt_alloc(c->arena, r), name, r);
 	return 0;
 }
 
