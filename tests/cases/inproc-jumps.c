@@ -248,7 +248,7 @@ static void do_cancel(struct act *a)
 	CHECK(!pthread_cancel(t));
 	CHECK(!pthread_join(t, &result));
 	CHECK(result == PTHREAD_CANCELED);
-	CHECK_INT(c.cleaned, c.began);
+	CHECK(c.cleaned || !c.began);
 }
 
 static void *small(void *arg)
@@ -283,10 +283,10 @@ static void do_threads(struct act *a)
 	void *result;
 
 	for (int i = 0; i < 8; i++)
-		CHECK(!pthread_create(&t[i], NULL, nothing, &t[i]));
+		CHECK(!pthread_create(&t[i], NULL, nothing, (void *)(long)i));
 	for (int i = 0; i < 8; i++) {
 		CHECK(!pthread_join(t[i], &result));
-		CHECK(result == &t[i]);
+		CHECK_INT((long)result, i);
 	}
 	if (a->rounds % 16 == 0)
 		test_sleep_ms(1);
