@@ -117,6 +117,7 @@ struct ckpt_progress {
 };
 
 struct ckpt_tool {
+	const char *name; /* in front of failures; NULL: ckpt */
 	struct ckpt_options opts;
 	struct ckpt_arena *arena;
 	struct ckpt_log log;

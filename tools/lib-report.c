@@ -121,12 +121,12 @@ void ckpt_report_notes(const char *const *note, size_t n)
 		ckpt_print(STDERR_FILENO, "note: %s\n", note[i]);
 }
 
-static int report(const struct ckpt_err *err)
+static int report(const struct ckpt_tool *t, const struct ckpt_err *err)
 {
 	char sentence[1400];
 
 	ckpt_err_sentence(err, sentence, sizeof(sentence));
-	ckpt_print(STDERR_FILENO, "ckpt: %s\n", sentence);
+	ckpt_print(STDERR_FILENO, "%s: %s\n", t->name ? t->name : "ckpt", sentence);
 	return ckpt_err_exit_status(err);
 }
 
@@ -135,13 +135,13 @@ int ckpt_report_failure(const struct ckpt_tool *t)
 	int status = 1;
 
 	if (!t->problems.n)
-		return report(&t->err);
+		return report(t, &t->err);
 	for (size_t i = 0; i < t->problems.n; i++) {
 		struct ckpt_err err = { -EINVAL, t->problems.v[i].number, "" };
 		int s;
 
 		snprintf(err.text, sizeof(err.text), "%s", t->problems.v[i].text);
-		s = report(&err);
+		s = report(t, &err);
 		status = s > status ? s : status;
 	}
 	return status;

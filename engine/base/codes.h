@@ -22,6 +22,7 @@
 	X(SIGNAL_BLOCKED,    112, 1, "dump it from outside: ckpt dump -t PID") \
 	X(STOPPED,           113, 1, "continue it first: kill -CONT PID; or dump it from outside: ckpt dump -t PID") \
 	X(HOOK_REFUSED,      114, 1, "ask again later") \
+	X(NOT_PRELOADABLE,   115, 3, "run it without ckpt-run and use ckpt dump -t PID") \
 	X(FILE_KIND,         201, 3, "close it before the dump") \
 	X(EXTERNAL_PEER,     202, 3, "dump the process at the other end too, or close this descriptor before the dump") \
 	X(DELETED_FILE,      203, 3, "close it before the dump, or put a file at the path") \
@@ -40,6 +41,7 @@
 	X(NO_SPACE,          306, 1, "free space, or choose another folder with -D") \
 	X(KIND_UNKNOWN,      307, 3, "restore with the ckpt that wrote it, or a newer one") \
 	X(IMAGE_FOREIGN,     308, 1, "only images written by ckpt can be used") \
+	X(FOLDER_BUSY,       309, 1, "wait until it is done, or choose another folder with -D") \
 	X(PID_TAKEN,         401, 1, "end the process that has it, or restore in a pid namespace of its own") \
 	X(FILE_MISSING,      402, 1, "put the file back") \
 	X(FILE_CHANGED,      403, 1, "put back the file as it was at the dump") \

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A checkpoint into a new generation, by a process of its own: whatever happens to it, supervisor
+ * and program go on. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include "injector/dump.h"
+#include "tools/run.h"
+
+#define WAIT_S 10
+
+static int dump(const struct ckpt_run_options *o, pid_t program, bool kill,
+		const struct ckpt_generation *gen, struct ckpt_arena *arena,
+		struct ckpt_dump_stats *stats, struct ckpt_err *err)
+{
+	const struct ckpt_inside_opts inside = {
+		.signal = o->signal,
+		.snapshot = !kill,
+		.wait_s = WAIT_S,
+	};
+	const struct ckpt_dump_opts opts = {
+		.pid = program,
+		.inside = &inside,
+		.dirfd = gen->fd,
+		.dir = gen->path,
+		.leave_running = !kill,
+		.shell_job = true,
+		.timeout_s = WAIT_S,
+	};
+	struct ckpt_problems problems = { .arena = arena };
+
+	return ckpt_dump(&opts, arena, stats, &problems, err);
+}
+
+static int checkpoint(const struct ckpt_run_options *o, pid_t program, bool kill,
+		      struct ckpt_run_result *res, struct ckpt_arena *arena)
+{
+	struct ckpt_generations g = { .fd = -1, .lock = -1 };
+	struct ckpt_dump_stats stats = { 0 };
+	struct ckpt_generation gen;
+	int r = ckpt_generations_open(&g, arena, o->dir, true, &res->err);
+
+	if (r >= 0)
+		r = ckpt_generation_begin(&g, WAIT_S * 1000000000ull, &gen, &res->err);
+	if (r < 0)
+		return r;
+	r = dump(o, program, kill, &gen, arena, &stats, &res->err);
+	if (r < 0) {
+		ckpt_generation_abandon(&g, &gen);
+		return r;
+	}
+	ckpt_generation_keep(&g, &gen, o->keep);
+	res->n_tasks = stats.n_tasks;
+	res->n_threads = stats.n_threads;
+	res->bytes = stats.bytes;
+	res->frozen_ns = stats.frozen_ns;
+	res->total_ns = stats.total_ns;
+	snprintf(res->name, sizeof(res->name), "%s", gen.name);
+	res->done = true;
+	return 0;
+}
+
+pid_t ckpt_run_checkpoint(const struct ckpt_run_options *o, pid_t program, bool kill,
+			  struct ckpt_run_result *result, struct ckpt_err *err)
+{
+	static const int from_terminal[] = { SIGINT, SIGQUIT, SIGHUP };
+	struct ckpt_arena *arena;
+	pid_t pid;
+
+	memset(result, 0, sizeof(*result));
+	pid = fork();
+	if (pid < 0)
+		return ckpt_fail(err, -errno, "cannot fork");
+	if (pid)
+		return pid;
+	/* What is meant for the program is no reason to give up. */
+	for (size_t i = 0; i < sizeof(from_terminal) / sizeof(from_terminal[0]); i++)
+		signal(from_terminal[i], SIG_IGN);
+	if (ckpt_arena_open(&arena, CKPT_RUN_RESERVE, &result->err) >= 0)
+		checkpoint(o, program, kill, result, arena);
+	_exit(result->done ? 0 : 1);
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One request: the same dump and the same report as those of ckpt dump, from inside. */
+#include <errno.h>
+#include "tools/signal.h"
+
+#define RESERVE (64ull << 30) /* of address space */
+
+static const struct ckpt_command command = { .name = "ckpt-signal", .bit = CKPT_CMD_DUMP };
+
+static int dump(struct ckpt_tool *t, const struct ckpt_signal_options *o)
+{
+	const struct ckpt_inside_opts inside = {
+		.signal = o->signal,
+		.one = o->one,
+		.snapshot = !o->kill && !o->stop,
+		.wait_s = o->wait_s,
+	};
+	const struct ckpt_dump_opts opts = {
+		.pid = o->pid,
+		.inside = &inside,
+		.dirfd = t->dirfd,
+		.dir = t->opts.images_dir,
+		.leave_running = !o->kill,
+		.shell_job = true, /* what ckpt-run starts is a shell's as a rule */
+		.timeout_s = o->wait_s,
+		.log = &t->log,
+		.progress = ckpt_progress_show,
+		.progress_arg = &t->progress,
+	};
+	struct ckpt_dump_stats stats = { 0 };
+	int r;
+
+	ckpt_progress_init(&t->progress, "dumping");
+	r = ckpt_dump(&opts, t->arena, &stats, &t->problems, &t->err);
+	ckpt_progress_end(&t->progress);
+	if (r < 0)
+		return r;
+	ckpt_report_notes(stats.losses, stats.n_losses);
+	ckpt_report_dump(t, &stats);
+	return 0;
+}
+
+int ckpt_signal_dump(const struct ckpt_signal_options *o)
+{
+	struct ckpt_tool t = {
+		.name = "ckpt-signal",
+		.opts = { .command = &command,
+			  .images_dir = o->dir,
+			  .log_file = o->log_file,
+			  .verbosity = o->verbosity },
+		.dirfd = -1,
+		.logfd = -1,
+		.err = CKPT_ERR_INIT,
+	};
+	int r = ckpt_arena_open(&t.arena, RESERVE, &t.err);
+
+	t.problems.arena = t.arena;
+	if (r >= 0)
+		r = ckpt_tool_open(&t, true);
+	if (r >= 0)
+		r = dump(&t, o);
+	ckpt_tool_close(&t, r < 0);
+	if (r < 0)
+		r = ckpt_report_failure(&t);
+	if (t.arena)
+		ckpt_arena_close(t.arena);
+	return r;
+}

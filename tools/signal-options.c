@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command line of ckpt-signal, and its help. */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <unistd.h>
+#include "tools/arguments.h"
+#include "tools/signal.h"
+
+enum { KILL = 256, WAIT, TREE, ONE, SNAPSHOT, STOP, SIGNAL, LIST, ANSWER };
+
+static const struct option table[] = {
+	{ "images-dir", required_argument, NULL, 'D' },
+	{ "dir", required_argument, NULL, 'D' },
+	{ "kill", no_argument, NULL, KILL },
+	{ "leave-running", no_argument, NULL, 'R' },
+	{ "wait", required_argument, NULL, WAIT },
+	{ "tree", no_argument, NULL, TREE },
+	{ "one", no_argument, NULL, ONE },
+	{ "snapshot", no_argument, NULL, SNAPSHOT },
+	{ "stop", no_argument, NULL, STOP },
+	{ "signal", required_argument, NULL, SIGNAL },
+	{ "verbosity", optional_argument, NULL, 'v' },
+	{ "log-file", required_argument, NULL, 'o' },
+	{ "list", no_argument, NULL, LIST },
+	{ "answer", required_argument, NULL, ANSWER },
+	{ "help", no_argument, NULL, 'h' },
+	{ "version", no_argument, NULL, 'V' },
+	{ 0 },
+};
+
+void ckpt_signal_help(int fd)
+{
+	dprintf(fd,
+		"ckpt-signal [OPTIONS] PID\n"
+		"asks a program that was started by ckpt-run for a checkpoint: no ptrace, no privilege\n\n"
+		"  -D, --images-dir DIR  folder of the image (default: the current one)\n"
+		"      --kill            end the program when the image is whole\n"
+		"  -R, --leave-running   let it go on (default)\n"
+		"      --wait S          give up if it does not answer within S seconds (default 10)\n"
+		"      --tree            the process and its descendants (default)\n"
+		"      --one             without its descendants\n"
+		"      --snapshot        it goes on as soon as there is a copy of it, which is then written\n"
+		"                        (default, unless --kill)\n"
+		"      --stop            it stands still until the image is written\n"
+		"      --signal N        the signal that was given to ckpt-run --signal (default: find out)\n"
+		"  -o, --log-file FILE   write the log to FILE in the folder of the image\n"
+		"  -v, --verbosity[=N]   log 0 nothing, 1 warnings, 2 notes, 3 steps, 4 detail; also -vvv\n"
+		"      --list            list the processes that can be asked, and do nothing\n"
+		"      --answer FD       for the library: write an image below $CKPT_DIR of the program at the\n"
+		"                        other end of the socket FD\n"
+		"  -h, --help            say this\n"
+		"  -V, --version         print the version\n\n"
+		"The image is restored by `ckpt restore`.\n"
+		"Exit status: 0 done, 1 failed, 2 usage, 3 not supported.\n");
+}
+
+static int take_level(const char *text, int *levelp, struct ckpt_err *err)
+{
+	unsigned int n = 0;
+
+	while (text && *text == 'v' && n < 4) { /* -vvv: the rest of the word is its value */
+		n++;
+		text++;
+		if (!*text)
+			text = NULL;
+	}
+	if (n || !text) {
+		*levelp = (*levelp < 0 ? 0 : *levelp) + n + 1;
+		*levelp = *levelp > 4 ? 4 : *levelp;
+		return 0;
+	}
+	if (ckpt_take_number("--verbosity", text, 0, INT_MAX, &n, err) < 0)
+		return -EINVAL;
+	*levelp = n > 4 ? 4 : n;
+	return 0;
+}
+
+static int take(struct ckpt_signal_options *o, int c, struct ckpt_err *err)
+{
+	uint64_t ns;
+	unsigned int n;
+	int r = 0;
+
+	switch (c) {
+	case 'D':
+		o->dir = optarg;
+		break;
+	case 'o':
+		o->log_file = optarg;
+		break;
+	case 'R':
+		o->kill = false;
+		break;
+	case KILL:
+		o->kill = true;
+		break;
+	case TREE:
+		o->one = false;
+		break;
+	case ONE:
+		o->one = true;
+		break;
+	case SNAPSHOT:
+		o->stop = false;
+		break;
+	case STOP:
+		o->stop = true;
+		break;
+	case SIGNAL:
+		return ckpt_take_reserved("--signal", optarg, &o->signal, err);
+	case LIST:
+		o->list = true;
+		break;
+	case 'h':
+		o->help = true;
+		break;
+	case 'V':
+		o->version = true;
+		break;
+	case 'v':
+		return take_level(optarg, &o->verbosity, err);
+	case WAIT:
+		r = ckpt_take_seconds("--wait", optarg, &ns, err);
+		if (r >= 0)
+			o->wait_s = (ns + 999999999) / 1000000000;
+		break;
+	case ANSWER:
+		r = ckpt_take_number("--answer", optarg, 3, INT_MAX, &n, err);
+		if (r >= 0)
+			o->answer = n;
+		break;
+	}
+	return r;
+}
+
+static int take_pid(struct ckpt_signal_options *o, int argc, char **argv, struct ckpt_err *err)
+{
+	unsigned int n;
+
+	if (o->help || o->version || o->answer >= 0)
+		return 0;
+	if (o->list)
+		return optind < argc ? ckpt_usage(err, argv[optind], "--list takes no process") : 0;
+	if (optind == argc)
+		return ckpt_usage(err, "process", "its number is missing");
+	if (optind + 1 < argc)
+		return ckpt_usage(err, argv[optind + 1], "one process at a time");
+	if (ckpt_take_number("process", argv[optind], 1, INT_MAX, &n, err) < 0)
+		return -EINVAL;
+	o->pid = n;
+	return 0;
+}
+
+int ckpt_signal_options(struct ckpt_signal_options *o, int argc, char **argv, struct ckpt_err *err)
+{
+	int c;
+
+	*o = (struct ckpt_signal_options){ .answer = -1, .wait_s = 10, .dir = ".", .verbosity = -1 };
+	while ((c = ckpt_next_option(argc, argv, ":D:Ro:v::hV", table, err)) >= 0)
+		if (take(o, c, err) < 0)
+			return -EINVAL;
+	if (c != -1)
+		return c;
+	if (!*o->dir)
+		return ckpt_usage(err, "--images-dir", "the value is empty");
+	return take_pid(o, argc, argv, err);
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of ckpt-signal share. */
+#pragma once
+#include "tools/ckpt.h"
+
+struct ckpt_signal_options {
+	bool help, version, list;
+	pid_t pid;  /* 0: none was given */
+	int answer; /* descriptor of a program that asked for itself, -1: none */
+	bool kill, one, stop;
+	int signal; /* 0: find out */
+	unsigned int wait_s;
+	const char *dir, *log_file;
+	int verbosity; /* -1: not given */
+};
+
+/* A usage error is plain: exit status 2. */
+int ckpt_signal_options(struct ckpt_signal_options *o, int argc, char **argv, struct ckpt_err *err);
+void ckpt_signal_help(int fd);
+
+/* All return an exit status; the sentence has been printed then. */
+int ckpt_signal_dump(const struct ckpt_signal_options *o);
+int ckpt_signal_list(void);
+int ckpt_signal_answer(int fd);
