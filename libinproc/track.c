@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A file that is mapped, closed and deleted (as with dlopen, or shm_unlink) can be read by nobody
+ * without privilege any more. So it is opened before it goes, at a high number, until it is mapped
+ * no longer. /proc/self/maps knows what is mapped: no call that maps is watched, and looking there
+ * costs only who deletes.
+ */
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include "libinproc/wrap.h"
+
+#define N_HELD 64 /* one bit each in a uint64_t */
+#define BUFFER 4096
+
+enum { FREE, BUSY, HELD };
+
+/* Threads take an entry with one exchange of STATE. In the order of their numbers the descriptors
+ * are the program's: it may close them all. */
+static struct held {
+	uint32_t state;
+	int fd;            /* -1: not yet */
+	uint64_t dev, ino; /* as in /proc/self/maps */
+	dev_t st_dev;      /* as stat(2) says; btrfs and overlays differ */
+} held[N_HELD];
+
+/* ---- what is mapped ---- */
+
+struct scan {
+	const struct stat *st;
+	const char *base; /* last part of its path */
+	bool mapped;
+	uint64_t dev;  /* as mapped */
+	uint64_t seen; /* bit I: held[I] is still mapped */
+	/* of the line: */
+	int field;
+	bool blank; /* the last one was one */
+	uint64_t major, minor, ino;
+	size_t at; /* of BASE equal so far; SIZE_MAX: differs */
+};
+
+static void end_line(struct scan *s)
+{
+	uint64_t dev = makedev(s->major, s->minor);
+
+	if (s->ino) {
+		if (s->ino == s->st->st_ino &&
+		    (dev == s->st->st_dev || (s->at != SIZE_MAX && !s->base[s->at]))) {
+			s->mapped = true;
+			s->dev = dev;
+		}
+		for (int i = 0; i < N_HELD; i++) {
+			if (held[i].ino == s->ino && held[i].dev == dev)
+				s->seen |= 1ull << i;
+		}
+	}
+	s->field = 0;
+	s->blank = false;
+	s->major = s->minor = s->ino = s->at = 0;
+}
+
+static uint64_t hex(uint64_t n, char c)
+{
+	return n << 4 | (c <= '9' ? c - '0' : c - 'a' + 10);
+}
+
+/* "start-end perms offset major:minor inode   path" */
+static void take(struct scan *s, char c)
+{
+	if (c == '\n') {
+		end_line(s);
+		return;
+	}
+	if (s->field < 5 && c == ' ') {
+		s->blank = true;
+		return;
+	}
+	s->field += s->blank;
+	s->blank = false;
+	switch (s->field) {
+	case 3:
+		if (c == ':') {
+			s->major = s->minor;
+			s->minor = 0;
+		} else {
+			s->minor = hex(s->minor, c);
+		}
+		break;
+	case 4:
+		s->ino = s->ino * 10 + c - '0';
+		break;
+	case 5:
+		if (c == '/')
+			s->at = 0;
+		else if (s->at != SIZE_MAX)
+			s->at = s->base[s->at] == c ? s->at + 1 : SIZE_MAX;
+		break;
+	}
+}
+
+static bool scan_maps(struct scan *s)
+{
+	char buf[BUFFER];
+	int64_t n;
+	int fd = ckpt_sys(SYS_open, "/proc/self/maps", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return false;
+	while ((n = ckpt_sys(SYS_read, fd, buf, sizeof(buf))) > 0) {
+		for (int64_t i = 0; i < n; i++)
+			take(s, buf[i]);
+	}
+	ckpt_sys(SYS_close, fd);
+	return n == 0;
+}
+
+/* ---- what is held ---- */
+
+/* The program may have closed it, and have something else there now. */
+static bool is_ours(const struct held *h)
+{
+	struct stat st;
+
+	return h->fd >= 0 && ckpt_sys(SYS_fstat, h->fd, &st) == 0 && st.st_ino == h->ino &&
+	       st.st_dev == h->st_dev;
+}
+
+static bool change(struct held *h, uint32_t from, uint32_t to)
+{
+	return __atomic_compare_exchange_n(&h->state, &from, to, false, __ATOMIC_ACQ_REL,
+					   __ATOMIC_RELAXED);
+}
+
+static void drop(struct held *h)
+{
+	if (is_ours(h))
+		ckpt_sys(SYS_close, h->fd);
+	h->fd = -1;
+	h->ino = 0;
+	__atomic_store_n(&h->state, FREE, __ATOMIC_RELEASE);
+}
+
+static uint64_t all_held(void)
+{
+	uint64_t all = 0;
+
+	for (int i = 0; i < N_HELD; i++) {
+		if (__atomic_load_n(&held[i].state, __ATOMIC_ACQUIRE) == HELD)
+			all |= 1ull << i;
+	}
+	return all;
+}
+
+static void drop_these(uint64_t which)
+{
+	for (int i = 0; i < N_HELD; i++) {
+		if ((which & 1ull << i) && change(&held[i], HELD, BUSY))
+			drop(&held[i]);
+	}
+}
+
+/* A descriptor at a high number, or -1. */
+static int open_high(int dirfd, const char *path, const struct stat *st)
+{
+	int low, fd;
+	struct stat is;
+
+	low = ckpt_sys(SYS_openat, dirfd, path,
+		       O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK);
+	if (low < 0)
+		return -1;
+	fd = ckpt_sys(SYS_fstat, low, &is) < 0 || is.st_ino != st->st_ino ||
+			     is.st_dev != st->st_dev ?
+		     -1 :
+		     (int)ckpt_sys(SYS_fcntl, low, F_DUPFD_CLOEXEC, CKPT_LOWEST_FD);
+	ckpt_sys(SYS_close, low);
+	return fd < 0 ? -1 : fd;
+}
+
+static int hold(int dirfd, const char *path, const struct scan *s)
+{
+	for (int i = 0; i < N_HELD; i++) {
+		struct held *h = &held[i];
+
+		if (!change(h, FREE, BUSY))
+			continue;
+		h->dev = s->dev;
+		h->ino = s->st->st_ino;
+		h->st_dev = s->st->st_dev;
+		h->fd = open_high(dirfd, path, s->st);
+		if (h->fd >= 0)
+			return i;
+		drop(h);
+		return -1;
+	}
+	return -1;
+}
+
+static bool is_held(const struct stat *st)
+{
+	for (int i = 0; i < N_HELD; i++) {
+		if (__atomic_load_n(&held[i].state, __ATOMIC_ACQUIRE) == HELD &&
+		    held[i].ino == st->st_ino && held[i].st_dev == st->st_dev && is_ours(&held[i]))
+			return true;
+	}
+	return false;
+}
+
+int ckpt_track_begin(int dirfd, const char *path)
+{
+	struct stat st;
+	struct scan s = { .st = &st };
+	uint64_t before;
+
+	if (!ckpt_config.on || !ckpt_is_own_memory())
+		return -1;
+	if (ckpt_sys(SYS_newfstatat, dirfd, path, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    !S_ISREG(st.st_mode) || is_held(&st))
+		return -1;
+	s.base = strrchr(path, '/');
+	s.base = s.base ? s.base + 1 : path;
+	before = all_held();
+	if (!scan_maps(&s))
+		return -1;
+	drop_these(before & ~s.seen);
+	return s.mapped ? hold(dirfd, path, &s) : -1;
+}
+
+void ckpt_track_end(int at, bool gone)
+{
+	if (at < 0)
+		return;
+	if (gone)
+		__atomic_store_n(&held[at].state, HELD, __ATOMIC_RELEASE);
+	else
+		drop(&held[at]);
+}
+
+/* ---- for the checkpoint: nobody else runs ---- */
+
+size_t ckpt_tracked(struct ckpt_wire_tracked *v, size_t max)
+{
+	size_t n = 0;
+
+	for (int i = 0; i < N_HELD && n < max; i++) {
+		const struct held *h = &held[i];
+
+		if (h->state != FREE && is_ours(h))
+			v[n++] = (struct ckpt_wire_tracked){ h->dev, h->ino, h->fd, 0 };
+	}
+	return n;
+}
+
+void ckpt_track_restored(void)
+{
+	struct stat st;
+
+	for (int i = 0; i < N_HELD; i++) {
+		struct held *h = &held[i];
+
+		if (h->state == FREE || h->fd < 0)
+			continue;
+		if (ckpt_sys(SYS_fstat, h->fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+			h->ino = 0;
+			continue;
+		}
+		h->dev = h->st_dev = st.st_dev;
+		h->ino = st.st_ino;
+	}
+}
