@@ -52,14 +52,13 @@ static unsigned long rounds(const struct act *a)
 	return __atomic_load_n(&a->rounds, __ATOMIC_ACQUIRE);
 }
 
-static void all_go_on(const struct act *v, size_t n, unsigned long more)
+static void all_go_on(struct act *v, size_t n, unsigned long more)
 {
-	for (size_t i = 0; i < n; i++) {
-		unsigned long before = rounds(&v[i]);
-
-		if (!EVENTUALLY(rounds(&v[i]) >= before + more))
+	for (size_t i = 0; i < n; i++)
+		v[i].until = rounds(&v[i]) + more;
+	for (size_t i = 0; i < n; i++)
+		if (!EVENTUALLY(rounds(&v[i]) >= v[i].until))
 			case_fail("%s does not go on after %lu rounds", v[i].name, rounds(&v[i]));
-	}
 }
 
 void act_start(struct act *v, size_t n)

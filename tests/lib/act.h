@@ -11,7 +11,7 @@ struct act {
 	const char *name;
 	void (*once)(struct act *a); /* may return at any time; is called again */
 	long own[4];                 /* the act's */
-	unsigned long rounds;
+	unsigned long rounds, until;
 	pthread_t thread;
 };
 
