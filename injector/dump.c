@@ -19,6 +19,7 @@
 #include "engine/plan/plan.h"
 #include "engine/store/image.h"
 #include "injector/dump.h"
+#include "injector/inside.h"
 #include "injector/source-ptrace.h"
 #include "injector/warm.h"
 
@@ -182,6 +183,11 @@ static int open_source(struct dump *d, struct ckpt_err *err)
 	const struct ckpt_ptrace_opts opts = { .timeout_s = d->opts->timeout_s,
 					       .log = d->opts->log };
 
+	if (d->opts->inside) {
+		const struct ckpt_source_inside_opts inside = { *d->opts->inside, d->opts->log };
+
+		return ckpt_source_inside_open(&d->src, d->arena, d->opts->pid, &inside, err);
+	}
 	return ckpt_source_ptrace_open(&d->src, d->arena, d->opts->pid, &opts, err);
 }
 
@@ -241,7 +247,7 @@ static uint64_t xfeatures(const struct ckpt_snapshot *snap)
 /* Clocks are those of the freeze, told by how long ago that was. */
 static void fill_clocks(const struct dump *d, Ckpt__Inventory *inv)
 {
-	uint64_t frozen_at = ckpt_source_ptrace_frozen_at(d->src),
+	uint64_t frozen_at = d->src->frozen_at,
 		 ago = clock_ns(CLOCK_MONOTONIC) - frozen_at;
 
 	inv->has_time_ns = inv->has_monotonic_ns = inv->has_boottime_ns = true;
@@ -286,7 +292,7 @@ static void fill_stats(const struct dump *d, struct ckpt_dump_stats *stats)
 
 static uint64_t frozen_for(const struct dump *d)
 {
-	return clock_ns(CLOCK_MONOTONIC) - ckpt_source_ptrace_frozen_at(d->src);
+	return clock_ns(CLOCK_MONOTONIC) - d->src->frozen_at;
 }
 
 /* Everything that can fail is over when the tree is killed. */
@@ -319,9 +325,9 @@ static int end_tree(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_e
 	if (d->opts->leave_running)
 		return 0;
 	if (d->opts->leave_stopped)
-		r = ckpt_source_ptrace_stop(d->src, err);
+		r = d->src->ops->stop(d->src, err);
 	else
-		r = ckpt_source_ptrace_kill(d->src, err);
+		r = d->src->ops->kill(d->src, err);
 	stats->frozen_ns = frozen_for(d);
 	/* Some may have died: the image is all that is left of them. */
 	return ckpt_in(err, r, "the image in %s is complete, but", d->opts->dir);
@@ -350,7 +356,7 @@ static int run(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err *e
 		r = commit(d, stats, err);
 	if (r < 0) {
 		/* The tree goes on first: removing a large file takes its time. */
-		ckpt_source_ptrace_close(d->src);
+		ckpt_source_close(d->src);
 		d->src = NULL;
 		if (d->committed)
 			ckpt_image_remove(d->opts->dirfd);
@@ -389,7 +395,7 @@ static void init(struct dump *d, const struct ckpt_dump_opts *opts, struct ckpt_
 static void finish(struct dump *d, int result)
 {
 	ckpt_memory_close(d->work);
-	ckpt_source_ptrace_close(d->src);
+	ckpt_source_close(d->src);
 	ckpt_image_writer_close(d->writer);
 	ckpt_helper_close(d->helper);
 	if (d->old_limit.rlim_max)

@@ -14,7 +14,7 @@ struct ckpt_dump_stats;
 /* From inside: by the library that ckpt-run preloads. */
 struct ckpt_inside_opts {
 	int signal;          /* that the library answers to; 0: find out */
-	int socket;          /* the library has connected by itself; 0: it is to be asked */
+	bool answer;         /* the library has started us by itself */
 	bool one;            /* without its children */
 	bool snapshot;       /* it goes on as soon as there is a copy of it */
 	unsigned int wait_s; /* for it to answer */

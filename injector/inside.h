@@ -10,6 +10,8 @@
 #include "engine/capture/source.h"
 #include "injector/dump.h"
 
+#define CKPT_INSIDE_SIGNAL 64 /* unless the program was told another one */
+
 /* Can PID be asked? Refuses by name if not: no such process, another user's, no library, stopped,
  * blocks or does not catch the signal. *SIGNALP: 0 (find out) before, the signal after. Nothing is
  * sent. */

@@ -36,11 +36,6 @@ static struct source *of(struct ckpt_source *src)
 	return (struct source *)src;
 }
 
-static const struct source *of_const(const struct ckpt_source *src)
-{
-	return (const struct source *)src;
-}
-
 static bool is_tracer(const struct source *s)
 {
 	return s->tree.tracer == syscall(SYS_gettid);
@@ -81,6 +76,7 @@ static int freeze_op(struct ckpt_source *src, struct ckpt_arena *arena, struct c
 
 	if (r < 0)
 		return r;
+	src->frozen_at = s->tree.frozen_at;
 	*tasksp = ckpt_alloc(arena, s->tree.n_procs * sizeof(**tasksp));
 	*np = 0;
 	for (struct ckpt_proc *proc = s->tree.procs; proc; proc = proc->next) {
@@ -104,27 +100,16 @@ static void thaw_op(struct ckpt_source *src)
 	forget_fds(of(src));
 }
 
-int ckpt_source_ptrace_kill(struct ckpt_source *src, struct ckpt_err *err)
+static int kill_op(struct ckpt_source *src, struct ckpt_err *err)
 {
 	forget_fds(of(src));
 	return ckpt_tree_kill(&of(src)->tree, err);
 }
 
-int ckpt_source_ptrace_stop(struct ckpt_source *src, struct ckpt_err *err)
+static int stop_op(struct ckpt_source *src, struct ckpt_err *err)
 {
 	forget_fds(of(src));
 	return ckpt_tree_stop(&of(src)->tree, err);
-}
-
-uint64_t ckpt_source_ptrace_frozen_at(const struct ckpt_source *src)
-{
-	return of_const(src)->tree.frozen_at;
-}
-
-void ckpt_source_ptrace_close(struct ckpt_source *src)
-{
-	if (src)
-		thaw_op(src);
 }
 
 /* ---- /proc and descriptors ---- */
@@ -423,6 +408,9 @@ static const struct ckpt_source_ops ops = {
 	.name = "ptrace",
 	.freeze = freeze_op,
 	.thaw = thaw_op,
+	.kill = kill_op,
+	.stop = stop_op,
+	.close = thaw_op,
 	.open_proc = open_proc_op,
 	.read_link = read_link_op,
 	.dup_fd = dup_fd_op,

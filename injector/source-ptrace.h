@@ -16,11 +16,3 @@ struct ckpt_ptrace_opts {
  * or its ancestors in the tree, not traced); stops nothing yet. */
 int ckpt_source_ptrace_open(struct ckpt_source **srcp, struct ckpt_arena *arena, pid_t pid,
 			    const struct ckpt_ptrace_opts *opts, struct ckpt_err *err);
-/* What becomes of the tree at the end: thaw() of the ops lets it go on; these instead: */
-int ckpt_source_ptrace_kill(struct ckpt_source *src, struct ckpt_err *err);
-int ckpt_source_ptrace_stop(struct ckpt_source *src, struct ckpt_err *err); /* leaves it stopped as
-									       by SIGSTOP */
-/* When the first task was stopped, CLOCK_MONOTONIC in ns; 0 before. */
-uint64_t ckpt_source_ptrace_frozen_at(const struct ckpt_source *src);
-/* Thaws if that has not been done. NULL is fine. */
-void ckpt_source_ptrace_close(struct ckpt_source *src);

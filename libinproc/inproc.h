@@ -10,16 +10,23 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <time.h>
+#include <ucontext.h>
 #include "libinproc/wire.h"
 
 #define CKPT_SIGNAL_DEFAULT 64 /* the last of the real-time ones */
 #define CKPT_LOWEST_FD 900     /* own descriptors are not below */
 #define CKPT_EXPORT __attribute__((visibility("default")))
+#define CKPT_TEXT 512
+#define CKPT_N_AGAIN 16
 
 /* What is fixed at the start of the program. */
 struct ckpt_config {
-	bool on;    /* the handler is installed */
-	int signal; /* the reserved one */
+	bool on;           /* the handler is installed */
+	int signal;        /* the reserved one */
+	uint64_t vdso;     /* its address */
+	char **engine_env; /* environment for the engine */
+	const char *engine;
 };
 extern struct ckpt_config ckpt_config;
 
@@ -37,35 +44,106 @@ static inline void ckpt_strip(sigset_t *set)
 	*(uint64_t *)set &= ~ckpt_reserved_bit();
 }
 
+/* What a parked thread is to do next; the word that it waits on. */
+enum ckpt_order { CKPT_WAIT, CKPT_CALL, CKPT_LEAVE };
+
 /* A thread in the handler; on its stack. */
 struct ckpt_parked {
 	struct ckpt_parked *next;
 	pid_t tid;
-	ucontext_t *uc;     /* what it was doing; the kernel's frame */
-	uint64_t since;     /* CLOCK_MONOTONIC when it came, ns */
-	long interrupted;   /* the call that only our signal interrupted, made again at the end; -1 */
-	struct user_regs_struct regs;
-	uint32_t word;      /* futex: what it is asked to do */
+	ucontext_t *uc;       /* what it was doing: the kernel's frame */
+	uint64_t came;        /* CLOCK_MONOTONIC when it came, ns */
+	uint64_t switches;    /* voluntary ones until then */
+	long interrupted;     /* the call that only our signal interrupted, to be made again; -1 */
+	struct timespec *rest; /* a place for a time limit of that call */
+	uint64_t others;      /* signals pending for the process that other threads will take */
+	struct user_regs_struct regs; /* here, in the handler */
+	uint32_t order;       /* futex: enum ckpt_order */
 	struct ckpt_wire_request *call;
 	void *data;
 	int64_t ret;
 };
 
+/* The state of one checkpoint, in memory that a fork finds cleared. */
+struct ckpt_session {
+	pid_t pid; /* whose it is: a child of vfork(2) sees its parent's */
+	uint32_t lock;
+	bool stopping;                       /* whoever comes is to be parked */
+	struct ckpt_parked *leader, *parked; /* the others */
+	uint32_t n_parked;                   /* futex: the leader waits on it */
+	pid_t again[CKPT_N_AGAIN];           /* threads that came at a bad moment */
+	uint32_t starting;                   /* the engine is being started */
+	uint32_t now;                        /* futex of ckpt_now(): checkpoints that ended */
+	int now_result;
+	struct ckpt_wire_request request __attribute__((aligned(16)));
+	char in[CKPT_WIRE_DATA] __attribute__((aligned(16)));
+	struct ckpt_wire_reply reply __attribute__((aligned(16)));
+	char out[CKPT_WIRE_DATA] __attribute__((aligned(16)));
+};
+extern struct ckpt_session *ckpt_session;
+
+uint64_t ckpt_now_ns(void);
+void ckpt_futex_wake(uint32_t *word);
+/* Returns also without any change, and after MS. */
+void ckpt_futex_wait(uint32_t *word, uint32_t value, int ms);
+
 /* ---- stop.c: the handler; parking all threads ---- */
-/* Asks for a checkpoint of this process by this thread (ckpt_now()): a negative errno, or 1 after a
- * checkpoint, 2 after a restore from it. */
-int ckpt_checkpoint_now(void);
+void ckpt_on_signal(int sig, siginfo_t *info, void *uc);
+/* Returns 0, and 1 once more in the program that a restore put back here. */
+int ckpt_context_save(struct user_regs_struct *regs) __attribute__((returns_twice));
+/* Has a parked thread make the call. */
+int64_t ckpt_parked_call(struct ckpt_parked *p, struct ckpt_wire_request *req, void *data);
+
+/* ---- connect.c ---- */
+/* Connects to the requester with that token: a descriptor, not below CKPT_LOWEST_FD, or -errno. */
+int ckpt_connect(uint64_t token);
+/* Is it worth it? A token that nobody waits for any more is not. */
+bool ckpt_token_is_fresh(uint64_t token);
+/* A new one. */
+uint64_t ckpt_token_make(uint32_t random);
 
 /* ---- serve.c ---- */
-/* Serves requests until the end; returns the outcome. */
-int ckpt_serve(int fd, struct ckpt_parked *me);
+struct ckpt_end {
+	enum ckpt_wire_outcome outcome;
+	char text[CKPT_TEXT]; /* why it failed */
+};
+/* False: nobody listens any more. */
+bool ckpt_serve_hello(int fd, enum ckpt_wire_excuse excuse, int32_t value);
+/* Answers requests until the end. */
+void ckpt_serve(int fd, struct ckpt_end *end);
+
+/* ---- serve-signals.c ---- */
+/* Fills session->out; the number of those found, of which *LENP bytes come from the FROMth on. */
+int64_t ckpt_serve_signals(struct ckpt_parked *p, bool of_process, uint64_t from, uint32_t *lenp);
+/* A set of signals in the status of a thread, by KEY ("\nSigPnd:\t"). */
+uint64_t ckpt_status_set(pid_t tid, const char *key);
+
+/* ---- copy.c ---- */
+/* Forks a copy that serves over a connection of its own, *FDP; its number or -errno. */
+int64_t ckpt_serve_copy(int *fdp);
+
+/* ---- spawn.c: processes that the program does not see ---- */
+/* Starts the engine for this process. Returns its number or -errno. */
+pid_t ckpt_spawn_engine(const char *option);
+/* Forks a copy of this process, which calls MAIN and ends. Returns its number or -errno. */
+pid_t ckpt_spawn_copy(void (*main)(void *arg), void *arg);
+
+/* ---- now.c: checkpoints that the process asks for by itself ---- */
+/* By the signal without a requester: kill(1). */
+void ckpt_now_plain(ucontext_t *uc);
+/* ckpt_now(): a negative errno, or 1 after a checkpoint, 2 after a restore from it. */
+int ckpt_checkpoint_now(void);
+/* The end of a checkpoint, for who waits in there. */
+void ckpt_now_ended(const struct ckpt_end *end);
 
 /* ---- windback.c ---- */
-/* Right at the start of the handler: if our signal alone interrupted a system call, the frame is
- * changed so that it is made again. */
+/* At the start of the handler: if our signal alone interrupted a system call, the frame is changed
+ * so that it is made again. */
 void ckpt_wind_back(struct ckpt_parked *p);
 /* The same, knowing what the thread waited in before: with what is left of its time. */
 void ckpt_wind_back_rest(struct ckpt_parked *p, const struct ckpt_wire_look *look);
+/* By the leader, before anybody goes on: which signals of the program are pending for whom. */
+void ckpt_wind_back_share(struct ckpt_session *s);
 /* Right before the end: a signal of the program's own may have come meanwhile. */
 void ckpt_wind_back_end(struct ckpt_parked *p);
 
@@ -77,8 +155,5 @@ int ckpt_run_hooks(enum ckpt_hook_event event);
 bool ckpt_is_disabled(void);
 /* Areas that the program excluded; fills at most MAX. */
 size_t ckpt_excluded(struct ckpt_wire_range *range, size_t max);
-/* The program is in a critical section, and nobody will ask again (a plain kill(1)): the
- * ckpt_enable() that ends it takes the checkpoint. */
-void ckpt_disabled_note(void);
-/* What ckpt_error() says from now on. */
+/* What ckpt_error() returns. */
 void ckpt_set_error(const char *text, size_t len);

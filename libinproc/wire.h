@@ -31,28 +31,33 @@ enum ckpt_wire_verb {
 	CKPT_WIRE_FORK,     /* makes a copy of the process that serves over a connection of its own;
 			       the descriptor comes with the reply, whose value is its number */
 	CKPT_WIRE_GO,       /* everybody goes on; arg[0]: enum ckpt_wire_outcome. No reply. */
+	CKPT_WIRE_TRACKED,  /* struct ckpt_wire_tracked of the deleted files that the library holds */
 };
 
-enum ckpt_wire_outcome { CKPT_WIRE_FAILED, CKPT_WIRE_DONE };
+enum ckpt_wire_outcome {
+	CKPT_WIRE_FAILED, /* data: why */
+	CKPT_WIRE_DONE,
+	CKPT_WIRE_RESTORED, /* not sent: so it ends in the process that comes back */
+};
 
 /* Why the threads cannot be parked. */
 enum ckpt_wire_excuse {
 	CKPT_WIRE_PARKED,   /* they are */
 	CKPT_WIRE_DISABLED, /* the program is in a critical section: ask again */
-	CKPT_WIRE_STUCK,    /* TID does not come: ask again */
-	CKPT_WIRE_BLOCKED,  /* TID blocks the signal */
+	CKPT_WIRE_STUCK,    /* some thread does not come: ask again */
 	CKPT_WIRE_HOOK,     /* a hook of the program said no: VALUE */
+	CKPT_WIRE_AGAIN,    /* hooks have run, and everybody with them: the threads have to be
+			       called again, and another hello comes over the same connection */
 };
 
 /* The library's first message; the numbers of all threads (int32_t) behind it, the leader first. */
 struct ckpt_wire_hello {
 	uint32_t version;
-	uint32_t excuse; /* with all but CKPT_WIRE_PARKED the connection ends here */
-	int32_t pid, tid; /* as the process sees itself; TID: whom the excuse is about */
+	uint32_t excuse; /* with others than PARKED and AGAIN the connection ends here */
+	int32_t pid; /* as the process sees itself */
 	int32_t own_fd; /* its end of the socket, which is not the program's */
 	int32_t value;
 	uint32_t n_threads;
-	uint32_t pad;
 };
 
 struct ckpt_wire_request {
@@ -93,4 +98,12 @@ struct ckpt_wire_regs {
 
 struct ckpt_wire_range {
 	uint64_t start, len;
+};
+
+/* A file that was deleted while it was mapped: as /proc/PID/maps has it, and a descriptor of the
+ * process, not below 900, that is open on it for reading. */
+struct ckpt_wire_tracked {
+	uint64_t dev, ino;
+	int32_t fd;
+	int32_t pad;
 };

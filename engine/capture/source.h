@@ -93,3 +93,9 @@ struct ckpt_source {
 	const struct ckpt_source_ops *ops;
 	uint64_t frozen_at; /* when the first task was stopped, CLOCK_MONOTONIC in ns; 0 before */
 };
+
+static inline void ckpt_source_close(struct ckpt_source *src)
+{
+	if (src)
+		src->ops->close(src);
+}

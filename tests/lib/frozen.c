@@ -45,7 +45,7 @@ bool freeze_tree(pid_t pid)
 
 void let_go(void)
 {
-	ckpt_source_ptrace_close(frozen.src);
+	ckpt_source_close(frozen.src);
 	ckpt_arena_close(frozen.arena);
 	frozen.src = NULL;
 }

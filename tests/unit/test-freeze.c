@@ -32,7 +32,7 @@ static void refused(pid_t pid, enum ckpt_code number, const char *word, const ch
 
 	report(ok && frozen.err.number == number && strstr(frozen.err.text, word), name);
 	if (opened)
-		ckpt_source_ptrace_close(frozen.src);
+		ckpt_source_close(frozen.src);
 	ckpt_arena_close(frozen.arena);
 	frozen.src = NULL;
 }
@@ -209,7 +209,7 @@ static void test_family(void)
 	       "they go on, the stopped one stays stopped");
 	let_go();
 
-	report(freeze_tree(pid) && !ckpt_source_ptrace_stop(frozen.src, &frozen.err),
+	report(freeze_tree(pid) && !frozen.src->ops->stop(frozen.src, &frozen.err),
 	       "a family is left stopped");
 	let_go();
 	ok = wait_state(pid, 'T') && wait_state(parent, 'T') && wait_state(grandchild, 'T') &&
@@ -221,7 +221,7 @@ static void test_family(void)
 	kill(pid, SIGCONT);
 	report(wait_state(pid, 'S') && wait_state(stopped, 'S'), "and goes on");
 
-	ok = freeze_tree(pid) && !ckpt_source_ptrace_kill(frozen.src, &frozen.err);
+	ok = freeze_tree(pid) && !frozen.src->ops->kill(frozen.src, &frozen.err);
 	let_go();
 	report(ok && gone(parent) && gone(grandchild) && gone(stopped), "a family is killed");
 	waitpid(pid, NULL, 0);

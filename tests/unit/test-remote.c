@@ -79,7 +79,7 @@ static void trace(pid_t pid, int rounds, int n_calls, int ready)
 		if (!i && write(ready, "x", 1) != 1)
 			_exit(5);
 		once(src, arena, n_calls, &err);
-		ckpt_source_ptrace_close(src);
+		ckpt_source_close(src);
 		ckpt_arena_close(arena);
 	}
 }

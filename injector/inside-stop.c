@@ -1,0 +1,482 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Asking a process tree to stop by itself. Every thread is sent the reserved signal; a process whose
+ * threads are all parked connects and says hello. What does not answer is asked again, more and more
+ * rarely: each time costs its threads a moment. Children are found when their parents stand.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "engine/base/cleanup.h"
+#include "injector/freeze.h"
+#include "injector/inside-tree.h"
+#include "injector/ptrace.h"
+
+#define MS 1000000ull
+#define TOKEN_MS 1000  /* a token is taken for fresh a little longer */
+#define CALL_MS 5      /* between two calls of one try */
+#define TRY_MS 40      /* a try is as long; then it is waited for */
+#define REST_MS 200    /* at least until the next try */
+#define DISABLED_MS 20
+#define LOOKS_AT_ONCE (CKPT_WIRE_DATA / sizeof(struct ckpt_wire_look))
+#define TIDS_MAX (CKPT_WIRE_DATA / sizeof(int32_t))
+
+struct ckpt_member *ckpt_inside_member(const struct ckpt_inside *in, pid_t pid)
+{
+	struct ckpt_member *m = in->members;
+
+	while (m && m->pid != pid)
+		m = m->next;
+	return m;
+}
+
+struct ckpt_member *ckpt_inside_of_thread(const struct ckpt_inside *in, pid_t tid)
+{
+	struct ckpt_member *m = ckpt_inside_member(in, tid);
+
+	for (struct ckpt_member *o = m ? NULL : in->members; o && !m; o = o->next)
+		for (size_t i = 0; i < o->n_tids && !m; i++)
+			if (o->tids[i] == tid)
+				m = o;
+	return m;
+}
+
+static struct ckpt_member *add(struct ckpt_inside *in, pid_t pid, pid_t ppid)
+{
+	struct ckpt_member *m = ckpt_new(in->arena, struct ckpt_member);
+
+	m->pid = pid;
+	m->ppid = ppid;
+	m->sock = m->pidfd = -1;
+	m->tids = ckpt_new(in->arena, pid_t);
+	m->tids[0] = pid;
+	m->n_tids = 1;
+	*in->last = m;
+	in->last = &m->next;
+	in->n_members++;
+	return m;
+}
+
+/* ---- before anything is stopped ---- */
+
+struct look {
+	struct ckpt_inside *in;
+	struct ckpt_member *m;
+	size_t n_new;
+};
+
+static int look_at_thread(void *arg, pid_t tid, struct ckpt_err *err)
+{
+	struct look *look = arg;
+	struct ckpt_asleep *a = ckpt_asleep_read(look->in->arena, &look->in->clocks, tid);
+
+	(void)err;
+	if (a) {
+		a->next = look->m->asleep;
+		look->m->asleep = a;
+	}
+	return 0;
+}
+
+/* ---- calling ---- */
+
+struct call {
+	const struct ckpt_member *m;
+	int signal;
+	siginfo_t info;
+	unsigned int n_refused;
+};
+
+static int call_thread(void *arg, pid_t tid, struct ckpt_err *err)
+{
+	struct call *call = arg;
+
+	(void)err;
+	if (call->m->state == CKPT_MEMBER_HOOKS && tid == call->m->leader)
+		return 0;
+	if (syscall(SYS_rt_tgsigqueueinfo, call->m->pid, tid, call->signal, &call->info) < 0 &&
+	    errno == EAGAIN)
+		call->n_refused++;
+	return 0;
+}
+
+static int call_threads(struct ckpt_inside *in, struct ckpt_member *m, struct ckpt_err *err)
+{
+	struct call call = { .m = m, .signal = in->opts.signal };
+	int r;
+
+	call.info.si_signo = in->opts.signal;
+	call.info.si_code = SI_QUEUE;
+	call.info.si_pid = getpid();
+	call.info.si_uid = getuid();
+	call.info.si_value.sival_ptr = (void *)in->token;
+	r = ckpt_each_thread(m->pid, call_thread, &call, err);
+	if (r >= 0 && call.n_refused)
+		return ckpt_refuse(err, CKPT_E_NO_ANSWER, -EAGAIN,
+				   "process %d: no more signals can be queued for it (RLIMIT_SIGPENDING)",
+				   m->pid);
+	return r;
+}
+
+/* Calls it if it is time for that. */
+static int call(struct ckpt_inside *in, struct ckpt_member *m, uint64_t now, struct ckpt_err *err)
+{
+	if (now < m->not_before || (m->called_at && now - m->called_at < CALL_MS * MS))
+		return 0;
+	if (!m->try_began)
+		m->try_began = now;
+	if (now - m->try_began > TRY_MS * MS) {
+		uint64_t rest = now - m->try_began < REST_MS * MS ? REST_MS : TRY_MS;
+
+		m->try_began = 0;
+		m->not_before = now + rest * MS;
+		return ckpt_inside_why(in, m, err);
+	}
+	m->called_at = now;
+	if (!in->frozen_at)
+		in->frozen_at = now;
+	return call_threads(in, m, err);
+}
+
+/* ---- answers ---- */
+
+static void keep_tids(struct ckpt_inside *in, struct ckpt_member *m, const int32_t *tid, size_t n)
+{
+	size_t k = 1;
+
+	m->leader = tid[0];
+	m->tids = ckpt_alloc(in->arena, (n + 1) * sizeof(*m->tids));
+	m->tids[0] = m->pid;
+	for (size_t i = 0; i < n; i++)
+		if (tid[i] != m->pid)
+			m->tids[k++] = tid[i];
+	m->n_tids = k;
+}
+
+static int heard(struct ckpt_inside *in, struct ckpt_member *m, struct ckpt_err *err)
+{
+	struct ckpt_wire_hello hello;
+	int32_t tid[TIDS_MAX];
+	int r = ckpt_inside_hello(m->sock, &hello, tid, TIDS_MAX);
+
+	if (r == -EAGAIN)
+		return 0;
+	if (r < 0) {
+		ckpt_close_fd(&m->sock);
+		m->sock = -1;
+		m->state = CKPT_MEMBER_RUNS;
+		return 0;
+	}
+	m->excuse = hello.excuse;
+	m->own_fd = hello.own_fd;
+	m->called_at = m->try_began = 0;
+	m->state = CKPT_MEMBER_RUNS;
+	switch (hello.excuse) {
+	case CKPT_WIRE_PARKED:
+		m->state = CKPT_MEMBER_PARKED;
+		keep_tids(in, m, tid, hello.n_threads);
+		return 0;
+	case CKPT_WIRE_AGAIN:
+		m->state = CKPT_MEMBER_HOOKS;
+		m->leader = tid[0];
+		return 0;
+	case CKPT_WIRE_HOOK:
+		return ckpt_refuse(err, CKPT_E_HOOK_REFUSED, -ECANCELED,
+				   "process %d: one of its hooks refused the checkpoint (%d)",
+				   m->pid, hello.value);
+	default:
+		m->not_before = ckpt_now_ns() + DISABLED_MS * MS;
+		ckpt_close_fd(&m->sock);
+		m->sock = -1;
+		return 0;
+	}
+}
+
+/* Anybody may connect who guesses the name; only members are listened to. */
+static void take_connections(struct ckpt_inside *in)
+{
+	for (;;) {
+		struct ucred peer;
+		socklen_t len = sizeof(peer);
+		struct ckpt_member *m;
+		int fd = accept4(in->listener, NULL, NULL, SOCK_CLOEXEC);
+
+		if (fd < 0)
+			return;
+		m = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 ?
+			    NULL :
+			    ckpt_inside_member(in, peer.pid);
+		if (!m || m->sock >= 0 || m->state != CKPT_MEMBER_RUNS)
+			close(fd);
+		else
+			m->sock = fd;
+	}
+}
+
+/* Until something happens, or it is time to call again. */
+static int listen_a_moment(struct ckpt_inside *in, struct ckpt_err *err)
+{
+	struct pollfd *p = calloc(1 + in->n_members, sizeof(*p));
+	size_t n = 0;
+	int r = 0;
+
+	if (!p)
+		return ckpt_fail(err, -ENOMEM, "cannot wait for answers");
+	p[n++] = (struct pollfd){ in->listener, POLLIN, 0 };
+	for (struct ckpt_member *m = in->members; m; m = m->next)
+		if (m->sock >= 0 && m->state != CKPT_MEMBER_PARKED)
+			p[n++] = (struct pollfd){ m->sock, POLLIN, 0 };
+	poll(p, n, CALL_MS);
+	free(p);
+	take_connections(in);
+	for (struct ckpt_member *m = in->members; r >= 0 && m; m = m->next)
+		if (m->sock >= 0 && m->state != CKPT_MEMBER_PARKED)
+			r = heard(in, m, err);
+	return r;
+}
+
+/* ---- members ---- */
+
+static bool has_ended(struct ckpt_member *m)
+{
+	struct ckpt_proc_stat st;
+
+	if (ckpt_proc_stat(m->pid, &st) < 0)
+		m->state = CKPT_MEMBER_GONE;
+	else if ((st.state == 'Z' || st.state == 'X') && st.n_threads <= 1)
+		m->state = CKPT_MEMBER_ZOMBIE;
+	else
+		return false;
+	return true;
+}
+
+static int add_child(void *arg, pid_t pid, struct ckpt_err *err)
+{
+	struct look *look = arg;
+	struct ckpt_member *m = ckpt_inside_member(look->in, pid);
+	int signal = look->in->opts.signal, r;
+
+	if (pid == getpid()) /* started by the library of a subreaper */
+		return 0;
+	if (m) {
+		if (m->state != CKPT_MEMBER_GONE)
+			m->ppid = look->m->pid;
+		return 0;
+	}
+	m = add(look->in, pid, look->m->pid);
+	look->n_new++;
+	if (has_ended(m))
+		return 0;
+	r = ckpt_inside_check(pid, &signal, err);
+	if (r == -ESRCH || has_ended(m)) {
+		m->state = has_ended(m) ? m->state : CKPT_MEMBER_GONE;
+		return 0;
+	}
+	m->pidfd = syscall(SYS_pidfd_open, pid, 0);
+	return r < 0 ? ckpt_in(err, r, "child of process %d", look->m->pid) : 0;
+}
+
+static int add_children(struct ckpt_inside *in, struct ckpt_member *m, size_t *n_newp,
+			struct ckpt_err *err)
+{
+	struct look look = { in, m, 0 };
+	int r = 0;
+
+	m->children_seen = true;
+	for (size_t i = 0; r >= 0 && !in->opts.one && i < m->n_tids; i++)
+		r = ckpt_each_child(m->pid, m->tids[i], add_child, &look, err);
+	*n_newp += look.n_new;
+	return r;
+}
+
+/* One look at everybody. *DONEP: all stand, and all their children are known. */
+static int go_round(struct ckpt_inside *in, uint64_t now, bool *donep, struct ckpt_err *err)
+{
+	size_t n_new = 0;
+	int r = 0;
+
+	*donep = true;
+	for (struct ckpt_member *m = in->members; r >= 0 && m; m = m->next) {
+		if (m->state == CKPT_MEMBER_PARKED) {
+			if (!m->children_seen)
+				r = add_children(in, m, &n_new, err);
+		} else if (m->state == CKPT_MEMBER_RUNS || m->state == CKPT_MEMBER_HOOKS) {
+			*donep = false;
+			if (!has_ended(m))
+				r = call(in, m, now, err);
+		}
+	}
+	*donep &= !n_new;
+	return r;
+}
+
+/* Orphans of those that ended come to a subreaper, or leave the tree. */
+static int settle(struct ckpt_inside *in, bool *donep, struct ckpt_err *err)
+{
+	size_t n_new = 0;
+	int r;
+
+	if (in->members->state != CKPT_MEMBER_PARKED)
+		return ckpt_refuse(err, CKPT_E_VANISHED, -ESRCH,
+				   "process %d: it ended before it could be stopped", in->root);
+	for (struct ckpt_member *m = in->members; m; m = m->next) {
+		if (m->state != CKPT_MEMBER_PARKED)
+			continue;
+		r = add_children(in, m, &n_new, err);
+		if (r < 0)
+			return r;
+	}
+	*donep = !n_new;
+	return 0;
+}
+
+static int out_of_time(const struct ckpt_inside *in, struct ckpt_err *err)
+{
+	const struct ckpt_member *m = in->members;
+	int r;
+
+	while (m && m->state != CKPT_MEMBER_RUNS && m->state != CKPT_MEMBER_HOOKS)
+		m = m->next;
+	if (!m)
+		return 0;
+	r = ckpt_inside_why(in, m, err);
+	if (r < 0)
+		return r;
+	if (m->excuse == CKPT_WIRE_DISABLED)
+		return ckpt_refuse(err, CKPT_E_DISABLED, -ETIMEDOUT,
+				   "process %d: it has disabled checkpoints for longer than %u s",
+				   m->pid, in->opts.wait_s);
+	if (m->state == CKPT_MEMBER_HOOKS)
+		return ckpt_refuse(err, CKPT_E_NO_ANSWER, -ETIMEDOUT,
+				   "process %d: its hooks take longer than %u s", m->pid,
+				   in->opts.wait_s);
+	return ckpt_refuse(err, CKPT_E_NO_ANSWER, -ETIMEDOUT,
+			   "process %d: it does not answer within %u s", m->pid, in->opts.wait_s);
+}
+
+/* ---- when all stand ---- */
+
+static int send_looks(struct ckpt_inside *in, struct ckpt_member *m, struct ckpt_err *err)
+{
+	struct ckpt_wire_look *look = ckpt_alloc(in->arena, LOOKS_AT_ONCE * sizeof(*look));
+	struct ckpt_wire_request req = { .verb = CKPT_WIRE_LOOK, .buf_arg = -1 };
+	const struct ckpt_asleep *a = m->asleep;
+
+	while (a) {
+		size_t n = 0;
+		int64_t r;
+
+		for (; a && n < LOOKS_AT_ONCE; a = a->next, n++) {
+			look[n] = (struct ckpt_wire_look){ .tid = a->tid,
+							   .nr = a->nr,
+							   .sp = a->sp,
+							   .since = a->since,
+							   .switches = a->switches };
+			memcpy(look[n].arg, a->arg, sizeof(a->arg));
+		}
+		req.len = n * sizeof(*look);
+		r = ckpt_inside_ask(in, m, &req, look, NULL, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int ask_excluded(struct ckpt_inside *in, struct ckpt_member *m, struct ckpt_err *err)
+{
+	const struct ckpt_wire_request req = { .verb = CKPT_WIRE_EXCLUDED, .buf_arg = -1 };
+	const struct ckpt_wire_range *range = (const void *)in->data;
+	int64_t n = ckpt_inside_ask(in, m, &req, NULL, NULL, err);
+
+	if (n <= 0)
+		return n;
+	m->excluded = ckpt_alloc(in->arena, n * sizeof(*m->excluded));
+	for (; m->n_excluded < (size_t)n; m->n_excluded++)
+		m->excluded[m->n_excluded] = (struct ckpt_span){
+			range[m->n_excluded].start,
+			range[m->n_excluded].start + range[m->n_excluded].len,
+		};
+	return 0;
+}
+
+static int tell_all(struct ckpt_inside *in, struct ckpt_err *err)
+{
+	int r = 0;
+
+	for (struct ckpt_member *m = in->members; r >= 0 && m; m = m->next) {
+		if (m->state != CKPT_MEMBER_PARKED)
+			continue;
+		r = send_looks(in, m, err);
+		if (r >= 0)
+			r = ask_excluded(in, m, err);
+	}
+	return r;
+}
+
+static int stop(struct ckpt_inside *in, struct ckpt_err *err)
+{
+	bool done = false;
+	int r = 0;
+
+	while (r >= 0 && !done) {
+		uint64_t now = ckpt_now_ns();
+
+		if (now > in->deadline)
+			r = out_of_time(in, err);
+		if (r >= 0 && (in->listener < 0 || now - in->token_at > TOKEN_MS * MS))
+			r = ckpt_inside_listen(in, err);
+		if (r >= 0)
+			r = go_round(in, now, &done, err);
+		if (r >= 0 && !done)
+			r = listen_a_moment(in, err);
+		if (r >= 0 && done)
+			r = settle(in, &done, err);
+	}
+	return r < 0 ? r : tell_all(in, err);
+}
+
+/* Of all that can be seen of the tree: what its threads wait in, and whether it can be asked. */
+static int look_ahead(struct ckpt_inside *in, struct ckpt_err *err)
+{
+	struct look look = { .in = in };
+	struct ckpt_proc_stat st;
+	int r = 0;
+
+	look.m = add(in, in->root, ckpt_proc_stat(in->root, &st) < 0 ? 0 : st.ppid);
+	look.m->pidfd = syscall(SYS_pidfd_open, in->root, 0);
+	for (; r >= 0 && look.m; look.m = look.m->next) {
+		r = ckpt_each_thread(look.m->pid, look_at_thread, &look, err);
+		if (r >= 0)
+			r = add_children(in, look.m, &look.n_new, err);
+		look.m->children_seen = false;
+	}
+	return r;
+}
+
+int ckpt_inside_stop(struct ckpt_inside *in, struct ckpt_err *err)
+{
+	int r = look_ahead(in, err);
+
+	in->deadline = ckpt_now_ns() + in->opts.wait_s * 1000 * MS;
+	if (r >= 0)
+		r = stop(in, err);
+	if (r < 0)
+		ckpt_inside_let_go(in, false, err->text);
+	return r;
+}
+
+void ckpt_inside_let_go(struct ckpt_inside *in, bool done, const char *why)
+{
+	for (struct ckpt_member *m = in->members; m; m = m->next) {
+		ckpt_inside_go(m, done, why);
+		ckpt_close_fd(&m->pidfd);
+		m->pidfd = -1;
+	}
+	ckpt_close_fd(&in->listener);
+	in->listener = -1;
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A process tree that is asked to stop by itself: its members and their connections. Private to the
+ * source from inside. */
+#pragma once
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include "injector/asleep.h"
+#include "injector/inside.h"
+#include "libinproc/wire.h"
+
+enum ckpt_member_state {
+	CKPT_MEMBER_RUNS,
+	CKPT_MEMBER_HOOKS,  /* connected; runs its hooks, and is to be called again */
+	CKPT_MEMBER_PARKED,
+	CKPT_MEMBER_ZOMBIE, /* nothing to be asked */
+	CKPT_MEMBER_GONE,
+};
+
+struct ckpt_member {
+	struct ckpt_member *next;
+	pid_t pid, ppid;
+	enum ckpt_member_state state;
+	int pidfd, sock;   /* -1: none */
+	int own_fd;        /* the other end of SOCK, in the process */
+	pid_t leader;      /* the thread that serves */
+	pid_t *tids;       /* the main thread first */
+	size_t n_tids;
+	bool children_seen;
+	uint64_t called_at, try_began; /* CLOCK_MONOTONIC, ns; 0: not yet */
+	uint64_t not_before;           /* asked again only then */
+	enum ckpt_wire_excuse excuse;  /* the last one */
+	struct ckpt_asleep *asleep;    /* what its threads waited in before */
+	struct ckpt_span *excluded;
+	size_t n_excluded;
+};
+
+struct ckpt_inside {
+	struct ckpt_arena *arena;
+	struct ckpt_inside_opts opts;
+	struct ckpt_log *log;
+	pid_t root;
+	struct ckpt_member *members, **last; /* parents before children */
+	size_t n_members;
+	int listener; /* -1: none */
+	uint64_t token, token_at;
+	uint64_t deadline, frozen_at;
+	unsigned int seed;
+	struct ckpt_cpu_clocks clocks;
+	pthread_mutex_t lock; /* a connection serves one request after the other */
+	struct ckpt_wire_request request;
+	struct ckpt_wire_reply reply;
+	char data[CKPT_WIRE_DATA] __attribute__((aligned(16)));
+};
+
+/* ---- inside-wire.c ---- */
+/* Sends one request with LEN bytes of IN behind it, awaits the reply. The bytes of the reply are in
+ * in->data, its descriptor (if FDP) in *FDP. Returns the reply's value, or -ECONNRESET with ERR. By
+ * the holder of the lock. */
+int64_t ckpt_inside_ask(struct ckpt_inside *in, struct ckpt_member *m,
+			const struct ckpt_wire_request *req, const void *data, int *fdp,
+			struct ckpt_err *err);
+/* Awaits a hello on the member's connection, or a new connection (SOCK): 0, or -errno. TIDS gets at
+ * most MAX. */
+int ckpt_inside_hello(int sock, struct ckpt_wire_hello *hello, int32_t *tids, size_t max);
+void ckpt_inside_go(struct ckpt_member *m, bool done, const char *why);
+int ckpt_inside_listen(struct ckpt_inside *in, struct ckpt_err *err);
+
+/* ---- inside-stop.c ---- */
+/* Stops all of it. On failure all go on. */
+int ckpt_inside_stop(struct ckpt_inside *in, struct ckpt_err *err);
+/* All go on: what was asked for is DONE, or WHY not. */
+void ckpt_inside_let_go(struct ckpt_inside *in, bool done, const char *why);
+struct ckpt_member *ckpt_inside_member(const struct ckpt_inside *in, pid_t pid);
+/* The one that thread TID belongs to. */
+struct ckpt_member *ckpt_inside_of_thread(const struct ckpt_inside *in, pid_t tid);
+
+/* ---- inside-why.c ---- */
+/* Why the member does not answer: refuses by name; 0: nothing is wrong, it just takes its time. */
+int ckpt_inside_why(const struct ckpt_inside *in, const struct ckpt_member *m,
+		    struct ckpt_err *err);

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Can a process be asked for a checkpoint, and if it does not answer, why not? All of it as /proc
+ * shows it; nothing is sent. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "engine/base/cleanup.h"
+#include "injector/freeze.h"
+#include "injector/inside-tree.h"
+#include "injector/ptrace.h"
+
+#define STATUS 8192
+#define ENVIRON (1u << 20)
+#define LIBRARY "libckpt-inproc.so"
+#define VARIABLE "CKPT_SIGNAL="
+
+/* What the program was started with. It may have written over it since: 0. */
+static int signal_of(pid_t pid)
+{
+	CKPT_FREE char *text = malloc(ENVIRON);
+	int n = text ? ckpt_proc_read(pid, "environ", text, ENVIRON) : -1;
+
+	for (int at = 0; n > 0 && at < n; at += strlen(text + at) + 1)
+		if (!strncmp(text + at, VARIABLE, sizeof(VARIABLE) - 1))
+			return atoi(text + at + sizeof(VARIABLE) - 1);
+	return 0;
+}
+
+/* 1 yes, 0 no, negative: it may not be looked at. */
+static int has_library(pid_t pid)
+{
+	char path[32], *line = NULL;
+	size_t size = 0;
+	int found = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	f = fopen(path, "re");
+	if (!f)
+		return -errno;
+	while (!found && getline(&line, &size, f) > 0)
+		found = strstr(line, "/" LIBRARY) != NULL;
+	free(line);
+	fclose(f);
+	return found;
+}
+
+static bool has_bit(const char *status, const char *key, int signal)
+{
+	return ckpt_status_number(status, key, 16) >> (signal - 1) & 1;
+}
+
+static int check_owner(pid_t pid, const char *status, struct ckpt_err *err)
+{
+	uid_t uid = ckpt_status_number(status, "Uid", 10);
+
+	if (geteuid() == 0 || uid == geteuid())
+		return 0;
+	return ckpt_refuse(err, CKPT_E_NOT_PERMITTED, -EPERM,
+			   "process %d: it belongs to another user", pid);
+}
+
+static int check_state(pid_t pid, struct ckpt_err *err)
+{
+	struct ckpt_proc_stat st;
+
+	if (ckpt_proc_stat(pid, &st) < 0 || st.state == 'Z' || st.state == 'X')
+		return ckpt_refuse(err, CKPT_E_NO_SUCH_PROCESS, -ESRCH,
+				   "process %d: it has ended", pid);
+	if (st.state == 'T' || st.state == 't')
+		return ckpt_refuse(err, CKPT_E_STOPPED, -EBUSY,
+				   "process %d: it is stopped and cannot answer", pid);
+	return 0;
+}
+
+int ckpt_inside_check(pid_t pid, int *signalp, struct ckpt_err *err)
+{
+	char status[STATUS];
+	pid_t leader;
+	int r;
+
+	if (pid <= 0 || ckpt_proc_read(pid, "status", status, sizeof(status)) < 0)
+		return ckpt_refuse(err, CKPT_E_NO_SUCH_PROCESS, -ESRCH,
+				   "process %d: there is no such process", pid);
+	leader = ckpt_status_number(status, "Tgid", 10);
+	if (leader != pid)
+		return ckpt_refuse(err, CKPT_E_NO_SUCH_PROCESS, -ESRCH,
+				   "process %d: it is a thread of process %d", pid, leader);
+	r = check_owner(pid, status, err);
+	if (r >= 0)
+		r = check_state(pid, err);
+	if (r < 0)
+		return r;
+	if (!*signalp)
+		*signalp = signal_of(pid);
+	if (*signalp <= 0 || *signalp > 64)
+		*signalp = CKPT_INSIDE_SIGNAL;
+	/* While it executes a program it has no handler for a moment, but then it has none. */
+	if (has_library(pid) && has_bit(status, "SigCgt", *signalp))
+		return 0;
+	return ckpt_refuse(err, CKPT_E_NO_LIBRARY, -ENOSYS,
+			   "process %d: it does not run with ckpt's library", pid);
+}
+
+struct look {
+	const struct ckpt_inside *in;
+	const struct ckpt_member *m;
+};
+
+static int look_at_thread(void *arg, pid_t tid, struct ckpt_err *err)
+{
+	const struct look *look = arg;
+	char status[STATUS], wchan[64] = "";
+	struct ckpt_proc_stat st;
+
+	if (ckpt_proc_read(tid, "status", status, sizeof(status)) < 0 ||
+	    ckpt_proc_stat(tid, &st) < 0)
+		return 0;
+	if (has_bit(status, "SigBlk", look->in->opts.signal) &&
+	    has_bit(status, "SigPnd", look->in->opts.signal))
+		return ckpt_refuse(err, CKPT_E_SIGNAL_BLOCKED, -EBUSY,
+				   "process %d: thread %d blocks signal %d", look->m->pid, tid,
+				   look->in->opts.signal);
+	if (st.state != 'D' || ckpt_now_ns() < look->in->deadline)
+		return 0;
+	ckpt_proc_read(tid, "wchan", wchan, sizeof(wchan));
+	return ckpt_refuse(err, CKPT_E_NO_ANSWER, -EBUSY,
+			   "process %d: thread %d waits in the kernel (%s)", look->m->pid, tid,
+			   wchan);
+}
+
+int ckpt_inside_why(const struct ckpt_inside *in, const struct ckpt_member *m,
+		    struct ckpt_err *err)
+{
+	struct look look = { in, m };
+	int r = check_state(m->pid, err);
+
+	if (r == -ESRCH)
+		return m == in->members ? ckpt_refuse(err, CKPT_E_VANISHED, r,
+						      "process %d: it ended before it answered",
+						      m->pid) :
+					  0;
+	/* It may have executed a program since, or be at it. */
+	if (r >= 0 && ckpt_now_ns() > in->deadline) {
+		int signal = in->opts.signal;
+
+		r = ckpt_inside_check(m->pid, &signal, err);
+	}
+	if (r >= 0)
+		r = ckpt_each_thread(m->pid, look_at_thread, &look, err);
+	return r;
+}

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Requests to a parked process, and its answers. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include "engine/base/cleanup.h"
+#include "injector/inside-tree.h"
+#include "injector/ptrace.h"
+
+#define BACKLOG 128
+
+static int gone(const struct ckpt_member *m, struct ckpt_err *err)
+{
+	return ckpt_refuse(err, CKPT_E_VANISHED, -ECONNRESET,
+			   "process %d: it has gone on, or ended, in the middle of the checkpoint",
+			   m->pid);
+}
+
+static int64_t receive(struct ckpt_inside *in, struct ckpt_member *m, int *fdp,
+		       struct ckpt_err *err)
+{
+	union {
+		struct cmsghdr hdr;
+		char buf[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec iov[2] = { { &in->reply, sizeof(in->reply) }, { in->data, sizeof(in->data) } };
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
+	ssize_t n;
+
+	if (fdp) {
+		*fdp = -1;
+		msg.msg_control = &control;
+		msg.msg_controllen = sizeof(control);
+	}
+	do
+		n = recvmsg(m->sock, &msg, MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n < (ssize_t)sizeof(in->reply) || in->reply.len != n - sizeof(in->reply))
+		return gone(m, err);
+	if (fdp && CMSG_FIRSTHDR(&msg))
+		memcpy(fdp, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(*fdp));
+	return in->reply.ret;
+}
+
+static bool send_request(const struct ckpt_member *m, const struct ckpt_wire_request *req,
+			 const void *data)
+{
+	struct iovec iov[2] = { { (void *)req, sizeof(*req) }, { (void *)data, req->len } };
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
+	ssize_t n;
+
+	do
+		n = sendmsg(m->sock, &msg, MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	return n >= 0;
+}
+
+int64_t ckpt_inside_ask(struct ckpt_inside *in, struct ckpt_member *m,
+			const struct ckpt_wire_request *req, const void *data, int *fdp,
+			struct ckpt_err *err)
+{
+	if (m->sock < 0 || !send_request(m, req, data))
+		return gone(m, err);
+	return receive(in, m, fdp, err);
+}
+
+int ckpt_inside_hello(int sock, struct ckpt_wire_hello *hello, int32_t *tids, size_t max)
+{
+	struct iovec iov[2] = { { hello, sizeof(*hello) }, { tids, max * sizeof(*tids) } };
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
+	ssize_t n;
+
+	do
+		n = recvmsg(sock, &msg, MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	if (n < (ssize_t)sizeof(*hello) || hello->version != CKPT_WIRE_VERSION ||
+	    !hello->n_threads || (n - sizeof(*hello)) / sizeof(*tids) != hello->n_threads)
+		return -EBADMSG;
+	return 0;
+}
+
+void ckpt_inside_go(struct ckpt_member *m, bool done, const char *why)
+{
+	struct ckpt_wire_request req = { .verb = CKPT_WIRE_GO, .buf_arg = -1 };
+
+	if (m->sock < 0)
+		return;
+	req.arg[0] = done;
+	req.len = done ? 0 : strlen(why) + 1;
+	if (m->state == CKPT_MEMBER_PARKED)
+		send_request(m, &req, why);
+	close(m->sock);
+	m->sock = -1;
+}
+
+int ckpt_inside_listen(struct ckpt_inside *in, struct ckpt_err *err)
+{
+	struct sockaddr_un name = { .sun_family = AF_UNIX };
+	uint32_t random;
+	int fd, n;
+
+	ckpt_close_fd(&in->listener);
+	in->listener = -1;
+	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
+		return ckpt_fail(err, -errno, "cannot make a token");
+	in->token_at = ckpt_now_ns();
+	in->token = (uint64_t)random << 32 | (uint32_t)(in->token_at / 1000000);
+	n = snprintf(name.sun_path + 1, sizeof(name.sun_path) - 1, CKPT_WIRE_NAME,
+		     (unsigned long long)in->token);
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return ckpt_fail(err, -errno, "cannot make a socket");
+	in->listener = fd;
+	if (bind(fd, (struct sockaddr *)&name, offsetof(struct sockaddr_un, sun_path) + 1 + n) <
+		    0 ||
+	    listen(fd, BACKLOG) < 0)
+		return ckpt_fail(err, -errno, "cannot listen on a socket");
+	return 0;
+}

@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A process tree as it serves itself: the operations of a source. What the kernel shows us directly
+ * we read directly, which is quicker; what it does not (another user's rules, a process that may not
+ * be traced, Yama) a thread of the process opens or reads for us.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kcmp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+#include "engine/base/arch/x86-64.h"
+#include "engine/base/cleanup.h"
+#include "injector/inside-tree.h"
+#include "injector/ptrace.h"
+
+#define KILL_MS 10000
+#define XSTATE_MIN 576 /* with its header */
+
+struct source {
+	struct ckpt_source base;
+	struct ckpt_inside tree;
+};
+
+static struct source *of(struct ckpt_source *src)
+{
+	return (struct source *)src;
+}
+
+static bool is_forbidden(int code)
+{
+	return code == -EACCES || code == -EPERM;
+}
+
+static int member_of(struct ckpt_source *src, pid_t tid, struct ckpt_member **mp,
+		     struct ckpt_err *err)
+{
+	*mp = ckpt_inside_of_thread(&of(src)->tree, tid);
+	if (*mp && (*mp)->state == CKPT_MEMBER_PARKED)
+		return 0;
+	return ckpt_fail(err, -ESRCH, "thread %d: cannot find it among those that are parked", tid);
+}
+
+/* One request; a copy of what came back goes to BUF (at most SIZE bytes). */
+static int64_t ask(struct ckpt_source *src, pid_t tid, struct ckpt_wire_request *req,
+		   const void *data, void *buf, size_t size, int *fdp, struct ckpt_err *err)
+{
+	struct ckpt_inside *in = &of(src)->tree;
+	struct ckpt_member *m;
+	int64_t r = member_of(src, tid, &m, err);
+
+	if (r < 0)
+		return r;
+	req->tid = tid;
+	pthread_mutex_lock(&in->lock);
+	r = ckpt_inside_ask(in, m, req, data, fdp, err);
+	if (r != -ECONNRESET && buf)
+		memcpy(buf, in->data, in->reply.len < size ? in->reply.len : size);
+	pthread_mutex_unlock(&in->lock);
+	return r;
+}
+
+/* ---- freeze and thaw ---- */
+
+static void list_task(struct ckpt_frozen *f, const struct ckpt_member *m)
+{
+	*f = (struct ckpt_frozen){
+		.pid = m->pid,
+		.ppid = m->ppid,
+		.zombie = m->state == CKPT_MEMBER_ZOMBIE,
+		.tids = m->tids,
+		.n_tids = m->n_tids,
+		.own_fd = m->own_fd,
+		.excluded = m->excluded,
+		.n_excluded = m->n_excluded,
+	};
+}
+
+static int freeze_op(struct ckpt_source *src, struct ckpt_arena *arena, struct ckpt_frozen **tasksp,
+		     size_t *np, struct ckpt_err *err)
+{
+	struct ckpt_inside *in = &of(src)->tree;
+	int r = ckpt_inside_stop(in, err);
+
+	if (r < 0)
+		return r;
+	src->frozen_at = in->frozen_at;
+	*tasksp = ckpt_alloc(arena, in->n_members * sizeof(**tasksp));
+	*np = 0;
+	for (const struct ckpt_member *m = in->members; m; m = m->next)
+		if (m->state != CKPT_MEMBER_GONE)
+			list_task(&(*tasksp)[(*np)++], m);
+	return 0;
+}
+
+static void thaw_op(struct ckpt_source *src)
+{
+	ckpt_inside_let_go(&of(src)->tree, true, "");
+}
+
+static void close_op(struct ckpt_source *src)
+{
+	ckpt_inside_let_go(&of(src)->tree, false, "the checkpoint failed");
+}
+
+static int kill_op(struct ckpt_source *src, struct ckpt_err *err)
+{
+	struct ckpt_inside *in = &of(src)->tree;
+
+	for (const struct ckpt_member *m = in->members; m; m = m->next)
+		if (m->pidfd >= 0 && syscall(SYS_pidfd_send_signal, m->pidfd, SIGKILL, NULL, 0) < 0 &&
+		    errno != ESRCH)
+			return ckpt_fail(err, -errno, "process %d: cannot kill it", m->pid);
+	for (const struct ckpt_member *m = in->members; m; m = m->next) {
+		struct pollfd p = { m->pidfd, POLLIN, 0 };
+
+		if (m->pidfd >= 0 && poll(&p, 1, KILL_MS) <= 0)
+			return ckpt_fail(err, -ETIMEDOUT, "process %d: it does not end", m->pid);
+	}
+	ckpt_inside_let_go(in, true, "");
+	return 0;
+}
+
+/* ---- /proc and descriptors ---- */
+
+/* As the thread itself says it. */
+static void own_path(char *buf, size_t size, struct ckpt_source *src, pid_t tid, const char *name)
+{
+	if (ckpt_inside_member(&of(src)->tree, tid))
+		snprintf(buf, size, "/proc/self/%s", name);
+	else
+		snprintf(buf, size, "/proc/self/task/%d/%s", tid, name);
+}
+
+static int open_proc_op(struct ckpt_source *src, pid_t tid, const char *name, struct ckpt_err *err)
+{
+	struct ckpt_wire_request req = { .verb = CKPT_WIRE_OPEN, .buf_arg = -1 };
+	char path[128], own[128];
+	int64_t r;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", tid, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0 || !is_forbidden(-errno))
+		return fd < 0 ? ckpt_fail(err, -errno, "%s: cannot open", path) : fd;
+	own_path(own, sizeof(own), src, tid, name);
+	req.len = strlen(own) + 1;
+	r = ask(src, tid, &req, own, NULL, 0, &fd, err);
+	return r == -ECONNRESET ? r : r < 0 ? ckpt_fail(err, r, "%s: cannot open", path) : fd;
+}
+
+static int read_link_op(struct ckpt_source *src, pid_t tid, const char *name, char *buf,
+			size_t size, struct ckpt_err *err)
+{
+	struct ckpt_wire_request req = { .verb = CKPT_WIRE_LINK, .buf_arg = -1 };
+	char path[128], own[128];
+	int64_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", tid, name);
+	n = readlink(path, buf, size);
+	if (n < 0 && is_forbidden(-errno)) {
+		own_path(own, sizeof(own), src, tid, name);
+		req.len = strlen(own) + 1;
+		n = ask(src, tid, &req, own, buf, size, NULL, err);
+		if (n == -ECONNRESET)
+			return n;
+	} else if (n < 0) {
+		n = -errno;
+	}
+	if (n < 0 || (size_t)n >= size)
+		return ckpt_fail(err, n < 0 ? (int)n : -ENAMETOOLONG, "%s: cannot read the link",
+				 path);
+	buf[n] = '\0';
+	return n;
+}
+
+static int dup_fd_op(struct ckpt_source *src, pid_t pid, int number, struct ckpt_err *err)
+{
+	struct ckpt_wire_request req = { .verb = CKPT_WIRE_FD, .arg = { number }, .buf_arg = -1 };
+	struct ckpt_member *m;
+	int fd = -1, r = member_of(src, pid, &m, err);
+
+	if (r < 0)
+		return r;
+	r = syscall(SYS_pidfd_getfd, m->pidfd, number, 0);
+	if (r >= 0)
+		return r;
+	if (!is_forbidden(-errno))
+		return ckpt_fail(err, -errno, "process %d: fd %d: cannot duplicate", pid, number);
+	r = ask(src, pid, &req, NULL, NULL, 0, &fd, err);
+	if (r == -ECONNRESET)
+		return r;
+	return fd < 0 ? ckpt_fail(err, r < 0 ? r : -EBADF, "process %d: fd %d: cannot duplicate",
+				  pid, number) :
+			fd;
+}
+
+static int compare_op(struct ckpt_source *src, pid_t pid1, pid_t pid2, int type, uint64_t idx1,
+		      uint64_t idx2)
+{
+	struct ckpt_wire_request req = { .verb = CKPT_WIRE_CALL,
+					 .nr = SYS_kcmp,
+					 .arg = { pid1, pid2, type, idx1, idx2 },
+					 .buf_arg = -1 };
+	struct ckpt_err ignored = CKPT_ERR_INIT;
+	int r = syscall(SYS_kcmp, pid1, pid2, type, idx1, idx2);
+
+	if (r >= 0 || !is_forbidden(-errno) || type == KCMP_EPOLL_TFD)
+		return r < 0 ? -errno : r;
+	return ask(src, pid1, &req, NULL, NULL, 0, NULL, &ignored);
+}
+
+/* ---- memory ---- */
+
+/* What we may not read, or the program itself may not. */
+static int read_asked(struct ckpt_source *src, pid_t pid, uint64_t addr, char *buf, size_t len,
+		      struct ckpt_err *err)
+{
+	while (len) {
+		struct ckpt_wire_request req = { .verb = CKPT_WIRE_READ,
+						 .arg = { addr, len },
+						 .buf_arg = -1 };
+		int64_t n = ask(src, pid, &req, NULL, buf, len, NULL, err);
+
+		if (n == -ECONNRESET)
+			return n;
+		if (n <= 0)
+			return ckpt_fail(err, n < 0 ? n : -EFAULT,
+					 "process %d: cannot read its memory at %#llx", pid,
+					 (unsigned long long)addr);
+		addr += n;
+		buf += n;
+		len -= n;
+	}
+	return 0;
+}
+
+static int read_range(struct ckpt_source *src, pid_t pid, struct iovec range, char *buf,
+		      struct ckpt_err *err)
+{
+	while (range.iov_len) {
+		struct iovec local = { buf, range.iov_len };
+		ssize_t n = process_vm_readv(pid, &local, 1, &range, 1, 0);
+
+		if (n < 0 && errno == ESRCH)
+			return ckpt_fail(err, -ESRCH, "process %d: cannot read its memory", pid);
+		if (n <= 0) {
+			uint64_t at = (uintptr_t)range.iov_base;
+			size_t in_page = CKPT_PAGE - at % CKPT_PAGE;
+			bool all = n < 0 && is_forbidden(-errno);
+
+			n = all || range.iov_len < in_page ? range.iov_len : in_page;
+			int r = read_asked(src, pid, at, buf, n, err);
+
+			if (r < 0)
+				return r;
+		}
+		buf += n;
+		range.iov_base = (char *)range.iov_base + n;
+		range.iov_len -= n;
+	}
+	return 0;
+}
+
+static int read_mem_op(struct ckpt_source *src, pid_t pid, const struct iovec *range, size_t n,
+		       void *buf, struct ckpt_err *err)
+{
+	char *to = buf;
+
+	for (size_t i = 0; i < n; i++) {
+		int r = read_range(src, pid, range[i], to, err);
+
+		if (r < 0)
+			return r;
+		to += range[i].iov_len;
+	}
+	return 0;
+}
+
+/* ---- threads ---- */
+
+static int call_op(struct ckpt_source *src, pid_t tid, struct ckpt_call *call, struct ckpt_err *err)
+{
+	struct ckpt_wire_request req = { .verb = CKPT_WIRE_CALL,
+					 .nr = call->nr,
+					 .buf_arg = call->buf_arg,
+					 .len = call->buf_arg < 0 ? 0 : call->buf_len };
+
+	memcpy(req.arg, call->arg, sizeof(req.arg));
+	call->ret = ask(src, tid, &req, call->buf, call->buf, call->buf_len, NULL, err);
+	return call->ret == -ECONNRESET && err->code ? -ECONNRESET : 0;
+}
+
+static int read_regs(struct ckpt_source *src, pid_t tid, struct ckpt_wire_regs **rp,
+		     struct ckpt_err *err)
+{
+	struct ckpt_wire_request req = { .verb = CKPT_WIRE_REGS, .buf_arg = -1 };
+	struct ckpt_inside *in = &of(src)->tree;
+	int64_t r;
+
+	*rp = ckpt_alloc(in->arena, CKPT_WIRE_DATA);
+	r = ask(src, tid, &req, NULL, *rp, CKPT_WIRE_DATA, NULL, err);
+	if (r == -ECONNRESET)
+		return r;
+	if (r < 0 || in->reply.len < sizeof(**rp) ||
+	    (*rp)->xstate_len > in->reply.len - sizeof(**rp))
+		return ckpt_fail(err, r < 0 ? r : -EBADMSG, "thread %d: cannot read its registers",
+				 tid);
+	return 0;
+}
+
+/* The thread is in the handler, and so it is restored. */
+static int regs_op(struct ckpt_source *src, pid_t tid, struct ckpt_arena *arena,
+		   struct ckpt_regs *regs, struct ckpt_err *err)
+{
+	struct ckpt_wire_regs *r;
+	int code = read_regs(src, tid, &r, err);
+	size_t len;
+
+	if (code < 0)
+		return code;
+	len = r->xstate_len < XSTATE_MIN ? XSTATE_MIN : r->xstate_len;
+	regs->gp = r->gp;
+	regs->sigmask = r->mask;
+	regs->xstate_len = len;
+	regs->xstate = ckpt_alloc(arena, len);
+	memcpy(regs->xstate, r + 1, r->xstate_len);
+	return 0;
+}
+
+static int rseq_op(struct ckpt_source *src, pid_t tid, uint64_t *addr, uint32_t *size,
+		   uint32_t *signature, struct ckpt_err *err)
+{
+	struct ckpt_wire_regs *r;
+	int code = read_regs(src, tid, &r, err);
+
+	if (code < 0)
+		return code;
+	*addr = r->rseq_addr;
+	*size = r->rseq_size;
+	*signature = r->rseq_signature;
+	return 0;
+}
+
+/* Asking for what is sent along moves the queues: not without need. */
+static int peek_signal_op(struct ckpt_source *src, pid_t tid, bool of_process, unsigned int n,
+			  siginfo_t *info, struct ckpt_err *err)
+{
+	struct ckpt_wire_request req = { .verb = CKPT_WIRE_SIGNALS,
+					 .arg = { of_process, n },
+					 .buf_arg = -1 };
+	char status[8192];
+	int64_t r;
+
+	if (ckpt_proc_read(tid, "status", status, sizeof(status)) > 0 &&
+	    !(ckpt_status_number(status, of_process ? "ShdPnd" : "SigPnd", 16) &
+	      ~(1ull << (of(src)->tree.opts.signal - 1))))
+		return 0;
+	r = ask(src, tid, &req, NULL, info, sizeof(*info), NULL, err);
+	if (r == -ECONNRESET)
+		return r;
+	return r < 0 ? ckpt_fail(err, r, "thread %d: cannot read its pending signals", tid) : r > 0;
+}
+
+static const struct ckpt_source_ops ops = {
+	.name = "inside",
+	.freeze = freeze_op,
+	.thaw = thaw_op,
+	.kill = kill_op,
+	.close = close_op,
+	.open_proc = open_proc_op,
+	.read_link = read_link_op,
+	.dup_fd = dup_fd_op,
+	.compare = compare_op,
+	.read_mem = read_mem_op,
+	.call = call_op,
+	.regs = regs_op,
+	.peek_signal = peek_signal_op,
+	.rseq = rseq_op,
+};
+
+/* ---- open ---- */
+
+static int check_self(pid_t pid, struct ckpt_err *err)
+{
+	struct ckpt_proc_stat st;
+
+	for (pid_t p = getpid(); p > 0; p = st.ppid) {
+		if (p == pid)
+			return ckpt_refuse(
+				err, CKPT_E_SELF_IN_TREE, -EDEADLK,
+				"process %d: ckpt itself (process %d) is part of its tree", pid,
+				getpid());
+		if (ckpt_proc_stat(p, &st) < 0)
+			return 0;
+	}
+	return 0;
+}
+
+int ckpt_source_inside_open(struct ckpt_source **srcp, struct ckpt_arena *arena, pid_t pid,
+			    const struct ckpt_source_inside_opts *opts, struct ckpt_err *err)
+{
+	struct source *s = ckpt_new(arena, struct source);
+	int r;
+
+	s->base.ops = &ops;
+	s->tree.arena = arena;
+	s->tree.opts = opts->inside;
+	s->tree.log = opts->log;
+	s->tree.root = pid;
+	s->tree.last = &s->tree.members;
+	s->tree.listener = -1;
+	pthread_mutex_init(&s->tree.lock, NULL);
+	r = ckpt_inside_check(pid, &s->tree.opts.signal, err);
+	if (r >= 0 && !opts->inside.answer)
+		r = check_self(pid, err);
+	if (r < 0)
+		return r;
+	*srcp = &s->base;
+	return 0;
+}

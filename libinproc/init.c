@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The start of a program: takes the reserved signal, and the memory that a checkpoint will need. If
+ * anything is missing the program runs as if the library were not there. */
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include "libinproc/inproc.h"
+#include "libinproc/sys.h"
+#include "libinproc/wrap.h"
+
+#ifndef PR_SET_VMA /* Linux 5.17 */
+#define PR_SET_VMA 0x53564d41
+#define PR_SET_VMA_ANON_NAME 0
+#endif
+#define RESTORER 0x04000000ul /* SA_RESTORER */
+#define KEPT_MAX 16384
+
+struct ckpt_config ckpt_config;
+struct ckpt_session *ckpt_session;
+
+/* What the engine is started with: strings of its own, for the program may change its
+ * environment. */
+static char kept[KEPT_MAX], *kept_env[16];
+static const char *const kept_names[] = { "CKPT_DIR=", "CKPT_KEEP=", "CKPT_LOG=",     "CKPT_ROOT=",
+					  "CKPT_ENGINE=", "CKPT_SIGNAL=", "PATH=", "HOME=",
+					  "TMPDIR=", "LD_LIBRARY_PATH=" };
+
+/* The kernel's struct sigaction. */
+struct action {
+	void (*handler)(int, siginfo_t *, void *);
+	unsigned long flags;
+	void (*restorer)(void);
+	uint64_t mask;
+};
+
+__asm__(".text\n"
+	".p2align 4\n"
+	"	nop\n" /* unwinders look at the byte in front */
+	".type ckpt_restorer, @function\n"
+	"ckpt_restorer:\n"
+	"	mov $15, %rax\n"
+	"	syscall\n"
+	".size ckpt_restorer, . - ckpt_restorer\n");
+void ckpt_restorer(void);
+
+static void keep_environment(char **env)
+{
+	size_t used = 0, n = 0;
+
+	for (; *env; env++) {
+		size_t len = strlen(*env) + 1;
+
+		for (size_t i = 0; i < sizeof(kept_names) / sizeof(kept_names[0]); i++) {
+			if (strncmp(*env, kept_names[i], strlen(kept_names[i])) ||
+			    used + len > sizeof(kept) || n + 1 == 16)
+				continue;
+			kept_env[n++] = memcpy(kept + used, *env, len);
+			if (!strncmp(*env, "CKPT_ENGINE=", 12))
+				ckpt_config.engine = kept + used + 12;
+			used += len;
+		}
+	}
+	ckpt_config.engine_env = kept_env;
+}
+
+/* A fork finds it cleared, whoever made it and however. */
+static struct ckpt_session *make_session(void)
+{
+	void *at = mmap(NULL, sizeof(struct ckpt_session), PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (at == MAP_FAILED)
+		return NULL;
+	if (madvise(at, sizeof(struct ckpt_session), MADV_WIPEONFORK) < 0) {
+		munmap(at, sizeof(struct ckpt_session));
+		return NULL;
+	}
+	ckpt_sys(SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, at, sizeof(struct ckpt_session),
+		 "ckpt");
+	return at;
+}
+
+static void forked(void)
+{
+	ckpt_session->pid = ckpt_sys(SYS_getpid);
+}
+
+static int wanted_signal(void)
+{
+	const char *text = getenv("CKPT_SIGNAL");
+	int sig = text ? atoi(text) : 0;
+
+	/* Neither one that cannot be caught or that a fault makes, nor those of libc itself. */
+	return sig > 0 && sig <= 64 && sig != SIGKILL && sig != SIGSTOP && sig != SIGSEGV &&
+			       sig != SIGBUS && sig != SIGFPE && sig != SIGILL && sig != SIGTRAP &&
+			       sig != 32 && sig != 33 ?
+		       sig :
+		       0;
+}
+
+static bool take_signal(int sig)
+{
+	const struct action act = { ckpt_on_signal, SA_SIGINFO | SA_RESTART | SA_ONSTACK | RESTORER,
+				    ckpt_restorer, ~0ull };
+	uint64_t bit = 1ull << (sig - 1);
+
+	if (ckpt_sys(SYS_rt_sigaction, sig, &act, NULL, 8) < 0)
+		return false;
+	/* The program before us in this process may have blocked it for the exec. */
+	return ckpt_sys(SYS_rt_sigprocmask, SIG_UNBLOCK, &bit, NULL, 8) >= 0;
+}
+
+extern char **environ;
+
+__attribute__((constructor(101))) static void start(void)
+{
+	int sig = wanted_signal();
+
+	if (!sig)
+		return;
+	ckpt_session = make_session();
+	if (!ckpt_session)
+		return;
+	ckpt_session->pid = ckpt_sys(SYS_getpid);
+	ckpt_config.vdso = getauxval(AT_SYSINFO_EHDR);
+	pthread_atfork(NULL, NULL, forked);
+	keep_environment(environ);
+	ckpt_wrap_init(environ);
+	ckpt_config.signal = sig;
+	ckpt_config.on = take_signal(sig);
+}

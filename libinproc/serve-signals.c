@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Pending signals with what was sent along. They can only be taken out of their queue, so each goes
+ * back to its end at once; when a mark that was put there before comes out, all have gone round and
+ * the order is the old one. Never more than one is on its way.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include "libinproc/inproc.h"
+#include "libinproc/sys.h"
+
+#define AT_ONCE (CKPT_WIRE_DATA / sizeof(siginfo_t))
+#define ROUND_MAX 1000000
+#define FIRST_QUEUED 32 /* below that there is one of each at most */
+#define MARK 0x636b7074 /* in si_value of the mark */
+
+uint64_t ckpt_status_set(pid_t tid, const char *key)
+{
+	char path[48] = "/proc/self/task/", text[2048], digits[12], *to = path + 16;
+	const char *at;
+	uint64_t set = 0;
+	int64_t len;
+	int fd, n = 0;
+
+	for (; tid; tid /= 10)
+		digits[n++] = '0' + tid % 10;
+	while (n)
+		*to++ = digits[--n];
+	memcpy(to, "/status", 8);
+	fd = ckpt_sys(SYS_open, path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	len = ckpt_sys(SYS_read, fd, text, sizeof(text) - 1);
+	ckpt_sys(SYS_close, fd);
+	text[len > 0 ? len : 0] = '\0';
+	at = strstr(text, key);
+	for (at = at ? at + strlen(key) : ""; *at && *at != '\n'; at++)
+		set = set << 4 | (uint64_t)(*at <= '9' ? *at - '0' : *at - 'a' + 10);
+	return set;
+}
+
+/* Takes the next one that thread P can take: its own come before those of the process. */
+static bool take(struct ckpt_parked *p, int sig, siginfo_t *info)
+{
+	static const struct timespec now;
+	uint64_t set = 1ull << (sig - 1);
+	struct ckpt_wire_request req = {
+		.nr = SYS_rt_sigtimedwait,
+		.arg = { (uintptr_t)&set, (uintptr_t)info, (uintptr_t)&now, 8 },
+		.buf_arg = -1,
+	};
+
+	if (p != ckpt_session->leader)
+		return ckpt_parked_call(p, &req, NULL) == sig;
+	return ckpt_sys(req.nr, req.arg[0], req.arg[1], req.arg[2], req.arg[3]) == sig;
+}
+
+static int64_t put(const struct ckpt_parked *p, bool of_process, int sig, const siginfo_t *info)
+{
+	return of_process ?
+		       ckpt_sys(SYS_rt_sigqueueinfo, ckpt_session->pid, sig, info) :
+		       ckpt_sys(SYS_rt_tgsigqueueinfo, ckpt_session->pid, p->tid, sig, info);
+}
+
+static bool is_mark(const siginfo_t *info)
+{
+	return info->si_code == SI_QUEUE && info->si_pid == ckpt_session->pid &&
+	       info->si_value.sival_int == MARK;
+}
+
+struct list {
+	siginfo_t *info;
+	uint64_t skip, n;
+};
+
+static void add(struct list *l, const siginfo_t *info)
+{
+	if (l->skip)
+		l->skip--;
+	else if (l->n < AT_ONCE)
+		l->info[l->n++] = *info;
+}
+
+static int64_t go_round(struct list *l, struct ckpt_parked *p, bool of_process, int sig)
+{
+	siginfo_t info = { 0 };
+	int64_t r;
+
+	info.si_signo = sig;
+	info.si_code = SI_QUEUE;
+	info.si_pid = ckpt_session->pid;
+	info.si_value.sival_int = MARK;
+	if (sig >= FIRST_QUEUED) {
+		r = put(p, of_process, sig, &info);
+		if (r < 0)
+			return r;
+	}
+	for (int i = 0; i < ROUND_MAX && take(p, sig, &info); i++) {
+		if (sig >= FIRST_QUEUED && is_mark(&info))
+			return 0;
+		add(l, &info);
+		r = put(p, of_process, sig, &info);
+		if (r < 0 || sig < FIRST_QUEUED)
+			return r;
+	}
+	return 0;
+}
+
+/* One that takes those of the process: it has none of its own. */
+static struct ckpt_parked *taker(uint64_t bit)
+{
+	struct ckpt_session *s = ckpt_session;
+
+	if (!(ckpt_status_set(s->leader->tid, "\nSigPnd:\t") & bit))
+		return s->leader;
+	for (struct ckpt_parked *p = s->parked; p; p = p->next)
+		if (!(ckpt_status_set(p->tid, "\nSigPnd:\t") & bit))
+			return p;
+	return NULL;
+}
+
+int64_t ckpt_serve_signals(struct ckpt_parked *p, bool of_process, uint64_t from, uint32_t *lenp)
+{
+	struct list l = { .info = (void *)ckpt_session->out, .skip = from };
+	uint64_t set = ckpt_status_set(p->tid, of_process ? "\nShdPnd:\t" : "\nSigPnd:\t");
+
+	for (set &= ~ckpt_reserved_bit(); set; set &= set - 1) {
+		struct ckpt_parked *by = of_process ? taker(set & -set) : p;
+		int64_t r = by ? go_round(&l, by, of_process, __builtin_ctzll(set) + 1) : -EBUSY;
+
+		if (r < 0)
+			return r;
+	}
+	*lenp = l.n * sizeof(siginfo_t);
+	return l.n;
+}

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Answers the engine: every request is a system call or a copy of something, made here or by a
+ * parked thread. Whatever goes wrong with the connection is its end. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include "libinproc/inproc.h"
+#include "libinproc/sys.h"
+#include "libinproc/wrap.h"
+
+#define RSEQ_SIGNATURE 0x53053053
+#define MAGIC1 0x46505853u /* FP_XSTATE_MAGIC1 of <asm/sigcontext.h> */
+#define MAGIC1_AT 464      /* in the extended state of a frame: its sw_reserved */
+#define XSTATE_SIZE_AT (MAGIC1_AT + 16)
+#define FXSAVE_SIZE 512
+
+/* Of libc (2.35); weak: others have none. */
+extern const ptrdiff_t __rseq_offset __attribute__((weak));
+extern const unsigned int __rseq_size __attribute__((weak));
+
+/* One answer: VALUE, LEN bytes of session->out, maybe a descriptor. */
+struct answer {
+	int64_t value;
+	uint32_t len;
+	int fd; /* -1: none */
+	bool close_fd;
+};
+
+static bool send_message(int sock, const struct iovec *iov, int n, int fd)
+{
+	union {
+		struct cmsghdr hdr;
+		char buf[CMSG_SPACE(sizeof(int))];
+	} control = { 0 };
+	struct msghdr msg = { .msg_iov = (struct iovec *)iov, .msg_iovlen = n };
+
+	if (fd >= 0) {
+		control.hdr.cmsg_level = SOL_SOCKET;
+		control.hdr.cmsg_type = SCM_RIGHTS;
+		control.hdr.cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(&control.hdr), &fd, sizeof(fd));
+		msg.msg_control = &control;
+		msg.msg_controllen = sizeof(control.buf);
+	}
+	return ckpt_sys(SYS_sendmsg, sock, &msg, MSG_NOSIGNAL) >= 0;
+}
+
+static bool answer(int sock, const struct answer *a)
+{
+	struct ckpt_session *s = ckpt_session;
+	const struct iovec iov[2] = { { &s->reply, sizeof(s->reply) }, { s->out, a->len } };
+	bool ok;
+
+	s->reply = (struct ckpt_wire_reply){ a->value, a->len, 0 };
+	ok = send_message(sock, iov, a->len ? 2 : 1, a->fd);
+	if (a->close_fd)
+		ckpt_sys(SYS_close, a->fd);
+	return ok;
+}
+
+static struct ckpt_parked *thread(pid_t tid)
+{
+	struct ckpt_session *s = ckpt_session;
+
+	if (s->leader->tid == tid)
+		return s->leader;
+	for (struct ckpt_parked *p = s->parked; p; p = p->next)
+		if (p->tid == tid)
+			return p;
+	return NULL;
+}
+
+bool ckpt_serve_hello(int fd, enum ckpt_wire_excuse excuse, int32_t value)
+{
+	struct ckpt_session *s = ckpt_session;
+	int32_t *tid = (int32_t *)s->out;
+	struct ckpt_wire_hello hello = {
+		.version = CKPT_WIRE_VERSION,
+		.excuse = excuse,
+		.pid = s->pid,
+		.own_fd = fd,
+		.value = value,
+		.n_threads = 1,
+	};
+	struct iovec iov[2] = { { &hello, sizeof(hello) }, { tid, 0 } };
+
+	tid[0] = s->leader->tid;
+	for (struct ckpt_parked *p = s->parked;
+	     p && hello.n_threads < CKPT_WIRE_DATA / sizeof(*tid); p = p->next)
+		tid[hello.n_threads++] = p->tid;
+	iov[1].iov_len = hello.n_threads * sizeof(*tid);
+	return send_message(fd, iov, 2, -1);
+}
+
+/* ---- the requests ---- */
+
+static void look(const struct ckpt_wire_request *req, struct answer *a)
+{
+	const struct ckpt_wire_look *l = (const void *)ckpt_session->in;
+
+	for (uint32_t i = 0; i < req->len / sizeof(*l); i++) {
+		struct ckpt_parked *p = thread(l[i].tid);
+
+		if (p)
+			ckpt_wind_back_rest(p, &l[i]);
+	}
+	a->value = 0;
+}
+
+static void call(struct ckpt_wire_request *req, struct answer *a)
+{
+	struct ckpt_session *s = ckpt_session;
+	struct ckpt_parked *p = thread(req->tid);
+
+	if (!p || req->buf_arg > 5) {
+		a->value = -ESRCH;
+		return;
+	}
+	if (p != s->leader) {
+		a->value = ckpt_parked_call(p, req, s->in);
+	} else {
+		if (req->buf_arg >= 0)
+			req->arg[req->buf_arg] = (uintptr_t)s->in;
+		a->value = ckpt_sys(req->nr, req->arg[0], req->arg[1], req->arg[2], req->arg[3],
+				    req->arg[4], req->arg[5]);
+	}
+	if (req->buf_arg >= 0) {
+		memcpy(s->out, s->in, req->len);
+		a->len = req->len;
+	}
+}
+
+static bool is_text(const struct ckpt_wire_request *req)
+{
+	return req->len && !ckpt_session->in[req->len - 1];
+}
+
+static void open_file(const struct ckpt_wire_request *req, struct answer *a)
+{
+	a->value = is_text(req) ? ckpt_sys(SYS_open, ckpt_session->in, O_RDONLY | O_CLOEXEC) :
+				  -EINVAL;
+	a->fd = a->value < 0 ? -1 : (int)a->value;
+	a->close_fd = a->fd >= 0;
+}
+
+static void read_link(const struct ckpt_wire_request *req, struct answer *a)
+{
+	struct ckpt_session *s = ckpt_session;
+
+	a->value = is_text(req) ? ckpt_sys(SYS_readlink, s->in, s->out, CKPT_WIRE_DATA) : -EINVAL;
+	a->len = a->value < 0 ? 0 : a->value;
+}
+
+static void read_memory(const struct ckpt_wire_request *req, struct answer *a)
+{
+	struct ckpt_session *s = ckpt_session;
+	struct iovec local = { s->out, req->arg[1] < CKPT_WIRE_DATA ? req->arg[1] : CKPT_WIRE_DATA };
+	struct iovec remote = { (void *)req->arg[0], local.iov_len };
+	int fd;
+
+	/* Of ourselves: a bad address is an error, no fault. */
+	a->value = ckpt_sys(SYS_process_vm_readv, s->pid, &local, 1, &remote, 1, 0);
+	if (a->value <= 0) { /* what the program itself may not read */
+		fd = ckpt_sys(SYS_open, "/proc/self/mem", O_RDONLY | O_CLOEXEC);
+		a->value = fd < 0 ? fd :
+				    ckpt_sys(SYS_pread64, fd, s->out, local.iov_len, req->arg[0]);
+		ckpt_sys(SYS_close, fd);
+	}
+	a->len = a->value < 0 ? 0 : a->value;
+}
+
+/* The frame holds what the kernel says it does. */
+static uint32_t xstate_size(const char *xstate)
+{
+	uint32_t magic, size;
+
+	memcpy(&magic, xstate + MAGIC1_AT, sizeof(magic));
+	memcpy(&size, xstate + XSTATE_SIZE_AT, sizeof(size));
+	return magic != MAGIC1 || size < FXSAVE_SIZE ? FXSAVE_SIZE : size;
+}
+
+static void registers(const struct ckpt_wire_request *req, struct answer *a)
+{
+	const struct ckpt_parked *p = thread(req->tid);
+	struct ckpt_wire_regs *r = (void *)ckpt_session->out;
+	const char *xstate;
+
+	if (!p) {
+		a->value = -ESRCH;
+		return;
+	}
+	*r = (struct ckpt_wire_regs){ .gp = p->regs, .mask = ~0ull };
+	r->mask &= ~(1ull << (SIGKILL - 1) | 1ull << (SIGSTOP - 1));
+	if (&__rseq_size && __rseq_size) {
+		r->rseq_addr = p->regs.fs_base + __rseq_offset;
+		r->rseq_size = 32; /* as libc registers it, whatever it says is in use */
+		r->rseq_signature = RSEQ_SIGNATURE;
+	}
+	xstate = (const char *)p->uc->uc_mcontext.fpregs;
+	r->xstate_len = xstate ? xstate_size(xstate) : 0;
+	if (sizeof(*r) + r->xstate_len > CKPT_WIRE_DATA) {
+		a->value = -E2BIG;
+		return;
+	}
+	memcpy(r + 1, xstate, r->xstate_len);
+	a->value = 0;
+	a->len = sizeof(*r) + r->xstate_len;
+}
+
+static void excluded(struct answer *a)
+{
+	struct ckpt_wire_range *range = (void *)ckpt_session->out;
+
+	a->value = ckpt_excluded(range, CKPT_WIRE_DATA / sizeof(*range));
+	a->len = a->value * sizeof(*range);
+}
+
+/* False: it was the last one. */
+static bool serve(int sock, struct ckpt_wire_request *req, struct ckpt_end *end)
+{
+	struct answer a = { .value = -ENOSYS, .fd = -1 };
+
+	switch (req->verb) {
+	case CKPT_WIRE_LOOK:
+		look(req, &a);
+		break;
+	case CKPT_WIRE_CALL:
+		call(req, &a);
+		break;
+	case CKPT_WIRE_OPEN:
+		open_file(req, &a);
+		break;
+	case CKPT_WIRE_LINK:
+		read_link(req, &a);
+		break;
+	case CKPT_WIRE_FD:
+		a.fd = req->arg[0];
+		a.value = 0;
+		break;
+	case CKPT_WIRE_READ:
+		read_memory(req, &a);
+		break;
+	case CKPT_WIRE_REGS:
+		registers(req, &a);
+		break;
+	case CKPT_WIRE_SIGNALS:
+		a.value = thread(req->tid) ? ckpt_serve_signals(thread(req->tid), req->arg[0],
+								req->arg[1], &a.len) :
+					     -ESRCH;
+		break;
+	case CKPT_WIRE_EXCLUDED:
+		excluded(&a);
+		break;
+	case CKPT_WIRE_FORK:
+		a.value = ckpt_serve_copy(&a.fd);
+		a.close_fd = a.fd >= 0;
+		break;
+	case CKPT_WIRE_GO:
+		end->outcome = req->arg[0] ? CKPT_WIRE_DONE : CKPT_WIRE_FAILED;
+		if (req->len < CKPT_TEXT)
+			memcpy(end->text, ckpt_session->in, req->len);
+		return false;
+	}
+	return answer(sock, &a);
+}
+
+void ckpt_serve(int fd, struct ckpt_end *end)
+{
+	struct ckpt_session *s = ckpt_session;
+
+	for (;;) {
+		struct iovec iov[2] = { { &s->request, sizeof(s->request) },
+					{ s->in, sizeof(s->in) } };
+		struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
+		int64_t n = ckpt_sys(SYS_recvmsg, fd, &msg, 0);
+
+		if (n < (int64_t)sizeof(s->request) ||
+		    s->request.len != n - (int64_t)sizeof(s->request))
+			return;
+		if (!serve(fd, &s->request, end))
+			return;
+	}
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Processes that the program does not see: neither as a child, nor by SIGCHLD or wait(2), nor in
+ * its use of resources. A process between, which shares our memory and is waited for here, makes
+ * them and ends; they go to whoever takes orphans.
+ */
+#include <errno.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include "libinproc/inproc.h"
+#include "libinproc/sys.h"
+#include "libinproc/wrap.h"
+
+#ifndef PR_SET_CHILD_SUBREAPER
+#define PR_SET_CHILD_SUBREAPER 36
+#define PR_GET_CHILD_SUBREAPER 37
+#endif
+#define STACK 16384
+
+/* Of the processes below: all threads are parked, or one starts the engine. Not in the session,
+ * which the copy finds cleared. */
+static char stack[STACK] __attribute__((aligned(16)));
+
+struct between {
+	int (*make)(void *arg); /* the number of the new process, or -errno */
+	void *arg;
+	int result;
+};
+
+static int between_main(void *arg)
+{
+	struct between *b = arg;
+
+	b->result = b->make(b->arg);
+	ckpt_sys(SYS_exit_group, 0);
+	return 0;
+}
+
+/* The process between has no number of children: exit signal 0 means that no SIGCHLD is sent and
+ * that only wait(2) with __WALL or __WCLONE finds it. It uses the stack that is meant for it. */
+static int make_between(struct between *b)
+{
+	int pid = clone(between_main, stack + STACK, CLONE_VM | CLONE_VFORK, b);
+	int status;
+
+	if (pid < 0)
+		return -EAGAIN;
+	ckpt_sys(SYS_wait4, pid, &status, __WALL, NULL);
+	return b->result;
+}
+
+/* A subreaper would get the new process as its child. */
+static int make_orphan(int (*make)(void *arg), void *arg)
+{
+	struct between b = { make, arg, -ECHILD };
+	struct rusage before = { 0 }, after = { 0 };
+	int reaps = 0, r;
+
+	ckpt_sys(SYS_prctl, PR_GET_CHILD_SUBREAPER, &reaps);
+	if (reaps)
+		ckpt_sys(SYS_prctl, PR_SET_CHILD_SUBREAPER, 0);
+	ckpt_sys(SYS_getrusage, RUSAGE_CHILDREN, &before);
+	r = make_between(&b);
+	ckpt_sys(SYS_getrusage, RUSAGE_CHILDREN, &after);
+	ckpt_usage_hide(&before, &after);
+	if (reaps)
+		ckpt_sys(SYS_prctl, PR_SET_CHILD_SUBREAPER, 1);
+	return r;
+}
+
+/* ---- the engine ---- */
+
+struct engine {
+	char *argv[5];
+	int error; /* of the exec */
+};
+
+/* The program's handlers must not run in there: everything stays blocked, and the handlers go with
+ * the exec. The engine unblocks what it wants. */
+static int engine_main(void *arg)
+{
+	struct engine *e = arg;
+
+	ckpt_sys(SYS_setsid);
+	ckpt_sys(SYS_close_range, 3, ~0u, 0);
+	e->error = ckpt_sys(SYS_execve, ckpt_config.engine, e->argv, ckpt_config.engine_env);
+	ckpt_sys(SYS_exit_group, 127);
+	return 0;
+}
+
+/* By the process between; it goes on when the engine has been executed. */
+static int make_engine(void *arg)
+{
+	return clone(engine_main, stack + STACK / 2, CLONE_VM | CLONE_VFORK, arg);
+}
+
+static char *number(char *end, uint32_t n)
+{
+	*--end = '\0';
+	do
+		*--end = '0' + n % 10;
+	while (n /= 10);
+	return end;
+}
+
+pid_t ckpt_spawn_engine(const char *option)
+{
+	char digits[12];
+	struct engine e = { { (char *)"ckpt-signal", (char *)"--answer",
+			      number(digits + sizeof(digits), ckpt_session->pid), (char *)option },
+			    0 };
+	int pid;
+
+	if (!ckpt_config.engine)
+		return -ENOENT;
+	pid = make_orphan(make_engine, &e);
+	return e.error ? e.error : pid;
+}
+
+/* ---- a copy ---- */
+
+struct copy {
+	void (*main)(void *arg);
+	void *arg;
+};
+
+static int make_copy(void *arg)
+{
+	struct copy *c = arg;
+	int64_t pid = ckpt_sys(SYS_clone, 0, 0, 0, 0, 0);
+
+	if (pid)
+		return pid;
+	c->main(c->arg);
+	ckpt_sys(SYS_exit_group, 0);
+	return 0;
+}
+
+pid_t ckpt_spawn_copy(void (*main)(void *arg), void *arg)
+{
+	struct copy c = { main, arg };
+
+	return make_orphan(make_copy, &c);
+}

@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The handler of the reserved signal. The requester sends the signal to every thread; the first to
+ * come leads: it waits until all others are parked, and only then opens anything, so that no other
+ * thread ever sees a descriptor of ours. A restore puts all threads back into this handler, where
+ * they go on as after the checkpoint.
+ */
+#include <errno.h>
+#include <linux/futex.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include "libinproc/inproc.h"
+#include "libinproc/sys.h"
+#include "libinproc/wrap.h"
+
+#define STUCK_MS 100 /* as long everybody waits for one that does not come */
+#define VDSO_LEN 8192ull
+#define ARCH_GET_FS 0x1003
+#define ARCH_GET_GS 0x1004
+
+static __thread struct timespec rest;
+
+uint64_t ckpt_now_ns(void)
+{
+	struct timespec t = { 0 };
+
+	ckpt_sys(SYS_clock_gettime, CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000ull + t.tv_nsec;
+}
+
+void ckpt_futex_wake(uint32_t *word)
+{
+	ckpt_sys(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT32_MAX);
+}
+
+void ckpt_futex_wait(uint32_t *word, uint32_t value, int ms)
+{
+	struct timespec t = { ms / 1000, ms % 1000 * 1000000l };
+
+	ckpt_sys(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, ms < 0 ? NULL : &t);
+}
+
+/* What setjmp(3) keeps, with room for the rest. The offsets are those of struct user_regs_struct. */
+__asm__(".text\n"
+	".type ckpt_context_save, @function\n"
+	"ckpt_context_save:\n"
+	"	mov %r15, 0(%rdi)\n"
+	"	mov %r14, 8(%rdi)\n"
+	"	mov %r13, 16(%rdi)\n"
+	"	mov %r12, 24(%rdi)\n"
+	"	mov %rbp, 32(%rdi)\n"
+	"	mov %rbx, 40(%rdi)\n"
+	"	mov (%rsp), %rax\n"
+	"	mov %rax, 128(%rdi)\n" /* rip: where we return to */
+	"	lea 8(%rsp), %rax\n"
+	"	mov %rax, 152(%rdi)\n" /* rsp */
+	"	mov %cs, %eax\n"
+	"	mov %rax, 136(%rdi)\n"
+	"	mov %ss, %eax\n"
+	"	mov %rax, 160(%rdi)\n"
+	"	movq $0x202, 144(%rdi)\n" /* eflags */
+	"	movq $1, 80(%rdi)\n"      /* rax */
+	"	movq $-1, 120(%rdi)\n"    /* orig_rax */
+	"	xor %eax, %eax\n"
+	"	ret\n"
+	".size ckpt_context_save, . - ckpt_context_save\n");
+_Static_assert(offsetof(struct user_regs_struct, rbx) == 40, "layout");
+_Static_assert(offsetof(struct user_regs_struct, rax) == 80, "layout");
+_Static_assert(offsetof(struct user_regs_struct, orig_rax) == 120, "layout");
+_Static_assert(offsetof(struct user_regs_struct, rip) == 128, "layout");
+_Static_assert(offsetof(struct user_regs_struct, rsp) == 152, "layout");
+_Static_assert(offsetof(struct user_regs_struct, ss) == 160, "layout");
+
+/* ---- the list of those who are here ---- */
+
+/* Held for a few instructions, by threads that no signal can interrupt. */
+static void lock(struct ckpt_session *s)
+{
+	while (__atomic_exchange_n(&s->lock, 1, __ATOMIC_ACQUIRE))
+		ckpt_futex_wait(&s->lock, 1, 1);
+}
+
+static void unlock(struct ckpt_session *s)
+{
+	__atomic_store_n(&s->lock, 0, __ATOMIC_RELEASE);
+	ckpt_futex_wake(&s->lock);
+}
+
+enum role { PASSER, LEADER, PARKED };
+
+static enum role enter(struct ckpt_session *s, struct ckpt_parked *me, bool may_lead)
+{
+	enum role role = PASSER;
+
+	lock(s);
+	if (s->stopping) {
+		me->next = s->parked;
+		s->parked = me;
+		s->n_parked++;
+		role = PARKED;
+	} else if (may_lead && !s->leader) {
+		s->leader = me;
+		s->stopping = true;
+		s->n_parked = 0;
+		role = LEADER;
+	}
+	unlock(s);
+	if (role == PARKED)
+		ckpt_futex_wake(&s->n_parked);
+	return role;
+}
+
+/* ---- those who are parked ---- */
+
+int64_t ckpt_parked_call(struct ckpt_parked *p, struct ckpt_wire_request *req, void *data)
+{
+	p->call = req;
+	p->data = data;
+	__atomic_store_n(&p->order, CKPT_CALL, __ATOMIC_SEQ_CST);
+	ckpt_futex_wake(&p->order);
+	while (__atomic_load_n(&p->order, __ATOMIC_SEQ_CST) == CKPT_CALL)
+		ckpt_futex_wait(&p->order, CKPT_CALL, -1);
+	return p->ret;
+}
+
+static void make_call(struct ckpt_parked *me)
+{
+	struct ckpt_wire_request *req = me->call;
+
+	if (req->buf_arg >= 0)
+		req->arg[req->buf_arg] = (uintptr_t)me->data;
+	me->ret = ckpt_sys(req->nr, req->arg[0], req->arg[1], req->arg[2], req->arg[3],
+			   req->arg[4], req->arg[5]);
+	__atomic_store_n(&me->order, CKPT_WAIT, __ATOMIC_SEQ_CST);
+	ckpt_futex_wake(&me->order);
+}
+
+static void park(struct ckpt_parked *me)
+{
+	uint32_t order;
+
+	/* It is the same whether we are here for the first time or after a restore. */
+	while ((order = __atomic_load_n(&me->order, __ATOMIC_SEQ_CST)) != CKPT_LEAVE) {
+		if (order == CKPT_CALL)
+			make_call(me);
+		else
+			ckpt_futex_wait(&me->order, CKPT_WAIT, -1);
+	}
+}
+
+/* ---- the leader ---- */
+
+/* Threads of this process, or -1: the folder has as many links, and two. */
+static long n_threads(void)
+{
+	struct stat st;
+
+	return ckpt_sys(SYS_stat, "/proc/self/task", &st) < 0 ? -1 : (long)st.st_nlink - 2;
+}
+
+/* Whoever was in the vDSO went on for a moment. */
+static void call_again(struct ckpt_session *s)
+{
+	siginfo_t info = { 0 };
+
+	info.si_code = SI_QUEUE;
+	for (int i = 0; i < CKPT_N_AGAIN; i++) {
+		pid_t tid = __atomic_exchange_n(&s->again[i], 0, __ATOMIC_SEQ_CST);
+
+		if (tid)
+			ckpt_sys(SYS_rt_tgsigqueueinfo, s->pid, tid, ckpt_config.signal, &info);
+	}
+}
+
+/* Everybody gets the signal from the requester. */
+static bool wait_for_all(struct ckpt_session *s)
+{
+	uint64_t end = ckpt_now_ns() + STUCK_MS * 1000000ull;
+
+	for (;;) {
+		uint32_t n = __atomic_load_n(&s->n_parked, __ATOMIC_SEQ_CST);
+		long all = n_threads();
+
+		if (all == (long)n + 1)
+			return true;
+		if (all < 0 || ckpt_now_ns() > end)
+			return false;
+		ckpt_futex_wait(&s->n_parked, n, 1);
+		call_again(s);
+	}
+}
+
+/* All but the leader go on. */
+static void release(struct ckpt_session *s)
+{
+	struct ckpt_parked *p, *next;
+
+	ckpt_wind_back_share(s);
+	lock(s);
+	s->stopping = false;
+	p = s->parked;
+	s->parked = NULL;
+	unlock(s);
+	for (; p; p = next) {
+		next = p->next; /* it is on a stack that will be gone */
+		__atomic_store_n(&p->order, CKPT_LEAVE, __ATOMIC_SEQ_CST);
+		ckpt_futex_wake(&p->order);
+	}
+}
+
+/* Hooks may need what other threads hold: these run meanwhile, until the requester has called them
+ * again. */
+static enum ckpt_wire_excuse run_before(struct ckpt_session *s, int fd, int *valuep)
+{
+	release(s);
+	*valuep = ckpt_run_hooks(CKPT_HOOK_BEFORE);
+	if (*valuep)
+		return CKPT_WIRE_HOOK;
+	lock(s);
+	s->stopping = true;
+	s->n_parked = 0;
+	unlock(s);
+	if (!ckpt_serve_hello(fd, CKPT_WIRE_AGAIN, 0))
+		return CKPT_WIRE_STUCK;
+	return wait_for_all(s) ? CKPT_WIRE_PARKED : CKPT_WIRE_STUCK;
+}
+
+/* Connected: nobody else runs. */
+static void checkpoint(struct ckpt_session *s, int fd, struct ckpt_end *end)
+{
+	enum ckpt_wire_excuse excuse = ckpt_is_disabled() ? CKPT_WIRE_DISABLED : CKPT_WIRE_PARKED;
+	bool hooks = excuse == CKPT_WIRE_PARKED && ckpt_has_hooks();
+	int value = 0;
+
+	if (hooks)
+		excuse = run_before(s, fd, &value);
+	if (!ckpt_context_save(&s->leader->regs)) {
+		if (ckpt_serve_hello(fd, excuse, value) && excuse == CKPT_WIRE_PARKED)
+			ckpt_serve(fd, end);
+		ckpt_sys(SYS_close, fd);
+	} else {
+		end->outcome = CKPT_WIRE_RESTORED;
+		ckpt_usage_restored();
+	}
+	if (hooks)
+		ckpt_run_hooks(end->outcome == CKPT_WIRE_RESTORED ? CKPT_HOOK_RESTORED :
+								    CKPT_HOOK_AFTER);
+	if (excuse == CKPT_WIRE_PARKED || end->text[0])
+		ckpt_now_ended(end);
+}
+
+static void lead(struct ckpt_session *s, uint64_t token)
+{
+	struct ckpt_end end = { CKPT_WIRE_FAILED, "" };
+
+	/* Otherwise they go on, and the requester finds out who did not come. */
+	if (wait_for_all(s)) {
+		int fd = ckpt_connect(token);
+
+		if (fd >= 0)
+			checkpoint(s, fd, &end);
+	}
+	release(s);
+	lock(s);
+	s->leader = NULL;
+	unlock(s);
+}
+
+/* ---- the handler ---- */
+
+/* The vDSO of another kernel is another one: nobody can go on in the middle of it. */
+static bool in_vdso(const ucontext_t *uc)
+{
+	return uc->uc_mcontext.gregs[REG_RIP] - ckpt_config.vdso < VDSO_LEN;
+}
+
+static void ask_again(struct ckpt_session *s)
+{
+	pid_t tid = ckpt_sys(SYS_gettid);
+
+	for (int i = 0; i < CKPT_N_AGAIN; i++) {
+		pid_t none = 0;
+
+		if (__atomic_compare_exchange_n(&s->again[i], &none, tid, false, __ATOMIC_SEQ_CST,
+						__ATOMIC_SEQ_CST))
+			return;
+	}
+}
+
+static void init(struct ckpt_parked *me, ucontext_t *uc)
+{
+	struct rusage usage = { 0 };
+
+	me->tid = ckpt_sys(SYS_gettid);
+	me->uc = uc;
+	me->interrupted = -1;
+	me->rest = &rest;
+	me->order = CKPT_WAIT;
+	me->others = 0;
+	me->came = ckpt_now_ns();
+	ckpt_sys(SYS_getrusage, RUSAGE_THREAD, &usage);
+	me->switches = usage.ru_nvcsw;
+	memset(&me->regs, 0, sizeof(me->regs));
+	ckpt_sys(SYS_arch_prctl, ARCH_GET_FS, &me->regs.fs_base);
+	ckpt_sys(SYS_arch_prctl, ARCH_GET_GS, &me->regs.gs_base);
+	ckpt_wind_back(me);
+}
+
+/* Requests that came while we were here: who sent them asks again. */
+static void drain(void)
+{
+	const uint64_t set = ckpt_reserved_bit();
+	static const struct timespec now;
+
+	for (int i = 0; i < 100 && ckpt_sys(SYS_rt_sigtimedwait, &set, NULL, &now, 8) > 0; i++)
+		;
+}
+
+static void come(struct ckpt_session *s, ucontext_t *uc, uint64_t token)
+{
+	struct ckpt_parked me;
+	enum role role = PARKED;
+
+	if (in_vdso(uc)) {
+		if (__atomic_load_n(&s->stopping, __ATOMIC_SEQ_CST))
+			ask_again(s);
+		return;
+	}
+	init(&me, uc);
+	if (!ckpt_context_save(&me.regs))
+		role = enter(s, &me, ckpt_token_is_fresh(token));
+	if (role == LEADER)
+		lead(s, token);
+	else if (role == PARKED)
+		park(&me);
+	ckpt_wind_back_end(&me);
+	drain();
+}
+
+void ckpt_on_signal(int sig, siginfo_t *info, void *uc)
+{
+	struct ckpt_session *s = ckpt_session;
+	pid_t pid = ckpt_sys(SYS_getpid);
+
+	(void)sig;
+	if (!s->pid)
+		s->pid = pid; /* the child of a fork that went past libc */
+	/* A child of vfork(2) works in our memory, where it has nothing to say. */
+	if (s->pid != pid)
+		return;
+	if (info->si_code == SI_QUEUE)
+		come(s, uc, (uintptr_t)info->si_value.sival_ptr);
+	else
+		ckpt_now_plain(uc);
+}
