@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# For inside-*.sh: programs that were started by ckpt-run and are asked by ckpt-signal, as an ordinary user. Sourcing it
+# runs the script again, in a folder that this user can reach, below a reaper. The functions are for the inner run.
+set -u
+BUILD=$(realpath "${BUILD:-.}")
+VARIANT=@inproc-user
+
+skip() { echo "skip - $*"; exit 77; }
+
+if [ -z "${INSIDE-}" ]; then
+	CKPT=$(realpath "${CKPT:-$BUILD/ckpt}")
+	from=$(dirname "$CKPT")
+	for f in "$CKPT" "$from/ckpt-run" "$from/ckpt-signal" "$from/libckpt-inproc.so" "$BUILD/tests/fault/reaper"; do
+		[ -e "$f" ] || skip "$f is not built"
+	done
+	as=() T=$(mktemp -d /tmp/ckpt-app.XXXXXX)
+	[ "$(id -u)" != 0 ] || as=(-u)
+	cp "$CKPT" "$from/ckpt-run" "$from/ckpt-signal" "$from/libckpt-inproc.so" "$BUILD/tests/fault/reaper" "$T"
+	[ ! -e "$BUILD/libinproc/examples/primes" ] || cp "$BUILD/libinproc/examples/primes" "$T"
+	cp "$0" "$(dirname "$0")/inside.bash" "$T"
+	chmod -R a+rX "$T"
+	chmod a+rwx "$T"
+	INSIDE=1 T=$T HOME=$T "$T/reaper" ${as[@]+"${as[@]}"} bash "$T/$(basename "$0")" </dev/null
+	status=$?
+	if [ -n "${CKPT_CASE_KEEP-}" ]; then echo "# kept: $T"; else rm -rf "$T"; fi
+	exit "$status"
+fi
+
+cd "$T" || exit 1
+export CKPT_LIBRARY=$T/libckpt-inproc.so CKPT_ENGINE=$T/ckpt-signal
+rounds=${INSIDE_ROUNDS:-20} # checkpoints in a row
+n_images=0
+need() { command -v "$1" >/dev/null || skip "there is no $1"; }
+bad() {
+	echo "not ok - $VARIANT: $*"
+	[ ! -s "$T/ckpt.out" ] || sed 's/^/#   ckpt: /' "$T/ckpt.out"
+	[ ! -s "$T/out" ] || tail -n 20 "$T/out" | sed 's/^/#   program: /'
+	exit 1
+}
+good() { echo "ok - $VARIANT: $*"; exit 0; }
+
+# until_true COMMAND...: at most twenty seconds.
+until_true() {
+	local i
+	for ((i = 0; i < 1000; i++)); do
+		"$@" && return 0
+		sleep 0.02
+	done
+	return 1
+}
+# number FILE: what is in it, 0 if nothing is.
+number() { local is=0; read -r is 2>/dev/null <"$1"; echo "${is:-0}"; }
+greater() { [ "$(number "$1")" -gt "$2" ]; }
+# goes_on FILE: the number in it grows.
+goes_on() { until_true greater "$1" $(($(number "$1") + 1)); }
+
+# start COMMAND...: in a session of its own; sets pid and inner (its own view of it).
+start() {
+	setsid "$T/ckpt-run" -D "$T/own" "$@" </dev/null >>"$T/out" 2>&1 &
+	pid=$! inner=$!
+	disown
+}
+# ask ARGS...: for a checkpoint. One that comes when the program holds a file lock, or is in the middle of execve(2), is
+# refused by name: asked again, some times.
+ask() {
+	local tries
+	n_images=$((n_images + 1))
+	for ((tries = 0; tries < 10; tries++)); do
+		timeout 60 "$T/ckpt-signal" -D "$T/img$n_images" "$@" "$pid" >"$T/ckpt.out" 2>&1 && return 0
+		grep -q 'CKPT-E0209' "$T/ckpt.out" || return 1
+		sleep 0.0$((RANDOM % 90 + 10))
+	done
+	return 1
+}
+# many: checkpoints in a row while it works; every other one with a copy.
+many() {
+	local i how
+	for ((i = 1; i <= rounds; i++)); do
+		how=--snapshot
+		((i % 2)) || how=--stop
+		ask --leave-running $how || bad "checkpoint $i ($how) fails"
+		rm -rf "$T/img$n_images"
+	done
+	[ -n "$(state)" ] || bad "the program has died"
+}
+state() { ps -o state= -p "$pid"; }
+gone() { [ -z "$(ps -o pid= -s "$1")" ]; }
+# take: a checkpoint that ends it, and a restore.
+take() {
+	local old=$pid
+	ask --kill || bad "the checkpoint that ends it fails"
+	until_true gone "$old" || bad "process $old is still there after the checkpoint"
+	"$T/ckpt" restore -d -D "$T/img$n_images" >"$T/ckpt.out" 2>&1 || bad "the restore fails"
+	# In a pid namespace of its own, it has another number outside.
+	pid=$(sed -n 's/.* pid \([0-9]*\) outside.*/\1/p' "$T/ckpt.out")
+	pid=${pid:-$inner}
+}
+# Without ckpt: is the script itself right?
+if [ -n "${CKPT_CASE_DRY-}" ]; then
+	take() { :; }
+	many() { :; }
+	start() {
+		setsid "$@" </dev/null >>"$T/out" 2>&1 &
+		pid=$! inner=$!
+		disown
+	}
+fi
