@@ -55,9 +55,10 @@ greater() { [ "$(number "$1")" -gt "$2" ]; }
 # goes_on FILE: the number in it grows.
 goes_on() { until_true greater "$1" $(($(number "$1") + 1)); }
 
+preload= # another library that the program has
 # start COMMAND...: in a session of its own; sets pid and inner (its own view of it).
 start() {
-	setsid "$T/ckpt-run" -D "$T/own" "$@" </dev/null >>"$T/out" 2>&1 &
+	setsid env LD_PRELOAD="$preload" "$T/ckpt-run" -D "$T/own" "$@" </dev/null >>"$T/out" 2>&1 &
 	pid=$! inner=$!
 	disown
 }
@@ -101,7 +102,7 @@ if [ -n "${CKPT_CASE_DRY-}" ]; then
 	take() { :; }
 	many() { :; }
 	start() {
-		setsid "$@" </dev/null >>"$T/out" 2>&1 &
+		setsid env LD_PRELOAD="$preload" "$@" </dev/null >>"$T/out" 2>&1 &
 		pid=$! inner=$!
 		disown
 	}
