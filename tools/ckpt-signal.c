@@ -22,12 +22,12 @@ int main(int argc, char **argv)
 	if (ckpt_signal_options(&o, argc, argv, &t.err) < 0) {
 		/* An engine that the library starts has no terminal; there are the program's
 		 * files. */
-		if (o.answer < 0)
+		if (!o.answer)
 			ckpt_report_failure(&t);
 		return 2;
 	}
-	if (o.answer >= 0)
-		return ckpt_signal_answer(o.answer);
+	if (o.answer)
+		return ckpt_signal_answer(o.pid, o.stop);
 	occupy_standard_fds();
 	if (o.help) {
 		ckpt_signal_help(STDOUT_FILENO);

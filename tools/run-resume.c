@@ -23,6 +23,8 @@ struct resume {
 	struct ckpt_run_files files;
 	int news;
 	bool runs;
+	const char **notes; /* to be said when it runs */
+	size_t n_notes, notes_room;
 };
 
 static void tell(const struct resume *r, int what, pid_t program, int status)
@@ -56,12 +58,22 @@ static bool is_damage(const struct ckpt_err *err)
 	       err->number == CKPT_E_IMAGE_FOREIGN;
 }
 
+static void note_unused(struct resume *r, const struct ckpt_err *err)
+{
+	char sentence[1400], text[3000];
+
+	ckpt_err_sentence(err, sentence, sizeof(sentence));
+	snprintf(text, sizeof(text), "%s is not used: %s", r->gen.path, sentence);
+	r->notes =
+		ckpt_grow(r->g->arena, r->notes, r->n_notes, &r->notes_room, 4, sizeof(*r->notes));
+	r->notes[r->n_notes++] = ckpt_strdup(r->g->arena, text);
+}
+
 /* 1: found, 0: there is none. */
 static int choose(struct resume *r, struct ckpt_err *err)
 {
 	unsigned int *number;
 	size_t n = ckpt_generations_list(r->g, &number);
-	char sentence[1400];
 
 	for (size_t i = 0; i < n; i++) {
 		int result = ckpt_generation_open(r->g, number[i], &r->gen, err);
@@ -73,8 +85,7 @@ static int choose(struct resume *r, struct ckpt_err *err)
 		if (!is_damage(err))
 			return result;
 		ckpt_generation_close(&r->gen);
-		ckpt_err_sentence(err, sentence, sizeof(sentence));
-		ckpt_print(STDERR_FILENO, "note: %s is not used: %s\n", r->gen.path, sentence);
+		note_unused(r, err);
 		*err = (struct ckpt_err)CKPT_ERR_INIT;
 	}
 	return 0;
@@ -116,6 +127,7 @@ static void started(const struct ckpt_restore_stats *stats, void *arg)
 
 	r->runs = true;
 	tell(r, CKPT_RUN_STARTED, stats->root, 0);
+	ckpt_report_notes(r->notes, r->n_notes);
 	ckpt_run_say("%s restored: %u process%s, %u thread%s", r->gen.path, stats->n_tasks,
 		     stats->n_tasks == 1 ? "" : "es", stats->n_threads,
 		     stats->n_threads == 1 ? "" : "s");
@@ -155,11 +167,14 @@ static void __attribute__((noreturn)) resume(struct resume *r)
 	int status = 0, n = choose(r, &r->t.err);
 
 	if (n == 0) {
+		ckpt_report_notes(r->notes, r->n_notes);
 		tell(r, CKPT_RUN_NONE, 0, 0);
 		_exit(0);
 	}
 	if (n > 0)
 		n = restore(r, &status);
+	if (n < 0 && !r->runs)
+		ckpt_report_notes(r->notes, r->n_notes);
 	if (n < 0)
 		tell(r, CKPT_RUN_FAILED, 0, ckpt_report_failure(&r->t));
 	else

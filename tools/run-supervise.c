@@ -30,14 +30,13 @@ static const int passed_on[] = { SIGHUP,  SIGINT,   SIGQUIT, SIGUSR1, SIGUSR2, S
 
 static int open_signals(struct ckpt_supervisor *r, struct ckpt_err *err)
 {
-	struct sigaction sa;
 	sigset_t set = r->o->on;
 
 	sigaddset(&set, SIGCHLD);
 	for (size_t i = 0; i < sizeof(passed_on) / sizeof(passed_on[0]); i++)
-		/* What we are to ignore (nohup) the program ignores by itself. */
-		if (!sigaction(passed_on[i], NULL, &sa) && sa.sa_handler != SIG_IGN)
-			sigaddset(&set, passed_on[i]);
+		/* Blocked ones come even if they are ignored (nohup): that is for the program to
+		 * decide. */
+		sigaddset(&set, passed_on[i]);
 	sigprocmask(SIG_BLOCK, &set, &r->old_mask);
 	sigaction(SIGCHLD, NULL, &r->old_chld);
 	signal(SIGCHLD, SIG_DFL);

@@ -9,7 +9,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,23 +19,21 @@
 #define WAIT_S 10
 
 struct answer {
-	int fd;
 	pid_t pid;
+	bool stop;
 	struct ckpt_arena *arena;
 	struct ckpt_log log;
 	struct ckpt_problems problems;
 };
 
-static void leave_everything(int fd)
+static void leave_everything(void)
 {
 	int null = open("/dev/null", O_RDWR);
 	sigset_t none;
 
 	for (int i = 0; null >= 0 && i < 3; i++)
 		dup2(null, i);
-	if (fd > 3)
-		close_range(3, fd - 1, 0);
-	close_range(fd + 1, ~0u, 0);
+	close_range(3, ~0u, 0);
 	setsid();
 	umask(077);
 	for (int sig = 1; sig < 32; sig++)
@@ -53,20 +50,6 @@ static int open_log(struct ckpt_log *log)
 
 	ckpt_log_init(log, fd, 3);
 	return fd;
-}
-
-static int peer_of(struct answer *a, struct ckpt_err *err)
-{
-	struct ucred peer;
-	socklen_t len = sizeof(peer);
-
-	if (getsockopt(a->fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
-		return ckpt_fail(err, -errno, "descriptor %d: cannot tell who is at its other end",
-				 a->fd);
-	if (peer.pid <= 0)
-		return ckpt_fail(err, -ESRCH, "descriptor %d: nobody is at its other end", a->fd);
-	a->pid = peer.pid;
-	return 0;
 }
 
 /* A child must not be taken for the job: it has a folder of its own. */
@@ -94,8 +77,8 @@ static int dump(struct answer *a, const struct ckpt_generation *gen, struct ckpt
 		struct ckpt_err *err)
 {
 	const struct ckpt_inside_opts inside = {
-		.socket = a->fd,
-		.snapshot = true,
+		.answer = true,
+		.snapshot = !a->stop,
 		.wait_s = WAIT_S,
 	};
 	const struct ckpt_dump_opts opts = {
@@ -118,10 +101,8 @@ static int checkpoint(struct answer *a, struct ckpt_err *err)
 	struct ckpt_generations g = { .fd = -1, .lock = -1 };
 	struct ckpt_dump_stats stats = { 0 };
 	struct ckpt_generation gen;
-	int r = peer_of(a, err);
+	int r = open_folder(a, &g, err);
 
-	if (r >= 0)
-		r = open_folder(a, &g, err);
 	if (r >= 0)
 		r = ckpt_generation_begin(&g, WAIT_S * 1000000000ull, &gen, err);
 	if (r >= 0) {
@@ -141,15 +122,14 @@ static int checkpoint(struct answer *a, struct ckpt_err *err)
 	return r;
 }
 
-int ckpt_signal_answer(int fd)
+int ckpt_signal_answer(pid_t pid, bool stop)
 {
-	struct answer a = { .fd = fd };
+	struct answer a = { .pid = pid, .stop = stop };
 	struct ckpt_err err = CKPT_ERR_INIT;
 	char sentence[1400];
 	int r, logfd;
 
-	leave_everything(fd);
-	fcntl(fd, F_SETFD, FD_CLOEXEC);
+	leave_everything();
 	logfd = open_log(&a.log);
 	r = ckpt_arena_open(&a.arena, RESERVE, &err);
 	a.problems.arena = a.arena;

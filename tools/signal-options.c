@@ -47,8 +47,8 @@ void ckpt_signal_help(int fd)
 		"  -o, --log-file FILE   write the log to FILE in the folder of the image\n"
 		"  -v, --verbosity[=N]   log 0 nothing, 1 warnings, 2 notes, 3 steps, 4 detail; also -vvv\n"
 		"      --list            list the processes that can be asked, and do nothing\n"
-		"      --answer FD       for the library: write an image below $CKPT_DIR of the program at the\n"
-		"                        other end of the socket FD\n"
+		"      --answer PID      for the library: PID asks by itself; the image is a new one below\n"
+		"                        $CKPT_DIR, nothing is printed\n"
 		"  -h, --help            say this\n"
 		"  -V, --version         print the version\n\n"
 		"The image is restored by `ckpt restore`.\n"
@@ -126,9 +126,10 @@ static int take(struct ckpt_signal_options *o, int c, struct ckpt_err *err)
 			o->wait_s = (ns + 999999999) / 1000000000;
 		break;
 	case ANSWER:
-		r = ckpt_take_number("--answer", optarg, 3, INT_MAX, &n, err);
+		o->answer = true;
+		r = ckpt_take_number("--answer", optarg, 1, INT_MAX, &n, err);
 		if (r >= 0)
-			o->answer = n;
+			o->pid = n;
 		break;
 	}
 	return r;
@@ -138,7 +139,7 @@ static int take_pid(struct ckpt_signal_options *o, int argc, char **argv, struct
 {
 	unsigned int n;
 
-	if (o->help || o->version || o->answer >= 0)
+	if (o->help || o->version || o->answer)
 		return 0;
 	if (o->list)
 		return optind < argc ? ckpt_usage(err, argv[optind], "--list takes no process") : 0;
@@ -156,7 +157,7 @@ int ckpt_signal_options(struct ckpt_signal_options *o, int argc, char **argv, st
 {
 	int c;
 
-	*o = (struct ckpt_signal_options){ .answer = -1, .wait_s = 10, .dir = ".", .verbosity = -1 };
+	*o = (struct ckpt_signal_options){ .wait_s = 10, .dir = ".", .verbosity = -1 };
 	while ((c = ckpt_next_option(argc, argv, ":D:Ro:v::hV", table, err)) >= 0)
 		if (take(o, c, err) < 0)
 			return -EINVAL;

@@ -5,8 +5,8 @@
 
 struct ckpt_signal_options {
 	bool help, version, list;
-	pid_t pid;  /* 0: none was given */
-	int answer; /* descriptor of a program that asked for itself, -1: none */
+	pid_t pid;   /* 0: none was given */
+	bool answer; /* PID asks by itself */
 	bool kill, one, stop;
 	int signal; /* 0: find out */
 	unsigned int wait_s;
@@ -21,4 +21,5 @@ void ckpt_signal_help(int fd);
 /* All return an exit status; the sentence has been printed then. */
 int ckpt_signal_dump(const struct ckpt_signal_options *o);
 int ckpt_signal_list(void);
-int ckpt_signal_answer(int fd);
+/* STOP: it stands still until the image is written. */
+int ckpt_signal_answer(pid_t pid, bool stop);
