@@ -109,12 +109,15 @@ static void look_at(struct ckpt_env_plan *plan, size_t i, bool *listedp)
 
 void ckpt_env_plan(struct ckpt_env_plan *plan, char *const envp[])
 {
-	const char *sig = signal_of(envp);
 	bool listed = false;
+	const char *sig;
 
 	*plan = (struct ckpt_env_plan){ .envp = envp, .missing = (1u << n_kept) - 1 };
 	if (!ckpt_config.on || !library)
 		return;
+	if (envp && (uintptr_t)envp < 4096) /* the kernel says what it thinks of it */
+		return;
+	sig = signal_of(envp);
 	plan->carries = !sig || atoi(sig) == ckpt_config.signal;
 	for (; envp && envp[plan->n]; plan->n++)
 		look_at(plan, plan->n, &listed);

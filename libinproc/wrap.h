@@ -59,10 +59,12 @@ void ckpt_wrap_init(char *const env[]);
 /* In the program that a restore brought back, before anybody goes on. */
 void ckpt_wrap_restored(void);
 
-/* A child of vfork(2) is in its parent's memory. */
+/* A child of vfork(2) is in its parent's memory. (0: that of a fork past libc.) */
 static inline bool ckpt_is_own_memory(void)
 {
-	return !ckpt_session || ckpt_session->pid == ckpt_sys(SYS_getpid);
+	pid_t owner = ckpt_session ? ckpt_session->pid : 0;
+
+	return !owner || owner == ckpt_sys(SYS_getpid);
 }
 
 /* ---- wrap-syscall.c: syscall(2) of libc, and where it executes ---- */
