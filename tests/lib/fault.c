@@ -48,7 +48,10 @@ bool fault_start(struct fault *f, const char *sort)
 	test_end_descendants();
 	victim_forget(f->heart);
 	f->sort = sort;
+	if (f->inside)
+		inside_env_set(f->inside, f->dir);
 	f->pid = victim_start(f->program, sort, f->dir, &f->heart);
+	inside_env_clear();
 	if (!f->pid)
 		fault_failed(f, "victim \"%s\" does not start", sort);
 	return f->pid;

@@ -2,13 +2,15 @@
 /* What the programs of tests/fault share: a victim in a folder, ckpt on it, and looking at what is
  * left. */
 #pragma once
+#include "tests/lib/inside.h"
 #include "tests/lib/proc.h"
 #include "tests/lib/step.h"
 #include "tests/lib/victim.h"
 
 struct fault {
 	const char *program, *ckpt, *sort;
-	char *dir, *img, *out; /* folder of the run, of the image, what ckpt printed */
+	char *dir, *img, *out;       /* folder of the run, of the image, what ckpt printed */
+	const struct inside *inside; /* victims have the library; NULL: they do not */
 	struct victim_heart *heart;
 	pid_t pid;
 	unsigned int n_failed;

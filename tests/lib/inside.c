@@ -39,19 +39,29 @@ bool inside_copy(struct inside *in, const char *dir)
 	return true;
 }
 
+void inside_env_set(const struct inside *in, const char *dir)
+{
+	setenv("LD_PRELOAD", in->library, 1);
+	setenv("CKPT_SIGNAL", "64", 1);
+	setenv("CKPT_ENGINE", in->requester, 1);
+	setenv("CKPT_DIR", dir, 1);
+}
+
+void inside_env_clear(void)
+{
+	unsetenv("LD_PRELOAD");
+	unsetenv("CKPT_SIGNAL");
+	unsetenv("CKPT_ENGINE");
+	unsetenv("CKPT_DIR");
+}
+
 pid_t inside_spawn(const struct inside *in, char *const argv[], const char *out, const char *cwd,
 		   const char *dir)
 {
 	pid_t pid;
 
-	setenv("LD_PRELOAD", in->library, 1);
-	setenv("CKPT_SIGNAL", "64", 1);
-	setenv("CKPT_ENGINE", in->requester, 1);
-	setenv("CKPT_DIR", dir, 1);
+	inside_env_set(in, dir);
 	pid = test_spawn(argv, out, cwd);
-	unsetenv("LD_PRELOAD");
-	unsetenv("CKPT_SIGNAL");
-	unsetenv("CKPT_ENGINE");
-	unsetenv("CKPT_DIR");
+	inside_env_clear();
 	return pid;
 }

@@ -12,7 +12,9 @@ struct inside {
 bool inside_find(struct inside *in, const char *ckpt);
 /* Copies of both in DIR, for a user who cannot reach the build folder. */
 bool inside_copy(struct inside *in, const char *dir);
-/* As test_spawn(), with the library preloaded, as ckpt-run does it; checkpoints that the program
- * asks for itself go below DIR. */
+/* What ckpt-run sets for the program; checkpoints that the program asks for itself go below DIR. */
+void inside_env_set(const struct inside *in, const char *dir);
+void inside_env_clear(void);
+/* As test_spawn(), with that environment. */
 pid_t inside_spawn(const struct inside *in, char *const argv[], const char *out, const char *cwd,
 		   const char *dir);

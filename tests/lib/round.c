@@ -72,8 +72,9 @@ static int read_verdicts(struct keeper *k, bool final)
 			if (final)
 				fail(k, "process %d of the story does not answer", i);
 		} else if (strcmp(text, "ok\n")) {
-			fail(k, "%.*s", (int)strcspn(text, "\n"),
-			     strstr(text, " - ") ? strstr(text, " - ") + 3 : text);
+			const char *why = strstr(text, " - ") ? strstr(text, " - ") + 3 : text;
+
+			fail(k, "%.*s", (int)strcspn(why, "\n"), why);
 			result = !strncmp(text, "skip", 4) ? ROUND_SKIPPED : ROUND_FAILED;
 		}
 		free(text);

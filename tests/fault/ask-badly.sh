@@ -1,0 +1,192 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Requests that cannot be met: one sentence with its code for who asks, no folder left, nothing at all for the program.
+. "$(dirname "$0")/../lib/cli.sh"
+ckpt_signal=$(dirname "$CKPT")/ckpt-signal ckpt_run=$(dirname "$CKPT")/ckpt-run
+library=$(dirname "$CKPT")/libckpt-inproc.so
+[ -x "$ckpt_signal" ] && [ -x "$ckpt_run" ] && [ -r "$library" ] || skip "ckpt-signal, ckpt-run or the library are not built"
+stubborn=$(realpath "${BUILD:-.}")/tests/fault/stubborn
+[ -x "$stubborn" ] || skip "$stubborn is not built"
+chmod 755 "$T"
+mkdir "$T/w" && cd "$T/w" || exit 1
+export CKPT_LIBRARY=$library CKPT_ENGINE=$ckpt_signal
+
+# ask PID ARGS...
+ask() {
+	local pid=$1
+	shift
+	timeout -k 5 60 "$ckpt_signal" -D "$T/img" "$@" "$pid" >"$T/out" 2>"$T/err" </dev/null
+	status=$?
+}
+ln -s "$ckpt_run" "$T/stubborn" # start() looks for the name of the program that it will be
+run_stubborn() {
+	rm -f ready beats enough
+	start "$T/stubborn" "$stubborn" "$@"
+	until_true 5 test -s ready || { echo "not ok - $* does not start"; exit 1; }
+}
+beats() { cat beats 2>/dev/null || echo 0; }
+more_beats() { [ "$(beats)" -gt "$1" ]; }
+goes_on() { until_true 5 more_beats $(($(beats) + 2)); }
+sentence() { [ "$(grep -vc '^note: ' "$T/err")" = 1 ] && grep -Eq -- "$1" "$T/err"; }
+# refused NAME STATUS REGEX: what the last request said.
+refused() {
+	if [ "$status" != "$2" ]; then fail "$1: exit status $status instead of $2"
+	elif ! sentence "$3"; then fail "$1: not the one sentence /$3/"
+	elif [ -e "$T/img" ]; then fail "$1: a folder is left"; rm -rf "$T/img"
+	else pass "$1"; fi
+}
+granted() {
+	if [ "$status" = 0 ] && "$CKPT" verify -D "$T/img" >/dev/null 2>&1; then pass "$1"; else fail "$1"; fi
+	rm -rf "$T/img"
+}
+unharmed_still() { check "$1: it goes on" goes_on; }
+end_it() { kill -KILL "$PID" 2>/dev/null; until_true 5 gone "$PID"; }
+
+start sleep 1000
+ask "$PID"
+refused "without the library" 1 "^ckpt-signal: CKPT-E0109: .*$PID.*; start it with ckpt-run, or dump it from outside"
+check "without the library: unharmed" unharmed "$PID"
+end_it
+ask "$PID"
+refused "a process that is not there" 1 "^ckpt-signal: CKPT-E0101: .*$PID"
+
+run_stubborn plain
+ask "$PID"
+granted "a plain program"
+if is_root && command -v setpriv >/dev/null; then
+	cp "$ckpt_signal" "$T/ckpt-signal" && chmod 755 "$T/ckpt-signal" && mkdir -m 777 "$T/open"
+	as_nobody timeout 30 "$T/ckpt-signal" -D "$T/open/img" "$PID" >"$T/out" 2>"$T/err"
+	status=$?
+	refused "another user's" 1 "^ckpt-signal: CKPT-E0105: .*$PID"
+	check "another user's: no folder" test ! -e "$T/open/img"
+	unharmed_still "another user's"
+fi
+kill -STOP "$PID"
+until_true 5 test "$(state "$PID")" = T
+ask "$PID" --wait 2
+refused "a stopped one" 1 "^ckpt-signal: CKPT-E0113: .*$PID.*; continue it first: kill -CONT"
+check "a stopped one is still stopped" test "$(state "$PID")" = T
+kill -CONT "$PID"
+unharmed_still "a stopped one"
+ask "$PID"
+granted "a stopped one that goes on"
+
+# Two at once, and then five: all are met, one after the other.
+for many in 2 5; do
+	pids=()
+	for ((i = 0; i < many; i++)); do
+		timeout 60 "$ckpt_signal" -D "$T/two.$i" "$PID" >"$T/two.$i.out" 2>&1 </dev/null &
+		pids+=($!)
+	done
+	whole=0
+	for ((i = 0; i < many; i++)); do
+		wait "${pids[i]}"
+		"$CKPT" verify -D "$T/two.$i" >/dev/null 2>&1 && whole=$((whole + 1))
+	done
+	cat "$T"/two.*.out >"$T/err"
+	check "$many requests at once: $whole images" test "$whole" = "$many"
+	rm -rf "$T"/two.*
+	unharmed_still "$many requests at once"
+done
+
+# The folder goes away all the time.
+(while [ ! -e "$T/w/stop" ]; do rm -rf "$T/img"; done) 2>/dev/null &
+remover=$!
+bad=0
+for ((i = 0; i < 20; i++)); do
+	ask "$PID"
+	case $status in 0) ;; 1) sentence '^ckpt-signal: ' || bad=$((bad + 1)) ;; *) bad=$((bad + 1)) ;; esac
+done
+touch stop
+wait "$remover"
+rm -rf "$T/img"
+check "a folder that vanishes: a sentence each time" test "$bad" = 0
+unharmed_still "a folder that vanishes"
+ask "$PID" -D "$T/img/no/way/there"
+check "a folder that cannot be made" test "$status" = 1
+check "a folder that cannot be made: code" sentence '^ckpt-signal: CKPT-E0305: '
+rm -rf "$T/img"
+if is_root && mkdir "$T/small" && unshare -m true 2>/dev/null; then
+	unshare -m --propagation private sh -c 'mount -t tmpfs -o size=16k small "$1" && shift && exec "$@"' small "$T/small" \
+		timeout 60 "$ckpt_signal" -D "$T/small/img" "$PID" >"$T/out" 2>"$T/err" </dev/null
+	status=$?
+	refused "no space" 1 '^ckpt-signal: CKPT-E0306: '
+	unharmed_still "no space"
+fi
+end_it
+
+run_stubborn blocked
+ask "$PID" --wait 2
+refused "one that blocks the signal" 1 "^ckpt-signal: CKPT-E0112: .*$PID"
+unharmed_still "one that blocks the signal"
+end_it
+run_stubborn blocked-thread
+ask "$PID" --wait 2
+refused "a thread that blocks the signal" 1 "^ckpt-signal: CKPT-E0112: .*$(cat ready)"
+unharmed_still "a thread that blocks the signal"
+end_it
+run_stubborn ignored
+ask "$PID" --wait 2
+refused "one that ignores the signal" 1 "^ckpt-signal: CKPT-E01(09|12): .*$PID"
+unharmed_still "one that ignores the signal"
+end_it
+run_stubborn hook-no
+ask "$PID"
+refused "a hook that says no" 1 "^ckpt-signal: CKPT-E0114: .*23"
+unharmed_still "a hook that says no"
+end_it
+run_stubborn disabled
+ask "$PID" --wait 1
+refused "in a critical section" 1 "^ckpt-signal: CKPT-E0111: .*$PID.*ckpt_enable"
+unharmed_still "in a critical section"
+end_it
+run_stubborn hook-hangs
+ask "$PID" --wait 1
+refused "a hook that hangs" 1 "^ckpt-signal: CKPT-E0110: .*$PID.*; raise --wait"
+touch enough
+unharmed_still "a hook that hangs"
+ask "$PID"
+granted "a hook that hung once"
+end_it
+run_stubborn vfork
+ask "$PID" --wait 1
+refused "a parent in vfork" 1 "^ckpt-signal: CKPT-E01(10|12): .*$PID"
+touch enough
+unharmed_still "a parent in vfork"
+ask "$PID"
+granted "a parent that was in vfork"
+end_it
+
+# In the middle of exec, and near their end: a checkpoint or a sentence.
+run_stubborn exec
+bad=0 taken=0
+for ((i = 0; i < 30; i++)); do
+	ask "$PID" --wait 3
+	case $status in
+	0) taken=$((taken + 1)) ;;
+	1) sentence '^ckpt-signal: CKPT-E0' || { bad=$((bad + 1)); cp "$T/err" "$T/err.bad"; } ;;
+	*) bad=$((bad + 1)); cp "$T/err" "$T/err.bad" ;;
+	esac
+	[ "$status" = 0 ] || check "exec: no image is left" test ! -e "$T/img/image"
+	rm -rf "$T/img"
+done
+[ "$bad" = 0 ] || cp "$T/err.bad" "$T/err"
+check "a program that executes itself all the time: $taken of 30 met, a sentence for the others" test "$bad" = 0
+unharmed_still "a program that executes itself all the time"
+end_it
+bad=0 taken=0
+for ((i = 0; i < 40; i++)); do
+	"$ckpt_run" "$stubborn" short $((i * 1000)) &
+	sleep 0.00$((i % 10))
+	ask $! --wait 2
+	case $status in
+	0) taken=$((taken + 1)) ;;
+	1) sentence '^ckpt-signal: CKPT-E01(01|07|09)' || { bad=$((bad + 1)); cp "$T/err" "$T/err.bad"; } ;;
+	*) bad=$((bad + 1)); cp "$T/err" "$T/err.bad" ;;
+	esac
+	wait $! || { bad=$((bad + 1)); echo "the program ends with $?" >"$T/err.bad"; }
+	rm -rf "$T/img"
+done
+[ "$bad" = 0 ] || cp "$T/err.bad" "$T/err"
+check "programs that end meanwhile: $taken of 40 met, a sentence for the others" test "$bad" = 0
+finish

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * For scripts: `stubborn HOW` is a program that is hard to ask for a checkpoint. It writes "ready"
+ * when it has become so, and counts in the file "beats" while its main thread can. Calls that the
+ * library would see are made by the instruction.
+ */
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "libinproc/ckpt.h"
+#include "tests/lib/proc.h"
+
+static long raw(long nr, long a, long b, long c, long d)
+{
+	register long r10 asm("r10") = d;
+	long ret;
+
+	asm volatile("syscall"
+		     : "=a"(ret)
+		     : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10)
+		     : "rcx", "r11", "memory");
+	return ret;
+}
+
+static void block(void)
+{
+	uint64_t all = ~0ull;
+
+	raw(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, 0, 8);
+}
+
+/* As the kernel wants it. */
+static void ignore(void)
+{
+	struct {
+		void (*handler)(int);
+		unsigned long flags;
+		void (*restorer)(void);
+		uint64_t mask;
+	} sa = { .handler = SIG_IGN };
+
+	raw(SYS_rt_sigaction, 64, (long)&sa, 0, 8);
+}
+
+static void *blocked_thread(void *arg)
+{
+	block();
+	test_write("ready", "%d\n", gettid());
+	for (;;)
+		sleep(1000);
+	return arg;
+}
+
+static void block_in_thread(void)
+{
+	pthread_t t;
+
+	pthread_create(&t, NULL, blocked_thread, NULL);
+	while (!test_exists("ready"))
+		usleep(1000);
+}
+
+static int say_no(enum ckpt_event event, void *arg)
+{
+	(void)event, (void)arg;
+	return 23;
+}
+
+static int hang(enum ckpt_event event, void *arg)
+{
+	(void)event, (void)arg;
+	for (int i = 0; i < 4000 && !test_exists("enough"); i++)
+		usleep(1000);
+	return 0;
+}
+
+static void refuse_by_hook(void)
+{
+	if (ckpt_available())
+		ckpt_on(CKPT_BEFORE, say_no, NULL);
+}
+
+static void hang_in_hook(void)
+{
+	if (ckpt_available())
+		ckpt_on(CKPT_BEFORE, hang, NULL);
+}
+
+static void disable(void)
+{
+	if (ckpt_available())
+		ckpt_disable();
+}
+
+/* The parent of vfork(2) stands still where no signal reaches it. */
+static void wait_for_vfork(void)
+{
+	pid_t pid;
+
+	test_write("ready", "%d\n", getpid());
+	pid = vfork();
+	if (pid == 0) {
+		execl("/bin/sh", "sh", "-c", "exec true", NULL);
+		_exit(1);
+	}
+	waitpid(pid, NULL, 0);
+	pid = vfork();
+	if (pid == 0) {
+		for (int i = 0; i < 400 && access("enough", F_OK); i++)
+			raw(SYS_nanosleep, (long)&(struct timespec){ 0, 10000000 }, 0, 0, 0);
+		_exit(0);
+	}
+	waitpid(pid, NULL, 0);
+}
+
+static const struct {
+	const char *how;
+	void (*become)(void);
+} ways[] = {
+	{ "plain", NULL },
+	{ "blocked", block },
+	{ "blocked-thread", block_in_thread },
+	{ "ignored", ignore },
+	{ "hook-no", refuse_by_hook },
+	{ "hook-hangs", hang_in_hook },
+	{ "disabled", disable },
+	{ "vfork", wait_for_vfork },
+};
+
+/* Another program all the time; it counts, too. */
+static void execute_again(char **argv)
+{
+	char number[16];
+	int n = argv[2] ? atoi(argv[2]) + 1 : 1;
+
+	snprintf(number, sizeof(number), "%d", n);
+	test_write("beats", "%d\n", n);
+	test_write("ready", "%d\n", getpid());
+	execl("/proc/self/exe", argv[0], "exec", number, NULL);
+	_exit(1);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc > 1 && !strcmp(argv[1], "exec"))
+		execute_again(argv);
+	if (argc > 1 && !strcmp(argv[1], "short")) {
+		usleep(argc > 2 ? atoi(argv[2]) : 20000);
+		return 0;
+	}
+	for (size_t i = 0; argc > 1 && i < ARRAY_SIZE(ways); i++)
+		if (!strcmp(argv[1], ways[i].how) && ways[i].become)
+			ways[i].become();
+	test_write("ready", "%d\n", getpid());
+	for (unsigned long n = 1; n < 100000; n++) {
+		test_write("beats", "%lu\n", n);
+		usleep(5000);
+	}
+	return 0;
+}
