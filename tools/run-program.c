@@ -57,7 +57,8 @@ static int search(const char *name, struct ckpt_arena *arena, const char **pathp
 			*pathp = ckpt_strdup(arena, path);
 			return 0;
 		}
-		if (r == -EACCES)
+		/* Not of a folder that may not be searched. */
+		if (r == -EACCES && faccessat(AT_FDCWD, path, F_OK, AT_EACCESS) == 0)
 			best = r;
 		if (!*end)
 			return best;
