@@ -422,6 +422,15 @@ static const struct ckpt_source_ops ops = {
 	.rseq = rseq_op,
 };
 
+const struct user_regs_struct *ckpt_source_ptrace_found(const struct ckpt_source *src, pid_t tid)
+{
+	const struct ckpt_tracee *t =
+		src->ops == &ops ? ckpt_tree_thread(&((const struct source *)src)->tree, tid) :
+				   NULL;
+
+	return t && t->state == CKPT_TRACEE_STOPPED ? &t->found : NULL;
+}
+
 /* ---- open ---- */
 
 int ckpt_source_ptrace_open(struct ckpt_source **srcp, struct ckpt_arena *arena, pid_t pid,

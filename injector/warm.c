@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include "injector/quiet.h"
 #include "injector/warm.h"
 
 /* Listing a folder makes all of its entries. */
@@ -26,7 +27,6 @@ static void warm(struct ckpt_job *job, struct ckpt_arena *arena)
 	char name[32];
 	int dir;
 
-	(void)arena;
 	snprintf(name, sizeof(name), "/proc/%d", w->pid);
 	dir = open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
@@ -34,11 +34,13 @@ static void warm(struct ckpt_job *job, struct ckpt_arena *arena)
 	list(dir, "fd");
 	list(dir, "fdinfo");
 	close(dir);
+	ckpt_helper_put(w->helper, ckpt_quiet_read(arena, w->pid));
 }
 
 void ckpt_warm_start(struct ckpt_warm *w, struct ckpt_helper *helper, pid_t pid)
 {
 	w->job.run = warm;
+	w->helper = helper;
 	w->pid = pid;
 	ckpt_helper_start(helper, &w->job);
 }

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The kernel makes the entries of /proc/PID when they are first looked up: that is done before the
- * tree stands still. */
+/* What is done before the tree stands still: the kernel makes the entries of /proc/PID when they
+ * are first looked up, and areas of who waits may be read by then. */
 #pragma once
 #include <sys/types.h>
 #include "engine/capture/helper.h"
 
 struct ckpt_warm {
 	struct ckpt_job job;
+	struct ckpt_helper *helper;
 	pid_t pid;
 };
 
-/* Begins to look at the descriptors of PID. Nothing can fail. W is borrowed until it has been
- * waited for. */
+/* Begins to look at the descriptors of PID, and at its areas if there are many (quiet.h). Nothing
+ * can fail. W is borrowed until it has been waited for. */
 void ckpt_warm_start(struct ckpt_warm *w, struct ckpt_helper *helper, pid_t pid);

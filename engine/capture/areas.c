@@ -167,10 +167,28 @@ static void read_maps(struct ckpt_job *base, struct ckpt_arena *arena)
 	job->code = ckpt_maps_read(arena, job->fd, &job->map, &job->n, &job->err);
 }
 
+/* What was read of it before the freeze. */
+static bool know_maps(const struct ckpt_capture *c, const struct ckpt_capture_task *t,
+		      struct ckpt_maps_job *job)
+{
+	const struct ckpt_maps_before *before = ckpt_helper_maps(c->helper);
+	const struct ckpt_frozen *f = t->frozen;
+
+	if (!before || before->pid != f->pid ||
+	    !before->still_true(before, c->src, f->tids, f->n_tids))
+		return false;
+	job->fd = -1;
+	job->map = before->map;
+	job->n = before->n;
+	return true;
+}
+
 static void start_maps(struct ckpt_capture *c, struct ckpt_capture_task *t)
 {
 	struct ckpt_maps_job *job = t->maps = ckpt_new(c->arena, struct ckpt_maps_job);
 
+	if (know_maps(c, t, job))
+		return;
 	job->job.run = read_maps;
 	job->fd = c->src->ops->open_proc(c->src, t->frozen->pid, "smaps", &job->err);
 	job->code = job->fd;

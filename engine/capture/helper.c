@@ -4,6 +4,7 @@
 #include <signal.h>
 #include "engine/base/err.h"
 #include "engine/capture/helper.h"
+#include "engine/capture/maps.h"
 
 #define RESERVE (16ull << 30) /* address space only */
 
@@ -16,6 +17,7 @@ struct ckpt_helper {
 	struct ckpt_job *first, **lastp;
 	unsigned int n_running;
 	bool closing;
+	struct ckpt_maps_before *before;
 };
 
 /* Called and returns with the lock held. */
@@ -105,6 +107,16 @@ void ckpt_helper_wait(struct ckpt_helper *h, struct ckpt_job *job)
 	pthread_mutex_unlock(&h->lock);
 }
 
+void ckpt_helper_put(struct ckpt_helper *h, struct ckpt_maps_before *before)
+{
+	h->before = before;
+}
+
+struct ckpt_maps_before *ckpt_helper_maps(const struct ckpt_helper *h)
+{
+	return h->before;
+}
+
 void ckpt_helper_drain(struct ckpt_helper *h)
 {
 	pthread_mutex_lock(&h->lock);
@@ -126,6 +138,8 @@ void ckpt_helper_close(struct ckpt_helper *h)
 	pthread_mutex_unlock(&h->lock);
 	if (h->started)
 		pthread_join(h->thread, NULL);
+	if (h->before)
+		h->before->close(h->before);
 	ckpt_arena_close(h->own);
 	pthread_cond_destroy(&h->changed);
 	pthread_mutex_destroy(&h->lock);

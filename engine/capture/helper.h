@@ -25,6 +25,11 @@ struct ckpt_helper *ckpt_helper_open(struct ckpt_arena *arena);
 void ckpt_helper_start(struct ckpt_helper *h, struct ckpt_job *job);
 /* Returns when JOB is done; runs it, or others that still wait, in the meantime. */
 void ckpt_helper_wait(struct ckpt_helper *h, struct ckpt_job *job);
+/* What a job found out before the freeze and the capture may use: NULL, or closed with the helper.
+ * Put by the job, asked for when that is done. */
+struct ckpt_maps_before;
+void ckpt_helper_put(struct ckpt_helper *h, struct ckpt_maps_before *before);
+struct ckpt_maps_before *ckpt_helper_maps(const struct ckpt_helper *h);
 /* Drops jobs that nobody runs yet and waits for the one that is being run. */
 void ckpt_helper_drain(struct ckpt_helper *h);
 /* Drains, ends the thread, frees what the jobs that it ran have allocated. NULL is fine. */

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include "engine/base/arena.h"
 #include "engine/base/err.h"
 
@@ -37,6 +38,20 @@ struct ckpt_map {
 	uint64_t flags;     /* CKPT_MAP(...) */
 	uint64_t shared_kb; /* pages in memory that others have mapped too */
 	const char *name;   /* "" if there is none; as in maps: a newline is "\012" */
+};
+
+struct ckpt_source;
+
+/* Areas of PID that were read before it was stopped. */
+struct ckpt_maps_before {
+	pid_t pid;
+	struct ckpt_map *map;
+	size_t n;
+	/* Asked as soon as it stands still, with all threads that it has: are they still the same?
+	 */
+	bool (*still_true)(const struct ckpt_maps_before *before, const struct ckpt_source *src,
+			   const pid_t *tids, size_t n);
+	void (*close)(struct ckpt_maps_before *before);
 };
 
 /* Reads all of FD, a smaps. Memory of the areas only: the text is never held as a whole. */
