@@ -158,26 +158,66 @@ static bool parse_call(const char *text, struct ckpt_asleep *a)
 	return ckpt_parse_u64(&text, 16, &a->sp);
 }
 
+static bool read_call(pid_t tid, struct ckpt_asleep *a)
+{
+	char text[256];
+
+	return ckpt_proc_read(tid, "syscall", text, sizeof(text)) > 0 && parse_call(text, a);
+}
+
+/* Not all that the kernel may end so: who waits for a socket mostly has no time limit there, and
+ * such calls are made again by the kernel. */
+static bool any_stop_ends(long nr)
+{
+	static const short calls[] = {
+		SYS_epoll_wait,    SYS_epoll_pwait,    SYS_epoll_pwait2,
+		SYS_semop,         SYS_semtimedop,     SYS_io_getevents,
+		SYS_io_pgetevents, SYS_io_uring_enter, SYS_rt_sigtimedwait,
+	};
+
+	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+		if (calls[i] == nr)
+			return true;
+	}
+	return false;
+}
+
+bool ckpt_asleep_exposed(pid_t tid)
+{
+	struct ckpt_asleep a;
+
+	return read_call(tid, &a) && any_stop_ends(a.nr);
+}
+
+static void read_since(struct ckpt_cpu_clocks *clocks, pid_t tid, struct ckpt_asleep *a)
+{
+	struct ckpt_proc_stat st;
+	struct sched s;
+
+	if (!read_sched(tid, &s) || ckpt_proc_stat(tid, &st) < 0 || st.cpu < 0 ||
+	    st.cpu >= CPU_SETSIZE || (!clocks->known[st.cpu] && !measure(clocks, st.cpu)))
+		return;
+	a->since = s.exec_start + clocks->behind[st.cpu];
+	a->switches = s.switches;
+}
+
 struct ckpt_asleep *ckpt_asleep_read(struct ckpt_arena *arena, struct ckpt_cpu_clocks *clocks,
 				     pid_t tid)
 {
 	struct ckpt_asleep a = { .tid = tid }, *kept;
-	struct ckpt_proc_stat st;
-	struct sched s;
-	char text[256];
+	bool timed;
 
-	if (ckpt_proc_read(tid, "syscall", text, sizeof(text)) <= 0 || !parse_call(text, &a))
+	if (!read_call(tid, &a))
 		return NULL;
-	if (a.nr != SYS_restart_syscall &&
-	    ckpt_interrupted_time(a.nr, a.arg).form == CKPT_TIME_NONE)
+	a.exposed = any_stop_ends(a.nr);
+	timed = a.nr == SYS_restart_syscall ||
+		ckpt_interrupted_time(a.nr, a.arg).form != CKPT_TIME_NONE;
+	if (!timed && !a.exposed)
 		return NULL;
-	if (ckpt_proc_read(tid, "wchan", a.wchan, sizeof(a.wchan)) < 0)
+	if (timed && ckpt_proc_read(tid, "wchan", a.wchan, sizeof(a.wchan)) < 0)
 		a.wchan[0] = '\0';
-	if (read_sched(tid, &s) && !ckpt_proc_stat(tid, &st) && st.cpu >= 0 &&
-	    st.cpu < CPU_SETSIZE && (clocks->known[st.cpu] || measure(clocks, st.cpu))) {
-		a.since = s.exec_start + clocks->behind[st.cpu];
-		a.switches = s.switches;
-	}
+	if (timed)
+		read_since(clocks, tid, &a);
 	kept = ckpt_new(arena, struct ckpt_asleep);
 	*kept = a;
 	return kept;

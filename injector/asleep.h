@@ -19,6 +19,7 @@ struct ckpt_asleep {
 	uint64_t since;    /* CLOCK_MONOTONIC in ns */
 	uint64_t switches; /* how often it has slept until then */
 	char wchan[48];
+	bool exposed;
 	struct ckpt_asleep *next;
 };
 
@@ -29,7 +30,9 @@ struct ckpt_cpu_clocks {
 	int64_t behind[CPU_SETSIZE]; /* CLOCK_MONOTONIC minus it */
 };
 
-/* NULL: the thread does not wait so, or it cannot be told. */
+/* Is the thread in a call that any stop ends with EINTR? */
+bool ckpt_asleep_exposed(pid_t tid);
+/* NULL: the thread does not wait so nor is exposed, or it cannot be told. */
 struct ckpt_asleep *ckpt_asleep_read(struct ckpt_arena *arena, struct ckpt_cpu_clocks *clocks,
 				     pid_t tid);
 /* The thread is stopped now, since STOPPED_AT, with REGS: for how long had it been waiting? 0:

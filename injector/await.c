@@ -7,38 +7,45 @@
 #include <time.h>
 #include "injector/freeze.h"
 #include "injector/ptrace.h"
+#include "injector/windback.h"
 
 #define CS_64 0x33
 #define VFORK_NS 1000000000ull /* a child that is to execute a program does that in less */
-#define FIRST_NAP_NS 20000
-#define LAST_NAP_NS 1000000
-#define LOOKS 20 /* before the first nap: most stop within some 10 us */
-#define PAUSES 50
+#define SOON_NS 2000000 /* for one alone: what takes longer waits for a processor, not for us */
+#define NAP_NS 20000
 
-static void nap(uint64_t ns)
+/* ---- sleeping ---- */
+
+/*
+ * We sleep in wait(2) itself and never look for a stop in a loop: the kernel may have put the woken
+ * thread on our processor, where it would wait for us for milliseconds. tick.c ends a wait for
+ * somebody who does not stop.
+ */
+
+static void nap(void)
 {
-	nanosleep(&(struct timespec){ .tv_nsec = ns }, NULL);
+	nanosleep(&(struct timespec){ .tv_nsec = NAP_NS }, NULL);
 }
 
-/* The stop has made a call return EINTR. Should we die, the program is not to see that: at once,
- * what is left of its time comes later. */
-static void hide_eintr(struct ckpt_tracee *t)
+/* Until anybody stops, or a tick. A death may not be told: the next tick finds it. */
+static void sleep_for_all(const struct ckpt_tick *tick)
 {
 	siginfo_t info;
 
-	if (ckpt_interrupted_by(&t->found) != CKPT_INTERRUPTED_EINTR ||
-	    ckpt_pt_peek_signal(t->tid, false, 0, &info) > 0 ||
-	    ckpt_pt_peek_signal(t->tid, true, 0, &info) > 0)
-		return;
-	t->back = t->found;
-	ckpt_interrupted_wind_back(&t->back, t->found.orig_rax);
-	t->hidden = !ckpt_pt_set_regs(t->tid, &t->back);
+	if (!tick->runs ||
+	    (waitid(P_ALL, 0, &info, WSTOPPED | WNOWAIT | __WALL | __WNOTHREAD) < 0 &&
+	     errno != EINTR))
+		nap();
 }
+
+/* ---- stops ---- */
 
 static int stopped(struct ckpt_tracee *t, int sig, struct ckpt_err *err)
 {
 	int r = ckpt_pt_get_regs(t->tid, &t->found);
 
+	if (r < 0 && r != -ESRCH)
+		r = ckpt_pt_get_regs(t->tid, &t->found); /* or its call cannot be put right */
 	if (r == -ESRCH)
 		return 0; /* killed since, or replaced by the thread that executed a program */
 	if (r < 0)
@@ -54,16 +61,16 @@ static int stopped(struct ckpt_tracee *t, int sig, struct ckpt_err *err)
 		t->proc->stop_signal = sig;
 		return 1;
 	}
-	hide_eintr(t);
+	ckpt_tracee_hide_eintr(t);
 	return 1;
 }
 
-/* 1: it stands or is gone, 0: not yet. */
-static int collect(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_err *err)
+/* 1: it stands or is gone, 0: not yet. BLOCK: not before the next tick. */
+static int collect(struct ckpt_tree *tree, struct ckpt_tracee *t, bool block, struct ckpt_err *err)
 {
-	int status, r = ckpt_pt_wait(t->tid, false, &status);
+	int status, r = waitpid(t->tid, &status, __WALL | (block ? 0 : WNOHANG));
 
-	if (!r)
+	if (!r || (r < 0 && errno == EINTR))
 		return 0;
 	if (r < 0 || !WIFSTOPPED(status)) {
 		t->state = CKPT_TRACEE_GONE;
@@ -99,7 +106,7 @@ static int collect_all(struct ckpt_tree *tree, unsigned int *n_waitedp, bool *pr
 
 			if (t->state != CKPT_TRACEE_WAITED)
 				continue;
-			r = collect(tree, t, err);
+			r = collect(tree, t, false, err);
 			if (r < 0)
 				return r;
 			*n_waitedp += !r;
@@ -120,7 +127,7 @@ static int collect_dead(struct ckpt_tree *tree, struct ckpt_err *err)
 			int r = 0;
 
 			if (proc->threads[i]->state == CKPT_TRACEE_STOPPED)
-				r = collect(tree, proc->threads[i], err);
+				r = collect(tree, proc->threads[i], false, err);
 			if (r < 0)
 				return r;
 		}
@@ -155,8 +162,7 @@ static int check_time(struct ckpt_tree *tree, struct ckpt_err *err)
 
 int ckpt_tree_await(struct ckpt_tree *tree, struct ckpt_err *err)
 {
-	uint64_t pause = FIRST_NAP_NS;
-	unsigned int idle = 0;
+	uint64_t looked_at = ckpt_now_ns();
 
 	for (;;) {
 		unsigned int n_waited;
@@ -165,22 +171,28 @@ int ckpt_tree_await(struct ckpt_tree *tree, struct ckpt_err *err)
 
 		if (r < 0 || !n_waited)
 			return r;
-		if (progress) {
-			idle = 0;
-			pause = FIRST_NAP_NS;
+		if (!progress)
+			sleep_for_all(&tree->tick);
+		if (ckpt_now_ns() - looked_at < CKPT_TICK_NS)
 			continue;
-		}
-		if (idle++ < LOOKS) {
-			for (int i = 0; i < PAUSES; i++)
-				__builtin_ia32_pause();
-			continue;
-		}
+		looked_at = ckpt_now_ns();
 		r = collect_dead(tree, err);
 		if (r >= 0)
 			r = check_time(tree, err);
 		if (r < 0)
 			return r;
-		nap(pause);
-		pause = pause * 2 < LAST_NAP_NS ? pause * 2 : LAST_NAP_NS;
 	}
+}
+
+int ckpt_tracee_await(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_err *err)
+{
+	uint64_t since = ckpt_now_ns();
+
+	while (t->state == CKPT_TRACEE_WAITED && ckpt_now_ns() - since < SOON_NS) {
+		int r = collect(tree, t, tree->tick.runs, err);
+
+		if (r)
+			return r < 0 ? r : 0;
+	}
+	return 0;
 }

@@ -30,18 +30,8 @@ static void nap(uint64_t ns)
 struct look {
 	struct ckpt_tree *tree;
 	struct ckpt_proc *proc;
-	unsigned int n_new, n_doubts;
+	unsigned int n_new;
 };
-
-static int seize_thread(void *arg, pid_t tid, struct ckpt_err *err)
-{
-	struct look *look = arg;
-	int r = ckpt_tree_seize(look->tree, look->proc, tid, err);
-
-	look->n_new += r == CKPT_SEIZED;
-	look->n_doubts += r == CKPT_SEIZE_DOUBT;
-	return r;
-}
 
 static int seize_child(void *arg, pid_t pid, struct ckpt_err *err)
 {
@@ -116,17 +106,17 @@ static int settle_threads(struct ckpt_tree *tree, struct ckpt_proc *proc, struct
 
 static int settle(struct ckpt_tree *tree, struct ckpt_proc *proc, struct ckpt_err *err)
 {
-	struct look look = { tree, proc, 0, 0 };
+	struct ckpt_seized n = { 0, 0 };
 	int r;
 
 	proc->settled = true;
-	r = ckpt_each_thread(proc->pid, seize_thread, &look, err);
-	if (r >= 0 && look.n_doubts) {
+	r = ckpt_tree_seize_all(tree, proc, &n, err);
+	if (r >= 0 && n.n_doubts) {
 		proc->settled = false;
 		nap(DOUBT_NS);
 		return 0;
 	}
-	if (r < 0 || look.n_new || proc->gone || proc->zombie)
+	if (r < 0 || n.n_new || proc->gone || proc->zombie)
 		return r;
 	return settle_threads(tree, proc, err);
 }
@@ -154,7 +144,7 @@ static int look_for_children(struct ckpt_proc *proc, bool of_leader, struct look
 /* One look at everything that stands still; *NEWP: not done yet. */
 static int look_around(struct ckpt_tree *tree, bool again, bool *newp, struct ckpt_err *err)
 {
-	struct look look = { tree, NULL, 0, 0 };
+	struct look look = { tree, NULL, 0 };
 
 	*newp = false;
 	for (struct ckpt_proc *proc = tree->procs; proc; proc = proc->next) {
@@ -238,16 +228,13 @@ static int check_root(const struct ckpt_tree *tree, struct ckpt_err *err)
 static int stop_tree(struct ckpt_tree *tree, struct ckpt_err *err)
 {
 	struct ckpt_proc *root = ckpt_tree_add(tree, tree->root, 0);
+	struct ckpt_seized n = { 0, 0 };
 	struct ckpt_proc_stat st;
-	int r = ckpt_tree_seize(tree, root, tree->root, err);
 	bool new = true, again = false;
+	int r = ckpt_tree_seize_all(tree, root, &n, err);
 
-	if (r >= 0) {
-		struct look look = { tree, root, 0, 0 };
-
-		/* All at once: waiting for each costs a wake-up of a processor. */
-		r = ckpt_each_thread(tree->root, seize_thread, &look, err);
-	}
+	if (r >= 0)
+		r = ckpt_tree_seize(tree, root, tree->root, err); /* it may be gone */
 	while (r >= 0 && (new || !again)) {
 		again = !new; /* the last look is at all leaders once more */
 		r = ckpt_tree_await(tree, err);
@@ -288,7 +275,9 @@ int ckpt_tree_freeze(struct ckpt_tree *tree, struct ckpt_err *err)
 		tree->opts->timeout_s ? ckpt_now_ns() + tree->opts->timeout_s * 1000000000ull : 0;
 	tree->tracer = syscall(SYS_gettid);
 	tree->reaper = tree->has_threads ? ckpt_reaper_start(tree->arena) : NULL;
+	ckpt_tick_start(&tree->tick);
 	r = stop_tree(tree, err);
+	ckpt_tick_stop(&tree->tick);
 	ckpt_reaper_stop(tree->reaper);
 	tree->reaper = NULL;
 	if (r < 0)

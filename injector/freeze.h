@@ -19,6 +19,7 @@
 #include "engine/base/interrupted.h"
 #include "injector/ptrace.h"
 #include "injector/source-ptrace.h"
+#include "injector/tick.h"
 
 #define CKPT_TREE_BUCKETS 1024
 
@@ -88,7 +89,8 @@ struct ckpt_tree {
 	bool somebody_died;
 	bool has_threads; /* seen before the freeze: a process with several */
 	struct ckpt_reaper *reaper;
-	struct ckpt_asleep *asleep[CKPT_TREE_BUCKETS];
+	struct ckpt_tick tick;
+	struct ckpt_asleep *asleep[CKPT_TREE_BUCKETS]; /* before the freeze */
 	struct ckpt_gadget_cache *cache;
 	struct ckpt_remote *remote;
 	unsigned int seed;
@@ -116,10 +118,22 @@ enum { CKPT_SEIZED = 1, CKPT_SEIZE_DOUBT }; /* doubt: another look will tell */
 int ckpt_tree_seize(struct ckpt_tree *tree, struct ckpt_proc *proc, pid_t tid,
 		    struct ckpt_err *err);
 
+/* Asks all threads of PROC that were not asked before; counts them. */
+struct ckpt_seized {
+	unsigned int n_new, n_doubts;
+};
+int ckpt_tree_seize_all(struct ckpt_tree *tree, struct ckpt_proc *proc, struct ckpt_seized *n,
+			struct ckpt_err *err);
+
 /* await.c: waits until all that were asked have stopped. */
 int ckpt_tree_await(struct ckpt_tree *tree, struct ckpt_err *err);
+/* Waits for this one alone, but not for long. */
+int ckpt_tracee_await(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_err *err);
 /* Have all its threads that are known? */
 bool ckpt_proc_stands(const struct ckpt_proc *proc);
+
+/* windback.c: what it waited in before the freeze; NULL: in nothing of interest. */
+const struct ckpt_asleep *ckpt_tree_asleep(const struct ckpt_tree *tree, pid_t tid);
 
 /* members.c: what can be found out about the tree from /proc. */
 struct ckpt_proc *ckpt_tree_add(struct ckpt_tree *tree, pid_t pid, pid_t ppid);

@@ -20,36 +20,55 @@ static void nap(void)
 }
 
 /* The freeze was given up before it stopped. Only a stopped thread can be let go; one that is in a
- * vfork does not stop before its child has executed a program, and goes on when we end. */
-static int signal_of_late_stop(const struct ckpt_tracee *t)
+ * vfork does not stop before its child has executed a program, and goes on when we end. A signal
+ * that comes first takes its course, as in await.c. */
+static void await_late_stop(struct ckpt_tracee *t)
 {
 	int status;
 
 	for (int i = 0; i < LATE_NAPS; i++) {
 		int r = ckpt_pt_wait(t->tid, false, &status);
 
-		if (r)
-			return r > 0 && WIFSTOPPED(status) && !(status >> 16) ? WSTOPSIG(status) :
-										0;
+		if (r < 0 || (r && !WIFSTOPPED(status)))
+			return;
+		if (r && status >> 16 == CKPT_EVENT_STOP) {
+			if (WSTOPSIG(status) == SIGTRAP && !ckpt_pt_get_regs(t->tid, &t->found))
+				ckpt_tracee_hide_eintr(t);
+			return;
+		}
+		if (r) {
+			ckpt_pt_interrupt(t->tid);
+			ckpt_pt_resume(PTRACE_CONT, t->tid, status >> 16 ? 0 : WSTOPSIG(status));
+			continue;
+		}
 		nap();
 	}
-	return 0;
+}
+
+/* To the registers it goes on with. */
+static void put_right(struct ckpt_tracee *t)
+{
+	const struct user_regs_struct *regs;
+
+	if (!t->now) {
+		ckpt_tracee_show_eintr(t);
+		return;
+	}
+	regs = ckpt_tracee_goes_on(t);
+	if (regs != t->now)
+		ckpt_pt_set_regs(t->tid, regs);
+	t->now = regs;
 }
 
 static void let_go(struct ckpt_tracee *t)
 {
-	int status, sig = 0;
+	int status;
 
-	if (t->state == CKPT_TRACEE_WAITED) {
-		sig = signal_of_late_stop(t);
-	} else if (t->state == CKPT_TRACEE_STOPPED && t->now) {
-		const struct user_regs_struct *regs = ckpt_tracee_goes_on(t);
-
-		if (regs != t->now)
-			ckpt_pt_set_regs(t->tid, regs);
-		t->now = regs;
-	}
-	if (t->state != CKPT_TRACEE_GONE && ckpt_pt_resume(PTRACE_DETACH, t->tid, sig) < 0)
+	if (t->state == CKPT_TRACEE_WAITED)
+		await_late_stop(t);
+	else if (t->state == CKPT_TRACEE_STOPPED)
+		put_right(t);
+	if (t->state != CKPT_TRACEE_GONE && ckpt_pt_resume(PTRACE_DETACH, t->tid, 0) < 0)
 		ckpt_pt_wait(t->tid, false, &status); /* killed: its tracer has to take note of that
 						       */
 	t->state = CKPT_TRACEE_GONE;

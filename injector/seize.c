@@ -7,7 +7,9 @@
 #include "injector/reaper.h"
 
 #define DOUBTS_MAX 100
-#define OURS 3 /* beside CKPT_SEIZED and CKPT_SEIZE_DOUBT: it is traced, by us */
+#define ALONE_NS \
+	10000000 /* of a freeze; then the processors are too busy for one after the other */
+#define OURS 3   /* beside CKPT_SEIZED and CKPT_SEIZE_DOUBT: it is traced, by us */
 
 /* What may be another thing at the next look: a thread that executes a program takes the number of
  * the leader, whose zombie it awaits before; and one that is about to end may not be traced. */
@@ -66,7 +68,29 @@ static void start_reaper(struct ckpt_tree *tree)
 	}
 }
 
-int ckpt_tree_seize(struct ckpt_tree *tree, struct ckpt_proc *proc, pid_t tid, struct ckpt_err *err)
+static bool is_exposed(const struct ckpt_tree *tree, pid_t tid)
+{
+	const struct ckpt_asleep *a;
+
+	if (!tree->frozen_at)
+		return ckpt_asleep_exposed(tid); /* costs the program nothing yet */
+	a = ckpt_tree_asleep(tree, tid);
+	return a && a->exposed;
+}
+
+/* Asks T to stop. From here on until await.c has put its registers right our death would show: its
+ * call would return EINTR. So whoever is in such a call is asked alone, and waited for. */
+static int interrupt(struct ckpt_tree *tree, struct ckpt_tracee *t, bool exposed,
+		     struct ckpt_err *err)
+{
+	bool alone = exposed && ckpt_now_ns() - tree->frozen_at < ALONE_NS;
+
+	ckpt_pt_interrupt(t->tid); /* fails only if it is dead, which waiting shows */
+	return alone ? ckpt_tracee_await(tree, t, err) : 0;
+}
+
+static int seize(struct ckpt_tree *tree, struct ckpt_proc *proc, pid_t tid, bool exposed,
+		 struct ckpt_err *err)
 {
 	struct ckpt_tracee *t = ckpt_tree_thread(tree, tid);
 	int r;
@@ -92,6 +116,71 @@ int ckpt_tree_seize(struct ckpt_tree *tree, struct ckpt_proc *proc, pid_t tid, s
 	t->stopped_at = ckpt_now_ns(); /* or never: then since when it is waited for */
 	proc->settled = false;
 	ckpt_reaper_add(tree->reaper, tree->arena, tid);
-	ckpt_pt_interrupt(tid); /* fails only if it is dead, which waiting shows */
-	return CKPT_SEIZED;
+	r = interrupt(tree, t, exposed, err);
+	return r < 0 ? r : CKPT_SEIZED;
+}
+
+int ckpt_tree_seize(struct ckpt_tree *tree, struct ckpt_proc *proc, pid_t tid, struct ckpt_err *err)
+{
+	return seize(tree, proc, tid, is_exposed(tree, tid), err);
+}
+
+/* ---- all threads of a process ---- */
+
+struct member {
+	pid_t tid;
+	bool exposed;
+};
+
+struct members {
+	struct ckpt_tree *tree;
+	struct member *v;
+	size_t n, n_exposed, room;
+};
+
+static int list(void *arg, pid_t tid, struct ckpt_err *err)
+{
+	struct members *m = arg;
+	const struct ckpt_tracee *t = ckpt_tree_thread(m->tree, tid);
+
+	(void)err;
+	if (t && t->state != CKPT_TRACEE_GONE)
+		return 0;
+	m->v = ckpt_grow(m->tree->arena, m->v, m->n, &m->room, 16, sizeof(*m->v));
+	m->v[m->n] = (struct member){ tid, is_exposed(m->tree, tid) };
+	m->n_exposed += m->v[m->n++].exposed;
+	return 0;
+}
+
+static int seize_some(struct ckpt_tree *tree, struct ckpt_proc *proc, const struct members *m,
+		      bool exposed, struct ckpt_seized *n, struct ckpt_err *err)
+{
+	for (size_t i = 0; i < m->n; i++) {
+		int r;
+
+		if (m->v[i].exposed != exposed)
+			continue;
+		r = seize(tree, proc, m->v[i].tid, exposed, err);
+		if (r < 0)
+			return r;
+		n->n_new += r == CKPT_SEIZED;
+		n->n_doubts += r == CKPT_SEIZE_DOUBT;
+	}
+	return 0;
+}
+
+/* The exposed ones last: when the others stand the processors are free for them. */
+int ckpt_tree_seize_all(struct ckpt_tree *tree, struct ckpt_proc *proc, struct ckpt_seized *n,
+			struct ckpt_err *err)
+{
+	struct members m = { .tree = tree };
+	int r = ckpt_each_thread(proc->pid, list, &m, err);
+
+	if (r >= 0)
+		r = seize_some(tree, proc, &m, false, n, err);
+	if (r >= 0 && m.n_exposed)
+		r = ckpt_tree_await(tree, err);
+	if (r >= 0)
+		r = seize_some(tree, proc, &m, true, n, err);
+	return r < 0 ? r : 0;
 }

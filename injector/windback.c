@@ -10,6 +10,7 @@
 
 #define CODE 64 /* bytes in front of a `syscall` that are searched for its number */
 #define STATUS 8192
+#define TRIES 3
 
 /* <linux/rseq.h> has them with C11 alignment rules that change with its version. */
 struct section {
@@ -17,6 +18,16 @@ struct section {
 	uint64_t start, len, abort;
 };
 #define SECTION_AT 8 /* of the address in struct rseq */
+
+/* The program's call depends on it: whatever else than its death is in the way is tried again. */
+static int set_regs(const struct ckpt_tracee *t, const struct user_regs_struct *regs)
+{
+	int r = -EAGAIN;
+
+	for (int i = 0; i < TRIES && r < 0 && r != -ESRCH; i++)
+		r = ckpt_pt_set_regs(t->tid, regs);
+	return r;
+}
 
 /* What the kernel does when a thread goes on that was preempted, as a stop does: inside a
  * restartable sequence it is sent to the abort handler. A remote call would make it forget the
@@ -32,14 +43,14 @@ static int leave_sequence(struct ckpt_tracee *t, struct ckpt_err *err)
 	    ckpt_vm_get(t->proc->pid, at, &s, sizeof(s)) < 0 || t->found.rip - s.start >= s.len)
 		return 0;
 	t->found.rip = s.abort;
-	r = ckpt_pt_set_regs(t->tid, &t->found);
+	r = set_regs(t, &t->found);
 	if (r < 0)
 		return ckpt_fail(err, r, "thread %d: cannot set its registers", t->tid);
 	ckpt_vm_put(t->proc->pid, t->rseq.addr + SECTION_AT, &none, sizeof(none));
 	return 0;
 }
 
-static const struct ckpt_asleep *asleep(const struct ckpt_tree *tree, pid_t tid)
+const struct ckpt_asleep *ckpt_tree_asleep(const struct ckpt_tree *tree, pid_t tid)
 {
 	const struct ckpt_asleep *a = tree->asleep[tid % CKPT_TREE_BUCKETS];
 
@@ -102,7 +113,7 @@ static void shorten(struct ckpt_tracee *t, long nr, const struct ckpt_asleep *a)
 
 static void wind_back(const struct ckpt_tree *tree, struct ckpt_tracee *t)
 {
-	const struct ckpt_asleep *a = asleep(tree, t->tid);
+	const struct ckpt_asleep *a = ckpt_tree_asleep(tree, t->tid);
 	long nr = called(t, a);
 
 	ckpt_interrupted_wind_back(&t->back, nr);
@@ -119,6 +130,16 @@ static uint64_t status_mask(const struct ckpt_tracee *t)
 		       t->mask;
 }
 
+static int read_masks(struct ckpt_tracee *t)
+{
+	int r = ckpt_pt_get_mask(t->tid, &t->mask);
+
+	t->waits_with = t->mask;
+	if (r >= 0 && ckpt_interrupted_swaps_mask(t->found.orig_rax))
+		t->waits_with = status_mask(t);
+	return r;
+}
+
 /* A call that the stop has ended with EINTR goes on here as well, if there is nothing else that
  * ended it. */
 static int set_eintr(struct ckpt_tracee *t, bool again, struct ckpt_err *err)
@@ -128,7 +149,7 @@ static int set_eintr(struct ckpt_tracee *t, bool again, struct ckpt_err *err)
 	t->now = again ? &t->back : &t->found;
 	if (!again && !t->hidden)
 		return 0;
-	r = ckpt_pt_set_regs(t->tid, t->now);
+	r = set_regs(t, t->now);
 	return r < 0 ? ckpt_fail(err, r, "thread %d: cannot set its registers", t->tid) : 0;
 }
 
@@ -139,10 +160,9 @@ int ckpt_tracee_settle(const struct ckpt_tree *tree, struct ckpt_tracee *t, stru
 
 	if (r < 0)
 		return r;
-	r = ckpt_pt_get_mask(t->tid, &t->mask);
+	r = read_masks(t);
 	if (r < 0)
 		return ckpt_fail(err, r, "thread %d: cannot read its signal mask", t->tid);
-	t->waits_with = t->mask;
 	t->now = &t->found;
 	t->back = t->found;
 	t->by = ckpt_interrupted_by(&t->found);
@@ -153,8 +173,6 @@ int ckpt_tracee_settle(const struct ckpt_tree *tree, struct ckpt_tracee *t, stru
 	}
 	if (t->by == CKPT_NOT_INTERRUPTED)
 		return 0;
-	if (ckpt_interrupted_swaps_mask(t->found.orig_rax))
-		t->waits_with = status_mask(t);
 	wind_back(tree, t);
 	return t->by == CKPT_INTERRUPTED_EINTR ?
 		       set_eintr(t, !ckpt_tracee_has_signal(t, &signals), err) :
@@ -173,15 +191,22 @@ static uint64_t left_over(const struct ckpt_tracee *t, uint64_t shared)
 	return shared;
 }
 
+/* Nearly always there is none at all, which shows quickly. */
+static bool any_signal(const struct ckpt_tracee *t)
+{
+	siginfo_t info;
+
+	return ckpt_pt_peek_signal(t->tid, false, 0, &info) > 0 ||
+	       ckpt_pt_peek_signal(t->tid, true, 0, &info) > 0;
+}
+
 bool ckpt_tracee_has_signal(struct ckpt_tracee *t, uint64_t *signalsp)
 {
 	char status[STATUS];
 	uint64_t taken, own, shared;
-	siginfo_t info;
 
 	*signalsp = 0;
-	if (ckpt_pt_peek_signal(t->tid, false, 0, &info) <= 0 &&
-	    ckpt_pt_peek_signal(t->tid, true, 0, &info) <= 0)
+	if (!any_signal(t))
 		return false;
 	if (ckpt_proc_read(t->tid, "status", status, sizeof(status)) <= 0)
 		return false;
@@ -190,6 +215,30 @@ bool ckpt_tracee_has_signal(struct ckpt_tracee *t, uint64_t *signalsp)
 	shared = left_over(t, ckpt_status_number(status, "ShdPnd", 16) & taken);
 	*signalsp = own | shared;
 	return *signalsp != 0;
+}
+
+/* The same, of one that is not settled. */
+static bool was_interrupted(struct ckpt_tracee *t)
+{
+	uint64_t signals;
+
+	return any_signal(t) && read_masks(t) >= 0 && ckpt_tracee_has_signal(t, &signals);
+}
+
+void ckpt_tracee_hide_eintr(struct ckpt_tracee *t)
+{
+	t->hidden = false;
+	if (ckpt_interrupted_by(&t->found) != CKPT_INTERRUPTED_EINTR || was_interrupted(t))
+		return;
+	t->back = t->found;
+	ckpt_interrupted_wind_back(&t->back, t->found.orig_rax);
+	t->hidden = !set_regs(t, &t->back);
+}
+
+void ckpt_tracee_show_eintr(struct ckpt_tracee *t)
+{
+	if (t->hidden && was_interrupted(t))
+		set_regs(t, &t->found);
 }
 
 const struct user_regs_struct *ckpt_tracee_goes_on(struct ckpt_tracee *t)

@@ -6,6 +6,12 @@
 #pragma once
 #include "injector/freeze.h"
 
+/* For a thread at its stop, before anything else: if the stop has made a call return EINTR the
+ * thread gets the registers to make it again, for should we die the program is not to see that. The
+ * call has all of its time then, and what is left of it comes with ckpt_tracee_settle(). */
+void ckpt_tracee_hide_eintr(struct ckpt_tracee *t);
+/* It goes on without having been settled: takes that back if a signal has come meanwhile. */
+void ckpt_tracee_show_eintr(struct ckpt_tracee *t);
 /* For a thread just found stopped, all others of its process being stopped too. Takes a thread out
  * of a restartable sequence and winds back calls that the stop would end with EINTR. */
 int ckpt_tracee_settle(const struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_err *err);
