@@ -1,6 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Requests that cannot be met: one sentence with its code for who asks, no folder left, nothing at all for the program.
+if [ "$(id -u)" = 0 ] && [ "${1-}" != inside ] && unshare -m true 2>/dev/null; then
+	exec unshare -m --propagation private "$0" inside # for a small file system
+fi
 . "$(dirname "$0")/../lib/cli.sh"
 ckpt_signal=$(dirname "$CKPT")/ckpt-signal ckpt_run=$(dirname "$CKPT")/ckpt-run
 library=$(dirname "$CKPT")/libckpt-inproc.so
@@ -106,11 +109,11 @@ ask "$PID" -D "$T/img/no/way/there"
 check "a folder that cannot be made" test "$status" = 1
 check "a folder that cannot be made: code" sentence '^ckpt-signal: CKPT-E0305: '
 rm -rf "$T/img"
-if is_root && mkdir "$T/small" && unshare -m true 2>/dev/null; then
-	unshare -m --propagation private sh -c 'mount -t tmpfs -o size=16k small "$1" && shift && exec "$@"' small "$T/small" \
-		timeout 60 "$ckpt_signal" -D "$T/small/img" "$PID" >"$T/out" 2>"$T/err" </dev/null
-	status=$?
+if [ "${1-}" = inside ] && mkdir "$T/small" && mount -t tmpfs -o size=16k small "$T/small"; then
+	ask "$PID" -D "$T/small/img"
 	refused "no space" 1 '^ckpt-signal: CKPT-E0306: '
+	check "no space: nothing is left" test -z "$(find "$T/small" -type f)"
+	umount "$T/small"
 	unharmed_still "no space"
 fi
 end_it
@@ -167,7 +170,7 @@ for ((i = 0; i < 30; i++)); do
 	1) sentence '^ckpt-signal: CKPT-E0' || { bad=$((bad + 1)); cp "$T/err" "$T/err.bad"; } ;;
 	*) bad=$((bad + 1)); cp "$T/err" "$T/err.bad" ;;
 	esac
-	[ "$status" = 0 ] || check "exec: no image is left" test ! -e "$T/img/image"
+	[ "$status" = 0 ] || [ ! -e "$T/img/image" ] || { bad=$((bad + 1)); echo "an image is left" >"$T/err.bad"; }
 	rm -rf "$T/img"
 done
 [ "$bad" = 0 ] || cp "$T/err.bad" "$T/err"
@@ -176,7 +179,7 @@ unharmed_still "a program that executes itself all the time"
 end_it
 bad=0 taken=0
 for ((i = 0; i < 40; i++)); do
-	"$ckpt_run" "$stubborn" short $((i * 1000)) &
+	"$ckpt_run" "$stubborn" short $((i * 1000)) </dev/null >/dev/null 2>&1 &
 	sleep 0.00$((i % 10))
 	ask $! --wait 2
 	case $status in
