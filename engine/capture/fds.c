@@ -93,6 +93,8 @@ static void add_entries(struct ckpt_fd_batch *b, const char *buf, long len, size
 		at += e->len;
 		if (!ckpt_parse_u64(&p, 10, &number) || number > INT_MAX)
 			continue; /* "." and ".." */
+		if (number && number == (uint64_t)b->task->own_fd)
+			continue;
 		b->look = ckpt_capture_grow(b->c->arena, b->look, b->n, roomp, sizeof(b->look[0]));
 		b->look[b->n++] = (struct ckpt_look){ .number = number };
 	}
@@ -131,16 +133,16 @@ static void make_jobs(struct ckpt_fd_batch *b)
 	}
 }
 
-int ckpt_fd_batch_open(struct ckpt_fd_batch *b, struct ckpt_capture *c, pid_t pid,
-		       struct ckpt_err *err)
+int ckpt_fd_batch_open(struct ckpt_fd_batch *b, struct ckpt_capture *c,
+		       const struct ckpt_frozen *task, struct ckpt_err *err)
 {
 	int r;
 
-	*b = (struct ckpt_fd_batch){ .c = c, .fd_dir = -1, .fdinfo_dir = -1 };
-	b->fd_dir = c->src->ops->open_proc(c->src, pid, "fd", err);
+	*b = (struct ckpt_fd_batch){ .c = c, .task = task, .fd_dir = -1, .fdinfo_dir = -1 };
+	b->fd_dir = c->src->ops->open_proc(c->src, task->pid, "fd", err);
 	if (b->fd_dir < 0)
 		return b->fd_dir;
-	b->fdinfo_dir = c->src->ops->open_proc(c->src, pid, "fdinfo", err);
+	b->fdinfo_dir = c->src->ops->open_proc(c->src, task->pid, "fdinfo", err);
 	if (b->fdinfo_dir < 0)
 		return b->fdinfo_dir;
 	r = list(b, err);

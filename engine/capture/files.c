@@ -281,7 +281,7 @@ static int task_files(struct ckpt_capture *c, struct ckpt_capture_task *t, struc
 {
 	struct ckpt_fd_batch batch;
 	size_t room = 0;
-	int r = ckpt_fd_batch_open(&batch, c, t->frozen->pid, err);
+	int r = ckpt_fd_batch_open(&batch, c, t->frozen, err);
 
 	while (r >= 0) {
 		const struct ckpt_look *look;

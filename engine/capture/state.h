@@ -183,14 +183,16 @@ struct ckpt_look {
 /* The descriptors of one task, a batch at a time, by number; the helper works ahead. */
 struct ckpt_fd_batch {
 	struct ckpt_capture *c;
+	const struct ckpt_frozen *task;
 	int fd_dir, fdinfo_dir;
 	struct ckpt_look *look;
 	size_t n;
 	struct ckpt_look_job *job;
 	size_t n_jobs, next;
 };
-int ckpt_fd_batch_open(struct ckpt_fd_batch *b, struct ckpt_capture *c, pid_t pid,
-		       struct ckpt_err *err);
+/* All descriptors of the task but the source's own. */
+int ckpt_fd_batch_open(struct ckpt_fd_batch *b, struct ckpt_capture *c,
+		       const struct ckpt_frozen *task, struct ckpt_err *err);
 /* Returns how many, 0 at the end. *LOOKP is valid until the capture ends. */
 size_t ckpt_fd_batch_next(struct ckpt_fd_batch *b, const struct ckpt_look **lookp);
 void ckpt_fd_batch_close(struct ckpt_fd_batch *b);
