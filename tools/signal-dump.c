@@ -4,6 +4,7 @@
 #include "tools/signal.h"
 
 #define RESERVE (64ull << 30) /* of address space */
+#define CAPTURE_S 10
 
 static const struct ckpt_command command = { .name = "ckpt-signal", .bit = CKPT_CMD_DUMP };
 
@@ -22,7 +23,8 @@ static int dump(struct ckpt_tool *t, const struct ckpt_signal_options *o)
 		.dir = t->opts.images_dir,
 		.leave_running = !o->kill,
 		.shell_job = true, /* what ckpt-run starts is a shell's as a rule */
-		.timeout_s = o->wait_s,
+		/* To wait less for the threads is not to have less time for what they hold. */
+		.timeout_s = o->wait_s > CAPTURE_S ? o->wait_s : CAPTURE_S,
 		.log = &t->log,
 		.progress = ckpt_progress_show,
 		.progress_arg = &t->progress,

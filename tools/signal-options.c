@@ -123,7 +123,7 @@ static int take(struct ckpt_signal_options *o, int c, struct ckpt_err *err)
 	case WAIT:
 		r = ckpt_take_seconds("--wait", optarg, &ns, err);
 		if (r >= 0)
-			o->wait_s = (ns + 999999999) / 1000000000;
+			o->wait_s = ns > 1000000000 ? (ns + 999999999) / 1000000000 : 1;
 		break;
 	case ANSWER:
 		o->answer = true;
