@@ -8,11 +8,9 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include "libinproc/wrap.h"
 
 #define N_HELD 64 /* one bit each in a uint64_t */
-#define BUFFER 4096
 
 enum { FREE, BUSY, HELD };
 
@@ -24,96 +22,6 @@ static struct held {
 	uint64_t dev, ino; /* as in /proc/self/maps */
 	dev_t st_dev;      /* as stat(2) says; btrfs and overlays differ */
 } held[N_HELD];
-
-/* ---- what is mapped ---- */
-
-struct scan {
-	const struct stat *st;
-	const char *base; /* last part of its path */
-	bool mapped;
-	uint64_t dev;  /* as mapped */
-	uint64_t seen; /* bit I: held[I] is still mapped */
-	/* of the line: */
-	int field;
-	bool blank; /* the last one was one */
-	uint64_t major, minor, ino;
-	size_t at; /* of BASE equal so far; SIZE_MAX: differs */
-};
-
-static void end_line(struct scan *s)
-{
-	uint64_t dev = makedev(s->major, s->minor);
-
-	if (s->ino) {
-		if (s->ino == s->st->st_ino &&
-		    (dev == s->st->st_dev || (s->at != SIZE_MAX && !s->base[s->at]))) {
-			s->mapped = true;
-			s->dev = dev;
-		}
-		for (int i = 0; i < N_HELD; i++) {
-			if (held[i].ino == s->ino && held[i].dev == dev)
-				s->seen |= 1ull << i;
-		}
-	}
-	s->field = 0;
-	s->blank = false;
-	s->major = s->minor = s->ino = s->at = 0;
-}
-
-static uint64_t hex(uint64_t n, char c)
-{
-	return n << 4 | (c <= '9' ? c - '0' : c - 'a' + 10);
-}
-
-/* "start-end perms offset major:minor inode   path" */
-static void take(struct scan *s, char c)
-{
-	if (c == '\n') {
-		end_line(s);
-		return;
-	}
-	if (s->field < 5 && c == ' ') {
-		s->blank = true;
-		return;
-	}
-	s->field += s->blank;
-	s->blank = false;
-	switch (s->field) {
-	case 3:
-		if (c == ':') {
-			s->major = s->minor;
-			s->minor = 0;
-		} else {
-			s->minor = hex(s->minor, c);
-		}
-		break;
-	case 4:
-		s->ino = s->ino * 10 + c - '0';
-		break;
-	case 5:
-		if (c == '/')
-			s->at = 0;
-		else if (s->at != SIZE_MAX)
-			s->at = s->base[s->at] == c ? s->at + 1 : SIZE_MAX;
-		break;
-	}
-}
-
-static bool scan_maps(struct scan *s)
-{
-	char buf[BUFFER];
-	int64_t n;
-	int fd = ckpt_sys(SYS_open, "/proc/self/maps", O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return false;
-	while ((n = ckpt_sys(SYS_read, fd, buf, sizeof(buf))) > 0) {
-		for (int64_t i = 0; i < n; i++)
-			take(s, buf[i]);
-	}
-	ckpt_sys(SYS_close, fd);
-	return n == 0;
-}
 
 /* ---- what is held ---- */
 
@@ -139,6 +47,15 @@ static void drop(struct held *h)
 	h->fd = -1;
 	h->ino = 0;
 	__atomic_store_n(&h->state, FREE, __ATOMIC_RELEASE);
+}
+
+/* A file that is mapped: those that are held for it stay. */
+static void mark(struct ckpt_scan *s, uint64_t dev, uint64_t ino)
+{
+	for (int i = 0; i < N_HELD; i++) {
+		if (held[i].ino == ino && held[i].dev == dev)
+			s->seen |= 1ull << i;
+	}
 }
 
 static uint64_t all_held(void)
@@ -178,17 +95,17 @@ static int open_high(int dirfd, const char *path, const struct stat *st)
 	return fd < 0 ? -1 : fd;
 }
 
-static int hold(int dirfd, const char *path, const struct scan *s)
+static int hold(int dirfd, const char *path, const struct stat *st, const struct ckpt_scan *s)
 {
 	for (int i = 0; i < N_HELD; i++) {
 		struct held *h = &held[i];
 
 		if (!change(h, FREE, BUSY))
 			continue;
-		h->dev = s->dev;
-		h->ino = s->st->st_ino;
-		h->st_dev = s->st->st_dev;
-		h->fd = open_high(dirfd, path, s->st);
+		h->dev = s->mapped_dev;
+		h->ino = st->st_ino;
+		h->st_dev = st->st_dev;
+		h->fd = open_high(dirfd, path, st);
 		if (h->fd >= 0)
 			return i;
 		drop(h);
@@ -209,22 +126,25 @@ static bool is_held(const struct stat *st)
 
 int ckpt_track_begin(int dirfd, const char *path)
 {
+	struct ckpt_scan s = { .each = mark };
 	struct stat st;
-	struct scan s = { .st = &st };
 	uint64_t before;
 
 	if (!ckpt_config.on || !ckpt_is_own_memory())
 		return -1;
+	/* An empty file has nothing that could be lost. */
 	if (ckpt_sys(SYS_newfstatat, dirfd, path, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-	    !S_ISREG(st.st_mode) || is_held(&st))
+	    !S_ISREG(st.st_mode) || !st.st_size || is_held(&st))
 		return -1;
+	s.dev = st.st_dev;
+	s.ino = st.st_ino;
 	s.base = strrchr(path, '/');
 	s.base = s.base ? s.base + 1 : path;
 	before = all_held();
-	if (!scan_maps(&s))
+	if (!ckpt_scan_maps(&s))
 		return -1;
 	drop_these(before & ~s.seen);
-	return s.mapped ? hold(dirfd, path, &s) : -1;
+	return s.mapped ? hold(dirfd, path, &st, &s) : -1;
 }
 
 void ckpt_track_end(int at, bool gone)

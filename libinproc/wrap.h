@@ -122,6 +122,18 @@ void ckpt_usage_hide(const struct rusage *before, const struct rusage *after);
 /* After a restore: the kernel counts from zero again. */
 void ckpt_usage_restored(void);
 
+/* ---- track-maps.c ---- */
+/* Looks for one file, and tells of all that are mapped. */
+struct ckpt_scan {
+	uint64_t dev, ino; /* of stat(2) */
+	const char *base;  /* the last part of its path */
+	void (*each)(struct ckpt_scan *s, uint64_t dev, uint64_t ino);
+	uint64_t seen; /* for EACH */
+	bool mapped;
+	uint64_t mapped_dev; /* as in /proc/self/maps */
+};
+bool ckpt_scan_maps(struct ckpt_scan *s);
+
 /* ---- track.c ---- */
 /* A name in the folder DIRFD is about to go. Returns what ckpt_track_end() wants: -1, or the entry
  * that holds the file, for it is mapped. */

@@ -438,6 +438,8 @@ static void test_static(void)
 
 static int told(void)
 {
+	static char path[PATH_MAX + 20];
+
 	with = ckpt_now != NULL;
 	setenv("MARK", "here", 1);
 	setenv("_", "here", 1); /* shells set these */
@@ -447,7 +449,8 @@ static int told(void)
 	must(readlink(SELF, self, sizeof(self) - 1) > 0, "this program is at %s", self);
 	snprintf(file, sizeof(file), "%s", strrchr(self, '/') + 1);
 	*strrchr(self, '/') = 0;
-	setenv("PATH", strcat(strcpy(malloc(PATH_MAX + 20), self), ":/bin:/usr/bin"), 1);
+	snprintf(path, sizeof(path), "%s:/bin:/usr/bin", self);
+	setenv("PATH", path, 1);
 	strcat(strcat(self, "/"), file);
 	test_ways();
 	test_failures();

@@ -186,6 +186,7 @@ static void test_reserved_thread(int sig)
 	is(pthread_attr_setsigmask_np(&attr, &set), 0, "the mask of a thread");
 	must(!pthread_create(&t, &attr, mask_of_thread, &mask), "a thread");
 	pthread_join(t, NULL);
+	pthread_attr_destroy(&attr);
 	ok(mask & 1 && !(mask & 1ull << (sig - 1)), "is without it");
 }
 

@@ -291,6 +291,7 @@ static void test_threads(void)
 	is(pthread_attr_setsigmask_np(&attr, &set), 0, "the mask of a thread");
 	must(!pthread_create(&t, &attr, mask_of_thread, NULL), "a thread");
 	pthread_join(t, &ret);
+	pthread_attr_destroy(&attr);
 	is((long)ret, 1, "has it");
 }
 
@@ -320,6 +321,10 @@ static void *wait_for_ever(void *arg)
 
 static void test_cancel(void)
 {
+#ifdef __SANITIZE_ADDRESS__
+	diag("AddressSanitizer takes the end of a cancelled thread for a fault");
+	return;
+#endif
 	for (int how = 0; how < 5; how++) {
 		pthread_t t;
 		void *ret = NULL;
