@@ -9,7 +9,7 @@
 #include "injector/dump.h"
 #include "tools/run.h"
 
-#define WAIT_S 10
+#define CAPTURE_S 10 /* at least, once the threads are there */
 
 static int dump(const struct ckpt_run_options *o, pid_t program, bool kill,
 		const struct ckpt_generation *gen, struct ckpt_arena *arena,
@@ -18,7 +18,7 @@ static int dump(const struct ckpt_run_options *o, pid_t program, bool kill,
 	const struct ckpt_inside_opts inside = {
 		.signal = o->signal,
 		.snapshot = !kill,
-		.wait_s = WAIT_S,
+		.wait_s = o->wait_s,
 	};
 	const struct ckpt_dump_opts opts = {
 		.pid = program,
@@ -27,7 +27,7 @@ static int dump(const struct ckpt_run_options *o, pid_t program, bool kill,
 		.dir = gen->path,
 		.leave_running = !kill,
 		.shell_job = true,
-		.timeout_s = WAIT_S,
+		.timeout_s = o->wait_s > CAPTURE_S ? o->wait_s : CAPTURE_S,
 	};
 	struct ckpt_problems problems = { .arena = arena };
 
@@ -43,7 +43,7 @@ static int checkpoint(const struct ckpt_run_options *o, pid_t program, bool kill
 	int r = ckpt_generations_open(&g, arena, o->dir, true, &res->err);
 
 	if (r >= 0)
-		r = ckpt_generation_begin(&g, WAIT_S * 1000000000ull, &gen, &res->err);
+		r = ckpt_generation_begin(&g, o->wait_s * 1000000000ull, &gen, &res->err);
 	if (r < 0)
 		return r;
 	r = dump(o, program, kill, &gen, arena, &stats, &res->err);

@@ -10,13 +10,14 @@
 #define DEFAULT_SIGNAL 64
 #define LEAST_INTERVAL 10000000ull /* ns */
 
-enum { INTERVAL = 256, KEEP, SIGNAL, ON, RESUME };
+enum { INTERVAL = 256, KEEP, WAIT, SIGNAL, ON, RESUME };
 
 static const struct option table[] = {
 	{ "images-dir", required_argument, NULL, 'D' },
 	{ "dir", required_argument, NULL, 'D' },
 	{ "interval", required_argument, NULL, INTERVAL },
 	{ "keep", required_argument, NULL, KEEP },
+	{ "wait", required_argument, NULL, WAIT },
 	{ "signal", required_argument, NULL, SIGNAL },
 	{ "checkpoint-on", required_argument, NULL, ON },
 	{ "resume", no_argument, NULL, RESUME },
@@ -36,6 +37,8 @@ void ckpt_run_help(int fd)
 		"With one of these ckpt-run stays, passes signals on, and ends as the program ends:\n"
 		"      --interval S       a checkpoint every S seconds\n"
 		"      --keep N           keep the newest N checkpoints (default 2)\n"
+		"      --wait S           give a checkpoint up if the program does not answer within S seconds\n"
+		"                         (default 10)\n"
 		"      --checkpoint-on SIGNAL  when that signal comes, take a last checkpoint that ends the\n"
 		"                         program, and exit with status 85; may be repeated\n"
 		"      --resume           restore the newest whole checkpoint in DIR; without one, start the\n"
@@ -72,6 +75,8 @@ static int take(struct ckpt_run_options *o, int c, struct ckpt_err *err)
 		return 0;
 	case KEEP:
 		return ckpt_take_number("--keep", optarg, 1, INT_MAX, &o->keep, err);
+	case WAIT:
+		return ckpt_take_number("--wait", optarg, 1, 1000000, &o->wait_s, err);
 	case SIGNAL:
 		return ckpt_take_reserved("--signal", optarg, &o->signal, err);
 	case INTERVAL:
@@ -115,7 +120,9 @@ int ckpt_run_options(struct ckpt_run_options *o, int argc, char **argv, struct c
 {
 	int c;
 
-	*o = (struct ckpt_run_options){ .keep = CKPT_KEEP_DEFAULT, .signal = DEFAULT_SIGNAL };
+	*o = (struct ckpt_run_options){ .keep = CKPT_KEEP_DEFAULT,
+					.wait_s = 10,
+					.signal = DEFAULT_SIGNAL };
 	sigemptyset(&o->on);
 	while ((c = ckpt_next_option(argc, argv, "+:D:vhV", table, err)) >= 0)
 		if (take(o, c, err) < 0)

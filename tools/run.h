@@ -16,7 +16,7 @@ struct ckpt_run_options {
 	bool help, version, resume, verbose;
 	const char *dir;      /* absolute once main() has it open; NULL: none */
 	uint64_t interval_ns; /* 0: none */
-	unsigned int keep;
+	unsigned int keep, wait_s;
 	int signal;
 	sigset_t on; /* --checkpoint-on */
 	bool any_on;

@@ -108,7 +108,7 @@ supervise() {
 	PID=$!
 	STARTED+=("$PID")
 }
-ends() { wait "$PID"; status=$?; }
+ends() { wait "$PID" 2>/dev/null; status=$?; }
 run 'the status, by a supervisor' 7 '' -D s --interval 60 sh -c 'exit 7'
 run 'not found, by a supervisor' 127 'not found in PATH' -D s --interval 60 frobnicate
 run 'a signal' 137 '' -D s --interval 60 sh -c 'kill -KILL $$'
@@ -181,7 +181,7 @@ if is_root && [ -r /dev/kmsg ]; then
 	setsid "$RUN" -D job --interval 0.2 --checkpoint-on TERM bash "$T/refuse.sh" "$T" </dev/null >refused 2>why &
 	PID=$!
 	STARTED+=("$PID")
-	until_true 10 grep -q 'no checkpoint' why
+	until_true 10 grep -q 'no checkpoint: CKPT-E0201' why && until_true 10 grep -qx ready refused
 	sleep 1
 	check 'the same reason is said once' test "$(grep -c 'no checkpoint: CKPT-E0201' why)" = 1
 	kill -TERM "$PID"
