@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Many system calls of a thread for the price of one stop. */
 #include <signal.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/time.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include "engine/base/text.h"
 #include "injector/batch.h"
 #include "injector/ptrace.h"
 
@@ -45,6 +46,7 @@ struct ckpt_batch {
 	struct script now;        /* of LEARNS */
 	pid_t learns;
 	bool leader;
+	int proc_is_ours; /* 1 or -1; 0: not looked at */
 
 	pid_t answers; /* whose answers these are */
 	struct script asked;
@@ -218,24 +220,37 @@ bool ckpt_batch_answer(const struct ckpt_batch *b, const struct ckpt_tracee *t,
 
 /* ---- can it be done? ---- */
 
-static bool same_pid_namespace(pid_t pid)
+/* Is the number that /proc has for it the one that it has for itself? "NSpid: 7 1" of one in
+ * another pid namespace. */
+static bool has_one_number(const char *status)
 {
-	char path[32], ours[64], theirs[64];
-	ssize_t n = readlink("/proc/self/ns/pid", ours, sizeof(ours)), m;
+	const char *s = ckpt_line_after(status, "NSpid");
+	uint64_t number;
 
-	snprintf(path, sizeof(path), "/proc/%d/ns/pid", pid);
-	m = readlink(path, theirs, sizeof(theirs));
-	return n > 0 && m == n && !memcmp(ours, theirs, n);
+	return s && ckpt_parse_u64(&s, 10, &number) && *s == '\n';
+}
+
+/* Is the /proc that we see that of our own pid namespace? */
+static bool proc_is_ours(void)
+{
+	char link[16] = "", status[STATUS];
+
+	return readlink("/proc/self", link, sizeof(link) - 1) > 0 && atoi(link) == getpid() &&
+	       ckpt_proc_read(getpid(), "status", status, sizeof(status)) > 0 &&
+	       has_one_number(status);
 }
 
 /* One whose default is to be ignored, and that the program does not catch. */
-static int find_signal(pid_t pid)
+static int find_signal(struct ckpt_batch *b, pid_t pid)
 {
 	static const int candidates[] = { SIGWINCH, SIGURG };
 	char status[STATUS];
 	uint64_t caught;
 
-	if (ckpt_proc_read(pid, "status", status, sizeof(status)) <= 0)
+	if (!b->proc_is_ours)
+		b->proc_is_ours = proc_is_ours() ? 1 : -1;
+	if (b->proc_is_ours < 0 || ckpt_proc_read(pid, "status", status, sizeof(status)) <= 0 ||
+	    !has_one_number(status))
 		return -1;
 	caught = ckpt_status_number(status, "SigCgt", 16);
 	for (int i = 0; i < 2; i++) {
@@ -245,15 +260,14 @@ static int find_signal(pid_t pid)
 	return -1;
 }
 
-static bool can_chain(struct ckpt_tracee *t)
+static bool can_chain(struct ckpt_batch *b, struct ckpt_tracee *t)
 {
 	const struct ckpt_gadgets *g = &t->proc->gadgets;
 
 	if (!g->pop_rax || !g->pop_rdi || !g->pop_rsi || !g->pop_rdx || !g->store)
 		return false;
 	if (!t->proc->silent_signal)
-		t->proc->silent_signal =
-			same_pid_namespace(t->proc->pid) ? find_signal(t->proc->pid) : -1;
+		t->proc->silent_signal = find_signal(b, t->proc->pid);
 	/* Blocked by the program it may be waited for, with signalfd(2). */
 	return t->proc->silent_signal > 0 &&
 	       !((t->mask | t->waits_with) & 1ull << (t->proc->silent_signal - 1));
@@ -274,7 +288,7 @@ size_t ckpt_batch_chain_len(struct ckpt_batch *b, struct ckpt_tracee *t)
 	b->answers = 0;
 	b->asked = b->learned[t->tid == t->proc->pid];
 	memset(b->done, 0, sizeof(b->done));
-	if (b->asked.n < 2 || !can_chain(t))
+	if (b->asked.n < 2 || !can_chain(b, t))
 		return 0;
 	len = (b->asked.n + 1) * words_of_call(g) * 8;
 	return len <= CHAIN_MAX ? len : 0;

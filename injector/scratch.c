@@ -9,14 +9,16 @@
 #include "injector/ptrace.h"
 #include "injector/scratch.h"
 
-#define RED_ZONE 128       /* below the stack pointer: belongs to the running function */
-#define ROOM (32u << 10)   /* for handlers of signals that come between our death and the return */
-#define DEEP (16u << 10)   /* further down than handlers usually get */
-#define WINDOW 512         /* pages that are looked at, of an area */
-#define LOOKS_MAX 16       /* pages whose content is looked at */
-#define NEXT_MAX 4         /* pages that are looked at without asking whether they are there */
-#define STACKS_MAX 64      /* other threads whose stacks are looked at */
-#define THERE (3ull << 62) /* of pagemap: present or swapped */
+#define RED_ZONE 128     /* below the stack pointer: belongs to the running function */
+#define ROOM (32u << 10) /* for handlers of signals that come between our death and the return */
+#define DEEP (16u << 10) /* further down than handlers usually get */
+#define WINDOW 512       /* pages that are looked at, of an area */
+#define LOOKS_MAX 16     /* pages whose content is looked at */
+#define START_PAGES 8    /* of stack that the start of a program uses, at most */
+#define PAGE_TABLE (2ul << 20) /* what one of them maps */
+#define NEXT_MAX 4             /* pages that are looked at without asking whether they are there */
+#define STACKS_MAX 64          /* other threads whose stacks are looked at */
+#define THERE (3ull << 62)     /* of pagemap: present or swapped */
 
 static uint64_t page_of(uint64_t addr)
 {
@@ -96,14 +98,24 @@ static uint64_t room_in(const struct ckpt_vm_area *a)
 	return quarter < ROOM ? quarter : ROOM;
 }
 
-/* The pages next to TOP, where mostly nothing was left: that costs a quarter of a look at the page
- * map. A page that was never touched is read as zeros. */
-static uint64_t next_to(pid_t pid, uint64_t lo, uint64_t top, size_t len)
+/* Pages near TOP that are zero, where mostly nothing was left: next to it, or below what the start
+ * of a program uses. That costs a quarter of a look at the page map. A page that was never touched
+ * is read as zeros. */
+static uint64_t near_to(pid_t pid, uint64_t lo, uint64_t top, size_t len)
 {
+	static const size_t down[] = { 0, START_PAGES };
 	size_t n = (len + CKPT_PAGE - 1) / CKPT_PAGE;
-	uint64_t at = page_of(top) - n * CKPT_PAGE;
 
-	return n <= NEXT_MAX && page_of(top) >= lo + n * CKPT_PAGE && are_zero(pid, at, n) ? at : 0;
+	for (int i = 0; i < 2; i++) {
+		uint64_t at = page_of(top) - (down[i] + n) * CKPT_PAGE;
+
+		if (n > NEXT_MAX || page_of(top) < lo + (down[i] + n) * CKPT_PAGE ||
+		    at / PAGE_TABLE != top / PAGE_TABLE)
+			return 0;
+		if (are_zero(pid, at, n))
+			return at;
+	}
+	return 0;
 }
 
 static uint64_t in_own_stack(const struct ckpt_tracee *t, size_t len)
@@ -114,7 +126,7 @@ static uint64_t in_own_stack(const struct ckpt_tracee *t, size_t len)
 	if (!own_stack(t, &a))
 		return 0;
 	lo = a->start + room_in(a);
-	at = next_to(t->proc->pid, lo, top_of(t), len);
+	at = near_to(t->proc->pid, lo, top_of(t), len);
 	return at ? at : untouched(t->proc->pid, lo, top_of(t), len, true);
 }
 
