@@ -149,15 +149,16 @@ static int fill_area(struct ckpt_capture *c, struct ckpt_capture_task *t, const 
 static int fill_auxv(struct ckpt_capture *c, struct ckpt_capture_task *t, Ckpt__Mm *mm,
 		     struct ckpt_err *err)
 {
-	char *text;
-	int r;
+	struct ckpt_collect cc = { .src = c->src,
+				   .arena = c->arena,
+				   .capture = c,
+				   .pid = t->frozen->pid,
+				   .tid = t->frozen->pid };
+	char *text = NULL;
+	int r = ckpt_proc_text(&cc, "auxv", &text, &mm->auxv.len, err);
 
-	CKPT_FD fd = c->src->ops->open_proc(c->src, t->frozen->pid, "auxv", err);
-	if (fd < 0)
-		return fd;
-	r = ckpt_read_all(c->arena, fd, &text, &mm->auxv.len, err);
 	mm->auxv.data = (uint8_t *)text;
-	return ckpt_in(err, r, "auxv");
+	return r;
 }
 
 static void read_maps(struct ckpt_job *base, struct ckpt_arena *arena)

@@ -15,6 +15,18 @@
 int ckpt_proc_text(struct ckpt_collect *c, const char *name, char **textp, size_t *lenp,
 		   struct ckpt_err *err)
 {
+	const char *known;
+	size_t len;
+
+	known = c->capture && c->tid == c->pid ?
+			ckpt_capture_read_ahead(c->capture, c->pid, name, &len) :
+			NULL;
+	if (known) {
+		*textp = memcpy(ckpt_alloc(c->arena, len + 1), known, len + 1);
+		if (lenp)
+			*lenp = len;
+		return 0;
+	}
 	CKPT_FD fd = c->src->ops->open_proc(c->src, c->tid, name, err);
 
 	if (fd < 0)

@@ -34,12 +34,21 @@ void ckpt_capture_scope_ours(struct ckpt_capture *c)
 	}
 }
 
+/* Of a process: what others are going to ask for, read here because the helper has the time. */
+static const char *const ahead[] = { "limits", "oom_score_adj", "coredump_filter", "timers",
+				     "auxv" };
+#define N_AHEAD (sizeof(ahead) / sizeof(ahead[0]))
+
 /* What /proc shows of a thread that matters here. */
 struct thread_look {
 	pid_t tid;
 	size_t n_links; /* of namespaces[]: all of them for the leader */
 	char link[CKPT_N_NAMESPACES][32];
 	char *status;
+	struct {
+		char *text; /* NULL: whoever asks reads it, and says what is wrong */
+		size_t len;
+	} ahead[N_AHEAD];
 	int code;
 	struct ckpt_err err;
 };
@@ -51,6 +60,22 @@ struct scope_job {
 	struct thread_look *look;
 	size_t n;
 };
+
+static void read_ahead(const struct scope_job *job, struct thread_look *t, struct ckpt_arena *arena)
+{
+	for (size_t i = 0; i < N_AHEAD; i++) {
+		struct ckpt_err ignored = CKPT_ERR_INIT;
+		char name[32], *text;
+		size_t len;
+
+		snprintf(name, sizeof(name), "../%s", ahead[i]);
+		CKPT_FD fd = openat(job->task_dir, name, O_RDONLY | O_CLOEXEC);
+		if (fd < 0 || ckpt_read_all(arena, fd, &text, &len, &ignored) < 0)
+			continue;
+		t->ahead[i].text = text;
+		t->ahead[i].len = len;
+	}
+}
 
 static int look_at(const struct scope_job *job, struct thread_look *t, struct ckpt_arena *arena)
 {
@@ -80,8 +105,13 @@ static void run(struct ckpt_job *base, struct ckpt_arena *arena)
 {
 	struct scope_job *job = (struct scope_job *)base;
 
-	for (size_t i = 0; i < job->n; i++)
-		job->look[i].code = look_at(job, &job->look[i], arena);
+	for (size_t i = 0; i < job->n; i++) {
+		struct thread_look *t = &job->look[i];
+
+		t->code = look_at(job, t, arena);
+		if (t->n_links == CKPT_N_NAMESPACES)
+			read_ahead(job, t, arena);
+	}
 }
 
 static bool tid_in_tree(const struct ckpt_capture *c, uint64_t tid)
@@ -226,6 +256,22 @@ int ckpt_capture_scope_thread(struct ckpt_capture *c, struct ckpt_capture_task *
 		s->task_dir = -1;
 	}
 	return 0;
+}
+
+const char *ckpt_capture_read_ahead(const struct ckpt_capture *c, pid_t pid, const char *name,
+				    size_t *lenp)
+{
+	const struct ckpt_scope_jobs *s = NULL;
+
+	for (size_t i = 0; i < c->n_tasks && !s; i++)
+		s = c->tasks[i].frozen->pid == pid ? c->tasks[i].scope : NULL;
+	for (size_t i = 0; s && s->n_judged && i < N_AHEAD; i++) {
+		if (strcmp(ahead[i], name))
+			continue;
+		*lenp = s->job[0].look[0].ahead[i].len;
+		return s->job[0].look[0].ahead[i].text;
+	}
+	return NULL;
 }
 
 void ckpt_capture_scope_end(struct ckpt_capture *c)

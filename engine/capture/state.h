@@ -136,6 +136,9 @@ void ckpt_capture_scope_start(struct ckpt_capture *c, size_t i);
  * of more. To be done before a thread is made to run a system call. */
 int ckpt_capture_scope_thread(struct ckpt_capture *c, struct ckpt_capture_task *t, size_t i,
 			      struct ckpt_err *err);
+/* The text of /proc/PID/NAME, if it was read with the first thread of PID; else NULL. */
+const char *ckpt_capture_read_ahead(const struct ckpt_capture *c, pid_t pid, const char *name,
+				    size_t *lenp);
 void ckpt_capture_scope_end(struct ckpt_capture *c);
 /* What processes share that they must not. */
 int ckpt_capture_shared(struct ckpt_capture *c, struct ckpt_err *err);
