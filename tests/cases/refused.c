@@ -140,10 +140,12 @@ static void check_area(void)
 static void setup_outside(void)
 {
 	int p[2];
+	pid_t pid;
 
 	CHECK_CALL(pipe(p));
 	CHECK_CALL(socketpair(AF_UNIX, SOCK_STREAM, 0, fds));
-	if (fork() == 0) {
+	pid = fork();
+	if (pid == 0) {
 		/* An orphan: its parent ends, so it becomes the harness'. */
 		if (fork() == 0) {
 			setsid();
@@ -158,9 +160,7 @@ static void setup_outside(void)
 	CHECK(dup2(fds[0], 52) == 52);
 	close(fds[0]);
 	close(fds[1]);
-	test_sleep_ms(50);
-	while (waitpid(-1, NULL, WNOHANG) > 0)
-		;
+	CHECK_INT(waitpid(pid, NULL, 0), pid);
 }
 
 static void check_outside(void)

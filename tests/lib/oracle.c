@@ -309,7 +309,8 @@ static size_t differ(const char *key, const char *before, const char *after, boo
 {
 	if (oracle_allowed(key, boxed))
 		return 0;
-	printf("%s%s: before: %s; after: %s\n", prefix, key, before, after);
+	if (prefix)
+		printf("%s%s: before: %s; after: %s\n", prefix, key, before, after);
 	return 1;
 }
 

@@ -14,8 +14,8 @@ struct oracle;
 /* Of these processes (numbers as this process sees them). Processes are named by their innermost
  * number. */
 struct oracle *oracle_take(const pid_t *pids, size_t n);
-/* Prints every difference that no rule allows, after PREFIX; returns their number. BOXED: the
- * second one lives in namespaces of its own. */
+/* Prints every difference that no rule allows, after PREFIX (NULL: prints nothing); returns their
+ * number. BOXED: the second one lives in namespaces of its own. */
 size_t oracle_compare(const struct oracle *before, const struct oracle *after, bool boxed,
 		      const char *prefix);
 void oracle_free(struct oracle *o);
