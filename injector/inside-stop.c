@@ -18,10 +18,12 @@
 #include "injector/ptrace.h"
 
 #define MS 1000000ull
-#define TOKEN_MS 1000  /* a token is taken for fresh a little longer */
-#define CALL_MS 5      /* between two calls of one try */
-#define TRY_MS 40      /* a try is as long; then it is waited for */
-#define REST_MS 200    /* at least until the next try */
+#define TRY_MS 1000   /* how long a call is waited for */
+#define NEW_MS 150    /* threads that come into being meanwhile are called, too */
+#define REST_MS 200   /* until the next try */
+#define LOOK_MS 1     /* between two looks at what is there */
+#define LOOKS_MS 20   /* at the start; then they are rarer */
+#define RARE_MS 5
 #define DISABLED_MS 20
 #define LOOKS_AT_ONCE (CKPT_WIRE_DATA / sizeof(struct ckpt_wire_look))
 #define TIDS_MAX (CKPT_WIRE_DATA / sizeof(int32_t))
@@ -86,20 +88,45 @@ static int look_at_thread(void *arg, pid_t tid, struct ckpt_err *err)
 /* ---- calling ---- */
 
 struct call {
-	const struct ckpt_member *m;
-	int signal;
+	struct ckpt_inside *in;
+	struct ckpt_member *m;
 	siginfo_t info;
+	size_t next; /* in m->called: threads are listed in the same order each time */
 	unsigned int n_refused;
 };
 
+static bool was_called(struct call *call, pid_t tid)
+{
+	const struct ckpt_member *m = call->m;
+
+	for (size_t i = 0; i < m->n_called; i++) {
+		size_t at = (call->next + i) % m->n_called;
+
+		if (m->called[at] == tid) {
+			call->next = at + 1;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Each once: what waits for a parked thread would call it again as soon as it goes on. A process of
+ * one thread may have been in the vDSO, where nobody notices. */
 static int call_thread(void *arg, pid_t tid, struct ckpt_err *err)
 {
 	struct call *call = arg;
+	struct ckpt_member *m = call->m;
+	bool again = was_called(call, tid);
 
 	(void)err;
-	if (call->m->state == CKPT_MEMBER_HOOKS && tid == call->m->leader)
+	if ((again && m->n_called > 1) || (m->state == CKPT_MEMBER_HOOKS && tid == m->leader))
 		return 0;
-	if (syscall(SYS_rt_tgsigqueueinfo, call->m->pid, tid, call->signal, &call->info) < 0 &&
+	if (!again) {
+		m->called = ckpt_grow(call->in->arena, m->called, m->n_called, &m->called_room, 16,
+				      sizeof(*m->called));
+		m->called[m->n_called++] = tid;
+	}
+	if (syscall(SYS_rt_tgsigqueueinfo, m->pid, tid, call->in->opts.signal, &call->info) < 0 &&
 	    errno == EAGAIN)
 		call->n_refused++;
 	return 0;
@@ -107,7 +134,7 @@ static int call_thread(void *arg, pid_t tid, struct ckpt_err *err)
 
 static int call_threads(struct ckpt_inside *in, struct ckpt_member *m, struct ckpt_err *err)
 {
-	struct call call = { .m = m, .signal = in->opts.signal };
+	struct call call = { .in = in, .m = m };
 	int r;
 
 	call.info.si_signo = in->opts.signal;
@@ -123,24 +150,37 @@ static int call_threads(struct ckpt_inside *in, struct ckpt_member *m, struct ck
 	return r;
 }
 
+/* Begins the next try, with a token that is taken for fresh. */
+static int begin(struct ckpt_inside *in, struct ckpt_member *m, uint64_t now, struct ckpt_err *err)
+{
+	int r = 0;
+
+	m->try_began = now;
+	m->n_called = 0;
+	if (in->listener < 0 || now - in->token_at > TRY_MS * MS)
+		r = ckpt_inside_listen(in, err);
+	if (!in->frozen_at)
+		in->frozen_at = now;
+	return r;
+}
+
 /* Calls it if it is time for that. */
 static int call(struct ckpt_inside *in, struct ckpt_member *m, uint64_t now, struct ckpt_err *err)
 {
-	if (now < m->not_before || (m->called_at && now - m->called_at < CALL_MS * MS))
-		return 0;
-	if (!m->try_began)
-		m->try_began = now;
-	if (now - m->try_began > TRY_MS * MS) {
-		uint64_t rest = now - m->try_began < REST_MS * MS ? REST_MS : TRY_MS;
+	int r = 0;
 
+	if (now < m->not_before)
+		return 0;
+	if (m->try_began && now - m->try_began > TRY_MS * MS) {
 		m->try_began = 0;
-		m->not_before = now + rest * MS;
+		m->not_before = now + REST_MS * MS;
 		return ckpt_inside_why(in, m, err);
 	}
-	m->called_at = now;
-	if (!in->frozen_at)
-		in->frozen_at = now;
-	return call_threads(in, m, err);
+	if (!m->try_began)
+		r = begin(in, m, now, err);
+	if (r >= 0 && now - m->try_began < NEW_MS * MS)
+		r = call_threads(in, m, err);
+	return r;
 }
 
 /* ---- answers ---- */
@@ -174,7 +214,7 @@ static int heard(struct ckpt_inside *in, struct ckpt_member *m, struct ckpt_err 
 	}
 	m->excuse = hello.excuse;
 	m->own_fd = hello.own_fd;
-	m->called_at = m->try_began = 0;
+	m->try_began = 0;
 	m->state = CKPT_MEMBER_RUNS;
 	switch (hello.excuse) {
 	case CKPT_WIRE_PARKED:
@@ -231,7 +271,7 @@ static int listen_a_moment(struct ckpt_inside *in, struct ckpt_err *err)
 	for (struct ckpt_member *m = in->members; m; m = m->next)
 		if (m->sock >= 0 && m->state != CKPT_MEMBER_PARKED)
 			p[n++] = (struct pollfd){ m->sock, POLLIN, 0 };
-	poll(p, n, CALL_MS);
+	poll(p, n, ckpt_now_ns() - in->frozen_at < LOOKS_MS * MS ? LOOK_MS : RARE_MS);
 	free(p);
 	take_connections(in);
 	for (struct ckpt_member *m = in->members; r >= 0 && m; m = m->next)
@@ -337,7 +377,7 @@ static int settle(struct ckpt_inside *in, bool *donep, struct ckpt_err *err)
 
 static int out_of_time(const struct ckpt_inside *in, struct ckpt_err *err)
 {
-	const struct ckpt_member *m = in->members;
+	struct ckpt_member *m = in->members;
 	int r;
 
 	while (m && m->state != CKPT_MEMBER_RUNS && m->state != CKPT_MEMBER_HOOKS)
@@ -428,8 +468,6 @@ static int stop(struct ckpt_inside *in, struct ckpt_err *err)
 
 		if (now > in->deadline)
 			r = out_of_time(in, err);
-		if (r >= 0 && (in->listener < 0 || now - in->token_at > TOKEN_MS * MS))
-			r = ckpt_inside_listen(in, err);
 		if (r >= 0)
 			r = go_round(in, now, &done, err);
 		if (r >= 0 && !done)
@@ -462,6 +500,8 @@ int ckpt_inside_stop(struct ckpt_inside *in, struct ckpt_err *err)
 {
 	int r = look_ahead(in, err);
 
+	if (r >= 0)
+		r = ckpt_inside_listen(in, err);
 	in->deadline = ckpt_now_ns() + in->opts.wait_s * 1000 * MS;
 	if (r >= 0)
 		r = stop(in, err);

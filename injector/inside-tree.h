@@ -26,10 +26,14 @@ struct ckpt_member {
 	int own_fd;        /* the other end of SOCK, in the process */
 	pid_t leader;      /* the thread that serves */
 	pid_t *tids;       /* the main thread first */
+	const struct ckpt_wire_thread **threads; /* of the same order; NULL: not asked for yet */
 	size_t n_tids;
 	bool children_seen;
-	uint64_t called_at, try_began; /* CLOCK_MONOTONIC, ns; 0: not yet */
-	uint64_t not_before;           /* asked again only then */
+	uint64_t try_began;  /* CLOCK_MONOTONIC, ns; 0: not yet */
+	uint64_t not_before; /* asked again only then */
+	pid_t *called;       /* threads that have got the signal in this try */
+	size_t n_called, called_room;
+	pid_t blocks;        /* a thread that blocked the signal in the last try */
 	enum ckpt_wire_excuse excuse;  /* the last one */
 	struct ckpt_asleep *asleep;    /* what its threads waited in before */
 	struct ckpt_span *excluded;
@@ -78,5 +82,4 @@ struct ckpt_member *ckpt_inside_of_thread(const struct ckpt_inside *in, pid_t ti
 
 /* ---- inside-why.c ---- */
 /* Why the member does not answer: refuses by name; 0: nothing is wrong, it just takes its time. */
-int ckpt_inside_why(const struct ckpt_inside *in, const struct ckpt_member *m,
-		    struct ckpt_err *err);
+int ckpt_inside_why(const struct ckpt_inside *in, struct ckpt_member *m, struct ckpt_err *err);

@@ -107,12 +107,24 @@ int ckpt_inside_check(pid_t pid, int *signalp, struct ckpt_err *err)
 
 struct look {
 	const struct ckpt_inside *in;
-	const struct ckpt_member *m;
+	struct ckpt_member *m;
+	pid_t blocks;
 };
+
+/* Of a thread that has been called. Nobody is parked any more: that looks the same. */
+static int blocks(struct look *look, pid_t tid, struct ckpt_err *err)
+{
+	look->blocks = tid;
+	if (look->m->blocks != tid && ckpt_now_ns() < look->in->deadline)
+		return 0;
+	return ckpt_refuse(err, CKPT_E_SIGNAL_BLOCKED, -EBUSY,
+			   "process %d: thread %d blocks signal %d", look->m->pid, tid,
+			   look->in->opts.signal);
+}
 
 static int look_at_thread(void *arg, pid_t tid, struct ckpt_err *err)
 {
-	const struct look *look = arg;
+	struct look *look = arg;
 	char status[STATUS], wchan[64] = "";
 	struct ckpt_proc_stat st;
 
@@ -121,9 +133,7 @@ static int look_at_thread(void *arg, pid_t tid, struct ckpt_err *err)
 		return 0;
 	if (has_bit(status, "SigBlk", look->in->opts.signal) &&
 	    has_bit(status, "SigPnd", look->in->opts.signal))
-		return ckpt_refuse(err, CKPT_E_SIGNAL_BLOCKED, -EBUSY,
-				   "process %d: thread %d blocks signal %d", look->m->pid, tid,
-				   look->in->opts.signal);
+		return blocks(look, tid, err);
 	if (st.state != 'D' || ckpt_now_ns() < look->in->deadline)
 		return 0;
 	ckpt_proc_read(tid, "wchan", wchan, sizeof(wchan));
@@ -132,10 +142,9 @@ static int look_at_thread(void *arg, pid_t tid, struct ckpt_err *err)
 			   wchan);
 }
 
-int ckpt_inside_why(const struct ckpt_inside *in, const struct ckpt_member *m,
-		    struct ckpt_err *err)
+int ckpt_inside_why(const struct ckpt_inside *in, struct ckpt_member *m, struct ckpt_err *err)
 {
-	struct look look = { in, m };
+	struct look look = { in, m, 0 };
 	int r = check_state(m->pid, err);
 
 	if (r == -ESRCH)
@@ -151,5 +160,6 @@ int ckpt_inside_why(const struct ckpt_inside *in, const struct ckpt_member *m,
 	}
 	if (r >= 0)
 		r = ckpt_each_thread(m->pid, look_at_thread, &look, err);
+	m->blocks = look.blocks;
 	return r;
 }

@@ -284,66 +284,127 @@ static int read_mem_op(struct ckpt_source *src, pid_t pid, const struct iovec *r
 
 /* ---- threads ---- */
 
+/* All threads of the process at once. */
+static int ask_threads(struct ckpt_source *src, struct ckpt_member *m, struct ckpt_err *err)
+{
+	struct ckpt_wire_request req = { .verb = CKPT_WIRE_THREADS, .buf_arg = -1 };
+	struct ckpt_inside *in = &of(src)->tree;
+
+	m->threads = ckpt_alloc(in->arena, m->n_tids * sizeof(*m->threads));
+	while (req.arg[0] < m->n_tids) {
+		char *data = ckpt_alloc(in->arena, CKPT_WIRE_DATA);
+		int64_t r = ask(src, m->pid, &req, NULL, data, CKPT_WIRE_DATA, NULL, err);
+		size_t len = in->reply.len;
+
+		if (r == -ECONNRESET)
+			return r;
+		for (size_t at = 0; r >= 0 && at + sizeof(struct ckpt_wire_thread) <= len;) {
+			const struct ckpt_wire_thread *t = (void *)(data + at);
+			size_t i = 0;
+
+			at += sizeof(*t) + (((size_t)t->xstate_len + 7) & ~(size_t)7);
+			while (i < m->n_tids && m->tids[i] != t->tid)
+				i++;
+			if (at > len || i == m->n_tids)
+				return ckpt_fail(err, -EBADMSG,
+						 "process %d: cannot read its registers", m->pid);
+			m->threads[i] = t;
+			req.arg[0]++;
+		}
+		if (r < 0 || !len)
+			return ckpt_fail(err, r < 0 ? r : -EBADMSG,
+					 "process %d: cannot read its registers", m->pid);
+	}
+	return 0;
+}
+
+static int thread_of(struct ckpt_source *src, pid_t tid, const struct ckpt_wire_thread **tp,
+		     struct ckpt_err *err)
+{
+	struct ckpt_member *m;
+	int r = member_of(src, tid, &m, err);
+
+	if (r >= 0 && !m->threads)
+		r = ask_threads(src, m, err);
+	for (size_t i = 0; r >= 0 && i < m->n_tids; i++) {
+		*tp = m->threads[i];
+		if (m->tids[i] == tid && *tp)
+			return 0;
+	}
+	return r < 0 ? r : ckpt_fail(err, -ESRCH, "thread %d: cannot read its registers", tid);
+}
+
+/* What it has answered already. */
+static bool is_answered(const struct ckpt_wire_thread *t, struct ckpt_call *call)
+{
+	static const struct {
+		long nr;
+		uint64_t arg;
+		int at;
+		size_t len;
+	} questions[] = {
+#define X(nr, arg, at, len) { nr, arg, at, len },
+		CKPT_WIRE_QUESTIONS(X)
+#undef X
+	};
+
+	for (int i = 0; i < CKPT_WIRE_N_QUESTIONS; i++) {
+		if (call->nr != questions[i].nr || call->buf_arg != questions[i].at ||
+		    (call->buf_arg >= 0 && call->buf_len != questions[i].len) ||
+		    (call->buf_arg && call->arg[0] != questions[i].arg) || call->arg[2])
+			continue;
+		call->ret = t->answer[i].ret;
+		if (call->buf_arg >= 0)
+			memcpy(call->buf, t->answer[i].buf, call->buf_len);
+		return true;
+	}
+	return false;
+}
+
 static int call_op(struct ckpt_source *src, pid_t tid, struct ckpt_call *call, struct ckpt_err *err)
 {
 	struct ckpt_wire_request req = { .verb = CKPT_WIRE_CALL,
 					 .nr = call->nr,
 					 .buf_arg = call->buf_arg,
 					 .len = call->buf_arg < 0 ? 0 : call->buf_len };
+	const struct ckpt_wire_thread *t;
+	int r = thread_of(src, tid, &t, err);
 
+	if (r < 0 || is_answered(t, call))
+		return r;
 	memcpy(req.arg, call->arg, sizeof(req.arg));
 	call->ret = ask(src, tid, &req, call->buf, call->buf, call->buf_len, NULL, err);
 	return call->ret == -ECONNRESET && err->code ? -ECONNRESET : 0;
-}
-
-static int read_regs(struct ckpt_source *src, pid_t tid, struct ckpt_wire_regs **rp,
-		     struct ckpt_err *err)
-{
-	struct ckpt_wire_request req = { .verb = CKPT_WIRE_REGS, .buf_arg = -1 };
-	struct ckpt_inside *in = &of(src)->tree;
-	int64_t r;
-
-	*rp = ckpt_alloc(in->arena, CKPT_WIRE_DATA);
-	r = ask(src, tid, &req, NULL, *rp, CKPT_WIRE_DATA, NULL, err);
-	if (r == -ECONNRESET)
-		return r;
-	if (r < 0 || in->reply.len < sizeof(**rp) ||
-	    (*rp)->xstate_len > in->reply.len - sizeof(**rp))
-		return ckpt_fail(err, r < 0 ? r : -EBADMSG, "thread %d: cannot read its registers",
-				 tid);
-	return 0;
 }
 
 /* The thread is in the handler, and so it is restored. */
 static int regs_op(struct ckpt_source *src, pid_t tid, struct ckpt_arena *arena,
 		   struct ckpt_regs *regs, struct ckpt_err *err)
 {
-	struct ckpt_wire_regs *r;
-	int code = read_regs(src, tid, &r, err);
-	size_t len;
+	const struct ckpt_wire_thread *t;
+	int r = thread_of(src, tid, &t, err);
 
-	if (code < 0)
-		return code;
-	len = r->xstate_len < XSTATE_MIN ? XSTATE_MIN : r->xstate_len;
-	regs->gp = r->gp;
-	regs->sigmask = r->mask;
-	regs->xstate_len = len;
-	regs->xstate = ckpt_alloc(arena, len);
-	memcpy(regs->xstate, r + 1, r->xstate_len);
+	if (r < 0)
+		return r;
+	regs->gp = t->gp;
+	regs->sigmask = t->mask;
+	regs->xstate_len = t->xstate_len < XSTATE_MIN ? XSTATE_MIN : t->xstate_len;
+	regs->xstate = ckpt_alloc(arena, regs->xstate_len);
+	memcpy(regs->xstate, t + 1, t->xstate_len);
 	return 0;
 }
 
 static int rseq_op(struct ckpt_source *src, pid_t tid, uint64_t *addr, uint32_t *size,
 		   uint32_t *signature, struct ckpt_err *err)
 {
-	struct ckpt_wire_regs *r;
-	int code = read_regs(src, tid, &r, err);
+	const struct ckpt_wire_thread *t;
+	int r = thread_of(src, tid, &t, err);
 
-	if (code < 0)
-		return code;
-	*addr = r->rseq_addr;
-	*size = r->rseq_size;
-	*signature = r->rseq_signature;
+	if (r < 0)
+		return r;
+	*addr = t->rseq_addr;
+	*size = t->rseq_size;
+	*signature = t->rseq_signature;
 	return 0;
 }
 

@@ -58,6 +58,7 @@ struct ckpt_parked {
 	struct timespec *rest; /* a place for a time limit of that call */
 	uint64_t others;      /* signals pending for the process that other threads will take */
 	struct user_regs_struct regs; /* here, in the handler */
+	struct ckpt_wire_answer answer[CKPT_WIRE_N_QUESTIONS];
 	uint32_t order;       /* futex: enum ckpt_order */
 	struct ckpt_wire_request *call;
 	void *data;

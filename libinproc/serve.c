@@ -181,32 +181,42 @@ static uint32_t xstate_size(const char *xstate)
 	return magic != MAGIC1 || size < FXSAVE_SIZE ? FXSAVE_SIZE : size;
 }
 
-static void registers(const struct ckpt_wire_request *req, struct answer *a)
+/* False: there is no room for it. */
+static bool put_thread(const struct ckpt_parked *p, struct answer *a)
 {
-	const struct ckpt_parked *p = thread(req->tid);
-	struct ckpt_wire_regs *r = (void *)ckpt_session->out;
-	const char *xstate;
+	struct ckpt_wire_thread *t = (void *)(ckpt_session->out + a->len);
+	const char *xstate = (const char *)p->uc->uc_mcontext.fpregs;
+	uint32_t len = xstate ? xstate_size(xstate) : 0;
 
-	if (!p) {
-		a->value = -ESRCH;
-		return;
-	}
-	*r = (struct ckpt_wire_regs){ .gp = p->regs, .mask = ~0ull };
-	r->mask &= ~(1ull << (SIGKILL - 1) | 1ull << (SIGSTOP - 1));
+	if (a->len + sizeof(*t) + len > CKPT_WIRE_DATA)
+		return false;
+	*t = (struct ckpt_wire_thread){ .gp = p->regs,
+					.mask = ~(1ull << (SIGKILL - 1) | 1ull << (SIGSTOP - 1)),
+					.tid = p->tid,
+					.xstate_len = len };
+	memcpy(t->answer, p->answer, sizeof(t->answer));
 	if (&__rseq_size && __rseq_size) {
-		r->rseq_addr = p->regs.fs_base + __rseq_offset;
-		r->rseq_size = 32; /* as libc registers it, whatever it says is in use */
-		r->rseq_signature = RSEQ_SIGNATURE;
+		t->rseq_addr = p->regs.fs_base + __rseq_offset;
+		t->rseq_size = 32; /* as libc registers it, whatever it says is in use */
+		t->rseq_signature = RSEQ_SIGNATURE;
 	}
-	xstate = (const char *)p->uc->uc_mcontext.fpregs;
-	r->xstate_len = xstate ? xstate_size(xstate) : 0;
-	if (sizeof(*r) + r->xstate_len > CKPT_WIRE_DATA) {
-		a->value = -E2BIG;
-		return;
+	memcpy(t + 1, xstate, len);
+	a->len += sizeof(*t) + ((len + 7) & ~7u);
+	return true;
+}
+
+static void threads(const struct ckpt_wire_request *req, struct answer *a)
+{
+	struct ckpt_session *s = ckpt_session;
+	const struct ckpt_parked *p = s->leader, *next = s->parked;
+	uint64_t n = 0;
+	bool room = true;
+
+	for (; p; p = next, next = next ? next->next : NULL) {
+		if (n++ >= req->arg[0] && room)
+			room = put_thread(p, a);
 	}
-	memcpy(r + 1, xstate, r->xstate_len);
-	a->value = 0;
-	a->len = sizeof(*r) + r->xstate_len;
+	a->value = n;
 }
 
 static void excluded(struct answer *a)
@@ -242,8 +252,8 @@ static bool serve(int sock, struct ckpt_wire_request *req, struct ckpt_end *end)
 	case CKPT_WIRE_READ:
 		read_memory(req, &a);
 		break;
-	case CKPT_WIRE_REGS:
-		registers(req, &a);
+	case CKPT_WIRE_THREADS:
+		threads(req, &a);
 		break;
 	case CKPT_WIRE_SIGNALS:
 		a.value = thread(req->tid) ? ckpt_serve_signals(thread(req->tid), req->arg[0],

@@ -14,7 +14,7 @@
 #include "libinproc/sys.h"
 #include "libinproc/wrap.h"
 
-#define STUCK_MS 100 /* as long everybody waits for one that does not come */
+#define STUCK_MS 100 /* as long everybody waits for the next one to come */
 #define VDSO_LEN 8192ull
 #define ARCH_GET_FS 0x1003
 #define ARCH_GET_GS 0x1004
@@ -176,12 +176,16 @@ static void call_again(struct ckpt_session *s)
 /* Everybody gets the signal from the requester. */
 static bool wait_for_all(struct ckpt_session *s)
 {
-	uint64_t end = ckpt_now_ns() + STUCK_MS * 1000000ull;
+	uint64_t end = 0;
+	uint32_t n, before = 0;
 
 	for (;;) {
-		uint32_t n = __atomic_load_n(&s->n_parked, __ATOMIC_SEQ_CST);
 		long all = n_threads();
 
+		n = __atomic_load_n(&s->n_parked, __ATOMIC_SEQ_CST);
+		if (!end || n != before)
+			end = ckpt_now_ns() + STUCK_MS * 1000000ull;
+		before = n;
 		if (all == (long)n + 1)
 			return true;
 		if (all < 0 || ckpt_now_ns() > end)
@@ -288,6 +292,29 @@ static void ask_again(struct ckpt_session *s)
 	}
 }
 
+/* Every one of them is a call that changes nothing. */
+static void answer_questions(struct ckpt_parked *me)
+{
+	static const struct {
+		long nr;
+		uint64_t arg;
+		int at;
+	} questions[] = {
+#define X(nr, arg, at, len) { nr, arg, at },
+		CKPT_WIRE_QUESTIONS(X)
+#undef X
+	};
+
+	for (int i = 0; i < CKPT_WIRE_N_QUESTIONS; i++) {
+		uint64_t arg[2] = { questions[i].arg, 0 };
+
+		memset(me->answer[i].buf, 0, sizeof(me->answer[i].buf));
+		if (questions[i].at >= 0)
+			arg[questions[i].at] = (uintptr_t)me->answer[i].buf;
+		me->answer[i].ret = ckpt_sys(questions[i].nr, arg[0], arg[1]);
+	}
+}
+
 static void init(struct ckpt_parked *me, ucontext_t *uc)
 {
 	struct rusage usage = { 0 };
@@ -305,6 +332,7 @@ static void init(struct ckpt_parked *me, ucontext_t *uc)
 	ckpt_sys(SYS_arch_prctl, ARCH_GET_FS, &me->regs.fs_base);
 	ckpt_sys(SYS_arch_prctl, ARCH_GET_GS, &me->regs.gs_base);
 	ckpt_wind_back(me);
+	answer_questions(me);
 }
 
 /* Requests that came while we were here: who sent them asks again. */

@@ -24,7 +24,9 @@ enum ckpt_wire_verb {
 	CKPT_WIRE_LINK,     /* data: the same; the target of the link comes back */
 	CKPT_WIRE_FD,       /* arg[0]: a number; a duplicate of that descriptor comes with the reply */
 	CKPT_WIRE_READ,     /* arg[0], arg[1]: address and length of memory; it comes back */
-	CKPT_WIRE_REGS,     /* of TID: struct ckpt_wire_regs, and the extended state behind it */
+	CKPT_WIRE_THREADS,  /* from the arg[0]th on, as many as there is room for: struct
+			       ckpt_wire_thread, each with its extended state behind it; the value
+			       is how many there are in all */
 	CKPT_WIRE_SIGNALS,  /* of TID, or of the process (arg[0] = 1): siginfo_t of those pending,
 			       from the arg[1]th on */
 	CKPT_WIRE_EXCLUDED, /* struct ckpt_wire_range of the areas that the program left out */
@@ -85,15 +87,37 @@ struct ckpt_wire_look {
 	uint64_t switches; /* voluntary ones in its sched */
 };
 
+/* What every thread is asked: it answers by itself when it comes. X(call, first argument, index of
+ * the argument that points to a buffer or -1, its length). */
+#define CKPT_WIRE_QUESTIONS(X)                       \
+	X(SYS_prctl, 2 /* PR_GET_PDEATHSIG */, 1, 4) \
+	X(SYS_prctl, 25 /* PR_GET_TSC */, 1, 4)      \
+	X(SYS_prctl, 27 /* PR_GET_SECUREBITS */, -1, 0) \
+	X(SYS_prctl, 30 /* PR_GET_TIMERSLACK */, -1, 0) \
+	X(SYS_prctl, 40 /* PR_GET_TID_ADDRESS */, 1, 8) \
+	X(SYS_get_mempolicy, 0, 0, 4)                \
+	X(SYS_sigaltstack, 0, 1, 24)                 \
+	X(SYS_personality, 0xffffffff, -1, 0)
+
+#define CKPT_WIRE_ONE(nr, arg, at, len) +1
+enum { CKPT_WIRE_N_QUESTIONS = 0 CKPT_WIRE_QUESTIONS(CKPT_WIRE_ONE) };
+
+struct ckpt_wire_answer {
+	int64_t ret;
+	uint8_t buf[24];
+};
+
 /* A parked thread. A restore sets these registers, with rax = 1: the thread is in the handler then,
  * as it is now, and goes on from there. */
-struct ckpt_wire_regs {
+struct ckpt_wire_thread {
 	struct user_regs_struct gp;
 	uint64_t mask;
 	uint64_t rseq_addr;
 	uint32_t rseq_size, rseq_signature;
-	uint32_t xstate_len; /* bytes behind this: the extended state of the interrupted program */
-	uint32_t pad;
+	struct ckpt_wire_answer answer[CKPT_WIRE_N_QUESTIONS];
+	int32_t tid;
+	uint32_t xstate_len; /* bytes behind this, rounded up to 8: the extended state of the
+				interrupted program */
 };
 
 struct ckpt_wire_range {
