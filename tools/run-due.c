@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* When the supervisor takes a checkpoint, and what it says of it. One at a time. */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +14,8 @@
 #include "tools/arguments.h"
 #include "tools/ckpt.h"
 #include "tools/run-supervise.h"
+
+#define ENDING_MS 100
 
 uint64_t ckpt_run_clock(void)
 {
@@ -29,6 +32,21 @@ int ckpt_run_open_results(struct ckpt_supervisor *r, struct ckpt_err *err)
 	return r->result == MAP_FAILED ? ckpt_fail(err, -errno, "cannot map memory") : 0;
 }
 
+char ckpt_run_state(pid_t pid)
+{
+	struct ckpt_proc_stat st;
+
+	return ckpt_proc_stat(pid, &st) < 0 ? 'X' : st.state;
+}
+
+/* One that is about to end cannot be checkpointed any more, and nobody wants to know. */
+static bool is_ending(const struct ckpt_supervisor *r)
+{
+	struct pollfd fd = { r->pidfd, POLLIN, 0 };
+
+	return r->ended || poll(&fd, 1, ENDING_MS) > 0;
+}
+
 void ckpt_run_due(struct ckpt_supervisor *r)
 {
 	struct ckpt_err err = CKPT_ERR_INIT;
@@ -40,9 +58,12 @@ void ckpt_run_due(struct ckpt_supervisor *r)
 	/* What is late is not made up for. */
 	if (due)
 		r->next = now + r->o->interval_ns;
-	if (r->checkpointer || (!due && (!r->last || r->taken_last)))
+	if (r->checkpointer || r->taken_last)
 		return;
 	r->is_last = r->last != 0;
+	/* One that stands still has done nothing since. */
+	if (!r->is_last && (!due || ckpt_run_state(r->program) == 'T'))
+		return;
 	r->checkpointer = ckpt_run_checkpoint(r->o, r->program, r->is_last, r->result, &err);
 	if (r->checkpointer > 0)
 		return;
@@ -82,13 +103,6 @@ static void say_failed(struct ckpt_supervisor *r, int status)
 	ckpt_run_say("no checkpoint: %s", sentence);
 }
 
-static bool has_ended(pid_t pid)
-{
-	struct ckpt_proc_stat st;
-
-	return ckpt_proc_stat(pid, &st) < 0 || st.state == 'Z' || st.state == 'X';
-}
-
 void ckpt_run_taken(struct ckpt_supervisor *r, int status)
 {
 	char name[24];
@@ -100,8 +114,8 @@ void ckpt_run_taken(struct ckpt_supervisor *r, int status)
 		say_taken(r);
 		return;
 	}
-	if (r->ended || has_ended(r->program))
-		return; /* meanwhile: nothing to say */
+	if (is_ending(r))
+		return;
 	say_failed(r, status);
 	if (!r->is_last)
 		return;

@@ -19,7 +19,6 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-#include "injector/ptrace.h"
 #include "tools/arguments.h"
 #include "tools/run-supervise.h"
 
@@ -57,20 +56,13 @@ static void stop_too(void)
 	kill(getpid(), SIGSTOP);
 }
 
-static bool is_stopped(pid_t pid)
-{
-	struct ckpt_proc_stat st;
-
-	return ckpt_proc_stat(pid, &st) >= 0 && st.state == 'T';
-}
-
 /* A restored program is not our child: nobody tells us that it has stopped. */
 static void stop_with_restored(const struct ckpt_supervisor *r)
 {
 	const struct timespec pause = { 0, 10000000 };
 
 	for (int i = 0; i < 50 && r->news >= 0; i++) {
-		if (is_stopped(r->program)) {
+		if (ckpt_run_state(r->program) == 'T') {
 			stop_too();
 			return;
 		}

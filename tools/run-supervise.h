@@ -29,6 +29,8 @@ struct ckpt_supervisor {
 };
 
 uint64_t ckpt_run_clock(void);
+/* As /proc has it; 'X': gone. */
+char ckpt_run_state(pid_t pid);
 int ckpt_run_open_results(struct ckpt_supervisor *r, struct ckpt_err *err);
 /* Starts a checkpoint if it is time. */
 void ckpt_run_due(struct ckpt_supervisor *r);
