@@ -59,12 +59,17 @@ static bool read_sched(pid_t tid, struct sched *s)
 	       parse_start(text, &s->exec_start) && parse_switches(text, &s->switches);
 }
 
-/* A look at the clock of a processor, by a thread that runs there. Whoever lets go last frees it.
+/*
+ * A look at the clock of a processor, by a thread that runs there. Whoever lets go last frees it. A
+ * busy processor may let an ordinary thread wait for seconds (Linux 6.18), and as long our own end,
+ * killed or not. So it is one of real time, where that is permitted, and else it is let run
+ * elsewhere as soon as it is late.
  */
 struct look {
 	int cpu, holders;
+	pid_t tid; /* 0 as long as it has not begun */
 	int64_t behind;
-	bool known;
+	bool known, late;
 	sem_t done;
 };
 
@@ -84,9 +89,11 @@ static void *look_there(void *arg)
 	cpu_set_t one;
 	uint64_t now;
 
+	__atomic_store_n(&look->tid, syscall(SYS_gettid), __ATOMIC_SEQ_CST);
 	CPU_ZERO(&one);
 	CPU_SET(look->cpu, &one);
-	if (!sched_setaffinity(0, sizeof(one), &one)) {
+	if (!__atomic_load_n(&look->late, __ATOMIC_SEQ_CST) &&
+	    !sched_setaffinity(0, sizeof(one), &one)) {
 		nanosleep(&(struct timespec){ .tv_nsec = 1 }, NULL);
 		now = ckpt_now_ns();
 		look->known = read_sched(syscall(SYS_gettid), &s);
@@ -97,31 +104,55 @@ static void *look_there(void *arg)
 	return NULL;
 }
 
-static struct look *start_look(int cpu)
+static int start_thread(struct look *look, bool real_time)
 {
-	struct look *look = calloc(1, sizeof(*look));
+	const struct sched_param lowest = { .sched_priority = 1 };
 	pthread_attr_t attr;
 	pthread_t thread;
 	int r;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	if (real_time) {
+		pthread_attr_setinheritsched(&attr, PTHREAD_EXPLICIT_SCHED);
+		pthread_attr_setschedpolicy(&attr, SCHED_FIFO);
+		pthread_attr_setschedparam(&attr, &lowest);
+	}
+	r = pthread_create(&thread, &attr, look_there, look);
+	pthread_attr_destroy(&attr);
+	return r;
+}
+
+static struct look *start_look(int cpu)
+{
+	struct look *look = calloc(1, sizeof(*look));
 
 	if (!look)
 		return NULL;
 	look->cpu = cpu;
 	look->holders = 2;
 	sem_init(&look->done, 0, 0);
-	pthread_attr_init(&attr);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	r = pthread_create(&thread, &attr, look_there, look);
-	pthread_attr_destroy(&attr);
-	if (!r)
+	if (!start_thread(look, true) || !start_thread(look, false))
 		return look;
 	sem_destroy(&look->done);
 	free(look);
 	return NULL;
 }
 
-/* A busy processor may let the thread wait for seconds. We do not wait with it: a time that is not
- * known is taken whole. */
+/* It may be about to tie itself to its processor: then it is still held up, by a moment. */
+static void untie(struct look *look)
+{
+	cpu_set_t all;
+	pid_t tid;
+
+	memset(&all, 0xff, sizeof(all));
+	__atomic_store_n(&look->late, true, __ATOMIC_SEQ_CST);
+	tid = __atomic_load_n(&look->tid, __ATOMIC_SEQ_CST);
+	if (tid)
+		sched_setaffinity(tid, sizeof(all), &all);
+}
+
+/* We do not wait with the thread: a time that is not known is taken whole. */
 static bool measure(struct ckpt_cpu_clocks *clocks, int cpu)
 {
 	struct look *look = clocks->asked[cpu] ? NULL : start_look(cpu);
@@ -134,7 +165,9 @@ static bool measure(struct ckpt_cpu_clocks *clocks, int cpu)
 	until.tv_nsec += LOOK_NS;
 	until.tv_sec += until.tv_nsec / 1000000000;
 	until.tv_nsec %= 1000000000;
-	if (!sem_timedwait(&look->done, &until) && look->known) {
+	if (sem_timedwait(&look->done, &until) < 0)
+		untie(look);
+	else if (look->known) {
 		clocks->behind[cpu] = look->behind;
 		clocks->known[cpu] = true;
 	}

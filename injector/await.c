@@ -70,7 +70,7 @@ static int collect(struct ckpt_tree *tree, struct ckpt_tracee *t, bool block, st
 {
 	int status, r = waitpid(t->tid, &status, __WALL | (block ? 0 : WNOHANG));
 
-	if (!r || (r < 0 && errno == EINTR))
+	if (!r || (r < 0 && errno != ECHILD))
 		return 0;
 	if (r < 0 || !WIFSTOPPED(status)) {
 		t->state = CKPT_TRACEE_GONE;
