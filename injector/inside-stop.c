@@ -214,6 +214,7 @@ static int heard(struct ckpt_inside *in, struct ckpt_member *m, struct ckpt_err 
 	}
 	m->excuse = hello.excuse;
 	m->own_fd = hello.own_fd;
+	m->dumpable = hello.dumpable;
 	m->try_began = 0;
 	m->state = CKPT_MEMBER_RUNS;
 	switch (hello.excuse) {

@@ -25,6 +25,7 @@ struct ckpt_member {
 	int pidfd, sock;   /* -1: none */
 	int own_fd;        /* the other end of SOCK, in the process */
 	pid_t leader;      /* the thread that serves */
+	int dumpable;      /* as the program has it: not as the kernel would say now */
 	pid_t *tids;       /* the main thread first */
 	const struct ckpt_wire_thread **threads; /* of the same order; NULL: not asked for yet */
 	size_t n_tids;

@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -372,6 +373,10 @@ static int call_op(struct ckpt_source *src, pid_t tid, struct ckpt_call *call, s
 
 	if (r < 0 || is_answered(t, call))
 		return r;
+	if (call->nr == SYS_prctl && call->arg[0] == PR_GET_DUMPABLE) {
+		call->ret = ckpt_inside_of_thread(&of(src)->tree, tid)->dumpable;
+		return 0;
+	}
 	memcpy(req.arg, call->arg, sizeof(req.arg));
 	call->ret = ask(src, tid, &req, call->buf, call->buf, call->buf_len, NULL, err);
 	return call->ret == -ECONNRESET && err->code ? -ECONNRESET : 0;

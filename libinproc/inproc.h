@@ -73,6 +73,7 @@ struct ckpt_session {
 	struct ckpt_parked *leader, *parked; /* the others */
 	uint32_t n_parked;                   /* futex: the leader waits on it */
 	pid_t again[CKPT_N_AGAIN];           /* threads that came at a bad moment */
+	int dumpable;                        /* as the program has it */
 	uint32_t starting;                   /* the engine is being started */
 	uint32_t now;                        /* futex of ckpt_now(): checkpoints that ended */
 	int now_result;

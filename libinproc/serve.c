@@ -82,6 +82,7 @@ bool ckpt_serve_hello(int fd, enum ckpt_wire_excuse excuse, int32_t value)
 		.pid = s->pid,
 		.own_fd = fd,
 		.value = value,
+		.dumpable = s->dumpable,
 		.n_threads = 1,
 	};
 	struct iovec iov[2] = { { &hello, sizeof(hello) }, { tid, 0 } };

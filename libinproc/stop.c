@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <linux/futex.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include "libinproc/inproc.h"
@@ -230,6 +231,16 @@ static enum ckpt_wire_excuse run_before(struct ckpt_session *s, int fd, int *val
 	return wait_for_all(s) ? CKPT_WIRE_PARKED : CKPT_WIRE_STUCK;
 }
 
+/* The kernel shows little of a process that is not dumpable (after setuid(2), say), not even to its
+ * own user. Who asks may read its memory anyway, and nobody else runs. */
+static void be_dumpable(struct ckpt_session *s, bool yes)
+{
+	if (yes)
+		s->dumpable = ckpt_sys(SYS_prctl, PR_GET_DUMPABLE);
+	if (s->dumpable == 0)
+		ckpt_sys(SYS_prctl, PR_SET_DUMPABLE, yes);
+}
+
 /* Connected: nobody else runs. */
 static void checkpoint(struct ckpt_session *s, int fd, struct ckpt_end *end)
 {
@@ -240,8 +251,10 @@ static void checkpoint(struct ckpt_session *s, int fd, struct ckpt_end *end)
 	if (hooks)
 		excuse = run_before(s, fd, &value);
 	if (!ckpt_context_save(&s->leader->regs)) {
+		be_dumpable(s, true);
 		if (ckpt_serve_hello(fd, excuse, value) && excuse == CKPT_WIRE_PARKED)
 			ckpt_serve(fd, end);
+		be_dumpable(s, false);
 		ckpt_sys(SYS_close, fd);
 	} else {
 		end->outcome = CKPT_WIRE_RESTORED;

@@ -60,6 +60,8 @@ struct ckpt_wire_hello {
 	int32_t own_fd; /* its end of the socket, which is not the program's */
 	int32_t value;
 	uint32_t n_threads;
+	int32_t dumpable; /* as prctl(2) says it, before the library made it 1 for the requester */
+	uint32_t pad;
 };
 
 struct ckpt_wire_request {
