@@ -42,6 +42,6 @@ programs() { # VARIABLE LDADD FILE...: a program of one source each
 	list man_pages man/*.1
 	list other_files LICENSE *.md .clang-format .ci/* tools/check tools/packages tools/quickstart tools/demo/* \
 		injector/blob/*.c engine/*/README.md tests/README.md tests/*/README.md tests/lib/*.sh tests/apps/*.bash \
-		tests/golden/* tests/bench/*.sh tests/images/*/* tests/fuzz/*
+		tests/golden/* tests/bench/*.sh tests/images/*/* tests/fuzz/* tests/unit/*.h libinproc/*/README.md man/*.3
 } | put lists.am
 [ "${1-}" = lists ] || autoreconf -fi
