@@ -23,7 +23,7 @@ PROG
 count() { echo bash "$T/count.sh" "$T" "$@"; }
 # The numbers are 1, 2, 3, ... without a gap or a repetition.
 whole() { awk '$1 != NR { exit 1 }' "$1"; }
-has_lines() { [ "$(wc -l <"$1")" -ge "$2" ]; }
+has_lines() { [ -e "$1" ] && [ "$(wc -l <"$1")" -ge "$2" ]; }
 n_checkpoints() { find "$1" -name image 2>/dev/null | wc -l; }
 has_checkpoints() { [ "$(n_checkpoints "$1")" -ge "$2" ]; }
 
@@ -46,7 +46,11 @@ run 'reserved: not one of all' 2 'is not a signal that can be reserved' --signal
 run 'reserved: glibc has it' 2 'is not a signal that can be reserved' --signal 32 true
 run 'the same signal twice' 2 'asks the program itself' -D d --signal USR1 --checkpoint-on SIGUSR1 true
 check 'nothing was made' test ! -e d
+# Every option of the help is in the manual page, and the other way round.
+options_of() { tr -d '\\' <"$1" | grep -oE -- '--[a-z][a-z-]+' | sort -u; }
+ckpt_page=$here/man/ckpt-run.1
 run 'help' 0 '' --help
+check 'help and manual page have the same options' test "$(options_of out)" = "$(options_of "$ckpt_page" | grep -vxE -- '--(open-mode|requeue|time)')"
 check 'help is complete' grep -q '^Exit status: ' "$T/out"
 run 'version' 0 '' --version
 check 'version text' grep -Eq '^ckpt-run [0-9]+\.[0-9]+$' "$T/out"

@@ -19,7 +19,7 @@ for ((i = 1; ; i++)); do
 done
 PROG
 whole() { awk '$1 != NR { exit 1 }' counted; }
-has_lines() { [ "$(wc -l <counted)" -ge "$1" ]; }
+has_lines() { [ -e counted ] && [ "$(wc -l <counted)" -ge "$1" ]; }
 goes_on() { until_true 10 has_lines $(($(wc -l <counted) + 3)) && whole; }
 n_images() { find "$1" -name image 2>/dev/null | wc -l; }
 
@@ -32,7 +32,11 @@ ask 'value missing' 2 '^ckpt-signal: -D: the value is missing' -D
 ask 'empty folder' 2 'the value is empty' -D '' 1
 ask 'wait is no number' 2 '"long" is not a number of seconds' --wait long 1
 ask 'list takes no process' 2 '--list takes no process' --list 1
+# Every option of the help is in the manual page, and the other way round.
+options_of() { tr -d '\\' <"$1" | grep -oE -- '--[a-z][a-z-]+' | sort -u; }
+ckpt_page=$here/man/ckpt-signal.1
 ask 'help' 0 '' --help
+check 'help and manual page have the same options' test "$(options_of out)" = "$(options_of "$ckpt_page")"
 ask 'version' 0 '' --version
 check 'version text' grep -Eq '^ckpt-signal [0-9]+\.[0-9]+$' "$T/out"
 
