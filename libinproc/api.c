@@ -86,9 +86,6 @@ static int run_before(void)
 
 	for (unsigned int i = 0; i < n_given() && !r; i++)
 		r = run(i, CKPT_BEFORE);
-	/* Those that said yes may hold something until the program goes on, which is now. */
-	if (r)
-		run_backwards(CKPT_AFTER);
 	return r;
 }
 

@@ -314,6 +314,8 @@ static size_t differ(const char *key, const char *before, const char *after, boo
 	return 1;
 }
 
+#define MOST 40 /* differences that are printed */
+
 size_t oracle_compare(const struct oracle *before, const struct oracle *after, bool boxed,
 		      const char *prefix)
 {
@@ -332,6 +334,10 @@ size_t oracle_compare(const struct oracle *before, const struct oracle *after, b
 			n += differ(a->key, "nothing", a->value, boxed, prefix);
 		i += c <= 0;
 		j += c >= 0;
+		if (n == MOST && prefix) {
+			printf("%sand maybe more\n", prefix);
+			break;
+		}
 	}
 	return n;
 }

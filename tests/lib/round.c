@@ -50,6 +50,23 @@ static size_t tree(struct keeper *k, pid_t *v)
 	return kept;
 }
 
+/* The engine that the library starts, and copies of the program: who takes orphans gets them. */
+static bool has_helpers(struct keeper *k)
+{
+	pid_t v[MAX_TREE];
+	size_t n = tree(k, v);
+	bool found = false;
+
+	for (size_t i = 0; i < n; i++) {
+		char *name = test_status(v[i], "Name");
+
+		if (name && !strncmp(name, "ckpt-", 5) && v[i] != k->root)
+			found |= waitpid(v[i], NULL, WNOHANG | __WALL) <= 0;
+		free(name);
+	}
+	return found;
+}
+
 static struct oracle *look(struct keeper *k)
 {
 	pid_t v[MAX_TREE];
@@ -206,7 +223,7 @@ static int compare(struct keeper *k)
 	if (k->r->story->flags & CASE_LOSSY)
 		return ROUND_OK;
 	if (k->r->inside)
-		EVENTUALLY(is_same(k));
+		EVENTUALLY(!has_helpers(k) && is_same(k));
 	after = look(k);
 	snprintf(prefix, sizeof(prefix), "# %s: %.200s: ", k->r->variant, k->r->story->name);
 	n = oracle_compare(k->before, after, k->boxed, prefix);
@@ -225,6 +242,8 @@ static int dump_running(struct keeper *k)
 		int status = dump(k, "-R");
 		char *dir = image(k);
 
+		if (read_verdicts(k, false) > 0)
+			return read_verdicts(k, false);
 		if (status)
 			return fail(k, "dump %d that leaves it running exits with %d", i, status);
 		if (!test_proc_state(k->root, NULL) || test_proc_state(k->root, NULL) == 'Z')
@@ -305,6 +324,8 @@ static int take_through(struct keeper *k)
 {
 	int result = ROUND_OK, restores = k->r->mode == ROUND_TWICE ? k->r->restores : 1;
 
+	if (k->r->inside)
+		EVENTUALLY(!has_helpers(k));
 	k->before = look(k);
 	if (k->r->mode == ROUND_DRY)
 		return compare(k);
