@@ -38,29 +38,43 @@ static bool is_known(const struct ckpt_run_files *files, const char *path)
 	return false;
 }
 
+/* A name that nothing has: what was cut off before is not lost. */
+static const char *free_name(const struct ckpt_generations *g, unsigned int generation,
+			     unsigned int *lastp)
+{
+	size_t size = strlen(g->path) + 48;
+	char *path = ckpt_alloc(g->arena, size);
+
+	do
+		snprintf(path, size, "%s/" SAVED "%06u.%u", g->path, generation, ++*lastp);
+	while (access(path, F_OK) == 0);
+	return path;
+}
+
 void ckpt_run_grown(const struct ckpt_snapshot *snap, const struct ckpt_generations *g,
 		    unsigned int generation, struct ckpt_run_files *files)
 {
+	unsigned int last = 0;
 	size_t room = 0;
 
 	*files = (struct ckpt_run_files){ 0 };
 	for (size_t i = 0; i < snap->n_objects; i++) {
 		const Ckpt__File *f = (const void *)snap->objects[i]->msg;
-		size_t size = strlen(g->path) + 48;
 		struct stat st;
-		char *saved;
 
 		if (!is_written(snap->objects[i]) || is_known(files, f->path) ||
 		    lstat(f->path, &st) < 0 || !S_ISREG(st.st_mode) ||
 		    (uint64_t)st.st_size <= f->size)
 			continue;
-		saved = ckpt_alloc(g->arena, size);
-		snprintf(saved, size, "%s/" SAVED "%06u.%zu", g->path, generation, files->n + 1);
+		/* Another one at its place is not ours to cut. */
+		if (snap->objects[i]->file.ino != st.st_ino)
+			continue;
 		files->v = ckpt_grow(g->arena, files->v, files->n, &room, 8, sizeof(*files->v));
-		files->v[files->n++] = (struct ckpt_run_file){ .path = f->path,
-							       .saved = saved,
-							       .size = f->size,
-							       .now = st.st_size };
+		files->v[files->n++] =
+			(struct ckpt_run_file){ .path = f->path,
+						.saved = free_name(g, generation, &last),
+						.size = f->size,
+						.now = st.st_size };
 	}
 }
 
@@ -89,7 +103,7 @@ static int cut_one(struct ckpt_run_file *f, struct ckpt_err *err)
 
 	if (fd < 0)
 		return ckpt_fail(err, -errno, "file %s: cannot write", f->path);
-	CKPT_FD saved = open(f->saved, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	CKPT_FD saved = open(f->saved, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (saved < 0)
 		return ckpt_fail(err, -errno, "%s: cannot write", f->saved);
 	r = copy(fd, f->size, saved, 0);
