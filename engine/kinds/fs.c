@@ -30,28 +30,37 @@ static bool ends_with(const char *s, const char *end)
 }
 
 /* A name may end like this by itself: where the directory can be looked at, its links tell. */
-static bool is_gone(const char *path, const struct stat *st)
+static bool may_be_gone(const char *path)
 {
-	return ends_with(path, " (deleted)") && !st->st_nlink;
+	return ends_with(path, " (deleted)");
 }
 
-/* The path behind the link, and what it leads to: zeros where we may not read that directory. */
-static int get_path(struct ckpt_collect *c, const char *name, char **pathp, struct stat *st,
+/* What the link leads to: zeros where we may not read that directory. */
+static int look_at(struct ckpt_collect *c, const char *name, const char *path, struct stat *st,
+		   struct ckpt_err *err)
+{
+	CKPT_FD fd = c->src->ops->open_proc(c->src, c->tid, name, err);
+
+	memset(st, 0, sizeof(*st));
+	if (fd < 0)
+		return fd == -EACCES ? 0 : fd;
+	return fstat(fd, st) < 0 ? ckpt_fail(err, -errno, "%s %s: cannot look at it", name, path) :
+				   0;
+}
+
+/* The path behind the link, and what it leads to if STP is given. */
+static int get_path(struct ckpt_collect *c, const char *name, char **pathp, struct stat *stp,
 		    struct ckpt_err *err)
 {
 	char path[PATH_MAX + 32];
+	struct stat st;
 	int r = c->src->ops->read_link(c->src, c->tid, name, path, sizeof(path), err);
-	CKPT_FD fd = -1;
 
+	if (r >= 0 && (stp || may_be_gone(path)))
+		r = look_at(c, name, path, stp ? stp : &st, err);
 	if (r < 0)
 		return r;
-	memset(st, 0, sizeof(*st));
-	fd = c->src->ops->open_proc(c->src, c->tid, name, err);
-	if (fd < 0 && fd != -EACCES)
-		return fd;
-	if (fd >= 0 && fstat(fd, st) < 0)
-		return ckpt_fail(err, -errno, "%s %s: cannot look at it", name, path);
-	if (is_gone(path, st))
+	if (may_be_gone(path) && !(stp ? stp : &st)->st_nlink)
 		return ckpt_refuse(err, CKPT_E_DELETED_FILE, -ENOENT,
 				   "%s is a directory that is gone: %s", name, path);
 	if (path[0] != '/')
@@ -68,7 +77,7 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 	const char *status, *s;
 	uint64_t umask;
 	char *root;
-	int r = get_path(c, "cwd", &m->cwd, &st, err);
+	int r = get_path(c, "cwd", &m->cwd, NULL, err);
 
 	if (r < 0)
 		return r;
