@@ -292,7 +292,9 @@ static void fill_stats(const struct dump *d, struct ckpt_dump_stats *stats)
 
 static uint64_t frozen_for(const struct dump *d)
 {
-	return clock_ns(CLOCK_MONOTONIC) - d->src->frozen_at;
+	uint64_t until = d->src->thawed_at ? d->src->thawed_at : clock_ns(CLOCK_MONOTONIC);
+
+	return until - d->src->frozen_at;
 }
 
 /* Everything that can fail is over when the tree is killed. */
@@ -403,20 +405,40 @@ static void finish(struct dump *d, int result)
 	unblock_signals(d, result);
 }
 
+static int dump_once(const struct ckpt_dump_opts *opts, struct ckpt_arena *arena,
+		     struct ckpt_dump_stats *stats, struct ckpt_problems *problems,
+		     struct ckpt_err *err)
+{
+	struct dump d;
+	int r;
+
+	init(&d, opts, arena, problems);
+	r = run(&d, stats, err);
+	finish(&d, r);
+	stats->total_ns = clock_ns(CLOCK_MONOTONIC) - d.started;
+	return r;
+}
+
 int ckpt_dump(const struct ckpt_dump_opts *opts, struct ckpt_arena *arena,
 	      struct ckpt_dump_stats *stats, struct ckpt_problems *problems, struct ckpt_err *err)
 {
-	struct dump d;
 	int r;
 
 	memset(stats, 0, sizeof(*stats));
 	r = ckpt_dump_in_box(opts, false, arena, stats, problems, err);
 	if (r <= 0)
 		return r;
-	init(&d, opts, arena, problems);
-	r = run(&d, stats, err);
-	finish(&d, r);
-	stats->total_ns = clock_ns(CLOCK_MONOTONIC) - d.started;
+	r = dump_once(opts, arena, stats, problems, err);
+	if (r == -ESTALE && opts->inside && opts->inside->snapshot) {
+		/* Its memory changed its nature right before the copy. */
+		struct ckpt_inside_opts inside = *opts->inside;
+		struct ckpt_dump_opts again = *opts;
+
+		inside.snapshot = false;
+		again.inside = &inside;
+		*err = (struct ckpt_err)CKPT_ERR_INIT;
+		r = dump_once(&again, arena, stats, problems, err);
+	}
 	return r;
 }
 

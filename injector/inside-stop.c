@@ -54,7 +54,7 @@ static struct ckpt_member *add(struct ckpt_inside *in, pid_t pid, pid_t ppid)
 
 	m->pid = pid;
 	m->ppid = ppid;
-	m->sock = m->pidfd = -1;
+	m->sock = m->pidfd = m->copy_sock = m->copy_mem = -1;
 	m->tids = ckpt_new(in->arena, pid_t);
 	m->tids[0] = pid;
 	m->n_tids = 1;
@@ -493,6 +493,8 @@ static int look_ahead(struct ckpt_inside *in, struct ckpt_err *err)
 		if (r >= 0)
 			r = add_children(in, look.m, &look.n_new, err);
 		look.m->children_seen = false;
+		if (in->opts.snapshot)
+			ckpt_inside_copy_ahead(in, look.m);
 	}
 	return r;
 }
@@ -515,6 +517,7 @@ void ckpt_inside_let_go(struct ckpt_inside *in, bool done, const char *why)
 {
 	for (struct ckpt_member *m = in->members; m; m = m->next) {
 		ckpt_inside_go(m, done, why);
+		ckpt_inside_copy_end(m);
 		ckpt_close_fd(&m->pidfd);
 		m->pidfd = -1;
 	}

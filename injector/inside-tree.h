@@ -39,6 +39,10 @@ struct ckpt_member {
 	struct ckpt_asleep *asleep;    /* what its threads waited in before */
 	struct ckpt_span *excluded;
 	size_t n_excluded;
+	pid_t copy; /* of its memory, 0: none */
+	int copy_sock, copy_mem;
+	struct ckpt_wire_kept *kept; /* what a fork does not keep, as seen before */
+	size_t n_kept;
 };
 
 struct ckpt_inside {
@@ -80,6 +84,15 @@ void ckpt_inside_let_go(struct ckpt_inside *in, bool done, const char *why);
 struct ckpt_member *ckpt_inside_member(const struct ckpt_inside *in, pid_t pid);
 /* The one that thread TID belongs to. */
 struct ckpt_member *ckpt_inside_of_thread(const struct ckpt_inside *in, pid_t tid);
+
+/* ---- inside-copy.c ---- */
+/* Before the stop: what a copy of PID's memory would lack. */
+void ckpt_inside_copy_ahead(struct ckpt_inside *in, struct ckpt_member *m);
+/* Copies all memory. 1, or 0 where that would not be the whole truth. */
+int ckpt_inside_copy(struct ckpt_inside *in, struct ckpt_err *err);
+/* When the copies' areas are known: were they told right before? -ESTALE: no. */
+int ckpt_inside_copy_check(struct ckpt_inside *in, struct ckpt_err *err);
+void ckpt_inside_copy_end(struct ckpt_member *m);
 
 /* ---- inside-why.c ---- */
 /* Why the member does not answer: refuses by name; 0: nothing is wrong, it just takes its time. */

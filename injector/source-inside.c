@@ -99,6 +99,20 @@ static int freeze_op(struct ckpt_source *src, struct ckpt_arena *arena, struct c
 	return 0;
 }
 
+/* The kernel's page table entries, not the pages: they go on when the copies are made. */
+static int snapshot_op(struct ckpt_source *src, struct ckpt_err *err)
+{
+	struct ckpt_inside *in = &of(src)->tree;
+	int r = in->opts.snapshot ? ckpt_inside_copy(in, err) : 0;
+
+	if (r <= 0)
+		return r;
+	for (struct ckpt_member *m = in->members; m; m = m->next)
+		ckpt_inside_go(m, true, "");
+	src->thawed_at = ckpt_now_ns();
+	return ckpt_inside_copy_check(in, err);
+}
+
 static void thaw_op(struct ckpt_source *src)
 {
 	ckpt_inside_let_go(&of(src)->tree, true, "");
@@ -129,6 +143,14 @@ static int kill_op(struct ckpt_source *src, struct ckpt_err *err)
 
 /* ---- /proc and descriptors ---- */
 
+/* Whose /proc shows what was asked for. */
+static pid_t shown_by(struct ckpt_source *src, pid_t tid)
+{
+	const struct ckpt_member *m = ckpt_inside_of_thread(&of(src)->tree, tid);
+
+	return m && m->copy ? m->copy : tid;
+}
+
 /* As the thread itself says it. */
 static void own_path(char *buf, size_t size, struct ckpt_source *src, pid_t tid, const char *name)
 {
@@ -145,7 +167,7 @@ static int open_proc_op(struct ckpt_source *src, pid_t tid, const char *name, st
 	int64_t r;
 	int fd;
 
-	snprintf(path, sizeof(path), "/proc/%d/%s", tid, name);
+	snprintf(path, sizeof(path), "/proc/%d/%s", shown_by(src, tid), name);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd >= 0 || !is_forbidden(-errno))
 		return fd < 0 ? ckpt_fail(err, -errno, "%s: cannot open", path) : fd;
@@ -162,7 +184,7 @@ static int read_link_op(struct ckpt_source *src, pid_t tid, const char *name, ch
 	char path[128], own[128];
 	int64_t n;
 
-	snprintf(path, sizeof(path), "/proc/%d/%s", tid, name);
+	snprintf(path, sizeof(path), "/proc/%d/%s", shown_by(src, tid), name);
 	n = readlink(path, buf, size);
 	if (n < 0 && is_forbidden(-errno)) {
 		own_path(own, sizeof(own), src, tid, name);
@@ -268,13 +290,34 @@ static int read_range(struct ckpt_source *src, pid_t pid, struct iovec range, ch
 	return 0;
 }
 
+/* process_vm_readv(2) would make the copy a page of its own for each page that it shares with the
+ * program. */
+static int read_copy(const struct ckpt_member *m, struct iovec range, char *buf,
+		     struct ckpt_err *err)
+{
+	while (range.iov_len) {
+		ssize_t n = pread(m->copy_mem, buf, range.iov_len, (uintptr_t)range.iov_base);
+
+		if (n <= 0)
+			return ckpt_fail(err, n < 0 ? -errno : -EFAULT,
+					 "process %d: cannot read the copy of its memory at %p",
+					 m->pid, range.iov_base);
+		buf += n;
+		range.iov_base = (char *)range.iov_base + n;
+		range.iov_len -= n;
+	}
+	return 0;
+}
+
 static int read_mem_op(struct ckpt_source *src, pid_t pid, const struct iovec *range, size_t n,
 		       void *buf, struct ckpt_err *err)
 {
+	const struct ckpt_member *m = ckpt_inside_member(&of(src)->tree, pid);
 	char *to = buf;
 
 	for (size_t i = 0; i < n; i++) {
-		int r = read_range(src, pid, range[i], to, err);
+		int r = m && m->copy ? read_copy(m, range[i], to, err) :
+				       read_range(src, pid, range[i], to, err);
 
 		if (r < 0)
 			return r;
@@ -437,6 +480,7 @@ static const struct ckpt_source_ops ops = {
 	.name = "inside",
 	.freeze = freeze_op,
 	.thaw = thaw_op,
+	.snapshot = snapshot_op,
 	.kill = kill_op,
 	.close = close_op,
 	.open_proc = open_proc_op,

@@ -1,49 +1,69 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A copy of the process as it stands: the memory is shared with it copy-on-write, so that the
- * program may go on while the copy is written out. */
+/*
+ * A copy of the process as it stands: the memory is shared with it copy-on-write, so that the
+ * program may go on while the copy is written out. Areas that a fork leaves out or clears lose that
+ * advice for the moment of the fork, while nobody runs who could see it.
+ */
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include "libinproc/inproc.h"
 #include "libinproc/sys.h"
 
-struct ends {
-	int engine, copy;
+struct copy {
+	int ends[2]; /* the engine's, the copy's */
+	const struct ckpt_wire_kept *kept;
+	size_t n;
 };
 
-/* In the copy, where the session is cleared memory. The program's descriptors must not be held: a
- * pipe that the program closes has to be at its end then. */
+/* OFF: as if they had never had it. */
+static void advise(const struct copy *c, bool off)
+{
+	ckpt_sys(SYS_madvise, ckpt_session, sizeof(*ckpt_session),
+		 off ? MADV_KEEPONFORK : MADV_WIPEONFORK);
+	for (size_t i = 0; i < c->n; i++) {
+		const struct ckpt_wire_kept *k = &c->kept[i];
+		int advice = k->advice;
+
+		if (off)
+			advice = advice == MADV_DONTFORK ? MADV_DOFORK : MADV_KEEPONFORK;
+		ckpt_sys(SYS_madvise, k->start, k->len, advice);
+	}
+}
+
+/* In the copy, all of whose memory is going to be read: nothing of it may change but this stack. The
+ * program's descriptors must not be held: a pipe that the program closes has to be at its end then.
+ * It stays until the engine closes its end. */
 static void copy_main(void *arg)
 {
-	int fd = ((struct ends *)arg)->copy;
-	struct ckpt_session *s = ckpt_session;
-	struct ckpt_parked me = { .uc = NULL };
-	struct ckpt_end end;
+	struct copy *c = arg;
+	char byte = 1;
 
-	ckpt_sys(SYS_dup2, fd, 0);
+	ckpt_sys(SYS_dup2, c->ends[1], 0);
 	ckpt_sys(SYS_close_range, 1, ~0u, 0);
 	ckpt_sys(SYS_prctl, PR_SET_NAME, "ckpt-copy");
 	ckpt_sys(SYS_prctl, PR_SET_PTRACER, PR_SET_PTRACER_ANY);
-	s->pid = me.tid = ckpt_sys(SYS_getpid);
-	s->leader = &me;
-	if (ckpt_serve_hello(0, CKPT_WIRE_PARKED, 0))
-		ckpt_serve(0, &end);
+	advise(c, false);
+	ckpt_sys(SYS_write, 0, &byte, 1);
+	ckpt_sys(SYS_read, 0, &byte, 1);
 }
 
-int64_t ckpt_serve_copy(int *fdp)
+int64_t ckpt_serve_copy(const struct ckpt_wire_kept *kept, size_t n, int *fdp)
 {
-	struct ends e;
+	struct copy c = { .kept = kept, .n = n };
 	int64_t pid, r;
 
-	r = ckpt_sys(SYS_socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, &e);
+	r = ckpt_sys(SYS_socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, c.ends);
 	if (r < 0)
 		return r;
-	pid = ckpt_spawn_copy(copy_main, &e);
-	ckpt_sys(SYS_close, e.copy);
-	if (pid < 0) {
-		ckpt_sys(SYS_close, e.engine);
-		return pid;
-	}
-	*fdp = e.engine;
+	advise(&c, true);
+	pid = ckpt_spawn_copy(copy_main, &c);
+	advise(&c, false);
+	ckpt_sys(SYS_close, c.ends[1]);
+	if (pid < 0)
+		ckpt_sys(SYS_close, c.ends[0]);
+	else
+		*fdp = c.ends[0];
 	return pid;
 }

@@ -121,8 +121,9 @@ int64_t ckpt_serve_signals(struct ckpt_parked *p, bool of_process, uint64_t from
 uint64_t ckpt_status_set(pid_t tid, const char *key);
 
 /* ---- copy.c ---- */
-/* Forks a copy that serves over a connection of its own, *FDP; its number or -errno. */
-int64_t ckpt_serve_copy(int *fdp);
+/* Forks a copy that stays until *FDP is closed; its number or -errno. It has the N areas as well,
+ * with their advice. */
+int64_t ckpt_serve_copy(const struct ckpt_wire_kept *kept, size_t n, int *fdp);
 
 /* ---- spawn.c: processes that the program does not see ---- */
 /* Starts the engine for this process. Returns its number or -errno. */

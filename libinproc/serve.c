@@ -265,7 +265,8 @@ static bool serve(int sock, struct ckpt_wire_request *req, struct ckpt_end *end)
 		excluded(&a);
 		break;
 	case CKPT_WIRE_FORK:
-		a.value = ckpt_serve_copy(&a.fd);
+		a.value = ckpt_serve_copy((const void *)ckpt_session->in,
+					  req->len / sizeof(struct ckpt_wire_kept), &a.fd);
 		a.close_fd = a.fd >= 0;
 		break;
 	case CKPT_WIRE_GO:

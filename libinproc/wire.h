@@ -30,8 +30,10 @@ enum ckpt_wire_verb {
 	CKPT_WIRE_SIGNALS,  /* of TID, or of the process (arg[0] = 1): siginfo_t of those pending,
 			       from the arg[1]th on */
 	CKPT_WIRE_EXCLUDED, /* struct ckpt_wire_range of the areas that the program left out */
-	CKPT_WIRE_FORK,     /* makes a copy of the process that serves over a connection of its own;
-			       the descriptor comes with the reply, whose value is its number */
+	CKPT_WIRE_FORK,     /* makes a copy of the process, which is the value; it sends a byte when it
+			       can be read, and stays until its connection, the descriptor that comes
+			       with the reply, is closed. Data: struct ckpt_wire_kept[],
+			       areas that a fork would not find as they are */
 	CKPT_WIRE_GO,       /* everybody goes on; arg[0]: enum ckpt_wire_outcome. No reply. */
 	CKPT_WIRE_TRACKED,  /* struct ckpt_wire_tracked of the deleted files that the library holds */
 };
@@ -120,6 +122,12 @@ struct ckpt_wire_thread {
 	int32_t tid;
 	uint32_t xstate_len; /* bytes behind this, rounded up to 8: the extended state of the
 				interrupted program */
+};
+
+struct ckpt_wire_kept {
+	uint64_t start, len;
+	int32_t advice; /* MADV_DONTFORK or MADV_WIPEONFORK, which the area has */
+	uint32_t pad;
 };
 
 struct ckpt_wire_range {

@@ -14,15 +14,50 @@ int ckpt_capture_problem(struct ckpt_capture *c, int code, const struct ckpt_err
 	return 0;
 }
 
+/* From here on the memory that is looked at stands still, be it a copy. */
+static void look_ahead(struct ckpt_capture *c)
+{
+	ckpt_capture_areas_ahead(c);
+	ckpt_capture_scan_ahead(c);
+}
+
+static bool has_content(const struct ckpt_capture *c)
+{
+	for (size_t i = 0; i < c->n_files; i++)
+		if (c->files[i]->obj && c->files[i]->obj->has_content)
+			return true;
+	return false;
+}
+
+/* What descriptors refer to is collected first: it goes on changing. So does the content of a file
+ * that nobody else can read any more, and of memory that is shared: then there is no snapshot. */
+static int snapshot(struct ckpt_capture *c, struct ckpt_err *err)
+{
+	int r = 0;
+
+	if (!c->src->ops->snapshot)
+		return 0;
+	r = ckpt_capture_file_objects(c, err);
+	if (r >= 0 && !c->problems->n && !has_content(c))
+		r = c->src->ops->snapshot(c->src, err);
+	if (r >= 0)
+		look_ahead(c);
+	return r;
+}
+
 static int run(struct ckpt_capture *c, struct ckpt_err *err)
 {
 	static const struct {
 		const char *what;
 		int (*step)(struct ckpt_capture *c, struct ckpt_err *err);
 	} steps[] = {
-		{ "what is shared", ckpt_capture_shared }, { "descriptors", ckpt_capture_files },
-		{ "state", ckpt_capture_state },           { "areas", ckpt_capture_areas },
-		{ "files", ckpt_capture_file_objects },    { "pages", ckpt_capture_memory },
+		{ "what is shared", ckpt_capture_shared },
+		{ "descriptors", ckpt_capture_files },
+		{ "state", ckpt_capture_state },
+		{ "a copy", snapshot },
+		{ "areas", ckpt_capture_areas },
+		{ "files", ckpt_capture_file_objects },
+		{ "pages", ckpt_capture_memory },
 	};
 	struct ckpt_frozen *frozen;
 	size_t n;
@@ -36,8 +71,8 @@ static int run(struct ckpt_capture *c, struct ckpt_err *err)
 	r = ckpt_capture_tasks(c, frozen, n, err);
 	if (r >= 0) {
 		ckpt_capture_scope_start(c, 0);
-		ckpt_capture_areas_ahead(c);
-		ckpt_capture_scan_ahead(c);
+		if (!c->src->ops->snapshot)
+			look_ahead(c);
 	}
 	for (size_t i = 0; r >= 0 && i < sizeof(steps) / sizeof(steps[0]); i++) {
 		r = ckpt_capture_go_on(c, err);

@@ -242,9 +242,9 @@ int ckpt_capture_file_objects(struct ckpt_capture *c, struct ckpt_err *err)
 {
 	int r = 0;
 
-	for (size_t i = 0; r >= 0 && i < c->n_files; i++) {
-		r = collect_file(c, c->files[i], err);
-		if (r >= 0 && i % 64 == 0)
+	for (; r >= 0 && c->n_collected < c->n_files; c->n_collected++) {
+		r = collect_file(c, c->files[c->n_collected], err);
+		if (r >= 0 && c->n_collected % 64 == 0)
 			r = ckpt_capture_go_on(c, err);
 	}
 	return r;

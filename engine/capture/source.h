@@ -53,6 +53,10 @@ struct ckpt_source_ops {
 	int (*freeze)(struct ckpt_source *src, struct ckpt_arena *arena,
 		      struct ckpt_frozen **tasksp, size_t *np, struct ckpt_err *err);
 	void (*thaw)(struct ckpt_source *src);
+	/* NULL: cannot. Makes copies of all memory, lets everybody go on, and from then on shows the
+	 * copies: memory, areas and mapped files are as they were, anything else is not asked for
+	 * any more. 0: it is better not done, and nothing has changed. */
+	int (*snapshot)(struct ckpt_source *src, struct ckpt_err *err);
 	/* Instead: ends all of it and waits until it is dead; or leaves all of it stopped as by
 	 * SIGSTOP (NULL: cannot). */
 	int (*kill)(struct ckpt_source *src, struct ckpt_err *err);
@@ -92,6 +96,7 @@ struct ckpt_source_ops {
 struct ckpt_source {
 	const struct ckpt_source_ops *ops;
 	uint64_t frozen_at; /* when the first task was stopped, CLOCK_MONOTONIC in ns; 0 before */
+	uint64_t thawed_at; /* when a snapshot let them go on; 0: not yet */
 };
 
 static inline void ckpt_source_close(struct ckpt_source *src)
