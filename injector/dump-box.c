@@ -67,20 +67,22 @@ static bool same_namespace(pid_t pid, const char *name)
 	return stat(path, &a) < 0 || stat(own, &b) < 0 || a.st_ino == b.st_ino;
 }
 
-/* Up to the init of the namespace: is that one of ours? */
-static bool below_box_init(pid_t pid)
+/* Up to the init of the namespace: if that is one of ours, and not of the namespace that we are in,
+ * its number; else 0. The kernel shows more of it than of a process that is not dumpable. */
+static pid_t box_of(pid_t pid)
 {
-	for (int i = 0; i < 10000 && pid > 1; i++) {
+	for (int i = 0; i < 10000 && pid > 0; i++) {
 		char name[32] = "";
 		pid_t parent = 0, inner = inner_pid(pid, &parent, name, sizeof(name));
 
 		if (inner == 1)
-			return !strcmp(name, CKPT_BOX_NAME);
+			return !strcmp(name, CKPT_BOX_NAME) && !same_namespace(pid, "pid") ? pid :
+											     0;
 		if (!inner)
-			return false;
+			return 0;
 		pid = parent;
 	}
-	return false;
+	return 0;
 }
 
 /* ---- the child inside ---- */
@@ -215,13 +217,13 @@ int ckpt_dump_in_box(const struct ckpt_dump_opts *opts, bool check, struct ckpt_
 {
 	uint64_t start = ckpt_now_ns();
 	char name[32];
-	pid_t ppid, inner, pid;
+	pid_t ppid, inner, pid, init = box_of(opts->pid);
 	int ends[2], r;
 
-	if (same_namespace(opts->pid, "pid") || !below_box_init(opts->pid))
+	if (!init)
 		return 1;
 	inner = inner_pid(opts->pid, &ppid, name, sizeof(name));
-	CKPT_FD pidfd = syscall(SYS_pidfd_open, opts->pid, 0);
+	CKPT_FD pidfd = syscall(SYS_pidfd_open, init, 0);
 	if (pidfd < 0 || pipe2(ends, O_CLOEXEC) < 0)
 		return ckpt_fail(err, -errno, "process %d: cannot be opened", opts->pid);
 	if (!problems->arena)
