@@ -180,6 +180,8 @@ static int add_task(struct ckpt_capture *c, struct ckpt_capture_task *t, struct 
 			.found = &job->found,
 			.shared = t->shared,
 			.n_shared = t->n_shared,
+			.excluded = t->frozen->excluded,
+			.n_excluded = t->frozen->n_excluded,
 		};
 
 		r = ckpt_memory_add_task(c->work, &add, err);

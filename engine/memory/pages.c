@@ -86,6 +86,25 @@ static void add_part(struct ckpt_memory_work *w, struct ckpt_memory_part part,
 	w->part[w->n++] = part;
 }
 
+static struct ckpt_run_list without(const struct ckpt_run_list *list, const struct ckpt_span *span)
+{
+	struct ckpt_run_list rest = { .arena = list->arena };
+
+	for (size_t i = 0; i < list->n; i++) {
+		uint64_t at = list->v[i].at, end = at + list->v[i].n_pages * CKPT_PAGE,
+			 before = span->start < end ? span->start : end,
+			 after = span->end > at ? span->end : at;
+
+		/* Each keeps to itself: what is in between may not become one with them. */
+		if (at < before)
+			ckpt_run_add(&rest, at, (before - at) / CKPT_PAGE, CKPT_UNASSIGNED, at);
+		if (after < end && after >= before)
+			ckpt_run_add(&rest, after, (end - after) / CKPT_PAGE, CKPT_UNASSIGNED,
+				     after);
+	}
+	return rest;
+}
+
 int ckpt_memory_add_task(struct ckpt_memory_work *w, const struct ckpt_memory_task *add,
 			 struct ckpt_err *err)
 {
@@ -101,6 +120,8 @@ int ckpt_memory_add_task(struct ckpt_memory_work *w, const struct ckpt_memory_ta
 		return ckpt_refuse(err, CKPT_E_AREA_KIND, -ENOTSUP,
 				   "address %llx: guard pages cannot be dumped",
 				   (unsigned long long)add->found->guard);
+	for (size_t i = 0; i < add->n_excluded; i++)
+		list = without(&list, &add->excluded[i]);
 	task->pages = (struct ckpt_pages){ list.v, list.n };
 	if (add->n_shared) {
 		mem = w->src->ops->open_proc(w->src, task->pid, "mem", err);

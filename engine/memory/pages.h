@@ -48,6 +48,8 @@ struct ckpt_memory_task {
 	 * of its own (Linux 5.19), and the memory is used twice. */
 	const struct ckpt_span *shared;
 	size_t n_shared;
+	const struct ckpt_span *excluded; /* whole pages that are left out, in any order */
+	size_t n_excluded;
 };
 /* Lists what was found of a task: fills task->pages. Parents come before their children. Refuses
  * guard pages by name. */
