@@ -50,6 +50,7 @@ run 'the same signal twice' 2 'asks the program itself' -D d --signal USR1 --che
 check 'nothing was made' test ! -e d
 # Every option of the help is in the manual page, and the other way round.
 options_of() { tr -d '\\' <"$1" | grep -oE -- '--[a-z][a-z-]+' | sort -u; }
+# shellcheck disable=SC2154  # of cli.sh
 ckpt_page=$here/man/ckpt-run.1
 run 'help' 0 '' --help
 check 'help and manual page have the same options' test "$(options_of out)" = "$(options_of "$ckpt_page" | grep -vxE -- '--(open-mode|requeue|time)')"

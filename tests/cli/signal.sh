@@ -34,6 +34,7 @@ ask 'wait is no number' 2 '"long" is not a number of seconds' --wait long 1
 ask 'list takes no process' 2 '--list takes no process' --list 1
 # Every option of the help is in the manual page, and the other way round.
 options_of() { tr -d '\\' <"$1" | grep -oE -- '--[a-z][a-z-]+' | sort -u; }
+# shellcheck disable=SC2154  # of cli.sh
 ckpt_page=$here/man/ckpt-signal.1
 ask 'help' 0 '' --help
 check 'help and manual page have the same options' test "$(options_of out)" = "$(options_of "$ckpt_page")"
