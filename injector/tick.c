@@ -36,10 +36,7 @@ static bool start_timer(struct ckpt_tick *tick)
 	e._sigev_un._tid = syscall(SYS_gettid); /* not every C library has a name for it */
 	if (timer_create(CLOCK_MONOTONIC, &e, &tick->timer) < 0)
 		return false;
-	if (!timer_settime(tick->timer, 0, &often, NULL))
-		return true;
-	timer_delete(tick->timer);
-	return false;
+	return !timer_settime(tick->timer, 0, &often, NULL) || timer_delete(tick->timer) < 0;
 }
 
 void ckpt_tick_start(struct ckpt_tick *tick)
@@ -55,12 +52,13 @@ void ckpt_tick_start(struct ckpt_tick *tick)
 	tick->awake = hold_awake();
 }
 
-/* Not blocked, its last signal has been taken by the time that timer_delete() returns. */
+/* Not blocked, its last signal has been taken by the time that timer_delete() returns. A timer that
+ * stays keeps its handler: the default action would end us. */
 void ckpt_tick_stop(struct ckpt_tick *tick)
 {
 	ckpt_close_fd(&tick->awake);
-	if (tick->runs)
-		timer_delete(tick->timer);
+	if (tick->runs && timer_delete(tick->timer) < 0)
+		return;
 	if (tick->taken)
 		sigaction(SIGNAL, &tick->action, NULL);
 	pthread_sigmask(SIG_SETMASK, &tick->mask, NULL);
