@@ -267,6 +267,8 @@ int ckpt_run_supervise(const struct ckpt_run_options *o, struct ckpt_generations
 	struct ckpt_err err = CKPT_ERR_INIT;
 	int n = open_signals(&r, &err);
 
+	/* Copies that a snapshot leaves are ours to collect: pid 1 of a container may not do it. */
+	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 	if (n >= 0)
 		n = ckpt_run_open_results(&r, &err);
 	if (n >= 0 && o->resume)

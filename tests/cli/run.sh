@@ -93,7 +93,7 @@ check 'the library' grep -Eq '^LD_PRELOAD=/.*/libckpt-inproc.so' out
 check 'the engine' grep -Eq '^CKPT_ENGINE=/.*/ckpt-signal$' out
 check 'no folder' test -z "$(grep ^CKPT_DIR= out)"
 check 'nobody in between' test "$(sed -n 's/^CKPT_ROOT=//p' out)" = "$(sed -n 's/^pid //p' out)"
-LD_PRELOAD=libc.so.6 run 'what was preloaded stays' 0 '' -D some/folder --signal RTMIN+3 --keep 5 env
+ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0 LD_PRELOAD=libc.so.6 run 'what was preloaded stays' 0 '' -D some/folder --signal RTMIN+3 --keep 5 env
 check 'behind ours' grep -Eq '^LD_PRELOAD=/.*/libckpt-inproc.so:libc.so.6$' out
 check 'the folder is absolute' grep -qx "CKPT_DIR=$T/some/folder" out
 check 'and there, for its owner only' test "$(stat -c %a some/folder)" = 700
