@@ -7,17 +7,19 @@
 
 [ "$("$T/primes" 2000000 500000)" = "148933 primes, restored 0 times" ] || bad "it does not run without ckpt"
 
-"$T/ckpt-run" -D "$T/p" "$T/primes" 2000000 500000 >"$T/out" 2>&1 </dev/null || bad "it fails below ckpt-run"
+setsid -w "$T/ckpt-run" -D "$T/p" "$T/primes" 2000000 500000 >>"$T/out" 2>&1 </dev/null || bad "it fails below ckpt-run"
 [ "$(grep -c ': checkpoint$' "$T/out")" = 3 ] || bad "not three checkpoints"
 [ "$(tail -n 1 "$T/out")" = "148933 primes, restored 0 times" ] || bad "another result below ckpt-run"
 # Two are kept (ckpt-run --keep).
 [ "$(cd "$T/p" && echo ckpt.*)" = "ckpt.000002 ckpt.000003" ] || bad "checkpoints: $(cd "$T/p" && echo ckpt.*)"
 
-for image in ckpt.000002 ckpt.000003; do
-	"$T/ckpt" verify -D "$T/p/$image" >"$T/ckpt.out" 2>&1 || bad "$image is damaged"
-	: >"$T/out" # which the restored program goes on to write to, where it was
-	timeout 60 "$T/ckpt" restore -D "$T/p/$image" >"$T/ckpt.out" 2>&1 </dev/null || bad "$image: it does not go on to its end"
-	grep -q ': restored' "$T/out" || bad "$image: ckpt_now() does not return a second time"
-	tail -n 1 "$T/out" | grep -q '148933 primes, restored [12] times$' || bad "$image: another result"
+cp "$T/out" "$T/whole"
+for image in 2 3; do
+	"$T/ckpt" verify -D "$T/p/ckpt.00000$image" >"$T/ckpt.out" 2>&1 || bad "checkpoint $image is damaged"
+	# As it was at the time: the restored program goes on behind it.
+	head -n $((image - 1)) "$T/whole" >"$T/out"
+	timeout 60 "$T/ckpt" restore -D "$T/p/ckpt.00000$image" >"$T/ckpt.out" 2>&1 </dev/null || bad "checkpoint $image: it does not go on to its end"
+	grep -q ': restored' "$T/out" || bad "checkpoint $image: ckpt_now() does not return a second time"
+	tail -n 1 "$T/out" | grep -q '148933 primes, restored [12] times$' || bad "checkpoint $image: another result"
 done
 good "a program takes checkpoints of itself, and goes on from them"
