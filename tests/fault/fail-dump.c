@@ -46,8 +46,7 @@ static void look(struct fault *f, const struct step *s, const char *what)
 	free(said);
 	fault_remove_image(f);
 	fault_still_well(f, what);
-	/* A thread whose registers cannot be read or set cannot be put right. */
-	if (f->heart->interrupted && s->nr != SYS_ptrace)
+	if (f->heart->interrupted)
 		fault_failed(f, "%s: a wait is interrupted: %s", f->sort, what);
 	f->heart->interrupted = 0;
 	f->heart->tolerant = 1;
