@@ -13,6 +13,7 @@
 #define VFORK_NS 1000000000ull /* a child that is to execute a program does that in less */
 #define SOON_NS 2000000 /* for one alone: what takes longer waits for a processor, not for us */
 #define NAP_NS 20000
+#define TRIES 3
 
 /* ---- sleeping ---- */
 
@@ -81,7 +82,11 @@ static int collect(struct ckpt_tree *tree, struct ckpt_tracee *t, bool block, st
 		return stopped(t, WSTOPSIG(status), err);
 	/* A signal came first. It takes its course, up to the first instruction of its handler. */
 	ckpt_pt_interrupt(t->tid);
-	ckpt_pt_resume(PTRACE_CONT, t->tid, status >> 16 ? 0 : WSTOPSIG(status));
+	for (int i = 0; i < TRIES; i++) {
+		r = ckpt_pt_resume(PTRACE_CONT, t->tid, status >> 16 ? 0 : WSTOPSIG(status));
+		if (r >= 0 || r == -ESRCH)
+			break; /* else it would stand there until our time is over */
+	}
 	return 0;
 }
 
