@@ -53,7 +53,8 @@ options_of() { tr -d '\\' <"$1" | grep -oE -- '--[a-z][a-z-]+' | sort -u; }
 # shellcheck disable=SC2154  # of cli.sh
 ckpt_page=$here/man/ckpt-run.1
 run 'help' 0 '' --help
-check 'help and manual page have the same options' test "$(options_of out)" = "$(options_of "$ckpt_page" | grep -vxE -- '--(open-mode|requeue|time)')"
+check 'help and manual page have the same options' \
+	test "$(options_of out)" = "$(options_of "$ckpt_page" | grep -vxE -- '--(open-mode|requeue|time)')"
 check 'help is complete' grep -q '^Exit status: ' "$T/out"
 run 'version' 0 '' --version
 check 'version text' grep -Eq '^ckpt-run [0-9]+\.[0-9]+$' "$T/out"
@@ -93,7 +94,8 @@ check 'the library' grep -Eq '^LD_PRELOAD=/.*/libckpt-inproc.so' out
 check 'the engine' grep -Eq '^CKPT_ENGINE=/.*/ckpt-signal$' out
 check 'no folder' test -z "$(grep ^CKPT_DIR= out)"
 check 'nobody in between' test "$(sed -n 's/^CKPT_ROOT=//p' out)" = "$(sed -n 's/^pid //p' out)"
-ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0 LD_PRELOAD=libc.so.6 run 'what was preloaded stays' 0 '' -D some/folder --signal RTMIN+3 --keep 5 env
+ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0 LD_PRELOAD=libc.so.6 \
+	run 'what was preloaded stays' 0 '' -D some/folder --signal RTMIN+3 --keep 5 env
 check 'behind ours' grep -Eq '^LD_PRELOAD=/.*/libckpt-inproc.so:libc.so.6$' out
 check 'the folder is absolute' grep -qx "CKPT_DIR=$T/some/folder" out
 check 'and there, for its owner only' test "$(stat -c %a some/folder)" = 700

@@ -43,8 +43,8 @@ check 'version text' grep -Eq '^ckpt-signal [0-9]+\.[0-9]+$' "$T/out"
 
 # ---- who cannot be asked ----
 start sleep 1000
-ask 'without the library' 1 "^ckpt-signal: CKPT-E0109: process $PID: .*; start it with ckpt-run, or dump it from outside: ckpt dump -t PID\$" \
-	-D img "$PID"
+outside='start it with ckpt-run, or dump it from outside: ckpt dump -t PID$'
+ask 'without the library' 1 "^ckpt-signal: CKPT-E0109: process $PID: .*; $outside" -D img "$PID"
 check 'it is unharmed' unharmed "$PID"
 gone_pid=$PID
 kill -KILL "$PID"; until_true 5 test ! -e "/proc/$PID"
