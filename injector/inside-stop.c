@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
 #include "injector/freeze.h"
@@ -25,6 +26,7 @@
 #define LOOKS_MS 20   /* at the start; then they are rarer */
 #define RARE_MS 5
 #define DISABLED_MS 20
+#define EXEC_MS 300
 #define LOOKS_AT_ONCE (CKPT_WIRE_DATA / sizeof(struct ckpt_wire_look))
 #define TIDS_MAX (CKPT_WIRE_DATA / sizeof(int32_t))
 
@@ -296,11 +298,29 @@ static bool has_ended(struct ckpt_member *m)
 	return true;
 }
 
+/* A program that is just being executed has no library yet. */
+static int check_patiently(struct ckpt_member *m, int signal, struct ckpt_err *err)
+{
+	int r = -ENOSYS;
+
+	for (int i = 0; i < EXEC_MS && r == -ENOSYS; i++) {
+		int same = signal;
+
+		if (i)
+			nanosleep(&(struct timespec){ .tv_nsec = MS }, NULL);
+		*err = (struct ckpt_err)CKPT_ERR_INIT;
+		r = ckpt_inside_check(m->pid, &same, err);
+		if (has_ended(m))
+			return -ESRCH;
+	}
+	return r;
+}
+
 static int add_child(void *arg, pid_t pid, struct ckpt_err *err)
 {
 	struct look *look = arg;
 	struct ckpt_member *m = ckpt_inside_member(look->in, pid);
-	int signal = look->in->opts.signal, r;
+	int r;
 
 	if (pid == getpid()) /* started by the library of a subreaper */
 		return 0;
@@ -313,11 +333,9 @@ static int add_child(void *arg, pid_t pid, struct ckpt_err *err)
 	look->n_new++;
 	if (has_ended(m))
 		return 0;
-	r = ckpt_inside_check(pid, &signal, err);
-	if (r == -ESRCH || has_ended(m)) {
-		m->state = has_ended(m) ? m->state : CKPT_MEMBER_GONE;
+	r = check_patiently(m, look->in->opts.signal, err);
+	if (r == -ESRCH)
 		return 0;
-	}
 	m->pidfd = syscall(SYS_pidfd_open, pid, 0);
 	return r < 0 ? ckpt_in(err, r, "child of process %d", look->m->pid) : 0;
 }
@@ -366,6 +384,8 @@ static int settle(struct ckpt_inside *in, bool *donep, struct ckpt_err *err)
 		return ckpt_refuse(err, CKPT_E_VANISHED, -ESRCH,
 				   "process %d: it ended before it could be stopped", in->root);
 	for (struct ckpt_member *m = in->members; m; m = m->next) {
+		if (m->state == CKPT_MEMBER_ZOMBIE)
+			has_ended(m); /* reaped, before its parent stood */
 		if (m->state != CKPT_MEMBER_PARKED)
 			continue;
 		r = add_children(in, m, &n_new, err);

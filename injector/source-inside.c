@@ -151,6 +151,14 @@ static pid_t shown_by(struct ckpt_source *src, pid_t tid)
 	return m && m->copy ? m->copy : tid;
 }
 
+/* A copy of its memory answers nothing. */
+static bool can_ask(struct ckpt_source *src, pid_t tid)
+{
+	const struct ckpt_member *m = ckpt_inside_of_thread(&of(src)->tree, tid);
+
+	return m && m->sock >= 0;
+}
+
 /* As the thread itself says it. */
 static void own_path(char *buf, size_t size, struct ckpt_source *src, pid_t tid, const char *name)
 {
@@ -169,7 +177,7 @@ static int open_proc_op(struct ckpt_source *src, pid_t tid, const char *name, st
 
 	snprintf(path, sizeof(path), "/proc/%d/%s", shown_by(src, tid), name);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd >= 0 || !is_forbidden(-errno))
+	if (fd >= 0 || !is_forbidden(-errno) || !can_ask(src, tid))
 		return fd < 0 ? ckpt_fail(err, -errno, "%s: cannot open", path) : fd;
 	own_path(own, sizeof(own), src, tid, name);
 	req.len = strlen(own) + 1;
@@ -186,7 +194,7 @@ static int read_link_op(struct ckpt_source *src, pid_t tid, const char *name, ch
 
 	snprintf(path, sizeof(path), "/proc/%d/%s", shown_by(src, tid), name);
 	n = readlink(path, buf, size);
-	if (n < 0 && is_forbidden(-errno)) {
+	if (n < 0 && is_forbidden(-errno) && can_ask(src, tid)) {
 		own_path(own, sizeof(own), src, tid, name);
 		req.len = strlen(own) + 1;
 		n = ask(src, tid, &req, own, buf, size, NULL, err);

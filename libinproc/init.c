@@ -20,6 +20,7 @@
 
 struct ckpt_config ckpt_config;
 struct ckpt_session *ckpt_session;
+char *ckpt_stacks;
 
 /* What the engine is started with: strings of its own, for the program may change its
  * environment. */
@@ -83,6 +84,20 @@ static struct ckpt_session *make_session(void)
 	return at;
 }
 
+/* Not before they are used do they need memory. */
+static char *make_stacks(void)
+{
+	void *at = mmap(NULL, (size_t)CKPT_N_STACKS * CKPT_STACK, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (at == MAP_FAILED)
+		return NULL;
+	madvise(at, (size_t)CKPT_N_STACKS * CKPT_STACK, MADV_NOHUGEPAGE);
+	ckpt_sys(SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, at,
+		 (size_t)CKPT_N_STACKS * CKPT_STACK, "ckpt stacks");
+	return at;
+}
+
 static void forked(void)
 {
 	ckpt_session->pid = ckpt_sys(SYS_getpid);
@@ -103,7 +118,8 @@ static int wanted_signal(void)
 
 static bool take_signal(int sig)
 {
-	const struct action act = { ckpt_on_signal, SA_SIGINFO | SA_RESTART | SA_ONSTACK | RESTORER,
+	/* Not on an alternate stack, which may be as small as the program's own handler allows. */
+	const struct action act = { ckpt_on_signal, SA_SIGINFO | SA_RESTART | RESTORER,
 				    ckpt_restorer, ~0ull };
 	uint64_t bit = 1ull << (sig - 1);
 
@@ -125,6 +141,7 @@ __attribute__((constructor(101))) static void start(void)
 	if (!ckpt_session)
 		return;
 	ckpt_session->pid = ckpt_sys(SYS_getpid);
+	ckpt_stacks = make_stacks();
 	ckpt_config.vdso = getauxval(AT_SYSINFO_EHDR);
 	pthread_atfork(NULL, NULL, forked);
 	keep_environment(environ);

@@ -19,6 +19,8 @@
 #define CKPT_EXPORT __attribute__((visibility("default")))
 #define CKPT_TEXT 512
 #define CKPT_N_AGAIN 16
+#define CKPT_N_STACKS 512 /* of threads beyond these, in the handler, their own are used */
+#define CKPT_STACK 32768
 
 /* What is fixed at the start of the program. */
 struct ckpt_config {
@@ -29,6 +31,7 @@ struct ckpt_config {
 	const char *engine;
 };
 extern struct ckpt_config ckpt_config;
+extern char *ckpt_stacks; /* CKPT_N_STACKS of them, for the handler; NULL: none */
 
 static inline bool ckpt_is_reserved(int sig)
 {
@@ -73,6 +76,7 @@ struct ckpt_session {
 	struct ckpt_parked *leader, *parked; /* the others */
 	uint32_t n_parked;                   /* futex: the leader waits on it */
 	pid_t again[CKPT_N_AGAIN];           /* threads that came at a bad moment */
+	bool stack_used[CKPT_N_STACKS];
 	int dumpable;                        /* as the program has it */
 	uint32_t starting;                   /* the engine is being started */
 	uint32_t now;                        /* futex of ckpt_now(): checkpoints that ended */

@@ -41,27 +41,52 @@ uint64_t ckpt_status_set(pid_t tid, const char *key)
 	return set;
 }
 
+static int64_t call_by(struct ckpt_parked *p, struct ckpt_wire_request req)
+{
+	req.buf_arg = -1;
+	if (p != ckpt_session->leader)
+		return ckpt_parked_call(p, &req, NULL);
+	return ckpt_sys(req.nr, req.arg[0], req.arg[1], req.arg[2], req.arg[3]);
+}
+
 /* Takes the next one that thread P can take: its own come before those of the process. */
 static bool take(struct ckpt_parked *p, int sig, siginfo_t *info)
 {
 	static const struct timespec now;
 	uint64_t set = 1ull << (sig - 1);
-	struct ckpt_wire_request req = {
-		.nr = SYS_rt_sigtimedwait,
-		.arg = { (uintptr_t)&set, (uintptr_t)info, (uintptr_t)&now, 8 },
-		.buf_arg = -1,
-	};
 
-	if (p != ckpt_session->leader)
-		return ckpt_parked_call(p, &req, NULL) == sig;
-	return ckpt_sys(req.nr, req.arg[0], req.arg[1], req.arg[2], req.arg[3]) == sig;
+	return call_by(p, (struct ckpt_wire_request){
+				  .nr = SYS_rt_sigtimedwait,
+				  .arg = { (uintptr_t)&set, (uintptr_t)info, (uintptr_t)&now, 8 },
+			  }) == sig;
 }
 
-static int64_t put(const struct ckpt_parked *p, bool of_process, int sig, const siginfo_t *info)
+static struct ckpt_parked *main_thread(void)
 {
-	return of_process ?
-		       ckpt_sys(SYS_rt_sigqueueinfo, ckpt_session->pid, sig, info) :
-		       ckpt_sys(SYS_rt_tgsigqueueinfo, ckpt_session->pid, p->tid, sig, info);
+	struct ckpt_session *s = ckpt_session;
+	struct ckpt_parked *p = s->parked;
+
+	if (s->leader->tid == s->pid)
+		return s->leader;
+	while (p && p->tid != s->pid)
+		p = p->next;
+	return p;
+}
+
+/* The kernel lets nobody but the thread itself queue what looks as if the kernel had sent it; the
+ * process is its main thread there. */
+static int64_t put(struct ckpt_parked *p, bool of_process, int sig, const siginfo_t *info)
+{
+	struct ckpt_wire_request req = { .nr = SYS_rt_tgsigqueueinfo,
+					 .arg = { ckpt_session->pid, p->tid, sig,
+						  (uintptr_t)info } };
+
+	if (!of_process)
+		return call_by(p, req);
+	p = main_thread();
+	req = (struct ckpt_wire_request){ .nr = SYS_rt_sigqueueinfo,
+					  .arg = { ckpt_session->pid, sig, (uintptr_t)info } };
+	return p ? call_by(p, req) : -ESRCH;
 }
 
 static bool is_mark(const siginfo_t *info)
@@ -108,17 +133,25 @@ static int64_t go_round(struct list *l, struct ckpt_parked *p, bool of_process, 
 	return 0;
 }
 
-/* One that takes those of the process: it has none of its own. */
-static struct ckpt_parked *taker(uint64_t bit)
+/* Those of the process come after the thread's own: these are set aside for that time. */
+static int64_t go_round_process(struct list *l, int sig)
 {
-	struct ckpt_session *s = ckpt_session;
+	struct ckpt_parked *by = ckpt_session->leader;
+	siginfo_t *own = (void *)ckpt_session->in;
+	uint64_t bit = 1ull << (sig - 1);
+	uint32_t n = 0;
+	int64_t r = 0, back = 0;
 
-	if (!(ckpt_status_set(s->leader->tid, "\nSigPnd:\t") & bit))
-		return s->leader;
-	for (struct ckpt_parked *p = s->parked; p; p = p->next)
-		if (!(ckpt_status_set(p->tid, "\nSigPnd:\t") & bit))
-			return p;
-	return NULL;
+	while (ckpt_status_set(by->tid, "\nSigPnd:\t") & bit && n < AT_ONCE &&
+	       take(by, sig, &own[n]))
+		n++;
+	if (n == AT_ONCE)
+		r = -EBUSY;
+	else
+		r = go_round(l, by, true, sig);
+	for (uint32_t i = 0; i < n && back >= 0; i++)
+		back = put(by, false, sig, &own[i]);
+	return r < 0 ? r : back;
 }
 
 int64_t ckpt_serve_signals(struct ckpt_parked *p, bool of_process, uint64_t from, uint32_t *lenp)
@@ -127,8 +160,8 @@ int64_t ckpt_serve_signals(struct ckpt_parked *p, bool of_process, uint64_t from
 	uint64_t set = ckpt_status_set(p->tid, of_process ? "\nShdPnd:\t" : "\nSigPnd:\t");
 
 	for (set &= ~ckpt_reserved_bit(); set; set &= set - 1) {
-		struct ckpt_parked *by = of_process ? taker(set & -set) : p;
-		int64_t r = by ? go_round(&l, by, of_process, __builtin_ctzll(set) + 1) : -EBUSY;
+		int sig = __builtin_ctzll(set) + 1;
+		int64_t r = of_process ? go_round_process(&l, sig) : go_round(&l, p, false, sig);
 
 		if (r < 0)
 			return r;

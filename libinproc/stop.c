@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <linux/futex.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -258,7 +259,7 @@ static void checkpoint(struct ckpt_session *s, int fd, struct ckpt_end *end)
 		ckpt_sys(SYS_close, fd);
 	} else {
 		end->outcome = CKPT_WIRE_RESTORED;
-		ckpt_usage_restored();
+		ckpt_wrap_restored();
 	}
 	if (hooks)
 		ckpt_run_hooks(end->outcome == CKPT_WIRE_RESTORED ? CKPT_HOOK_RESTORED :
@@ -358,6 +359,18 @@ static void drain(void)
 		;
 }
 
+/* Gives back the memory that is no longer used, all but two pages. */
+static void shrink_stack(const struct ckpt_parked *me)
+{
+	uintptr_t base = (uintptr_t)ckpt_stacks, here = (uintptr_t)me & ~4095ul;
+
+	if (here - base >= (uintptr_t)CKPT_N_STACKS * CKPT_STACK)
+		return;
+	base += (here - base) / CKPT_STACK * CKPT_STACK;
+	if (here > base + 4096)
+		ckpt_sys(SYS_madvise, base, here - 4096 - base, MADV_DONTNEED);
+}
+
 static void come(struct ckpt_session *s, ucontext_t *uc, uint64_t token)
 {
 	struct ckpt_parked me;
@@ -375,14 +388,60 @@ static void come(struct ckpt_session *s, ucontext_t *uc, uint64_t token)
 		lead(s, token);
 	else if (role == PARKED)
 		park(&me);
-	ckpt_wind_back_end(&me);
 	drain();
+	shrink_stack(&me);
+	ckpt_wind_back_end(&me); /* what comes after this look is too late: nothing else here */
 }
 
+static void handle(siginfo_t *info, void *uc)
+{
+	if (info->si_code == SI_QUEUE)
+		come(ckpt_session, uc, (uintptr_t)info->si_value.sival_ptr);
+	else
+		ckpt_now_plain(uc);
+}
+
+/* call_on(top, function, first, second) */
+__asm__(".text\n"
+	".type call_on, @function\n"
+	"call_on:\n"
+	"	push %rbp\n"
+	"	mov %rsp, %rbp\n"
+	"	mov %rdi, %rsp\n"
+	"	mov %rsi, %rax\n"
+	"	mov %rdx, %rdi\n"
+	"	mov %rcx, %rsi\n"
+	"	call *%rax\n"
+	"	mov %rbp, %rsp\n"
+	"	pop %rbp\n"
+	"	ret\n"
+	".size call_on, . - call_on\n");
+void call_on(void *top, void (*function)(siginfo_t *, void *), siginfo_t *info, void *uc);
+
+static int take_stack(struct ckpt_session *s)
+{
+	unsigned int first = ckpt_sys(SYS_gettid);
+
+	for (unsigned int i = 0; ckpt_stacks && i < CKPT_N_STACKS; i++) {
+		unsigned int at = (first + i) % CKPT_N_STACKS;
+
+		if (!__atomic_exchange_n(&s->stack_used[at], true, __ATOMIC_ACQUIRE))
+			return at;
+	}
+	return -1;
+}
+
+static void give_back_stack(struct ckpt_session *s, int i)
+{
+	__atomic_store_n(&s->stack_used[i], false, __ATOMIC_RELEASE);
+}
+
+/* Of the stack on which the signal met the thread, which may be small, next to nothing is used. */
 void ckpt_on_signal(int sig, siginfo_t *info, void *uc)
 {
 	struct ckpt_session *s = ckpt_session;
 	pid_t pid = ckpt_sys(SYS_getpid);
+	int i;
 
 	(void)sig;
 	if (!s->pid)
@@ -390,8 +449,11 @@ void ckpt_on_signal(int sig, siginfo_t *info, void *uc)
 	/* A child of vfork(2) works in our memory, where it has nothing to say. */
 	if (s->pid != pid)
 		return;
-	if (info->si_code == SI_QUEUE)
-		come(s, uc, (uintptr_t)info->si_value.sival_ptr);
-	else
-		ckpt_now_plain(uc);
+	i = take_stack(s);
+	if (i < 0) {
+		handle(info, uc);
+		return;
+	}
+	call_on(ckpt_stacks + (size_t)(i + 1) * CKPT_STACK, handle, info, uc);
+	give_back_stack(s, i);
 }

@@ -139,6 +139,20 @@ static bool is_same(const struct ckpt_parked *p, const struct user_regs_struct *
 	       (p->interrupted < 0 || look->nr == p->interrupted || look->nr == SYS_restart_syscall);
 }
 
+/* Has the kernel put what is left in place of the time limit? It does in these two, but where the
+ * program cannot write either. */
+static bool kernel_shortened(long nr, uint64_t at)
+{
+	struct timespec spec;
+	struct iovec own = { &spec, sizeof(spec) }, there = { (void *)at, sizeof(spec) };
+
+	if (nr != SYS_ppoll && nr != SYS_pselect6)
+		return false;
+	return !read_own(at, &spec, sizeof(spec)) ||
+	       ckpt_sys(SYS_process_vm_writev, ckpt_sys(SYS_getpid), &own, 1, &there, 1, 0) ==
+		       (int64_t)sizeof(spec);
+}
+
 static void shorten(struct ckpt_parked *p, const uint64_t arg[6], uint64_t elapsed)
 {
 	struct ckpt_time_arg time = ckpt_interrupted_time(p->interrupted, arg);
@@ -154,7 +168,8 @@ static void shorten(struct ckpt_parked *p, const uint64_t arg[6], uint64_t elaps
 		return;
 	}
 	/* Had its time run out it would have returned: it did, and this is the next one. */
-	if (!read_own(arg[time.arg], &spec, sizeof(spec)))
+	if (kernel_shortened(p->interrupted, arg[time.arg]) ||
+	    !read_own(arg[time.arg], &spec, sizeof(spec)))
 		return;
 	spec = ckpt_timespec_left(spec, elapsed);
 	if (!spec.tv_sec && !spec.tv_nsec)
