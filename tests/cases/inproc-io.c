@@ -163,6 +163,7 @@ static void do_fifo_read(struct act *a)
 	CHECK(read(fd, &v, sizeof(v)) == sizeof(v));
 	CHECK_INT(v, (uint32_t)a->own[0]++);
 	close(fd);
+	test_sleep_ms(1);
 	CHECK(write(a->own[2], "x", 1) == 1);
 	CHECK(read(a->own[1], &v, 1) == 1);
 }
@@ -177,6 +178,7 @@ static void do_file(struct act *a)
 	CHECK_INT(pread(fd, got, sizeof(got), 4096), sizeof(got));
 	CHECK(!memcmp(v, got, sizeof(v)));
 	close(fd);
+	test_sleep_ms(5);
 }
 
 static struct act acts[] = {
