@@ -203,12 +203,9 @@ CKPT_EXPORT void ckpt_enable(void)
 	} while (!__atomic_compare_exchange_n(&n_disabled, &n, n - 1, false, __ATOMIC_SEQ_CST,
 					      __ATOMIC_SEQ_CST));
 	mine -= mine > 0;
-	if (n == 1 && __atomic_exchange_n(&noted, 0, __ATOMIC_SEQ_CST)) {
-		int saved = errno;
-
-		ckpt_checkpoint_now();
-		errno = saved;
-	}
+	/* A section that follows at once must not keep off for ever who asks. */
+	if (n == 1 && __atomic_exchange_n(&noted, 0, __ATOMIC_SEQ_CST))
+		ckpt_give_way();
 }
 
 bool ckpt_is_disabled(void)

@@ -50,6 +50,8 @@ static inline void ckpt_strip(sigset_t *set)
 /* What a parked thread is to do next; the word that it waits on. */
 enum ckpt_order { CKPT_WAIT, CKPT_CALL, CKPT_LEAVE };
 
+struct ckpt_again; /* below */
+
 /* A thread in the handler; on its stack. */
 struct ckpt_parked {
 	struct ckpt_parked *next;
@@ -58,6 +60,8 @@ struct ckpt_parked {
 	uint64_t came;        /* CLOCK_MONOTONIC when it came, ns */
 	uint64_t switches;    /* voluntary ones until then */
 	long interrupted;     /* the call that only our signal interrupted, to be made again; -1 */
+	bool here;            /* it was our own wait, which goes on by itself */
+	long cut;             /* a call that has transferred a part; -1 */
 	struct timespec *rest; /* a place for a time limit of that call */
 	uint64_t others;      /* signals pending for the process that other threads will take */
 	struct user_regs_struct regs; /* here, in the handler */
@@ -137,11 +141,31 @@ pid_t ckpt_spawn_copy(void (*main)(void *arg), void *arg);
 
 /* ---- now.c: checkpoints that the process asks for by itself ---- */
 /* By the signal without a requester: kill(1). */
-void ckpt_now_plain(ucontext_t *uc);
+void ckpt_now_plain(ucontext_t *uc, struct ckpt_again *again);
 /* ckpt_now(): a negative errno, or 1 after a checkpoint, 2 after a restore from it. */
 int ckpt_checkpoint_now(void);
+/* Waits a moment for a requester who was told to ask again. */
+void ckpt_give_way(void);
 /* The end of a checkpoint, for who waits in there. */
 void ckpt_now_ended(const struct ckpt_end *end);
+
+/* ---- again.c ---- */
+struct ckpt_again {
+	enum { CKPT_AGAIN_NOT, CKPT_AGAIN_WAIT, CKPT_AGAIN_TRANSFER } sort;
+	long nr;
+	uint64_t arg[6];
+	uint64_t mask; /* to wait with */
+	bool limited;
+	struct timespec left;
+	uint64_t rest_at; /* where the program wants to know what was left; 0: nowhere */
+	bool rest_is_timeval;
+};
+/* Did the signal meet a call that is gone on with? It has been told so then. */
+bool ckpt_again_is_here(const ucontext_t *uc);
+/* How the interrupted call, or CUT, which was cut short, is gone on with. */
+void ckpt_again_plan(struct ckpt_again *a, const struct ckpt_parked *p, long cut, uint64_t mask);
+/* Does it, and sets what the frame returns. */
+void ckpt_again_run(struct ckpt_again *a, ucontext_t *uc);
 
 /* ---- windback.c ---- */
 /* At the start of the handler: if our signal alone interrupted a system call, the frame is changed
@@ -151,8 +175,9 @@ void ckpt_wind_back(struct ckpt_parked *p);
 void ckpt_wind_back_rest(struct ckpt_parked *p, const struct ckpt_wire_look *look);
 /* By the leader, before anybody goes on: which signals of the program are pending for whom. */
 void ckpt_wind_back_share(struct ckpt_session *s);
-/* Right before the end: a signal of the program's own may have come meanwhile. */
-void ckpt_wind_back_end(struct ckpt_parked *p);
+/* Right before the end: how the call goes on, if it does so from the handler; else a signal of the
+ * program's own may have come meanwhile. */
+void ckpt_wind_back_end(struct ckpt_parked *p, struct ckpt_again *again);
 
 /* ---- api.c ---- */
 enum ckpt_hook_event { CKPT_HOOK_BEFORE, CKPT_HOOK_AFTER, CKPT_HOOK_RESTORED };
@@ -160,6 +185,8 @@ bool ckpt_has_hooks(void);
 /* 0, or what the hook that said no returned (only BEFORE). */
 int ckpt_run_hooks(enum ckpt_hook_event event);
 bool ckpt_is_disabled(void);
+/* Somebody was told so, and asks again: the next ckpt_enable() gives way to him. */
+void ckpt_disabled_note(void);
 /* Areas that the program excluded; fills at most MAX. */
 size_t ckpt_excluded(struct ckpt_wire_range *range, size_t max);
 /* What ckpt_error() returns. */

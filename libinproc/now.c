@@ -6,6 +6,7 @@
 #include "libinproc/sys.h"
 
 #define LOOK_MS 100
+#define GIVE_WAY_MS 100
 
 /* Blocks all signals: clone(2) below must not be interrupted, and only one stack is there. */
 static pid_t start_engine(const char *option)
@@ -23,13 +24,13 @@ static pid_t start_engine(const char *option)
 	return pid;
 }
 
-void ckpt_now_plain(ucontext_t *uc)
+void ckpt_now_plain(ucontext_t *uc, struct ckpt_again *again)
 {
-	struct ckpt_parked me = { .uc = uc, .interrupted = -1 };
+	struct ckpt_parked me = { .uc = uc, .interrupted = -1, .cut = -1 };
 
 	ckpt_wind_back(&me);
 	start_engine(NULL);
-	ckpt_wind_back_end(&me);
+	ckpt_wind_back_end(&me, again);
 }
 
 /* A zombie counts as gone: whoever takes orphans may not reap them. */
@@ -57,6 +58,15 @@ int ckpt_checkpoint_now(void)
 		ckpt_futex_wait(&s->now, before, LOOK_MS);
 	}
 	return s->now_result;
+}
+
+void ckpt_give_way(void)
+{
+	uint32_t before = __atomic_load_n(&ckpt_session->now, __ATOMIC_SEQ_CST);
+	uint64_t end = ckpt_now_ns() + GIVE_WAY_MS * 1000000ull;
+
+	while (ckpt_now_ns() < end && __atomic_load_n(&ckpt_session->now, __ATOMIC_SEQ_CST) == before)
+		ckpt_futex_wait(&ckpt_session->now, before, GIVE_WAY_MS);
 }
 
 void ckpt_now_ended(const struct ckpt_end *end)

@@ -249,6 +249,9 @@ static void checkpoint(struct ckpt_session *s, int fd, struct ckpt_end *end)
 	bool hooks = excuse == CKPT_WIRE_PARKED && ckpt_has_hooks();
 	int value = 0;
 
+	if (excuse == CKPT_WIRE_DISABLED)
+		ckpt_disabled_note();
+
 	if (hooks)
 		excuse = run_before(s, fd, &value);
 	if (!ckpt_context_save(&s->leader->regs)) {
@@ -335,7 +338,7 @@ static void init(struct ckpt_parked *me, ucontext_t *uc)
 
 	me->tid = ckpt_sys(SYS_gettid);
 	me->uc = uc;
-	me->interrupted = -1;
+	me->interrupted = me->cut = -1;
 	me->rest = &rest;
 	me->order = CKPT_WAIT;
 	me->others = 0;
@@ -371,7 +374,7 @@ static void shrink_stack(const struct ckpt_parked *me)
 		ckpt_sys(SYS_madvise, base, here - 4096 - base, MADV_DONTNEED);
 }
 
-static void come(struct ckpt_session *s, ucontext_t *uc, uint64_t token)
+static void come(struct ckpt_session *s, ucontext_t *uc, uint64_t token, struct ckpt_again *again)
 {
 	struct ckpt_parked me;
 	enum role role = PARKED;
@@ -390,18 +393,18 @@ static void come(struct ckpt_session *s, ucontext_t *uc, uint64_t token)
 		park(&me);
 	drain();
 	shrink_stack(&me);
-	ckpt_wind_back_end(&me); /* what comes after this look is too late: nothing else here */
+	ckpt_wind_back_end(&me, again); /* what comes after this look is too late: nothing else here */
 }
 
-static void handle(siginfo_t *info, void *uc)
+static void handle(siginfo_t *info, void *uc, struct ckpt_again *again)
 {
 	if (info->si_code == SI_QUEUE)
-		come(ckpt_session, uc, (uintptr_t)info->si_value.sival_ptr);
+		come(ckpt_session, uc, (uintptr_t)info->si_value.sival_ptr, again);
 	else
-		ckpt_now_plain(uc);
+		ckpt_now_plain(uc, again);
 }
 
-/* call_on(top, function, first, second) */
+/* call_on(top, function, first, second, third) */
 __asm__(".text\n"
 	".type call_on, @function\n"
 	"call_on:\n"
@@ -411,12 +414,14 @@ __asm__(".text\n"
 	"	mov %rsi, %rax\n"
 	"	mov %rdx, %rdi\n"
 	"	mov %rcx, %rsi\n"
+	"	mov %r8, %rdx\n"
 	"	call *%rax\n"
 	"	mov %rbp, %rsp\n"
 	"	pop %rbp\n"
 	"	ret\n"
 	".size call_on, . - call_on\n");
-void call_on(void *top, void (*function)(siginfo_t *, void *), siginfo_t *info, void *uc);
+void call_on(void *top, void (*function)(siginfo_t *, void *, struct ckpt_again *), siginfo_t *info,
+	     void *uc, struct ckpt_again *again);
 
 static int take_stack(struct ckpt_session *s)
 {
@@ -440,6 +445,7 @@ static void give_back_stack(struct ckpt_session *s, int i)
 void ckpt_on_signal(int sig, siginfo_t *info, void *uc)
 {
 	struct ckpt_session *s = ckpt_session;
+	struct ckpt_again again = { .sort = CKPT_AGAIN_NOT };
 	pid_t pid = ckpt_sys(SYS_getpid);
 	int i;
 
@@ -451,9 +457,11 @@ void ckpt_on_signal(int sig, siginfo_t *info, void *uc)
 		return;
 	i = take_stack(s);
 	if (i < 0) {
-		handle(info, uc);
-		return;
+		handle(info, uc, &again);
+	} else {
+		call_on(ckpt_stacks + (size_t)(i + 1) * CKPT_STACK, handle, info, uc, &again);
+		give_back_stack(s, i);
 	}
-	call_on(ckpt_stacks + (size_t)(i + 1) * CKPT_STACK, handle, info, uc);
-	give_back_stack(s, i);
+	if (again.sort != CKPT_AGAIN_NOT)
+		ckpt_again_run(&again, uc);
 }

@@ -122,10 +122,18 @@ static bool is_interrupted(const struct ckpt_parked *p)
 
 void ckpt_wind_back(struct ckpt_parked *p)
 {
-	long nr = is_interrupted(p) ? number_of(p->uc) : -1;
+	greg_t ret = p->uc->uc_mcontext.gregs[REG_RAX];
+	long nr;
 
-	if (nr >= 0 && ends(nr))
+	p->here = ckpt_again_is_here(p->uc);
+	if (p->here || (ret != -EINTR && ret <= 0))
+		return;
+	/* Any positive number may stand there; looking for a call in front costs little. */
+	nr = number_of(p->uc);
+	if (nr >= 0 && ends(nr) && ret == -EINTR)
 		set_back(p, nr);
+	else if (ret > 0)
+		p->cut = nr;
 }
 
 /* Is it the very call that was seen? */
@@ -184,7 +192,7 @@ void ckpt_wind_back_rest(struct ckpt_parked *p, const struct ckpt_wire_look *loo
 	uint8_t code[2];
 
 	registers(p->uc, &r);
-	if (!is_same(p, &r, look))
+	if (p->here || !is_same(p, &r, look))
 		return;
 	/* What no code in front of it told. */
 	if (is_interrupted(p) && look->nr != SYS_restart_syscall && ends(look->nr) &&
@@ -279,12 +287,14 @@ void ckpt_wind_back_share(struct ckpt_session *s)
 			take(p, shared, &left);
 }
 
-void ckpt_wind_back_end(struct ckpt_parked *p)
+void ckpt_wind_back_end(struct ckpt_parked *p, struct ckpt_again *again)
 {
 	greg_t *g = p->uc->uc_mcontext.gregs;
 	uint64_t pending = 0;
 
-	if (p->interrupted < 0 || g[REG_RAX] != p->interrupted)
+	if (!p->here && (p->interrupted >= 0 || p->cut >= 0))
+		ckpt_again_plan(again, p, p->cut, mask_of(p));
+	if (again->sort != CKPT_AGAIN_NOT || p->interrupted < 0 || g[REG_RAX] != p->interrupted)
 		return;
 	ckpt_sys(SYS_rt_sigpending, &pending, 8);
 	if (!handled(pending & ~mask_of(p) & ~p->others))

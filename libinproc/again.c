@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Interrupted calls that are gone on with from inside the handler, on the stack that the signal met.
+ * A call that the program makes again after the handler could miss a signal that comes right in
+ * between, and pause(2) would never end; here it waits with the program's mask put in place by the
+ * kernel, and not a moment is left. The next checkpoint interrupts it here again, and finds it by
+ * the address of its instruction. And a transfer that our signal has cut short gets its rest.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/uio.h>
+#include "libinproc/inproc.h"
+#include "libinproc/sys.h"
+
+/* Our signal, and nothing before it, has interrupted the call below. */
+static __thread volatile bool met;
+
+__asm__(".text\n"
+	".type ckpt_again_call, @function\n"
+	"ckpt_again_call:\n"
+	"	.cfi_startproc\n"
+	"	mov %rdi, %rax\n"
+	"	mov %rsi, %r11\n"
+	"	mov 0(%r11), %rdi\n"
+	"	mov 8(%r11), %rsi\n"
+	"	mov 16(%r11), %rdx\n"
+	"	mov 24(%r11), %r10\n"
+	"	mov 32(%r11), %r8\n"
+	"	mov 40(%r11), %r9\n"
+	"	syscall\n"
+	"ckpt_again_after:\n"
+	"	ret\n"
+	"	.cfi_endproc\n"
+	".size ckpt_again_call, . - ckpt_again_call\n");
+int64_t ckpt_again_call(long nr, const uint64_t arg[6]);
+extern const char ckpt_again_after[];
+
+bool ckpt_again_is_here(const ucontext_t *uc)
+{
+	if (uc->uc_mcontext.gregs[REG_RIP] != (greg_t)(uintptr_t)ckpt_again_after)
+		return false;
+	met = true;
+	return true;
+}
+
+static bool read_own(uint64_t from, void *to, size_t len)
+{
+	struct iovec local = { to, len }, remote = { (void *)from, len };
+
+	return ckpt_sys(SYS_process_vm_readv, ckpt_session->pid, &local, 1, &remote, 1, 0) ==
+	       (int64_t)len;
+}
+
+static void write_own(uint64_t to, const void *from, size_t len)
+{
+	struct iovec local = { (void *)from, len }, remote = { (void *)to, len };
+
+	if (to)
+		ckpt_sys(SYS_process_vm_writev, ckpt_session->pid, &local, 1, &remote, 1, 0);
+}
+
+/* ---- what to do ---- */
+
+/* The limit is in memory of the program. False: it cannot be read, which the call is to say. */
+static bool limit_at(struct ckpt_again *a, uint64_t at, bool is_timeval)
+{
+	a->limited = at != 0;
+	if (!at || !read_own(at, &a->left, sizeof(a->left)))
+		return !at;
+	if (is_timeval)
+		a->left.tv_nsec *= 1000;
+	return true;
+}
+
+static void limit_ms(struct ckpt_again *a, int32_t ms)
+{
+	a->limited = ms >= 0;
+	a->left = (struct timespec){ ms / 1000, ms % 1000 * 1000000l };
+}
+
+static void to_ppoll(struct ckpt_again *a, uint64_t fds, uint64_t n)
+{
+	a->nr = SYS_ppoll;
+	a->arg[0] = fds;
+	a->arg[1] = n;
+}
+
+static bool sleeps_plainly(const uint64_t arg[6])
+{
+	return !arg[1] && (arg[0] == CLOCK_REALTIME || arg[0] == CLOCK_MONOTONIC ||
+			   arg[0] == CLOCK_BOOTTIME);
+}
+
+static bool plan_wait(struct ckpt_again *a, long nr, const uint64_t arg[6])
+{
+	memcpy(a->arg, arg, sizeof(a->arg));
+	a->nr = nr;
+	a->rest_at = 0;
+	switch (nr) {
+	case SYS_pause:
+		a->nr = SYS_rt_sigsuspend;
+		return true;
+	case SYS_rt_sigsuspend:
+		return true;
+	case SYS_poll:
+		to_ppoll(a, arg[0], arg[1]);
+		limit_ms(a, arg[2]);
+		return true;
+	case SYS_ppoll:
+		return limit_at(a, arg[2], false);
+	case SYS_select:
+		a->nr = SYS_pselect6;
+		a->rest_at = arg[4];
+		a->rest_is_timeval = true;
+		return limit_at(a, arg[4], true);
+	case SYS_pselect6:
+		return limit_at(a, arg[4], false);
+	case SYS_epoll_wait:
+		a->nr = SYS_epoll_pwait;
+		limit_ms(a, arg[3]);
+		return true;
+	case SYS_epoll_pwait:
+		limit_ms(a, arg[3]);
+		return true;
+	case SYS_nanosleep:
+		to_ppoll(a, 0, 0);
+		a->rest_at = arg[1];
+		return limit_at(a, arg[0], false);
+	case SYS_clock_nanosleep:
+		to_ppoll(a, 0, 0);
+		a->rest_at = arg[3];
+		return sleeps_plainly(arg) && limit_at(a, arg[2], false);
+	default:
+		return false;
+	}
+}
+
+/* Of a pipe or socket, and meant to be whole. */
+static bool is_transfer(long nr, const uint64_t arg[6], int64_t done)
+{
+	struct stat st;
+
+	if ((nr != SYS_write && nr != SYS_sendto && nr != SYS_recvfrom) || done <= 0 ||
+	    (uint64_t)done >= arg[2])
+		return false;
+	if (nr != SYS_write && ((arg[3] & MSG_DONTWAIT) || arg[4]))
+		return false;
+	if (nr == SYS_recvfrom && (!(arg[3] & MSG_WAITALL) || (arg[3] & MSG_PEEK)))
+		return false;
+	if (ckpt_sys(SYS_fstat, arg[0], &st) < 0 || !(S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)))
+		return false;
+	return !(ckpt_sys(SYS_fcntl, arg[0], F_GETFL) & O_NONBLOCK);
+}
+
+void ckpt_again_plan(struct ckpt_again *a, const struct ckpt_parked *p, long cut, uint64_t mask)
+{
+	const greg_t *g = p->uc->uc_mcontext.gregs;
+	const uint64_t arg[6] = { g[REG_RDI], g[REG_RSI], g[REG_RDX],
+				  g[REG_R10], g[REG_R8],  g[REG_R9] };
+
+	a->sort = CKPT_AGAIN_NOT;
+	a->mask = mask;
+	if (p->interrupted >= 0) {
+		if (plan_wait(a, p->interrupted, arg))
+			a->sort = CKPT_AGAIN_WAIT;
+	} else if (is_transfer(cut, arg, g[REG_RAX])) {
+		memcpy(a->arg, arg, sizeof(a->arg));
+		a->nr = cut;
+		a->sort = CKPT_AGAIN_TRANSFER;
+	}
+}
+
+/* ---- doing it ---- */
+
+/* Rounded up: never too short. */
+static int32_t ms_of(const struct ckpt_again *a)
+{
+	return a->limited ? a->left.tv_sec * 1000 + (a->left.tv_nsec + 999999) / 1000000 : -1;
+}
+
+static int64_t wait_once(struct ckpt_again *a)
+{
+	struct {
+		const uint64_t *mask;
+		uint64_t len;
+	} both = { &a->mask, 8 };
+	uint64_t limit = a->limited ? (uintptr_t)&a->left : 0;
+
+	switch (a->nr) {
+	case SYS_rt_sigsuspend:
+		a->arg[0] = (uintptr_t)&a->mask;
+		a->arg[1] = 8;
+		break;
+	case SYS_ppoll: /* the kernel writes back what is left */
+		a->arg[2] = limit;
+		a->arg[3] = (uintptr_t)&a->mask;
+		a->arg[4] = 8;
+		break;
+	case SYS_pselect6:
+		a->arg[4] = limit;
+		a->arg[5] = (uintptr_t)&both;
+		break;
+	case SYS_epoll_pwait:
+		a->arg[3] = (uint32_t)ms_of(a);
+		a->arg[4] = (uintptr_t)&a->mask;
+		a->arg[5] = 8;
+		break;
+	}
+	return ckpt_again_call(a->nr, a->arg);
+}
+
+static void subtract(struct timespec *t, uint64_t ns)
+{
+	uint64_t all = t->tv_sec * 1000000000ull + t->tv_nsec;
+
+	all = all > ns ? all - ns : 0;
+	*t = (struct timespec){ all / 1000000000, all % 1000000000 };
+}
+
+static void put_rest(const struct ckpt_again *a, int64_t ret)
+{
+	struct timeval tv = { a->left.tv_sec, a->left.tv_nsec / 1000 };
+
+	if (a->rest_is_timeval)
+		write_own(a->rest_at, &tv, sizeof(tv));
+	else if (ret == -EINTR)
+		write_own(a->rest_at, &a->left, sizeof(a->left));
+}
+
+/* All signals are blocked here: one of the program's that has come or comes ends the call, and its
+ * handler runs, as the call's mask says. */
+static int64_t wait_on(struct ckpt_again *a)
+{
+	int64_t ret;
+
+	do {
+		uint64_t start = ckpt_now_ns();
+
+		met = false;
+		ret = wait_once(a);
+		if (a->nr == SYS_epoll_pwait && a->limited)
+			subtract(&a->left, ckpt_now_ns() - start);
+	} while (ret == -EINTR && met);
+	if (a->limited && a->rest_at)
+		put_rest(a, ret);
+	return ret;
+}
+
+static int64_t transfer(struct ckpt_again *a, int64_t done)
+{
+	const uint64_t whole = a->arg[2], from = a->arg[1];
+	int64_t r;
+
+	ckpt_sys(SYS_rt_sigprocmask, SIG_SETMASK, &a->mask, NULL, 8);
+	do {
+		a->arg[1] = from + done;
+		a->arg[2] = whole - done;
+		met = false;
+		r = ckpt_again_call(a->nr, a->arg);
+		done += r > 0 ? r : 0;
+	} while ((uint64_t)done < whole && met && (r > 0 || r == -EINTR));
+	return done;
+}
+
+void ckpt_again_run(struct ckpt_again *a, ucontext_t *uc)
+{
+	greg_t *g = uc->uc_mcontext.gregs;
+	bool before = met; /* a handler of the program may be in the middle of another one */
+
+	if (a->sort == CKPT_AGAIN_WAIT) {
+		g[REG_RIP] += 2; /* it had been wound back */
+		g[REG_RAX] = wait_on(a);
+	} else if (a->sort == CKPT_AGAIN_TRANSFER) {
+		g[REG_RAX] = transfer(a, g[REG_RAX]);
+	}
+	met = before;
+}
