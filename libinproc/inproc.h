@@ -139,6 +139,9 @@ pid_t ckpt_spawn_engine(const char *option);
 /* Forks a copy of this process, which calls MAIN and ends. Returns its number or -errno. */
 pid_t ckpt_spawn_copy(void (*main)(void *arg), void *arg);
 
+/* Writes N in front of END; returns where it starts. */
+char *ckpt_number(char *end, uint32_t n);
+
 /* ---- now.c: checkpoints that the process asks for by itself ---- */
 /* By the signal without a requester: kill(1). */
 void ckpt_now_plain(ucontext_t *uc, struct ckpt_again *again);

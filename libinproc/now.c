@@ -8,6 +8,15 @@
 #define LOOK_MS 100
 #define GIVE_WAY_MS 100
 
+char *ckpt_number(char *end, uint32_t n)
+{
+	*--end = '\0';
+	do
+		*--end = '0' + n % 10;
+	while (n /= 10);
+	return end;
+}
+
 /* Blocks all signals: clone(2) below must not be interrupted, and only one stack is there. */
 static pid_t start_engine(const char *option)
 {
@@ -33,10 +42,15 @@ void ckpt_now_plain(ucontext_t *uc, struct ckpt_again *again)
 	ckpt_wind_back_end(&me, again);
 }
 
-/* A zombie counts as gone: whoever takes orphans may not reap them. */
+/* A zombie counts as gone, for whoever takes orphans may not reap them: it has no program. */
 static bool is_alive(pid_t pid)
 {
-	return ckpt_sys(SYS_kill, pid, 0) >= 0;
+	char path[32] = "/proc/", digits[12], *d = ckpt_number(digits + sizeof(digits), pid), byte;
+	size_t len = strlen(d);
+
+	memcpy(path + 6, d, len);
+	memcpy(path + 6 + len, "/exe", 5);
+	return ckpt_sys(SYS_readlink, path, &byte, 1) >= 0;
 }
 
 int ckpt_checkpoint_now(void)

@@ -97,20 +97,11 @@ static int make_engine(void *arg)
 	return clone(engine_main, stack + STACK / 2, CLONE_VM | CLONE_VFORK, arg);
 }
 
-static char *number(char *end, uint32_t n)
-{
-	*--end = '\0';
-	do
-		*--end = '0' + n % 10;
-	while (n /= 10);
-	return end;
-}
-
 pid_t ckpt_spawn_engine(const char *option)
 {
 	char digits[12];
 	struct engine e = { { (char *)"ckpt-signal", (char *)"--answer",
-			      number(digits + sizeof(digits), ckpt_session->pid), (char *)option },
+			      ckpt_number(digits + sizeof(digits), ckpt_session->pid), (char *)option },
 			    0 };
 	int pid;
 

@@ -17,6 +17,7 @@
 #include "libinproc/wrap.h"
 
 #define STUCK_MS 100 /* as long everybody waits for the next one to come */
+#define HOOK_REFUSED "CKPT-E0114: a hook of the program refused the checkpoint"
 #define VDSO_LEN 8192ull
 #define ARCH_GET_FS 0x1003
 #define ARCH_GET_GS 0x1004
@@ -254,6 +255,8 @@ static void checkpoint(struct ckpt_session *s, int fd, struct ckpt_end *end)
 
 	if (hooks)
 		excuse = run_before(s, fd, &value);
+	if (excuse == CKPT_WIRE_HOOK)
+		memcpy(end->text, HOOK_REFUSED, sizeof(HOOK_REFUSED));
 	if (!ckpt_context_save(&s->leader->regs)) {
 		be_dumpable(s, true);
 		if (ckpt_serve_hello(fd, excuse, value) && excuse == CKPT_WIRE_PARKED)

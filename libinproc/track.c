@@ -83,8 +83,9 @@ static int open_high(int dirfd, const char *path, const struct stat *st)
 	int low, fd;
 	struct stat is;
 
-	low = ckpt_sys(SYS_openat, dirfd, path,
-		       O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK);
+	/* A link that is there by now leads to another file, which is found out; O_NOFOLLOW would
+	 * be a flag that no restore gives back. */
+	low = ckpt_sys(SYS_openat, dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (low < 0)
 		return -1;
 	fd = ckpt_sys(SYS_fstat, low, &is) < 0 || is.st_ino != st->st_ino ||
@@ -124,11 +125,25 @@ static bool is_held(const struct stat *st)
 	return false;
 }
 
+/* The entry, or -1. */
+static int look_and_hold(int dirfd, const char *path, const struct stat *st)
+{
+	struct ckpt_scan s = { .each = mark, .dev = st->st_dev, .ino = st->st_ino };
+	uint64_t before = all_held();
+
+	s.base = strrchr(path, '/');
+	s.base = s.base ? s.base + 1 : path;
+	if (!ckpt_scan_maps(&s))
+		return -1;
+	drop_these(before & ~s.seen);
+	return s.mapped ? hold(dirfd, path, st, &s) : -1;
+}
+
 int ckpt_track_begin(int dirfd, const char *path)
 {
-	struct ckpt_scan s = { .each = mark };
 	struct stat st;
-	uint64_t before;
+	bool blocked;
+	int at;
 
 	if (!ckpt_config.on || !ckpt_is_own_memory())
 		return -1;
@@ -136,15 +151,12 @@ int ckpt_track_begin(int dirfd, const char *path)
 	if (ckpt_sys(SYS_newfstatat, dirfd, path, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
 	    !S_ISREG(st.st_mode) || !st.st_size || is_held(&st))
 		return -1;
-	s.dev = st.st_dev;
-	s.ino = st.st_ino;
-	s.base = strrchr(path, '/');
-	s.base = s.base ? s.base + 1 : path;
-	before = all_held();
-	if (!ckpt_scan_maps(&s))
-		return -1;
-	drop_these(before & ~s.seen);
-	return s.mapped ? hold(dirfd, path, &st, &s) : -1;
+	/* A checkpoint must not find our descriptors where the program's are. */
+	blocked = ckpt_signal_block();
+	at = look_and_hold(dirfd, path, &st);
+	if (!blocked)
+		ckpt_signal_unblock();
+	return at;
 }
 
 void ckpt_track_end(int at, bool gone)

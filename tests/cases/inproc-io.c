@@ -9,7 +9,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
-#include <sys/un.h>
 #include <unistd.h>
 #include "tests/lib/act.h"
 
@@ -117,31 +116,6 @@ static void from_packets(struct act *a)
 	same(a, v, 100);
 }
 
-/* connect() and accept() of a new connection each time. */
-static int listener;
-static struct sockaddr_un name = { AF_UNIX, "inproc-listener" };
-
-static void do_connect(struct act *a)
-{
-	int fd = CHECK_CALL(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-	uint32_t v = 0;
-
-	CHECK_CALL(connect(fd, (struct sockaddr *)&name, sizeof(name)));
-	CHECK(read(fd, &v, sizeof(v)) == sizeof(v));
-	CHECK_INT(v, (uint32_t)a->own[0]++);
-	close(fd);
-}
-
-static void do_accept(struct act *a)
-{
-	int fd = CHECK_CALL(accept4(listener, NULL, NULL, SOCK_CLOEXEC));
-	uint32_t v = a->own[0]++;
-
-	test_sleep_ms(1);
-	CHECK(write(fd, &v, sizeof(v)) == sizeof(v));
-	close(fd);
-}
-
 /* Opening a named pipe waits for the other side. */
 static void do_fifo_write(struct act *a)
 {
@@ -188,8 +162,6 @@ static struct act acts[] = {
 	{ "reading from a socket", from_stream },
 	{ "sending packets", to_packets },
 	{ "receiving packets", from_packets },
-	{ "connect", do_connect },
-	{ "accept", do_accept },
 	{ "opening a named pipe to write", do_fifo_write },
 	{ "opening a named pipe to read", do_fifo_read },
 	{ "a file", do_file },
@@ -203,16 +175,13 @@ static void setup(void)
 	CHECK_CALL(fcntl(pipes[1], F_SETPIPE_SZ, 4096));
 	CHECK_CALL(socketpair(AF_UNIX, SOCK_STREAM, 0, stream));
 	CHECK_CALL(socketpair(AF_UNIX, SOCK_DGRAM, 0, packets));
-	listener = CHECK_CALL(socket(AF_UNIX, SOCK_STREAM, 0));
-	CHECK_CALL(bind(listener, (struct sockaddr *)&name, sizeof(name)));
-	CHECK_CALL(listen(listener, 5));
 	CHECK_CALL(mkfifo("fifo", 0600));
 	CHECK_CALL(pipe(turn));
 	CHECK_CALL(pipe(back));
-	acts[8].own[1] = turn[0];
-	acts[9].own[2] = turn[1];
-	acts[9].own[1] = back[0];
-	acts[8].own[2] = back[1];
+	acts[6].own[1] = turn[0];
+	acts[7].own[2] = turn[1];
+	acts[7].own[1] = back[0];
+	acts[6].own[2] = back[1];
 	act_start(acts, ARRAY_SIZE(acts));
 }
 

@@ -16,6 +16,7 @@
 #include <sys/sem.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 #include "tests/lib/act.h"
@@ -312,8 +313,20 @@ static void *wait_signal(void *arg)
 	return arg;
 }
 
+/* A connection that nobody has accepted is refused, so there is one only at the end. */
+static int listener;
+static struct sockaddr_un listening = { AF_UNIX, "listener" };
+
+static void *wait_accept(void *arg)
+{
+	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+
+	must_end("accept", fd > 2, true);
+	return arg;
+}
+
 static void *(*const endless[])(void *) = { wait_msg,   wait_sem,    wait_posix_sem, wait_poll,
-					    wait_epoll, wait_select, wait_signal };
+					    wait_epoll, wait_select, wait_signal,    wait_accept };
 static pthread_t waiters[ARRAY_SIZE(endless)];
 
 static void setup_endless(void)
@@ -324,6 +337,9 @@ static void setup_endless(void)
 	CHECK_CALL(pipe(quiet));
 	CHECK_CALL(epoll_ctl(epfd, EPOLL_CTL_ADD, quiet[0],
 			     &(struct epoll_event){ .events = EPOLLIN }));
+	listener = CHECK_CALL(socket(AF_UNIX, SOCK_STREAM, 0));
+	CHECK_CALL(bind(listener, (struct sockaddr *)&listening, sizeof(listening)));
+	CHECK_CALL(listen(listener, 1));
 	msgid = CHECK_CALL(msgget(IPC_PRIVATE, 0600));
 	sem_init(&never_posted, 0, 0);
 	sigemptyset(&set);
@@ -341,7 +357,10 @@ static void check_endless(void)
 		char c;
 	} m = { 1, 'x' };
 
+	int fd = CHECK_CALL(socket(AF_UNIX, SOCK_STREAM, 0));
+
 	CHECK_INT(ended, 0);
+	CHECK_CALL(connect(fd, (struct sockaddr *)&listening, sizeof(listening)));
 	CHECK_CALL(msgsnd(msgid, &m, 1, 0));
 	CHECK_CALL(semop(semid, &(struct sembuf){ 0, 1, 0 }, 1));
 	sem_post(&never_posted);
