@@ -24,7 +24,7 @@ static void need_library(void)
 
 static char order[4096];
 static volatile bool others_run;
-static volatile unsigned long beats;
+static unsigned long beats; /* of two threads: one of them may be who runs the hooks */
 static pid_t hook_tid;
 
 static int note(enum ckpt_event event, void *arg)
@@ -37,23 +37,23 @@ static int note(enum ckpt_event event, void *arg)
 	return 0;
 }
 
-/* BEFORE, the other threads run; later, they stand. */
+/* BEFORE, the other threads run. */
 static int look_at_others(enum ckpt_event event, void *arg)
 {
-	unsigned long before = beats;
+	unsigned long before = __atomic_load_n(&beats, __ATOMIC_RELAXED);
 
 	(void)arg;
-	for (int i = 0; i < 200 && beats == before; i++)
+	for (int i = 0; i < 2000 && __atomic_load_n(&beats, __ATOMIC_RELAXED) == before; i++)
 		usleep(1000);
 	if (event == CKPT_BEFORE)
-		others_run = beats != before;
+		others_run = __atomic_load_n(&beats, __ATOMIC_RELAXED) != before;
 	return 0;
 }
 
 static void *beat(void *arg)
 {
 	while (!act_is_over()) {
-		beats++;
+		__atomic_add_fetch(&beats, 1, __ATOMIC_RELAXED);
 		usleep(200);
 	}
 	return arg;
@@ -61,7 +61,7 @@ static void *beat(void *arg)
 
 static void setup_hooks(void)
 {
-	pthread_t t;
+	pthread_t t[2];
 
 	need_library();
 	for (enum ckpt_event e = CKPT_BEFORE; e <= CKPT_ON_RESTORE; e++) {
@@ -70,8 +70,10 @@ static void setup_hooks(void)
 	}
 	CHECK_INT(ckpt_on(CKPT_BEFORE, look_at_others, NULL), 0);
 	/* Two: one of them may be who leads. */
-	CHECK(!pthread_create(&t, NULL, beat, NULL));
-	CHECK(!pthread_create(&t, NULL, beat, NULL));
+	for (int i = 0; i < 2; i++)
+		CHECK(!pthread_create(&t[i], NULL, beat, NULL));
+	for (int i = 0; i < 2; i++)
+		CHECK(!pthread_create(&t[i], NULL, beat, NULL));
 }
 
 static void check_hooks_running(void)
