@@ -247,8 +247,7 @@ static uint64_t xfeatures(const struct ckpt_snapshot *snap)
 /* Clocks are those of the freeze, told by how long ago that was. */
 static void fill_clocks(const struct dump *d, Ckpt__Inventory *inv)
 {
-	uint64_t frozen_at = d->src->frozen_at,
-		 ago = clock_ns(CLOCK_MONOTONIC) - frozen_at;
+	uint64_t frozen_at = d->src->frozen_at, ago = clock_ns(CLOCK_MONOTONIC) - frozen_at;
 
 	inv->has_time_ns = inv->has_monotonic_ns = inv->has_boottime_ns = true;
 	inv->time_ns = clock_ns(CLOCK_REALTIME) - ago;

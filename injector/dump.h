@@ -23,8 +23,8 @@ struct ckpt_inside_opts {
 struct ckpt_dump_opts {
 	pid_t pid;
 	const struct ckpt_inside_opts *inside; /* NULL: from outside */
-	int dirfd;       /* images folder, borrowed */
-	const char *dir; /* its name, for messages */
+	int dirfd;                             /* images folder, borrowed */
+	const char *dir;                       /* its name, for messages */
 	bool leave_running, leave_stopped, shell_job;
 	unsigned int timeout_s; /* for the freeze and the capture; 0: none */
 	struct ckpt_log *log;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Copies of processes, made by themselves, so that they need not wait until their memory is written.
- * A fork does not take over everything: what it clears or leaves out is found before the stop and
- * told to the process, which keeps it for that moment; where a copy would not be the whole truth
- * (locked memory, shared memory, deleted files) there is none.
+ * Copies of processes, made by themselves, so that they need not wait until their memory is
+ * written. A fork does not take over everything: what it clears or leaves out is found before the
+ * stop and told to the process, which keeps it for that moment; where a copy would not be the whole
+ * truth (locked memory, shared memory, deleted files) there is none.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -58,9 +58,9 @@ void ckpt_inside_copy_ahead(struct ckpt_inside *in, struct ckpt_member *m)
 
 		/* Memory of devices is never forked. */
 		if (advice >= 0 && !(map[i].flags & (CKPT_MAP(IO) | CKPT_MAP(PF))))
-			m->kept[m->n_kept++] = (struct ckpt_wire_kept){
-				map[i].start, map[i].end - map[i].start, advice, 0
-			};
+			m->kept[m->n_kept++] = (struct ckpt_wire_kept){ map[i].start,
+									map[i].end - map[i].start,
+									advice, 0 };
 	}
 }
 

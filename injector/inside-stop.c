@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Asking a process tree to stop by itself. Every thread is sent the reserved signal; a process whose
- * threads are all parked connects and says hello. What does not answer is asked again, more and more
- * rarely: each time costs its threads a moment. Children are found when their parents stand.
+ * Asking a process tree to stop by itself. Every thread is sent the reserved signal; a process
+ * whose threads are all parked connects and says hello. What does not answer is asked again, more
+ * and more rarely: each time costs its threads a moment. Children are found when their parents
+ * stand.
  */
 #include <errno.h>
 #include <poll.h>
@@ -11,7 +12,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
 #include "injector/freeze.h"
@@ -19,73 +19,15 @@
 #include "injector/ptrace.h"
 
 #define MS 1000000ull
-#define TRY_MS 1000   /* how long a call is waited for */
-#define NEW_MS 150    /* threads that come into being meanwhile are called, too */
-#define REST_MS 200   /* until the next try */
-#define LOOK_MS 1     /* between two looks at what is there */
-#define LOOKS_MS 20   /* at the start; then they are rarer */
+#define TRY_MS 1000 /* how long a call is waited for */
+#define NEW_MS 150  /* threads that come into being meanwhile are called, too */
+#define REST_MS 200 /* until the next try */
+#define LOOK_MS 1   /* between two looks at what is there */
+#define LOOKS_MS 20 /* at the start; then they are rarer */
 #define RARE_MS 5
 #define DISABLED_MS 20
-#define EXEC_MS 300
 #define LOOKS_AT_ONCE (CKPT_WIRE_DATA / sizeof(struct ckpt_wire_look))
 #define TIDS_MAX (CKPT_WIRE_DATA / sizeof(int32_t))
-
-struct ckpt_member *ckpt_inside_member(const struct ckpt_inside *in, pid_t pid)
-{
-	struct ckpt_member *m = in->members;
-
-	while (m && m->pid != pid)
-		m = m->next;
-	return m;
-}
-
-struct ckpt_member *ckpt_inside_of_thread(const struct ckpt_inside *in, pid_t tid)
-{
-	struct ckpt_member *m = ckpt_inside_member(in, tid);
-
-	for (struct ckpt_member *o = m ? NULL : in->members; o && !m; o = o->next)
-		for (size_t i = 0; i < o->n_tids && !m; i++)
-			if (o->tids[i] == tid)
-				m = o;
-	return m;
-}
-
-static struct ckpt_member *add(struct ckpt_inside *in, pid_t pid, pid_t ppid)
-{
-	struct ckpt_member *m = ckpt_new(in->arena, struct ckpt_member);
-
-	m->pid = pid;
-	m->ppid = ppid;
-	m->sock = m->pidfd = m->copy_sock = m->copy_mem = -1;
-	m->tids = ckpt_new(in->arena, pid_t);
-	m->tids[0] = pid;
-	m->n_tids = 1;
-	*in->last = m;
-	in->last = &m->next;
-	in->n_members++;
-	return m;
-}
-
-/* ---- before anything is stopped ---- */
-
-struct look {
-	struct ckpt_inside *in;
-	struct ckpt_member *m;
-	size_t n_new;
-};
-
-static int look_at_thread(void *arg, pid_t tid, struct ckpt_err *err)
-{
-	struct look *look = arg;
-	struct ckpt_asleep *a = ckpt_asleep_read(look->in->arena, &look->in->clocks, tid);
-
-	(void)err;
-	if (a) {
-		a->next = look->m->asleep;
-		look->m->asleep = a;
-	}
-	return 0;
-}
 
 /* ---- calling ---- */
 
@@ -146,9 +88,10 @@ static int call_threads(struct ckpt_inside *in, struct ckpt_member *m, struct ck
 	call.info.si_value.sival_ptr = (void *)in->token;
 	r = ckpt_each_thread(m->pid, call_thread, &call, err);
 	if (r >= 0 && call.n_refused)
-		return ckpt_refuse(err, CKPT_E_NO_ANSWER, -EAGAIN,
-				   "process %d: no more signals can be queued for it (RLIMIT_SIGPENDING)",
-				   m->pid);
+		return ckpt_refuse(
+			err, CKPT_E_NO_ANSWER, -EAGAIN,
+			"process %d: no more signals can be queued for it (RLIMIT_SIGPENDING)",
+			m->pid);
 	return r;
 }
 
@@ -283,76 +226,6 @@ static int listen_a_moment(struct ckpt_inside *in, struct ckpt_err *err)
 	return r;
 }
 
-/* ---- members ---- */
-
-static bool has_ended(struct ckpt_member *m)
-{
-	struct ckpt_proc_stat st;
-
-	if (ckpt_proc_stat(m->pid, &st) < 0)
-		m->state = CKPT_MEMBER_GONE;
-	else if ((st.state == 'Z' || st.state == 'X') && st.n_threads <= 1)
-		m->state = CKPT_MEMBER_ZOMBIE;
-	else
-		return false;
-	return true;
-}
-
-/* A program that is just being executed has no library yet. */
-static int check_patiently(struct ckpt_member *m, int signal, struct ckpt_err *err)
-{
-	int r = -ENOSYS;
-
-	for (int i = 0; i < EXEC_MS && r == -ENOSYS; i++) {
-		int same = signal;
-
-		if (i)
-			nanosleep(&(struct timespec){ .tv_nsec = MS }, NULL);
-		*err = (struct ckpt_err)CKPT_ERR_INIT;
-		r = ckpt_inside_check(m->pid, &same, err);
-		if (has_ended(m))
-			return -ESRCH;
-	}
-	return r;
-}
-
-static int add_child(void *arg, pid_t pid, struct ckpt_err *err)
-{
-	struct look *look = arg;
-	struct ckpt_member *m = ckpt_inside_member(look->in, pid);
-	int r;
-
-	if (pid == getpid()) /* started by the library of a subreaper */
-		return 0;
-	if (m) {
-		if (m->state != CKPT_MEMBER_GONE)
-			m->ppid = look->m->pid;
-		return 0;
-	}
-	m = add(look->in, pid, look->m->pid);
-	look->n_new++;
-	if (has_ended(m))
-		return 0;
-	r = check_patiently(m, look->in->opts.signal, err);
-	if (r == -ESRCH)
-		return 0;
-	m->pidfd = syscall(SYS_pidfd_open, pid, 0);
-	return r < 0 ? ckpt_in(err, r, "child of process %d", look->m->pid) : 0;
-}
-
-static int add_children(struct ckpt_inside *in, struct ckpt_member *m, size_t *n_newp,
-			struct ckpt_err *err)
-{
-	struct look look = { in, m, 0 };
-	int r = 0;
-
-	m->children_seen = true;
-	for (size_t i = 0; r >= 0 && !in->opts.one && i < m->n_tids; i++)
-		r = ckpt_each_child(m->pid, m->tids[i], add_child, &look, err);
-	*n_newp += look.n_new;
-	return r;
-}
-
 /* One look at everybody. *DONEP: all stand, and all their children are known. */
 static int go_round(struct ckpt_inside *in, uint64_t now, bool *donep, struct ckpt_err *err)
 {
@@ -363,10 +236,10 @@ static int go_round(struct ckpt_inside *in, uint64_t now, bool *donep, struct ck
 	for (struct ckpt_member *m = in->members; r >= 0 && m; m = m->next) {
 		if (m->state == CKPT_MEMBER_PARKED) {
 			if (!m->children_seen)
-				r = add_children(in, m, &n_new, err);
+				r = ckpt_inside_add_children(in, m, &n_new, err);
 		} else if (m->state == CKPT_MEMBER_RUNS || m->state == CKPT_MEMBER_HOOKS) {
 			*donep = false;
-			if (!has_ended(m))
+			if (!ckpt_inside_has_ended(m))
 				r = call(in, m, now, err);
 		}
 	}
@@ -385,10 +258,10 @@ static int settle(struct ckpt_inside *in, bool *donep, struct ckpt_err *err)
 				   "process %d: it ended before it could be stopped", in->root);
 	for (struct ckpt_member *m = in->members; m; m = m->next) {
 		if (m->state == CKPT_MEMBER_ZOMBIE)
-			has_ended(m); /* reaped, before its parent stood */
+			ckpt_inside_has_ended(m); /* reaped, before its parent stood */
 		if (m->state != CKPT_MEMBER_PARKED)
 			continue;
-		r = add_children(in, m, &n_new, err);
+		r = ckpt_inside_add_children(in, m, &n_new, err);
 		if (r < 0)
 			return r;
 	}
@@ -499,29 +372,9 @@ static int stop(struct ckpt_inside *in, struct ckpt_err *err)
 	return r < 0 ? r : tell_all(in, err);
 }
 
-/* Of all that can be seen of the tree: what its threads wait in, and whether it can be asked. */
-static int look_ahead(struct ckpt_inside *in, struct ckpt_err *err)
-{
-	struct look look = { .in = in };
-	struct ckpt_proc_stat st;
-	int r = 0;
-
-	look.m = add(in, in->root, ckpt_proc_stat(in->root, &st) < 0 ? 0 : st.ppid);
-	look.m->pidfd = syscall(SYS_pidfd_open, in->root, 0);
-	for (; r >= 0 && look.m; look.m = look.m->next) {
-		r = ckpt_each_thread(look.m->pid, look_at_thread, &look, err);
-		if (r >= 0)
-			r = add_children(in, look.m, &look.n_new, err);
-		look.m->children_seen = false;
-		if (in->opts.snapshot)
-			ckpt_inside_copy_ahead(in, look.m);
-	}
-	return r;
-}
-
 int ckpt_inside_stop(struct ckpt_inside *in, struct ckpt_err *err)
 {
-	int r = look_ahead(in, err);
+	int r = ckpt_inside_look_ahead(in, err);
 
 	if (r >= 0)
 		r = ckpt_inside_listen(in, err);

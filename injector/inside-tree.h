@@ -6,13 +6,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include "injector/asleep.h"
 #include "injector/inside.h"
 #include "libinproc/wire.h"
 
 enum ckpt_member_state {
 	CKPT_MEMBER_RUNS,
-	CKPT_MEMBER_HOOKS,  /* connected; runs its hooks, and is to be called again */
+	CKPT_MEMBER_HOOKS, /* connected; runs its hooks, and is to be called again */
 	CKPT_MEMBER_PARKED,
 	CKPT_MEMBER_ZOMBIE, /* nothing to be asked */
 	CKPT_MEMBER_GONE,
@@ -22,11 +23,11 @@ struct ckpt_member {
 	struct ckpt_member *next;
 	pid_t pid, ppid;
 	enum ckpt_member_state state;
-	int pidfd, sock;   /* -1: none */
-	int own_fd;        /* the other end of SOCK, in the process */
-	pid_t leader;      /* the thread that serves */
-	int dumpable;      /* as the program has it: not as the kernel would say now */
-	pid_t *tids;       /* the main thread first */
+	int pidfd, sock; /* -1: none */
+	int own_fd;      /* the other end of SOCK, in the process */
+	pid_t leader;    /* the thread that serves */
+	int dumpable;    /* as the program has it: not as the kernel would say now */
+	pid_t *tids;     /* the main thread first */
 	const struct ckpt_wire_thread **threads; /* of the same order; NULL: not asked for yet */
 	size_t n_tids;
 	bool children_seen;
@@ -34,9 +35,9 @@ struct ckpt_member {
 	uint64_t not_before; /* asked again only then */
 	pid_t *called;       /* threads that have got the signal in this try */
 	size_t n_called, called_room;
-	pid_t blocks;        /* a thread that blocked the signal in the last try */
-	enum ckpt_wire_excuse excuse;  /* the last one */
-	struct ckpt_asleep *asleep;    /* what its threads waited in before */
+	pid_t blocks;                 /* a thread that blocked the signal in the last try */
+	enum ckpt_wire_excuse excuse; /* the last one */
+	struct ckpt_asleep *asleep;   /* what its threads waited in before */
 	struct ckpt_span *excluded;
 	size_t n_excluded;
 	pid_t copy; /* of its memory, 0: none */
@@ -70,20 +71,34 @@ struct ckpt_inside {
 int64_t ckpt_inside_ask(struct ckpt_inside *in, struct ckpt_member *m,
 			const struct ckpt_wire_request *req, const void *data, int *fdp,
 			struct ckpt_err *err);
+/* The same by the member that TID belongs to, with the lock held meanwhile; the first SIZE bytes of
+ * what came back go to BUF. */
+int64_t ckpt_inside_request(struct ckpt_inside *in, pid_t tid, struct ckpt_wire_request *req,
+			    const void *data, void *buf, size_t size, int *fdp,
+			    struct ckpt_err *err);
 /* Awaits a hello on the member's connection, or a new connection (SOCK): 0, or -errno. TIDS gets at
  * most MAX. */
 int ckpt_inside_hello(int sock, struct ckpt_wire_hello *hello, int32_t *tids, size_t max);
 void ckpt_inside_go(struct ckpt_member *m, bool done, const char *why);
 int ckpt_inside_listen(struct ckpt_inside *in, struct ckpt_err *err);
 
+/* ---- inside-members.c ---- */
+/* What can be seen of the tree: what its threads wait in, and whether all of it can be asked. */
+int ckpt_inside_look_ahead(struct ckpt_inside *in, struct ckpt_err *err);
+/* Its state says so then. */
+bool ckpt_inside_has_ended(struct ckpt_member *m);
+/* Adds those that are not known, and counts them. */
+int ckpt_inside_add_children(struct ckpt_inside *in, struct ckpt_member *m, size_t *n_newp,
+			     struct ckpt_err *err);
+struct ckpt_member *ckpt_inside_member(const struct ckpt_inside *in, pid_t pid);
+/* The one that thread TID belongs to. */
+struct ckpt_member *ckpt_inside_of_thread(const struct ckpt_inside *in, pid_t tid);
+
 /* ---- inside-stop.c ---- */
 /* Stops all of it. On failure all go on. */
 int ckpt_inside_stop(struct ckpt_inside *in, struct ckpt_err *err);
 /* All go on: what was asked for is DONE, or WHY not. */
 void ckpt_inside_let_go(struct ckpt_inside *in, bool done, const char *why);
-struct ckpt_member *ckpt_inside_member(const struct ckpt_inside *in, pid_t pid);
-/* The one that thread TID belongs to. */
-struct ckpt_member *ckpt_inside_of_thread(const struct ckpt_inside *in, pid_t tid);
 
 /* ---- inside-copy.c ---- */
 /* Before the stop: what a copy of PID's memory would lack. */
@@ -93,6 +108,11 @@ int ckpt_inside_copy(struct ckpt_inside *in, struct ckpt_err *err);
 /* When the copies' areas are known: were they told right before? -ESTALE: no. */
 int ckpt_inside_copy_check(struct ckpt_inside *in, struct ckpt_err *err);
 void ckpt_inside_copy_end(struct ckpt_member *m);
+
+/* ---- inside-memory.c ---- */
+/* Of the process, or of its copy. All N ranges or an error. */
+int ckpt_inside_read(struct ckpt_inside *in, pid_t pid, const struct iovec *range, size_t n,
+		     void *buf, struct ckpt_err *err);
 
 /* ---- inside-why.c ---- */
 /* Why the member does not answer: refuses by name; 0: nothing is wrong, it just takes its time. */

@@ -68,8 +68,8 @@ static int check_state(pid_t pid, struct ckpt_err *err)
 	struct ckpt_proc_stat st;
 
 	if (ckpt_proc_stat(pid, &st) < 0 || st.state == 'Z' || st.state == 'X')
-		return ckpt_refuse(err, CKPT_E_NO_SUCH_PROCESS, -ESRCH,
-				   "process %d: it has ended", pid);
+		return ckpt_refuse(err, CKPT_E_NO_SUCH_PROCESS, -ESRCH, "process %d: it has ended",
+				   pid);
 	if (st.state == 'T' || st.state == 't')
 		return ckpt_refuse(err, CKPT_E_STOPPED, -EBUSY,
 				   "process %d: it is stopped and cannot answer", pid);
@@ -148,10 +148,10 @@ int ckpt_inside_why(const struct ckpt_inside *in, struct ckpt_member *m, struct 
 	int r = check_state(m->pid, err);
 
 	if (r == -ESRCH)
-		return m == in->members ? ckpt_refuse(err, CKPT_E_VANISHED, r,
-						      "process %d: it ended before it answered",
-						      m->pid) :
-					  0;
+		return m == in->members ?
+			       ckpt_refuse(err, CKPT_E_VANISHED, r,
+					   "process %d: it ended before it answered", m->pid) :
+			       0;
 	/* It may have executed a program since, or be at it. */
 	if (r >= 0 && ckpt_now_ns() > in->deadline) {
 		int signal = in->opts.signal;

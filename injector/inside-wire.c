@@ -68,6 +68,25 @@ int64_t ckpt_inside_ask(struct ckpt_inside *in, struct ckpt_member *m,
 	return receive(in, m, fdp, err);
 }
 
+int64_t ckpt_inside_request(struct ckpt_inside *in, pid_t tid, struct ckpt_wire_request *req,
+			    const void *data, void *buf, size_t size, int *fdp,
+			    struct ckpt_err *err)
+{
+	struct ckpt_member *m = ckpt_inside_of_thread(in, tid);
+	int64_t r;
+
+	if (!m || m->state != CKPT_MEMBER_PARKED)
+		return ckpt_fail(err, -ESRCH,
+				 "thread %d: cannot find it among those that are parked", tid);
+	req->tid = tid;
+	pthread_mutex_lock(&in->lock);
+	r = ckpt_inside_ask(in, m, req, data, fdp, err);
+	if (r != -ECONNRESET && buf)
+		memcpy(buf, in->data, in->reply.len < size ? in->reply.len : size);
+	pthread_mutex_unlock(&in->lock);
+	return r;
+}
+
 int ckpt_inside_hello(int sock, struct ckpt_wire_hello *hello, int32_t *tids, size_t max)
 {
 	struct iovec iov[2] = { { hello, sizeof(*hello) }, { tids, max * sizeof(*tids) } };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A process tree as it serves itself: the operations of a source. What the kernel shows us directly
- * we read directly, which is quicker; what it does not (another user's rules, a process that may not
- * be traced, Yama) a thread of the process opens or reads for us.
+ * we read directly, which is quicker; what it does not (another user's rules, a process that may
+ * not be traced, Yama) a thread of the process opens or reads for us.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,7 +13,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <unistd.h>
 #include "engine/base/arch/x86-64.h"
 #include "engine/base/cleanup.h"
@@ -47,23 +46,10 @@ static int member_of(struct ckpt_source *src, pid_t tid, struct ckpt_member **mp
 	return ckpt_fail(err, -ESRCH, "thread %d: cannot find it among those that are parked", tid);
 }
 
-/* One request; a copy of what came back goes to BUF (at most SIZE bytes). */
 static int64_t ask(struct ckpt_source *src, pid_t tid, struct ckpt_wire_request *req,
 		   const void *data, void *buf, size_t size, int *fdp, struct ckpt_err *err)
 {
-	struct ckpt_inside *in = &of(src)->tree;
-	struct ckpt_member *m;
-	int64_t r = member_of(src, tid, &m, err);
-
-	if (r < 0)
-		return r;
-	req->tid = tid;
-	pthread_mutex_lock(&in->lock);
-	r = ckpt_inside_ask(in, m, req, data, fdp, err);
-	if (r != -ECONNRESET && buf)
-		memcpy(buf, in->data, in->reply.len < size ? in->reply.len : size);
-	pthread_mutex_unlock(&in->lock);
-	return r;
+	return ckpt_inside_request(&of(src)->tree, tid, req, data, buf, size, fdp, err);
 }
 
 /* ---- freeze and thaw ---- */
@@ -128,7 +114,8 @@ static int kill_op(struct ckpt_source *src, struct ckpt_err *err)
 	struct ckpt_inside *in = &of(src)->tree;
 
 	for (const struct ckpt_member *m = in->members; m; m = m->next)
-		if (m->pidfd >= 0 && syscall(SYS_pidfd_send_signal, m->pidfd, SIGKILL, NULL, 0) < 0 &&
+		if (m->pidfd >= 0 &&
+		    syscall(SYS_pidfd_send_signal, m->pidfd, SIGKILL, NULL, 0) < 0 &&
 		    errno != ESRCH)
 			return ckpt_fail(err, -errno, "process %d: cannot kill it", m->pid);
 	for (const struct ckpt_member *m = in->members; m; m = m->next) {
@@ -246,92 +233,10 @@ static int compare_op(struct ckpt_source *src, pid_t pid1, pid_t pid2, int type,
 	return ask(src, pid1, &req, NULL, NULL, 0, NULL, &ignored);
 }
 
-/* ---- memory ---- */
-
-/* What we may not read, or the program itself may not. */
-static int read_asked(struct ckpt_source *src, pid_t pid, uint64_t addr, char *buf, size_t len,
-		      struct ckpt_err *err)
-{
-	while (len) {
-		struct ckpt_wire_request req = { .verb = CKPT_WIRE_READ,
-						 .arg = { addr, len },
-						 .buf_arg = -1 };
-		int64_t n = ask(src, pid, &req, NULL, buf, len, NULL, err);
-
-		if (n == -ECONNRESET)
-			return n;
-		if (n <= 0)
-			return ckpt_fail(err, n < 0 ? n : -EFAULT,
-					 "process %d: cannot read its memory at %#llx", pid,
-					 (unsigned long long)addr);
-		addr += n;
-		buf += n;
-		len -= n;
-	}
-	return 0;
-}
-
-static int read_range(struct ckpt_source *src, pid_t pid, struct iovec range, char *buf,
-		      struct ckpt_err *err)
-{
-	while (range.iov_len) {
-		struct iovec local = { buf, range.iov_len };
-		ssize_t n = process_vm_readv(pid, &local, 1, &range, 1, 0);
-
-		if (n < 0 && errno == ESRCH)
-			return ckpt_fail(err, -ESRCH, "process %d: cannot read its memory", pid);
-		if (n <= 0) {
-			uint64_t at = (uintptr_t)range.iov_base;
-			size_t in_page = CKPT_PAGE - at % CKPT_PAGE;
-			bool all = n < 0 && is_forbidden(-errno);
-
-			n = all || range.iov_len < in_page ? range.iov_len : in_page;
-			int r = read_asked(src, pid, at, buf, n, err);
-
-			if (r < 0)
-				return r;
-		}
-		buf += n;
-		range.iov_base = (char *)range.iov_base + n;
-		range.iov_len -= n;
-	}
-	return 0;
-}
-
-/* process_vm_readv(2) would make the copy a page of its own for each page that it shares with the
- * program. */
-static int read_copy(const struct ckpt_member *m, struct iovec range, char *buf,
-		     struct ckpt_err *err)
-{
-	while (range.iov_len) {
-		ssize_t n = pread(m->copy_mem, buf, range.iov_len, (uintptr_t)range.iov_base);
-
-		if (n <= 0)
-			return ckpt_fail(err, n < 0 ? -errno : -EFAULT,
-					 "process %d: cannot read the copy of its memory at %p",
-					 m->pid, range.iov_base);
-		buf += n;
-		range.iov_base = (char *)range.iov_base + n;
-		range.iov_len -= n;
-	}
-	return 0;
-}
-
 static int read_mem_op(struct ckpt_source *src, pid_t pid, const struct iovec *range, size_t n,
 		       void *buf, struct ckpt_err *err)
 {
-	const struct ckpt_member *m = ckpt_inside_member(&of(src)->tree, pid);
-	char *to = buf;
-
-	for (size_t i = 0; i < n; i++) {
-		int r = m && m->copy ? read_copy(m, range[i], to, err) :
-				       read_range(src, pid, range[i], to, err);
-
-		if (r < 0)
-			return r;
-		to += range[i].iov_len;
-	}
-	return 0;
+	return ckpt_inside_read(&of(src)->tree, pid, range, n, buf, err);
 }
 
 /* ---- threads ---- */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Interrupted calls that are gone on with from inside the handler, on the stack that the signal met.
- * A call that the program makes again after the handler could miss a signal that comes right in
- * between, and pause(2) would never end; here it waits with the program's mask put in place by the
- * kernel, and not a moment is left. The next checkpoint interrupts it here again, and finds it by
- * the address of its instruction. And a transfer that our signal has cut short gets its rest.
+ * Interrupted calls that are gone on with from inside the handler, on the stack that the signal
+ * met. A call that the program makes again after the handler could miss a signal that comes right
+ * in between, and pause(2) would never end; here it waits with the program's mask put in place by
+ * the kernel, and not a moment is left. The next checkpoint interrupts it here again, and finds it
+ * by the address of its instruction. And a transfer that our signal has cut short gets its rest.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -91,8 +91,8 @@ static void to_ppoll(struct ckpt_again *a, uint64_t fds, uint64_t n)
 
 static bool sleeps_plainly(const uint64_t arg[6])
 {
-	return !arg[1] && (arg[0] == CLOCK_REALTIME || arg[0] == CLOCK_MONOTONIC ||
-			   arg[0] == CLOCK_BOOTTIME);
+	return !arg[1] &&
+	       (arg[0] == CLOCK_REALTIME || arg[0] == CLOCK_MONOTONIC || arg[0] == CLOCK_BOOTTIME);
 }
 
 static bool plan_wait(struct ckpt_again *a, long nr, const uint64_t arg[6])

@@ -32,9 +32,9 @@ static void advise(const struct copy *c, bool off)
 	}
 }
 
-/* In the copy, all of whose memory is going to be read: nothing of it may change but this stack. The
- * program's descriptors must not be held: a pipe that the program closes has to be at its end then.
- * It stays until the engine closes its end. */
+/* In the copy, all of whose memory is going to be read: nothing of it may change but this stack.
+ * The program's descriptors must not be held: a pipe that the program closes has to be at its end
+ * then. It stays until the engine closes its end. */
 static void copy_main(void *arg)
 {
 	struct copy *c = arg;

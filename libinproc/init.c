@@ -25,9 +25,10 @@ char *ckpt_stacks;
 /* What the engine is started with: strings of its own, for the program may change its
  * environment. */
 static char kept[KEPT_MAX], *kept_env[16];
-static const char *const kept_names[] = { "CKPT_DIR=", "CKPT_KEEP=", "CKPT_LOG=",     "CKPT_ROOT=",
-					  "CKPT_ENGINE=", "CKPT_SIGNAL=", "PATH=", "HOME=",
-					  "TMPDIR=", "LD_LIBRARY_PATH=" };
+static const char *const kept_names[] = {
+	"CKPT_DIR=",    "CKPT_KEEP=", "CKPT_LOG=", "CKPT_ROOT=", "CKPT_ENGINE=",
+	"CKPT_SIGNAL=", "PATH=",      "HOME=",     "TMPDIR=",    "LD_LIBRARY_PATH="
+};
 
 /* The kernel's struct sigaction. */
 struct action {

@@ -56,17 +56,17 @@ struct ckpt_again; /* below */
 struct ckpt_parked {
 	struct ckpt_parked *next;
 	pid_t tid;
-	ucontext_t *uc;       /* what it was doing: the kernel's frame */
-	uint64_t came;        /* CLOCK_MONOTONIC when it came, ns */
-	uint64_t switches;    /* voluntary ones until then */
-	long interrupted;     /* the call that only our signal interrupted, to be made again; -1 */
-	bool here;            /* it was our own wait, which goes on by itself */
-	long cut;             /* a call that has transferred a part; -1 */
+	ucontext_t *uc;        /* what it was doing: the kernel's frame */
+	uint64_t came;         /* CLOCK_MONOTONIC when it came, ns */
+	uint64_t switches;     /* voluntary ones until then */
+	long interrupted;      /* the call that only our signal interrupted, to be made again; -1 */
+	bool here;             /* it was our own wait, which goes on by itself */
+	long cut;              /* a call that has transferred a part; -1 */
 	struct timespec *rest; /* a place for a time limit of that call */
-	uint64_t others;      /* signals pending for the process that other threads will take */
+	uint64_t others;       /* signals pending for the process that other threads will take */
 	struct user_regs_struct regs; /* here, in the handler */
 	struct ckpt_wire_answer answer[CKPT_WIRE_N_QUESTIONS];
-	uint32_t order;       /* futex: enum ckpt_order */
+	uint32_t order; /* futex: enum ckpt_order */
 	struct ckpt_wire_request *call;
 	void *data;
 	int64_t ret;
@@ -81,9 +81,9 @@ struct ckpt_session {
 	uint32_t n_parked;                   /* futex: the leader waits on it */
 	pid_t again[CKPT_N_AGAIN];           /* threads that came at a bad moment */
 	bool stack_used[CKPT_N_STACKS];
-	int dumpable;                        /* as the program has it */
-	uint32_t starting;                   /* the engine is being started */
-	uint32_t now;                        /* futex of ckpt_now(): checkpoints that ended */
+	int dumpable;      /* as the program has it */
+	uint32_t starting; /* the engine is being started */
+	uint32_t now;      /* futex of ckpt_now(): checkpoints that ended */
 	int now_result;
 	struct ckpt_wire_request request __attribute__((aligned(16)));
 	char in[CKPT_WIRE_DATA] __attribute__((aligned(16)));

@@ -79,7 +79,8 @@ void ckpt_give_way(void)
 	uint32_t before = __atomic_load_n(&ckpt_session->now, __ATOMIC_SEQ_CST);
 	uint64_t end = ckpt_now_ns() + GIVE_WAY_MS * 1000000ull;
 
-	while (ckpt_now_ns() < end && __atomic_load_n(&ckpt_session->now, __ATOMIC_SEQ_CST) == before)
+	while (ckpt_now_ns() < end &&
+	       __atomic_load_n(&ckpt_session->now, __ATOMIC_SEQ_CST) == before)
 		ckpt_futex_wait(&ckpt_session->now, before, GIVE_WAY_MS);
 }
 
@@ -88,7 +89,7 @@ void ckpt_now_ended(const struct ckpt_end *end)
 	struct ckpt_session *s = ckpt_session;
 
 	s->now_result = end->outcome == CKPT_WIRE_RESTORED ? 2 :
-			end->outcome == CKPT_WIRE_DONE	   ? 1 :
+			end->outcome == CKPT_WIRE_DONE     ? 1 :
 							     -EIO;
 	ckpt_set_error(end->text, strlen(end->text));
 	__atomic_add_fetch(&s->now, 1, __ATOMIC_SEQ_CST);

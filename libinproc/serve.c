@@ -157,7 +157,8 @@ static void read_link(const struct ckpt_wire_request *req, struct answer *a)
 static void read_memory(const struct ckpt_wire_request *req, struct answer *a)
 {
 	struct ckpt_session *s = ckpt_session;
-	struct iovec local = { s->out, req->arg[1] < CKPT_WIRE_DATA ? req->arg[1] : CKPT_WIRE_DATA };
+	struct iovec local = { s->out,
+			       req->arg[1] < CKPT_WIRE_DATA ? req->arg[1] : CKPT_WIRE_DATA };
 	struct iovec remote = { (void *)req->arg[0], local.iov_len };
 	int fd;
 

@@ -44,7 +44,8 @@ void ckpt_futex_wait(uint32_t *word, uint32_t value, int ms)
 	ckpt_sys(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, ms < 0 ? NULL : &t);
 }
 
-/* What setjmp(3) keeps, with room for the rest. The offsets are those of struct user_regs_struct. */
+/* What setjmp(3) keeps, with room for the rest. The offsets are those of struct user_regs_struct.
+ */
 __asm__(".text\n"
 	".type ckpt_context_save, @function\n"
 	"ckpt_context_save:\n"
@@ -133,8 +134,8 @@ static void make_call(struct ckpt_parked *me)
 
 	if (req->buf_arg >= 0)
 		req->arg[req->buf_arg] = (uintptr_t)me->data;
-	me->ret = ckpt_sys(req->nr, req->arg[0], req->arg[1], req->arg[2], req->arg[3],
-			   req->arg[4], req->arg[5]);
+	me->ret = ckpt_sys(req->nr, req->arg[0], req->arg[1], req->arg[2], req->arg[3], req->arg[4],
+			   req->arg[5]);
 	__atomic_store_n(&me->order, CKPT_WAIT, __ATOMIC_SEQ_CST);
 	ckpt_futex_wake(&me->order);
 }
@@ -396,7 +397,8 @@ static void come(struct ckpt_session *s, ucontext_t *uc, uint64_t token, struct 
 		park(&me);
 	drain();
 	shrink_stack(&me);
-	ckpt_wind_back_end(&me, again); /* what comes after this look is too late: nothing else here */
+	ckpt_wind_back_end(&me, again); /* what comes after this look is too late: nothing else here
+					 */
 }
 
 static void handle(siginfo_t *info, void *uc, struct ckpt_again *again)

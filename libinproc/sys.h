@@ -20,8 +20,8 @@ static inline int64_t ckpt_sys6(long nr, uint64_t a, uint64_t b, uint64_t c, uin
 	return ret;
 }
 
-#define CKPT_SYS_(nr, a, b, c, d, e, f, ...)                                            \
-	ckpt_sys6(nr, (uint64_t)(a), (uint64_t)(b), (uint64_t)(c), (uint64_t)(d), \
-		  (uint64_t)(e), (uint64_t)(f))
+#define CKPT_SYS_(nr, a, b, c, d, e, f, ...)                                                     \
+	ckpt_sys6(nr, (uint64_t)(a), (uint64_t)(b), (uint64_t)(c), (uint64_t)(d), (uint64_t)(e), \
+		  (uint64_t)(f))
 /* ckpt_sys(SYS_read, fd, buf, len) */
 #define ckpt_sys(...) CKPT_SYS_(__VA_ARGS__, 0, 0, 0, 0, 0, 0, 0)

@@ -31,14 +31,14 @@ static bool read_own(uint64_t from, void *to, size_t len)
 static bool ends(long nr)
 {
 	static const short calls[] = {
-		SYS_nanosleep,	   SYS_clock_nanosleep, SYS_poll,	  SYS_ppoll,
-		SYS_select,	   SYS_pselect6,	SYS_epoll_wait,	  SYS_epoll_pwait,
-		SYS_epoll_pwait2,  SYS_pause,		SYS_rt_sigsuspend, SYS_rt_sigtimedwait,
-		SYS_futex,	   SYS_semop,		SYS_semtimedop,	  SYS_msgrcv,
-		SYS_msgsnd,	   SYS_io_getevents,	SYS_io_pgetevents, SYS_io_uring_enter,
-		SYS_read,	   SYS_readv,		SYS_recvfrom,	  SYS_recvmsg,
-		SYS_recvmmsg,	   SYS_accept,		SYS_accept4,	  SYS_connect,
-		SYS_write,	   SYS_writev,		SYS_sendto,	  SYS_sendmsg,
+		SYS_nanosleep,    SYS_clock_nanosleep, SYS_poll,          SYS_ppoll,
+		SYS_select,       SYS_pselect6,        SYS_epoll_wait,    SYS_epoll_pwait,
+		SYS_epoll_pwait2, SYS_pause,           SYS_rt_sigsuspend, SYS_rt_sigtimedwait,
+		SYS_futex,        SYS_semop,           SYS_semtimedop,    SYS_msgrcv,
+		SYS_msgsnd,       SYS_io_getevents,    SYS_io_pgetevents, SYS_io_uring_enter,
+		SYS_read,         SYS_readv,           SYS_recvfrom,      SYS_recvmsg,
+		SYS_recvmmsg,     SYS_accept,          SYS_accept4,       SYS_connect,
+		SYS_write,        SYS_writev,          SYS_sendto,        SYS_sendmsg,
 		SYS_sendmmsg,
 	};
 
@@ -79,9 +79,14 @@ static void registers(const ucontext_t *uc, struct user_regs_struct *r)
 {
 	const greg_t *g = uc->uc_mcontext.gregs;
 
-	*r = (struct user_regs_struct){ .rdi = g[REG_RDI], .rsi = g[REG_RSI], .rdx = g[REG_RDX],
-					.r10 = g[REG_R10], .r8 = g[REG_R8],   .r9 = g[REG_R9],
-					.rsp = g[REG_RSP], .rip = g[REG_RIP] };
+	*r = (struct user_regs_struct){ .rdi = g[REG_RDI],
+					.rsi = g[REG_RSI],
+					.rdx = g[REG_RDX],
+					.r10 = g[REG_R10],
+					.r8 = g[REG_R8],
+					.r9 = g[REG_R9],
+					.rsp = g[REG_RSP],
+					.rip = g[REG_RIP] };
 }
 
 static greg_t *argument(ucontext_t *uc, int i)
@@ -144,7 +149,8 @@ static bool is_same(const struct ckpt_parked *p, const struct user_regs_struct *
 
 	ckpt_interrupted_args(r, arg);
 	return look->sp == r->rsp && !memcmp(look->arg, arg, sizeof(arg)) &&
-	       (p->interrupted < 0 || look->nr == p->interrupted || look->nr == SYS_restart_syscall);
+	       (p->interrupted < 0 || look->nr == p->interrupted ||
+		look->nr == SYS_restart_syscall);
 }
 
 /* Has the kernel put what is left in place of the time limit? It does in these two, but where the

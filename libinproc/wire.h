@@ -13,29 +13,30 @@
 
 #define CKPT_WIRE_VERSION 1
 #define CKPT_WIRE_NAME "ckpt-%016llx" /* behind a NUL byte */
-#define CKPT_WIRE_DATA 32768 /* bytes at most behind a request or a reply */
+#define CKPT_WIRE_DATA 32768          /* bytes at most behind a request or a reply */
 
 enum ckpt_wire_verb {
 	CKPT_WIRE_LOOK = 1, /* data: struct ckpt_wire_look for threads in a call with a time limit;
 			       the reply has no data */
-	CKPT_WIRE_CALL,     /* a system call by TID: nr, arg, buf_arg; data in and out: the buffer */
-	CKPT_WIRE_OPEN,     /* data: a path below /proc, NUL at its end; a descriptor comes with the
-			       reply */
-	CKPT_WIRE_LINK,     /* data: the same; the target of the link comes back */
-	CKPT_WIRE_FD,       /* arg[0]: a number; a duplicate of that descriptor comes with the reply */
-	CKPT_WIRE_READ,     /* arg[0], arg[1]: address and length of memory; it comes back */
+	CKPT_WIRE_CALL, /* a system call by TID: nr, arg, buf_arg; data in and out: the buffer */
+	CKPT_WIRE_OPEN, /* data: a path below /proc, NUL at its end; a descriptor comes with the
+			   reply */
+	CKPT_WIRE_LINK, /* data: the same; the target of the link comes back */
+	CKPT_WIRE_FD,   /* arg[0]: a number; a duplicate of that descriptor comes with the reply */
+	CKPT_WIRE_READ, /* arg[0], arg[1]: address and length of memory; it comes back */
 	CKPT_WIRE_THREADS,  /* from the arg[0]th on, as many as there is room for: struct
 			       ckpt_wire_thread, each with its extended state behind it; the value
 			       is how many there are in all */
 	CKPT_WIRE_SIGNALS,  /* of TID, or of the process (arg[0] = 1): siginfo_t of those pending,
 			       from the arg[1]th on */
 	CKPT_WIRE_EXCLUDED, /* struct ckpt_wire_range of the areas that the program left out */
-	CKPT_WIRE_FORK,     /* makes a copy of the process, which is the value; it sends a byte when it
-			       can be read, and stays until its connection, the descriptor that comes
-			       with the reply, is closed. Data: struct ckpt_wire_kept[],
-			       areas that a fork would not find as they are */
-	CKPT_WIRE_GO,       /* everybody goes on; arg[0]: enum ckpt_wire_outcome. No reply. */
-	CKPT_WIRE_TRACKED,  /* struct ckpt_wire_tracked of the deleted files that the library holds */
+	CKPT_WIRE_FORK, /* makes a copy of the process, which is the value; it sends a byte when it
+			   can be read, and stays until its connection, the descriptor that comes
+			   with the reply, is closed. Data: struct ckpt_wire_kept[],
+			   areas that a fork would not find as they are */
+	CKPT_WIRE_GO,   /* everybody goes on; arg[0]: enum ckpt_wire_outcome. No reply. */
+	CKPT_WIRE_TRACKED, /* struct ckpt_wire_tracked of the deleted files that the library holds
+			    */
 };
 
 enum ckpt_wire_outcome {
@@ -58,8 +59,8 @@ enum ckpt_wire_excuse {
 struct ckpt_wire_hello {
 	uint32_t version;
 	uint32_t excuse; /* with others than PARKED and AGAIN the connection ends here */
-	int32_t pid; /* as the process sees itself */
-	int32_t own_fd; /* its end of the socket, which is not the program's */
+	int32_t pid;     /* as the process sees itself */
+	int32_t own_fd;  /* its end of the socket, which is not the program's */
 	int32_t value;
 	uint32_t n_threads;
 	int32_t dumpable; /* as prctl(2) says it, before the library made it 1 for the requester */
@@ -93,14 +94,14 @@ struct ckpt_wire_look {
 
 /* What every thread is asked: it answers by itself when it comes. X(call, first argument, index of
  * the argument that points to a buffer or -1, its length). */
-#define CKPT_WIRE_QUESTIONS(X)                       \
-	X(SYS_prctl, 2 /* PR_GET_PDEATHSIG */, 1, 4) \
-	X(SYS_prctl, 25 /* PR_GET_TSC */, 1, 4)      \
+#define CKPT_WIRE_QUESTIONS(X)                          \
+	X(SYS_prctl, 2 /* PR_GET_PDEATHSIG */, 1, 4)    \
+	X(SYS_prctl, 25 /* PR_GET_TSC */, 1, 4)         \
 	X(SYS_prctl, 27 /* PR_GET_SECUREBITS */, -1, 0) \
 	X(SYS_prctl, 30 /* PR_GET_TIMERSLACK */, -1, 0) \
 	X(SYS_prctl, 40 /* PR_GET_TID_ADDRESS */, 1, 8) \
-	X(SYS_get_mempolicy, 0, 0, 4)                \
-	X(SYS_sigaltstack, 0, 1, 24)                 \
+	X(SYS_get_mempolicy, 0, 0, 4)                   \
+	X(SYS_sigaltstack, 0, 1, 24)                    \
 	X(SYS_personality, 0xffffffff, -1, 0)
 
 #define CKPT_WIRE_ONE(nr, arg, at, len) +1

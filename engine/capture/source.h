@@ -41,7 +41,7 @@ struct ckpt_frozen {
 	pid_t *tids;     /* the leader first; of a zombie just the leader */
 	size_t n_tids;
 	/* From inside: */
-	int own_fd; /* a descriptor that is not the program's; 0: none */
+	int own_fd;                       /* a descriptor that is not the program's; 0: none */
 	const struct ckpt_span *excluded; /* memory that comes back as zeros, by address */
 	size_t n_excluded;
 };
@@ -53,9 +53,9 @@ struct ckpt_source_ops {
 	int (*freeze)(struct ckpt_source *src, struct ckpt_arena *arena,
 		      struct ckpt_frozen **tasksp, size_t *np, struct ckpt_err *err);
 	void (*thaw)(struct ckpt_source *src);
-	/* NULL: cannot. Makes copies of all memory, lets everybody go on, and from then on shows the
-	 * copies: memory, areas and mapped files are as they were, anything else is not asked for
-	 * any more. 0: it is better not done, and nothing has changed. */
+	/* NULL: cannot. Makes copies of all memory, lets everybody go on, and from then on shows
+	 * the copies: memory, areas and mapped files are as they were, anything else is not asked
+	 * for any more. 0: it is better not done, and nothing has changed. */
 	int (*snapshot)(struct ckpt_source *src, struct ckpt_err *err);
 	/* Instead: ends all of it and waits until it is dead; or leaves all of it stopped as by
 	 * SIGSTOP (NULL: cannot). */

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who is in a tree that is asked, and what is to be known of its members before they stand. */
+#include <errno.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+#include "injector/freeze.h"
+#include "injector/inside-tree.h"
+#include "injector/ptrace.h"
+
+#define MS 1000000ull
+#define EXEC_MS 300 /* as long a program that is being executed may have no library */
+
+struct ckpt_member *ckpt_inside_member(const struct ckpt_inside *in, pid_t pid)
+{
+	struct ckpt_member *m = in->members;
+
+	while (m && m->pid != pid)
+		m = m->next;
+	return m;
+}
+
+struct ckpt_member *ckpt_inside_of_thread(const struct ckpt_inside *in, pid_t tid)
+{
+	struct ckpt_member *m = ckpt_inside_member(in, tid);
+
+	for (struct ckpt_member *o = m ? NULL : in->members; o && !m; o = o->next)
+		for (size_t i = 0; i < o->n_tids && !m; i++)
+			if (o->tids[i] == tid)
+				m = o;
+	return m;
+}
+
+static struct ckpt_member *add(struct ckpt_inside *in, pid_t pid, pid_t ppid)
+{
+	struct ckpt_member *m = ckpt_new(in->arena, struct ckpt_member);
+
+	m->pid = pid;
+	m->ppid = ppid;
+	m->sock = m->pidfd = m->copy_sock = m->copy_mem = -1;
+	m->tids = ckpt_new(in->arena, pid_t);
+	m->tids[0] = pid;
+	m->n_tids = 1;
+	*in->last = m;
+	in->last = &m->next;
+	in->n_members++;
+	return m;
+}
+
+struct look {
+	struct ckpt_inside *in;
+	struct ckpt_member *m;
+	size_t n_new;
+};
+
+static int look_at_thread(void *arg, pid_t tid, struct ckpt_err *err)
+{
+	struct look *look = arg;
+	struct ckpt_asleep *a = ckpt_asleep_read(look->in->arena, &look->in->clocks, tid);
+
+	(void)err;
+	if (a) {
+		a->next = look->m->asleep;
+		look->m->asleep = a;
+	}
+	return 0;
+}
+
+bool ckpt_inside_has_ended(struct ckpt_member *m)
+{
+	struct ckpt_proc_stat st;
+
+	if (ckpt_proc_stat(m->pid, &st) < 0)
+		m->state = CKPT_MEMBER_GONE;
+	else if ((st.state == 'Z' || st.state == 'X') && st.n_threads <= 1)
+		m->state = CKPT_MEMBER_ZOMBIE;
+	else
+		return false;
+	return true;
+}
+
+/* A program that is just being executed has no library yet. */
+static int check_patiently(struct ckpt_member *m, int signal, struct ckpt_err *err)
+{
+	int r = -ENOSYS;
+
+	for (int i = 0; i < EXEC_MS && r == -ENOSYS; i++) {
+		int same = signal;
+
+		if (i)
+			nanosleep(&(struct timespec){ .tv_nsec = MS }, NULL);
+		*err = (struct ckpt_err)CKPT_ERR_INIT;
+		r = ckpt_inside_check(m->pid, &same, err);
+		if (ckpt_inside_has_ended(m))
+			return -ESRCH;
+	}
+	return r;
+}
+
+static int add_child(void *arg, pid_t pid, struct ckpt_err *err)
+{
+	struct look *look = arg;
+	struct ckpt_member *m = ckpt_inside_member(look->in, pid);
+	int r;
+
+	if (pid == getpid()) /* started by the library of a subreaper */
+		return 0;
+	if (m) {
+		if (m->state != CKPT_MEMBER_GONE)
+			m->ppid = look->m->pid;
+		return 0;
+	}
+	m = add(look->in, pid, look->m->pid);
+	look->n_new++;
+	if (ckpt_inside_has_ended(m))
+		return 0;
+	r = check_patiently(m, look->in->opts.signal, err);
+	if (r == -ESRCH)
+		return 0;
+	m->pidfd = syscall(SYS_pidfd_open, pid, 0);
+	return r < 0 ? ckpt_in(err, r, "child of process %d", look->m->pid) : 0;
+}
+
+int ckpt_inside_add_children(struct ckpt_inside *in, struct ckpt_member *m, size_t *n_newp,
+			     struct ckpt_err *err)
+{
+	struct look look = { in, m, 0 };
+	int r = 0;
+
+	m->children_seen = true;
+	for (size_t i = 0; r >= 0 && !in->opts.one && i < m->n_tids; i++)
+		r = ckpt_each_child(m->pid, m->tids[i], add_child, &look, err);
+	*n_newp += look.n_new;
+	return r;
+}
+
+int ckpt_inside_look_ahead(struct ckpt_inside *in, struct ckpt_err *err)
+{
+	struct look look = { .in = in };
+	struct ckpt_proc_stat st;
+	int r = 0;
+
+	look.m = add(in, in->root, ckpt_proc_stat(in->root, &st) < 0 ? 0 : st.ppid);
+	look.m->pidfd = syscall(SYS_pidfd_open, in->root, 0);
+	for (; r >= 0 && look.m; look.m = look.m->next) {
+		r = ckpt_each_thread(look.m->pid, look_at_thread, &look, err);
+		if (r >= 0)
+			r = ckpt_inside_add_children(in, look.m, &look.n_new, err);
+		look.m->children_seen = false;
+		if (in->opts.snapshot)
+			ckpt_inside_copy_ahead(in, look.m);
+	}
+	return r;
+}
