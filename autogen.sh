@@ -40,8 +40,9 @@ programs() { # VARIABLE LDADD FILE...: a program of one source each
 	programs test_helpers CASE_LIBS tests/fault/*.c tests/bench/*.c
 	list script_tests tests/lint/*.sh tests/cli/*.sh tests/apps/*.sh tests/fault/*.sh
 	list man_pages man/*.1
+	list man3_pages man/*.3
 	list other_files LICENSE *.md .clang-format .ci/* tools/check tools/packages tools/quickstart tools/demo/* \
 		injector/blob/*.c engine/*/README.md tests/README.md tests/*/README.md tests/lib/*.sh tests/apps/*.bash \
-		tests/golden/* tests/bench/*.sh tests/images/*/* tests/fuzz/* tests/unit/*.h libinproc/*/README.md man/*.3
+		tests/golden/* tests/bench/*.sh tests/images/*/* tests/fuzz/* tests/unit/*.h libinproc/*/README.md
 } | put lists.am
 [ "${1-}" = lists ] || autoreconf -fi

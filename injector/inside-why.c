@@ -67,7 +67,12 @@ static int check_state(pid_t pid, struct ckpt_err *err)
 {
 	struct ckpt_proc_stat st;
 
-	if (ckpt_proc_stat(pid, &st) < 0 || st.state == 'Z' || st.state == 'X')
+	if (ckpt_proc_stat(pid, &st) < 0)
+		st.state = 'X';
+	else if (st.state == 'Z' && st.n_threads > 1)
+		return ckpt_refuse(err, CKPT_E_TASK_STATE, -EBUSY,
+				   "process %d: its main thread has ended, others go on", pid);
+	if (st.state == 'Z' || st.state == 'X')
 		return ckpt_refuse(err, CKPT_E_NO_SUCH_PROCESS, -ESRCH, "process %d: it has ended",
 				   pid);
 	if (st.state == 'T' || st.state == 't')

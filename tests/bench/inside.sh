@@ -1,0 +1,56 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# What checkpoints from inside cost: the pause that the program sees, against a plain fork of it; and what the library
+# costs as long as there is none, against the same program without it. Medians of 5. Run in the build folder, on a quiet
+# machine, with images on tmpfs; prints a table and judges nothing.
+set -u
+program=$PWD/tests/bench/inside reaper=$PWD/tests/fault/reaper
+[ -x "$program" ] && [ -x "$reaper" ] || { echo "build first: make check TESTS= in the build folder"; exit 77; }
+if [ -z "${BENCH_INSIDE-}" ]; then
+	BENCH_INSIDE=1 CKPT_TEST_LIMIT=1800 exec "$reaper" bash "$0" "$@"
+fi
+dir=$(mktemp -d "${BENCH_DIR:-/dev/shm}/ckpt-bench.XXXXXX") || exit 1
+trap 'rm -rf "$dir"' EXIT
+median() { sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
+
+# pause NAME MIB small|huge THREADS
+pause() {
+	local gaps=() totals=() fork gap i
+	coproc app { exec ./ckpt-run -- "$program" run "$2" "$3" "$4" 2>/dev/null; }
+	local pid=$app_PID
+	read -r -t 60 fork <&"${app[0]}" || { echo "$1: it does not start"; return; }
+	for i in 1 2 3 4 5; do
+		sleep 0.3
+		echo >&"${app[1]}"; read -r -t 10 gap <&"${app[0]}"
+		rm -rf "$dir/img"
+		local start; start=$(date +%s%N)
+		./ckpt-signal -D "$dir/img" "$pid" >/dev/null 2>"$dir/err" || { cat "$dir/err"; break; }
+		totals+=($((($(date +%s%N) - start) / 1000)))
+		sleep 0.1
+		echo >&"${app[1]}"; read -r -t 10 gap <&"${app[0]}"
+		gaps+=("$gap")
+	done
+	eval "exec ${app[1]}>&-"
+	wait "$pid" 2>/dev/null
+	printf '%-28s pause %8s us   fork %8s us   total %9s us\n' "$1" "$(printf '%s\n' "${gaps[@]}" | median)" "$fork" \
+		"$(printf '%s\n' "${totals[@]}" | median)"
+}
+
+cost() {
+	local plain=() with=() i
+	for i in 1 2 3 4 5; do
+		plain+=("$("$program" cost "$1")")
+		with+=("$(./ckpt-run -- "$program" cost "$1")")
+	done
+	plain=$(printf '%s\n' "${plain[@]}" | median) with=$(printf '%s\n' "${with[@]}" | median)
+	printf '%-28s plain %10s ns   with %10s ns   %s\n' "$1" "$plain" "$with" \
+		"$(awk -v a="$plain" -v b="$with" 'BEGIN { printf "%.3f", b / a }')"
+}
+
+pause '16 MiB' 16 small 2
+pause '16 MiB, 200 threads' 16 small 200
+pause '1 GiB of small pages' 1024 small 2
+pause '1 GiB of huge pages' 1024 huge 2
+for name in open-read-close malloc-free clock_gettime stat pipe mutex poll thread fork fork-exec; do
+	cost "$name"
+done
