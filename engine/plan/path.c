@@ -121,8 +121,8 @@ int ckpt_path_open(const char *path, int flags)
 
 	if (look < 0 || fstat(look, &before) < 0)
 		return -errno;
-	if ((flags & O_PATH) && !S_ISLNK(before.st_mode)) { /* /proc/self/fd would give its own
-							       flags */
+	/* /proc/self/fd is a link that O_NOFOLLOW does not follow, and has flags of its own. */
+	if ((flags & (O_PATH | O_NOFOLLOW)) && !S_ISLNK(before.st_mode)) {
 		CKPT_FD again = open(path, flags | O_CLOEXEC);
 
 		if (again < 0 || fstat(again, &after) < 0)

@@ -10,7 +10,7 @@
 #include "tests/lib/case.h"
 
 static char text[100];
-static int r, w, rw, append, at_end, path_only;
+static int r, w, rw, append, at_end, path_only, no_link;
 
 static int make(const char *name, const char *content)
 {
@@ -33,6 +33,7 @@ static void setup(void)
 	append = CHECK_CALL(open("a", O_WRONLY | O_APPEND));
 	at_end = CHECK_CALL(open("r", O_RDONLY));
 	path_only = CHECK_CALL(open("r", O_PATH));
+	no_link = CHECK_CALL(open("r", O_RDONLY | O_NOFOLLOW));
 	CHECK(read(r, text, 3) == 3);
 	CHECK(write(w, "XY", 2) == 2);
 	CHECK_INT(lseek(rw, 7, SEEK_SET), 7);
@@ -54,6 +55,7 @@ static void check(void)
 	CHECK_INT(lseek(append, 0, SEEK_CUR), 9);
 	CHECK_INT(lseek(at_end, 0, SEEK_CUR), 1000);
 	CHECK(read(path_only, text, 1) < 0 && errno == EBADF);
+	CHECK(read(no_link, text, 2) == 2 && !memcmp(text, "01", 2));
 	CHECK_CALL(fstat(path_only, &st));
 	CHECK_INT(st.st_size, 10);
 	rw = CHECK_CALL(open("w", O_RDONLY));
