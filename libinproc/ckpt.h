@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * For programs that want a say in their checkpoints. The functions are there if the program was
- * started by ckpt-run (1), and are declared weak: without it they are NULL, so that the program runs
- * unchanged; ask ckpt_available() before anything else. Nothing is linked.
+ * started by ckpt-run (1), and are declared weak: without it they are NULL, so that the program
+ * runs unchanged; ask ckpt_available() before anything else. Nothing is linked.
  */
 #ifndef CKPT_H
 #define CKPT_H

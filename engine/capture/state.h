@@ -81,7 +81,7 @@ struct ckpt_capture {
 
 	struct ckpt_capture_file **files; /* files[i] is object i + 1 */
 	size_t n_files, files_room;
-	size_t n_collected; /* of the files, the first */
+	size_t n_collected;                                  /* of the files, the first */
 	struct ckpt_file_class *class_of[CKPT_FILE_BUCKETS]; /* of descriptors */
 	struct ckpt_capture_file *mapped[CKPT_FILE_BUCKETS]; /* by what fstat(2) says of the file */
 	struct ckpt_map_key {                                /* by what maps says of it */

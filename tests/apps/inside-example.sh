@@ -18,7 +18,8 @@ for image in 2 3; do
 	"$T/ckpt" verify -D "$T/p/ckpt.00000$image" >"$T/ckpt.out" 2>&1 || bad "checkpoint $image is damaged"
 	# As it was at the time: the restored program goes on behind it.
 	head -n $((image - 1)) "$T/whole" >"$T/out"
-	timeout 60 "$T/ckpt" restore -D "$T/p/ckpt.00000$image" >"$T/ckpt.out" 2>&1 </dev/null || bad "checkpoint $image: it does not go on to its end"
+	timeout 60 "$T/ckpt" restore -D "$T/p/ckpt.00000$image" >"$T/ckpt.out" 2>&1 </dev/null ||
+		bad "checkpoint $image: it does not go on to its end"
 	grep -q ': restored' "$T/out" || bad "checkpoint $image: ckpt_now() does not return a second time"
 	tail -n 1 "$T/out" | grep -q '148933 primes, restored [12] times$' || bad "checkpoint $image: another result"
 done

@@ -14,7 +14,8 @@ transactions() {
 	while [ ! -e stop ]; do
 		i=$((i + 1))
 		a=$((i * 7 % 200 + 1)) b=$((i * 13 % 200 + 1))
-		echo "begin; update account set balance = balance - 1 where id = $a; update account set balance = balance + 1 where id = $b; commit;"
+		echo "begin; update account set balance = balance - 1 where id = $a;
+			update account set balance = balance + 1 where id = $b; commit;"
 		echo "select case when sum(balance) = 20000 and count(*) = 200 then $i else 'bad' end from account;"
 		# Not faster than it is read; and a lock on the file, which is refused, is not held all the time.
 		[ $((i % 4)) != 0 ] || sleep 0.02
