@@ -157,6 +157,14 @@ int ckpt_inside_why(const struct ckpt_inside *in, struct ckpt_member *m, struct 
 			       ckpt_refuse(err, CKPT_E_VANISHED, r,
 					   "process %d: it ended before it answered", m->pid) :
 			       0;
+	/* It has connected and says nothing: only hooks come in between, and its leader blocks all
+	 * signals as long. */
+	if (r >= 0 && m->sock >= 0 && m->state == CKPT_MEMBER_RUNS)
+		return ckpt_now_ns() < in->deadline ?
+			       0 :
+			       ckpt_refuse(err, CKPT_E_NO_ANSWER, -ETIMEDOUT,
+					   "process %d: a hook of it has not returned for %u s",
+					   m->pid, in->opts.wait_s);
 	/* It may have executed a program since, or be at it. */
 	if (r >= 0 && ckpt_now_ns() > in->deadline) {
 		int signal = in->opts.signal;
