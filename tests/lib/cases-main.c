@@ -71,6 +71,18 @@ struct totals {
 	unsigned int ok, failed, skipped;
 };
 
+/* @inproc-user-twice begins as @inproc-user does: that one is told only if it is asked for. */
+static bool repeats(const struct variant *v, const struct story *s, int argc, char **argv)
+{
+	if (!v->inside || !v->user || v->mode != ROUND_RESTORED || s->refused[0] ||
+	    s->flags & (CASE_ONCE | CASE_STAYS))
+		return false;
+	for (int i = 1; i < argc; i++)
+		if (argv[i][0] == '@')
+			return false;
+	return true;
+}
+
 struct programs {
 	const char *exe, *ckpt;
 	struct inside inside;
@@ -118,6 +130,7 @@ int cases_main(int argc, char **argv, const struct story *stories, size_t n)
 	for (size_t i = 0; i < n; i++)
 		for (size_t j = 0; j < n_variants; j++)
 			if (fits(&v[j], &stories[i]) && (!v[j].inside || p.can_inside) &&
+			    !repeats(&v[j], &stories[i], argc, argv) &&
 			    chosen(argc, argv, v[j].name, i + 1))
 				tell(&t, &v[j], &stories[i], i, &p);
 	for (size_t i = 0; i < n && !dry; i++)
