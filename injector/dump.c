@@ -296,6 +296,12 @@ static uint64_t frozen_for(const struct dump *d)
 	return until - d->src->frozen_at;
 }
 
+/* A program that asked by itself is told when there is an image, not before. */
+static bool waits_for_image(const struct dump *d)
+{
+	return d->opts->inside && d->opts->inside->answer && !d->opts->inside->snapshot;
+}
+
 /* Everything that can fail is over when the tree is killed. */
 static int commit(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err *err)
 {
@@ -303,7 +309,7 @@ static int commit(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err
 	int r;
 
 	stats->frozen_ns = frozen_for(d);
-	if (d->opts->leave_running) {
+	if (d->opts->leave_running && !waits_for_image(d)) {
 		d->src->ops->thaw(d->src);
 		stats->frozen_ns = frozen_for(d);
 	}
@@ -316,6 +322,8 @@ static int commit(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err
 	if (r < 0)
 		return r;
 	d->committed = true;
+	if (d->opts->leave_running && waits_for_image(d))
+		d->src->ops->thaw(d->src);
 	return check_signals(d, err);
 }
 
@@ -357,6 +365,8 @@ static int run(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err *e
 		r = commit(d, stats, err);
 	if (r < 0) {
 		/* The tree goes on first: removing a large file takes its time. */
+		if (d->src)
+			d->src->why = err->text;
 		ckpt_source_close(d->src);
 		d->src = NULL;
 		if (d->committed)

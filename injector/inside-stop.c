@@ -114,7 +114,8 @@ static int call(struct ckpt_inside *in, struct ckpt_member *m, uint64_t now, str
 {
 	int r = 0;
 
-	if (now < m->not_before)
+	/* Connected, but no word of it yet: it runs its hooks. */
+	if (now < m->not_before || (m->sock >= 0 && m->state == CKPT_MEMBER_RUNS))
 		return 0;
 	if (m->try_began && now - m->try_began > TRY_MS * MS) {
 		m->try_began = 0;
@@ -278,14 +279,14 @@ static int out_of_time(const struct ckpt_inside *in, struct ckpt_err *err)
 		m = m->next;
 	if (!m)
 		return 0;
-	r = ckpt_inside_why(in, m, err);
+	r = m->sock >= 0 ? 0 : ckpt_inside_why(in, m, err);
 	if (r < 0)
 		return r;
 	if (m->excuse == CKPT_WIRE_DISABLED)
 		return ckpt_refuse(err, CKPT_E_DISABLED, -ETIMEDOUT,
 				   "process %d: it has disabled checkpoints for longer than %u s",
 				   m->pid, in->opts.wait_s);
-	if (m->state == CKPT_MEMBER_HOOKS)
+	if (m->sock >= 0)
 		return ckpt_refuse(err, CKPT_E_NO_ANSWER, -ETIMEDOUT,
 				   "process %d: its hooks take longer than %u s", m->pid,
 				   in->opts.wait_s);

@@ -12,6 +12,7 @@
 #include "injector/ptrace.h"
 
 #define BACKLOG 128
+#define WHY_MAX 500 /* the library keeps a little more */
 
 static int gone(const struct ckpt_member *m, struct ckpt_err *err)
 {
@@ -106,14 +107,15 @@ int ckpt_inside_hello(int sock, struct ckpt_wire_hello *hello, int32_t *tids, si
 
 void ckpt_inside_go(struct ckpt_member *m, bool done, const char *why)
 {
-	struct ckpt_wire_request req = { .verb = CKPT_WIRE_GO, .buf_arg = -1 };
+	struct ckpt_wire_request req = { .verb = CKPT_WIRE_GO, .arg = { done }, .buf_arg = -1 };
+	char text[WHY_MAX];
 
 	if (m->sock < 0)
 		return;
-	req.arg[0] = done;
-	req.len = done ? 0 : strlen(why) + 1;
+	snprintf(text, sizeof(text), "%s", why);
+	req.len = done ? 0 : strlen(text) + 1;
 	if (m->state == CKPT_MEMBER_PARKED)
-		send_request(m, &req, why);
+		send_request(m, &req, text);
 	close(m->sock);
 	m->sock = -1;
 }

@@ -106,7 +106,7 @@ static void thaw_op(struct ckpt_source *src)
 
 static void close_op(struct ckpt_source *src)
 {
-	ckpt_inside_let_go(&of(src)->tree, false, "the checkpoint failed");
+	ckpt_inside_let_go(&of(src)->tree, false, src->why ? src->why : "the checkpoint failed");
 }
 
 static int kill_op(struct ckpt_source *src, struct ckpt_err *err)
