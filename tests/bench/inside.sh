@@ -13,27 +13,35 @@ dir=$(mktemp -d "${BENCH_DIR:-/dev/shm}/ckpt-bench.XXXXXX") || exit 1
 trap 'rm -rf "$dir"' EXIT
 median() { sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
 
+gap() { # since the last time
+	rm -f "$dir/t/gap"
+	: >"$dir/t/ask"
+	local i
+	for ((i = 0; i < 500; i++)); do [ -e "$dir/t/gap" ] && break; sleep 0.01; done
+	cat "$dir/t/gap"
+}
+
 # pause NAME MIB small|huge THREADS
 pause() {
-	local gaps=() totals=() fork gap i
-	coproc app { exec ./ckpt-run -- "$program" run "$2" "$3" "$4" 2>/dev/null; }
-	local pid=$app_PID
-	read -r -t 60 fork <&"${app[0]}" || { echo "$1: it does not start"; return; }
+	local gaps=() totals=() i start pid
+	rm -rf "$dir/t" && mkdir "$dir/t"
+	setsid ./ckpt-run -- "$program" run "$2" "$3" "$4" "$dir/t" </dev/null >/dev/null 2>&1 &
+	pid=$!
+	for ((i = 0; i < 6000; i++)); do [ -e "$dir/t/fork" ] && break; sleep 0.01; done
 	for i in 1 2 3 4 5; do
 		sleep 0.3
-		echo >&"${app[1]}"; read -r -t 10 gap <&"${app[0]}"
+		gap >/dev/null
 		rm -rf "$dir/img"
-		local start; start=$(date +%s%N)
+		start=$(date +%s%N)
 		./ckpt-signal -D "$dir/img" "$pid" >/dev/null 2>"$dir/err" || { cat "$dir/err"; break; }
 		totals+=($((($(date +%s%N) - start) / 1000)))
 		sleep 0.1
-		echo >&"${app[1]}"; read -r -t 10 gap <&"${app[0]}"
-		gaps+=("$gap")
+		gaps+=("$(gap)")
 	done
-	eval "exec ${app[1]}>&-"
+	printf '%-28s pause %8s us   fork %8s us   total %9s us\n' "$1" "$(printf '%s\n' "${gaps[@]}" | median)" \
+		"$(cat "$dir/t/fork")" "$(printf '%s\n' "${totals[@]}" | median)"
+	kill "$pid"
 	wait "$pid" 2>/dev/null
-	printf '%-28s pause %8s us   fork %8s us   total %9s us\n' "$1" "$(printf '%s\n' "${gaps[@]}" | median)" "$fork" \
-		"$(printf '%s\n' "${totals[@]}" | median)"
 }
 
 cost() {
