@@ -164,22 +164,26 @@ static long n_threads(void)
 }
 
 /* Whoever was in the vDSO went on for a moment. */
-static void call_again(struct ckpt_session *s)
+static bool call_again(struct ckpt_session *s)
 {
 	siginfo_t info = { 0 };
+	bool any = false;
 
 	info.si_code = SI_QUEUE;
 	for (int i = 0; i < CKPT_N_AGAIN; i++) {
 		pid_t tid = __atomic_exchange_n(&s->again[i], 0, __ATOMIC_SEQ_CST);
 
+		any |= tid != 0;
 		if (tid)
 			ckpt_sys(SYS_rt_tgsigqueueinfo, s->pid, tid, ckpt_config.signal, &info);
 	}
+	return any;
 }
 
 /* Everybody gets the signal from the requester. */
 static bool wait_for_all(struct ckpt_session *s)
 {
+	static const struct timespec soon = { 0, 20000 }, later = { 0, 1000000 };
 	uint64_t end = 0;
 	uint32_t n, before = 0;
 
@@ -194,8 +198,9 @@ static bool wait_for_all(struct ckpt_session *s)
 			return true;
 		if (all < 0 || ckpt_now_ns() > end)
 			return false;
-		ckpt_futex_wait(&s->n_parked, n, 1);
-		call_again(s);
+		/* Whoever reads clocks all the time is in the vDSO nine times out of ten. */
+		ckpt_sys(SYS_futex, &s->n_parked, FUTEX_WAIT_PRIVATE, n,
+			 call_again(s) ? &soon : &later);
 	}
 }
 
@@ -384,8 +389,9 @@ static void come(struct ckpt_session *s, ucontext_t *uc, uint64_t token, struct 
 	enum role role = PARKED;
 
 	if (in_vdso(uc)) {
-		if (__atomic_load_n(&s->stopping, __ATOMIC_SEQ_CST))
-			ask_again(s);
+		/* Nobody may be leading yet: the signal is used up, and who will lead has to know.
+		 */
+		ask_again(s);
 		return;
 	}
 	init(&me, uc);
