@@ -279,13 +279,13 @@ static int out_of_time(const struct ckpt_inside *in, struct ckpt_err *err)
 		m = m->next;
 	if (!m)
 		return 0;
-	r = m->sock >= 0 ? 0 : ckpt_inside_why(in, m, err);
-	if (r < 0)
-		return r;
 	if (m->excuse == CKPT_WIRE_DISABLED)
 		return ckpt_refuse(err, CKPT_E_DISABLED, -ETIMEDOUT,
 				   "process %d: it has disabled checkpoints for longer than %u s",
 				   m->pid, in->opts.wait_s);
+	r = m->sock >= 0 ? 0 : ckpt_inside_why(in, m, err);
+	if (r < 0)
+		return r;
 	if (m->sock >= 0)
 		return ckpt_refuse(err, CKPT_E_NO_ANSWER, -ETIMEDOUT,
 				   "process %d: its hooks take longer than %u s", m->pid,

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
 #include "injector/freeze.h"
@@ -13,6 +14,7 @@
 #include "injector/ptrace.h"
 
 #define STATUS 8192
+#define NAP_NS 200000000
 #define ENVIRON (1u << 20)
 #define LIBRARY "libckpt-inproc.so"
 #define VARIABLE "CKPT_SIGNAL="
@@ -140,6 +142,10 @@ static int look_at_thread(void *arg, pid_t tid, struct ckpt_err *err)
 	    has_bit(status, "SigPnd", look->in->opts.signal))
 		return blocks(look, tid, err);
 	if (st.state != 'D' || ckpt_now_ns() < look->in->deadline)
+		return 0;
+	/* A moment of it is nothing unusual. */
+	nanosleep(&(struct timespec){ .tv_nsec = NAP_NS }, NULL);
+	if (ckpt_proc_stat(tid, &st) < 0 || st.state != 'D')
 		return 0;
 	ckpt_proc_read(tid, "wchan", wchan, sizeof(wchan));
 	return ckpt_refuse(err, CKPT_E_NO_ANSWER, -EBUSY,

@@ -144,7 +144,7 @@ char *ckpt_number(char *end, uint32_t n);
 
 /* ---- now.c: checkpoints that the process asks for by itself ---- */
 /* By the signal without a requester: kill(1). */
-void ckpt_now_plain(ucontext_t *uc, struct ckpt_again *again);
+void ckpt_now_plain(void);
 /* ckpt_now(): a negative errno, or 1 after a checkpoint, 2 after a restore from it. */
 int ckpt_checkpoint_now(void);
 /* Waits a moment for a requester who was told to ask again. */

@@ -33,13 +33,9 @@ static pid_t start_engine(const char *option)
 	return pid;
 }
 
-void ckpt_now_plain(ucontext_t *uc, struct ckpt_again *again)
+void ckpt_now_plain(void)
 {
-	struct ckpt_parked me = { .uc = uc, .interrupted = -1, .cut = -1 };
-
-	ckpt_wind_back(&me);
 	start_engine(NULL);
-	ckpt_wind_back_end(&me, again);
 }
 
 /* A zombie counts as gone, for whoever takes orphans may not reap them: it has no program. */

@@ -18,6 +18,7 @@
 
 #define STUCK_MS 100 /* as long everybody waits for the next one to come */
 #define HOOK_REFUSED "CKPT-E0114: a hook of the program refused the checkpoint"
+#define REQUESTS_MAX 100
 #define VDSO_LEN 8192ull
 #define ARCH_GET_FS 0x1003
 #define ARCH_GET_GS 0x1004
@@ -349,8 +350,6 @@ static void init(struct ckpt_parked *me, ucontext_t *uc)
 	me->uc = uc;
 	me->interrupted = me->cut = -1;
 	me->rest = &rest;
-	me->order = CKPT_WAIT;
-	me->others = 0;
 	me->came = ckpt_now_ns();
 	ckpt_sys(SYS_getrusage, RUSAGE_THREAD, &usage);
 	me->switches = usage.ru_nvcsw;
@@ -361,14 +360,13 @@ static void init(struct ckpt_parked *me, ucontext_t *uc)
 	answer_questions(me);
 }
 
-/* Requests that came while we were here: who sent them asks again. */
-static void drain(void)
+/* A request that came while we were here: it is for now, nobody sends it again soon. */
+static bool take_next(siginfo_t *info)
 {
 	const uint64_t set = ckpt_reserved_bit();
 	static const struct timespec now;
 
-	for (int i = 0; i < 100 && ckpt_sys(SYS_rt_sigtimedwait, &set, NULL, &now, 8) > 0; i++)
-		;
+	return ckpt_sys(SYS_rt_sigtimedwait, &set, info, &now, 8) > 0;
 }
 
 /* Gives back the memory that is no longer used, all but two pages. */
@@ -383,36 +381,50 @@ static void shrink_stack(const struct ckpt_parked *me)
 		ckpt_sys(SYS_madvise, base, here - 4096 - base, MADV_DONTNEED);
 }
 
-static void come(struct ckpt_session *s, ucontext_t *uc, uint64_t token, struct ckpt_again *again)
+static void visit(struct ckpt_session *s, struct ckpt_parked *me, uint64_t token)
+{
+	enum role role = PARKED;
+
+	me->order = CKPT_WAIT;
+	me->others = 0;
+	if (!ckpt_context_save(&me->regs))
+		role = enter(s, me, ckpt_token_is_fresh(token));
+	if (role == LEADER)
+		lead(s, token);
+	else if (role == PARKED)
+		park(me);
+}
+
+static void come(struct ckpt_session *s, siginfo_t *info, ucontext_t *uc, struct ckpt_again *again)
 {
 	struct ckpt_parked me;
-	enum role role = PARKED;
 
 	if (in_vdso(uc)) {
 		/* Nobody may be leading yet: the signal is used up, and who will lead has to know.
 		 */
-		ask_again(s);
+		if (info->si_code == SI_QUEUE)
+			ask_again(s);
+		else
+			ckpt_now_plain();
 		return;
 	}
 	init(&me, uc);
-	if (!ckpt_context_save(&me.regs))
-		role = enter(s, &me, ckpt_token_is_fresh(token));
-	if (role == LEADER)
-		lead(s, token);
-	else if (role == PARKED)
-		park(&me);
-	drain();
+	for (int i = 0; i < REQUESTS_MAX; i++) {
+		if (info->si_code == SI_QUEUE)
+			visit(s, &me, (uintptr_t)info->si_value.sival_ptr);
+		else
+			ckpt_now_plain();
+		if (!take_next(info))
+			break;
+	}
 	shrink_stack(&me);
-	ckpt_wind_back_end(&me, again); /* what comes after this look is too late: nothing else here
-					 */
+	/* What comes after this look is too late: nothing else stands behind it. */
+	ckpt_wind_back_end(&me, again);
 }
 
 static void handle(siginfo_t *info, void *uc, struct ckpt_again *again)
 {
-	if (info->si_code == SI_QUEUE)
-		come(ckpt_session, uc, (uintptr_t)info->si_value.sival_ptr, again);
-	else
-		ckpt_now_plain(uc, again);
+	come(ckpt_session, info, uc, again);
 }
 
 /* call_on(top, function, first, second, third) */

@@ -17,7 +17,8 @@
 #include "libinproc/sys.h"
 #include "libinproc/wrap.h"
 
-#define CODE 32 /* bytes in front of a `syscall` that are searched for its number */
+#define CALLS_END 600 /* no number is as high */
+#define CODE 32       /* bytes in front of a `syscall` that are searched for its number */
 
 static bool read_own(uint64_t from, void *to, size_t len)
 {
@@ -68,8 +69,11 @@ static long number_of(const ucontext_t *uc)
 		uint32_t value;
 
 		memcpy(&value, code + i - 4, 4);
-		if (code[i - 5] == 0xb8 && ends(value))
-			return value;
+		if (code[i - 5] != 0xb8 || value >= CALLS_END)
+			continue;
+		/* Right in front of it, it is the number for certain. */
+		if (i == n - 2 || ends(value))
+			return ends(value) ? (long)value : -1;
 	}
 	return -1;
 }

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "tests/lib/act.h"
@@ -282,9 +283,26 @@ static void on_sigchld(int sig)
 	n_sigchld++;
 }
 
+/* The harness writes that it is ready. */
+static bool harness_is_done(void)
+{
+	static bool done;
+	char path[300];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/ready.0", case_dir());
+	if (!done && !stat(path, &st) && st.st_size) {
+		usleep(20000);
+		done = true;
+	}
+	return done;
+}
+
 static void do_files(struct act *a)
 {
 	(void)a;
+	if (!harness_is_done())
+		return;
 	for (int i = 0; i < 2000; i++) {
 		int fd = CHECK_CALL(open("/dev/null", O_RDONLY));
 
