@@ -18,6 +18,7 @@
 #include "engine/base/cleanup.h"
 #include "injector/inside-tree.h"
 #include "injector/ptrace.h"
+#include "injector/target.h"
 
 #define KILL_MS 10000
 #define XSTATE_MIN 576 /* with its header */
@@ -294,20 +295,11 @@ static int thread_of(struct ckpt_source *src, pid_t tid, const struct ckpt_wire_
 /* What it has answered already. */
 static bool is_answered(const struct ckpt_wire_thread *t, struct ckpt_call *call)
 {
-	static const struct {
-		long nr;
-		uint64_t arg;
-		int at;
-		size_t len;
-	} questions[] = {
-#define X(nr, arg, at, len) { nr, arg, at, len },
-		CKPT_WIRE_QUESTIONS(X)
-#undef X
-	};
+	static const struct ckpt_wire_question questions[] = { CKPT_WIRE_QUESTIONS };
 
-	for (int i = 0; i < CKPT_WIRE_N_QUESTIONS; i++) {
-		if (call->nr != questions[i].nr || call->buf_arg != questions[i].at ||
-		    (call->buf_arg >= 0 && call->buf_len != questions[i].len) ||
+	for (size_t i = 0; i < CKPT_WIRE_N_QUESTIONS; i++) {
+		if (call->nr != questions[i].nr || call->buf_arg != questions[i].buf_arg ||
+		    (call->buf_arg >= 0 && call->buf_len != questions[i].buf_len) ||
 		    (call->buf_arg && call->arg[0] != questions[i].arg) || call->arg[2])
 			continue;
 		call->ret = t->answer[i].ret;
@@ -409,22 +401,6 @@ static const struct ckpt_source_ops ops = {
 
 /* ---- open ---- */
 
-static int check_self(pid_t pid, struct ckpt_err *err)
-{
-	struct ckpt_proc_stat st;
-
-	for (pid_t p = getpid(); p > 0; p = st.ppid) {
-		if (p == pid)
-			return ckpt_refuse(
-				err, CKPT_E_SELF_IN_TREE, -EDEADLK,
-				"process %d: ckpt itself (process %d) is part of its tree", pid,
-				getpid());
-		if (ckpt_proc_stat(p, &st) < 0)
-			return 0;
-	}
-	return 0;
-}
-
 int ckpt_source_inside_open(struct ckpt_source **srcp, struct ckpt_arena *arena, pid_t pid,
 			    const struct ckpt_source_inside_opts *opts, struct ckpt_err *err)
 {
@@ -441,7 +417,7 @@ int ckpt_source_inside_open(struct ckpt_source **srcp, struct ckpt_arena *arena,
 	pthread_mutex_init(&s->tree.lock, NULL);
 	r = ckpt_inside_check(pid, &s->tree.opts.signal, err);
 	if (r >= 0 && !opts->inside.answer)
-		r = check_self(pid, err);
+		r = ckpt_target_check_self(pid, err);
 	if (r < 0)
 		return r;
 	*srcp = &s->base;

@@ -18,7 +18,7 @@
 #define LOOKS 5
 #define NAP_NS 1000000
 
-static int check_self(pid_t pid, struct ckpt_err *err)
+int ckpt_target_check_self(pid_t pid, struct ckpt_err *err)
 {
 	struct ckpt_proc_stat st;
 	pid_t p = getpid();
@@ -116,7 +116,7 @@ int ckpt_target_check(pid_t pid, struct ckpt_err *err)
 		return ckpt_refuse(err, CKPT_E_VANISHED, -ESRCH,
 				   "process %d: it has ended, its parent has not waited for it yet",
 				   pid);
-	r = check_self(pid, err);
+	r = ckpt_target_check_self(pid, err);
 	if (r >= 0)
 		r = check_tracer(pid, status, err);
 	return r < 0 ? r : check_permission(pid, err);

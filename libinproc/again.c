@@ -12,7 +12,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
-#include <sys/uio.h>
 #include "libinproc/inproc.h"
 #include "libinproc/sys.h"
 
@@ -47,29 +46,13 @@ bool ckpt_again_is_here(const ucontext_t *uc)
 	return true;
 }
 
-static bool read_own(uint64_t from, void *to, size_t len)
-{
-	struct iovec local = { to, len }, remote = { (void *)from, len };
-
-	return ckpt_sys(SYS_process_vm_readv, ckpt_session->pid, &local, 1, &remote, 1, 0) ==
-	       (int64_t)len;
-}
-
-static void write_own(uint64_t to, const void *from, size_t len)
-{
-	struct iovec local = { (void *)from, len }, remote = { (void *)to, len };
-
-	if (to)
-		ckpt_sys(SYS_process_vm_writev, ckpt_session->pid, &local, 1, &remote, 1, 0);
-}
-
 /* ---- what to do ---- */
 
 /* The limit is in memory of the program. False: it cannot be read, which the call is to say. */
 static bool limit_at(struct ckpt_again *a, uint64_t at, bool is_timeval)
 {
 	a->limited = at != 0;
-	if (!at || !read_own(at, &a->left, sizeof(a->left)))
+	if (!at || !ckpt_own_read(at, &a->left, sizeof(a->left)))
 		return !at;
 	if (is_timeval)
 		a->left.tv_nsec *= 1000;
@@ -156,7 +139,7 @@ static bool is_transfer(long nr, const uint64_t arg[6], int64_t done)
 	return !(ckpt_sys(SYS_fcntl, arg[0], F_GETFL) & O_NONBLOCK);
 }
 
-void ckpt_again_plan(struct ckpt_again *a, const struct ckpt_parked *p, long cut, uint64_t mask)
+void ckpt_again_plan(struct ckpt_again *a, const struct ckpt_parked *p, uint64_t mask)
 {
 	const greg_t *g = p->uc->uc_mcontext.gregs;
 	const uint64_t arg[6] = { g[REG_RDI], g[REG_RSI], g[REG_RDX],
@@ -167,9 +150,9 @@ void ckpt_again_plan(struct ckpt_again *a, const struct ckpt_parked *p, long cut
 	if (p->interrupted >= 0) {
 		if (plan_wait(a, p->interrupted, arg))
 			a->sort = CKPT_AGAIN_WAIT;
-	} else if (is_transfer(cut, arg, g[REG_RAX])) {
+	} else if (is_transfer(p->cut, arg, g[REG_RAX])) {
 		memcpy(a->arg, arg, sizeof(a->arg));
-		a->nr = cut;
+		a->nr = p->cut;
 		a->sort = CKPT_AGAIN_TRANSFER;
 	}
 }
@@ -226,9 +209,9 @@ static void put_rest(const struct ckpt_again *a, int64_t ret)
 	struct timeval tv = { a->left.tv_sec, a->left.tv_nsec / 1000 };
 
 	if (a->rest_is_timeval)
-		write_own(a->rest_at, &tv, sizeof(tv));
+		ckpt_own_write(a->rest_at, &tv, sizeof(tv));
 	else if (ret == -EINTR)
-		write_own(a->rest_at, &a->left, sizeof(a->left));
+		ckpt_own_write(a->rest_at, &a->left, sizeof(a->left));
 }
 
 /* All signals are blocked here: one of the program's that has come or comes ends the call, and its

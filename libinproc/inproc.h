@@ -165,12 +165,15 @@ struct ckpt_again {
 };
 /* Did the signal meet a call that is gone on with? It has been told so then. */
 bool ckpt_again_is_here(const ucontext_t *uc);
-/* How the interrupted call, or CUT, which was cut short, is gone on with. */
-void ckpt_again_plan(struct ckpt_again *a, const struct ckpt_parked *p, long cut, uint64_t mask);
+/* How the interrupted call, or the one that was cut short, is gone on with. */
+void ckpt_again_plan(struct ckpt_again *a, const struct ckpt_parked *p, uint64_t mask);
 /* Does it, and sets what the frame returns. */
 void ckpt_again_run(struct ckpt_again *a, ucontext_t *uc);
 
 /* ---- windback.c ---- */
+/* Memory of the program, of which nobody knows whether it is there: all of it, or false. */
+bool ckpt_own_read(uint64_t from, void *to, size_t len);
+bool ckpt_own_write(uint64_t to, const void *from, size_t len);
 /* At the start of the handler: if our signal alone interrupted a system call, the frame is changed
  * so that it is made again. */
 void ckpt_wind_back(struct ckpt_parked *p);

@@ -322,22 +322,14 @@ static void ask_again(struct ckpt_session *s)
 /* Every one of them is a call that changes nothing. */
 static void answer_questions(struct ckpt_parked *me)
 {
-	static const struct {
-		long nr;
-		uint64_t arg;
-		int at;
-	} questions[] = {
-#define X(nr, arg, at, len) { nr, arg, at },
-		CKPT_WIRE_QUESTIONS(X)
-#undef X
-	};
+	static const struct ckpt_wire_question questions[] = { CKPT_WIRE_QUESTIONS };
 
-	for (int i = 0; i < CKPT_WIRE_N_QUESTIONS; i++) {
+	for (size_t i = 0; i < CKPT_WIRE_N_QUESTIONS; i++) {
 		uint64_t arg[2] = { questions[i].arg, 0 };
 
 		memset(me->answer[i].buf, 0, sizeof(me->answer[i].buf));
-		if (questions[i].at >= 0)
-			arg[questions[i].at] = (uintptr_t)me->answer[i].buf;
+		if (questions[i].buf_arg >= 0)
+			arg[questions[i].buf_arg] = (uintptr_t)me->answer[i].buf;
 		me->answer[i].ret = ckpt_sys(questions[i].nr, arg[0], arg[1]);
 	}
 }
@@ -360,7 +352,7 @@ static void init(struct ckpt_parked *me, ucontext_t *uc)
 	answer_questions(me);
 }
 
-/* A request that came while we were here: it is for now, nobody sends it again soon. */
+/* A request that came while we were here is met right away: who sent it does so once a try. */
 static bool take_next(siginfo_t *info)
 {
 	const uint64_t set = ckpt_reserved_bit();
@@ -395,8 +387,9 @@ static void visit(struct ckpt_session *s, struct ckpt_parked *me, uint64_t token
 		park(me);
 }
 
-static void come(struct ckpt_session *s, siginfo_t *info, ucontext_t *uc, struct ckpt_again *again)
+static void come(siginfo_t *info, void *uc, struct ckpt_again *again)
 {
+	struct ckpt_session *s = ckpt_session;
 	struct ckpt_parked me;
 
 	if (in_vdso(uc)) {
@@ -420,11 +413,6 @@ static void come(struct ckpt_session *s, siginfo_t *info, ucontext_t *uc, struct
 	shrink_stack(&me);
 	/* What comes after this look is too late: nothing else stands behind it. */
 	ckpt_wind_back_end(&me, again);
-}
-
-static void handle(siginfo_t *info, void *uc, struct ckpt_again *again)
-{
-	come(ckpt_session, info, uc, again);
 }
 
 /* call_on(top, function, first, second, third) */
@@ -480,9 +468,9 @@ void ckpt_on_signal(int sig, siginfo_t *info, void *uc)
 		return;
 	i = take_stack(s);
 	if (i < 0) {
-		handle(info, uc, &again);
+		come(info, uc, &again);
 	} else {
-		call_on(ckpt_stacks + (size_t)(i + 1) * CKPT_STACK, handle, info, uc, &again);
+		call_on(ckpt_stacks + (size_t)(i + 1) * CKPT_STACK, come, info, uc, &again);
 		give_back_stack(s, i);
 	}
 	if (again.sort != CKPT_AGAIN_NOT)

@@ -20,11 +20,19 @@
 #define CALLS_END 600 /* no number is as high */
 #define CODE 32       /* bytes in front of a `syscall` that are searched for its number */
 
-static bool read_own(uint64_t from, void *to, size_t len)
+bool ckpt_own_read(uint64_t from, void *to, size_t len)
 {
 	struct iovec local = { to, len }, remote = { (void *)from, len };
 
 	return ckpt_sys(SYS_process_vm_readv, ckpt_session->pid, &local, 1, &remote, 1, 0) ==
+	       (int64_t)len;
+}
+
+bool ckpt_own_write(uint64_t to, const void *from, size_t len)
+{
+	struct iovec local = { (void *)from, len }, remote = { (void *)to, len };
+
+	return ckpt_sys(SYS_process_vm_writev, ckpt_session->pid, &local, 1, &remote, 1, 0) ==
 	       (int64_t)len;
 }
 
@@ -60,8 +68,8 @@ static long number_of(const ucontext_t *uc)
 	long nr;
 
 	if (rip == (uintptr_t)ckpt_syscall_insn_after)
-		return read_own(uc->uc_mcontext.gregs[REG_RSP], &nr, sizeof(nr)) ? nr : -1;
-	if (!read_own(rip - CODE, code, CODE))
+		return ckpt_own_read(uc->uc_mcontext.gregs[REG_RSP], &nr, sizeof(nr)) ? nr : -1;
+	if (!ckpt_own_read(rip - CODE, code, CODE))
 		return -1;
 	if (code[n - 2] != 0x0f || code[n - 1] != 0x05)
 		return -1;
@@ -162,13 +170,10 @@ static bool is_same(const struct ckpt_parked *p, const struct user_regs_struct *
 static bool kernel_shortened(long nr, uint64_t at)
 {
 	struct timespec spec;
-	struct iovec own = { &spec, sizeof(spec) }, there = { (void *)at, sizeof(spec) };
 
 	if (nr != SYS_ppoll && nr != SYS_pselect6)
 		return false;
-	return !read_own(at, &spec, sizeof(spec)) ||
-	       ckpt_sys(SYS_process_vm_writev, ckpt_sys(SYS_getpid), &own, 1, &there, 1, 0) ==
-		       (int64_t)sizeof(spec);
+	return !ckpt_own_read(at, &spec, sizeof(spec)) || ckpt_own_write(at, &spec, sizeof(spec));
 }
 
 static void shorten(struct ckpt_parked *p, const uint64_t arg[6], uint64_t elapsed)
@@ -187,7 +192,7 @@ static void shorten(struct ckpt_parked *p, const uint64_t arg[6], uint64_t elaps
 	}
 	/* Had its time run out it would have returned: it did, and this is the next one. */
 	if (kernel_shortened(p->interrupted, arg[time.arg]) ||
-	    !read_own(arg[time.arg], &spec, sizeof(spec)))
+	    !ckpt_own_read(arg[time.arg], &spec, sizeof(spec)))
 		return;
 	spec = ckpt_timespec_left(spec, elapsed);
 	if (!spec.tv_sec && !spec.tv_nsec)
@@ -206,7 +211,7 @@ void ckpt_wind_back_rest(struct ckpt_parked *p, const struct ckpt_wire_look *loo
 		return;
 	/* What no code in front of it told. */
 	if (is_interrupted(p) && look->nr != SYS_restart_syscall && ends(look->nr) &&
-	    read_own(r.rip - 2, code, 2) && code[0] == 0x0f && code[1] == 0x05)
+	    ckpt_own_read(r.rip - 2, code, 2) && code[0] == 0x0f && code[1] == 0x05)
 		set_back(p, look->nr);
 	if (p->interrupted >= 0 && look->since && look->since < p->came &&
 	    look->switches == p->switches)
@@ -235,11 +240,11 @@ static uint64_t mask_of(const struct ckpt_parked *p)
 		at = r.r8;
 		break;
 	case SYS_pselect6:
-		if (!r.r9 || !read_own(r.r9, &at, sizeof(at)))
+		if (!r.r9 || !ckpt_own_read(r.r9, &at, sizeof(at)))
 			at = 0;
 		break;
 	}
-	if (at && !read_own(at, &mask, sizeof(mask)))
+	if (at && !ckpt_own_read(at, &mask, sizeof(mask)))
 		memcpy(&mask, &p->uc->uc_sigmask, sizeof(mask));
 	return mask;
 }
@@ -303,7 +308,7 @@ void ckpt_wind_back_end(struct ckpt_parked *p, struct ckpt_again *again)
 	uint64_t pending = 0;
 
 	if (!p->here && (p->interrupted >= 0 || p->cut >= 0))
-		ckpt_again_plan(again, p, p->cut, mask_of(p));
+		ckpt_again_plan(again, p, mask_of(p));
 	if (again->sort != CKPT_AGAIN_NOT || p->interrupted < 0 || g[REG_RAX] != p->interrupted)
 		return;
 	ckpt_sys(SYS_rt_sigpending, &pending, 8);

@@ -9,6 +9,7 @@
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/syscall.h>
 #include <sys/user.h>
 
 #define CKPT_WIRE_VERSION 1
@@ -35,8 +36,6 @@ enum ckpt_wire_verb {
 			   with the reply, is closed. Data: struct ckpt_wire_kept[],
 			   areas that a fork would not find as they are */
 	CKPT_WIRE_GO,   /* everybody goes on; arg[0]: enum ckpt_wire_outcome. No reply. */
-	CKPT_WIRE_TRACKED, /* struct ckpt_wire_tracked of the deleted files that the library holds
-			    */
 };
 
 enum ckpt_wire_outcome {
@@ -92,20 +91,27 @@ struct ckpt_wire_look {
 	uint64_t switches; /* voluntary ones in its sched */
 };
 
-/* What every thread is asked: it answers by itself when it comes. X(call, first argument, index of
- * the argument that points to a buffer or -1, its length). */
-#define CKPT_WIRE_QUESTIONS(X)                          \
-	X(SYS_prctl, 2 /* PR_GET_PDEATHSIG */, 1, 4)    \
-	X(SYS_prctl, 25 /* PR_GET_TSC */, 1, 4)         \
-	X(SYS_prctl, 27 /* PR_GET_SECUREBITS */, -1, 0) \
-	X(SYS_prctl, 30 /* PR_GET_TIMERSLACK */, -1, 0) \
-	X(SYS_prctl, 40 /* PR_GET_TID_ADDRESS */, 1, 8) \
-	X(SYS_get_mempolicy, 0, 0, 4)                   \
-	X(SYS_sigaltstack, 0, 1, 24)                    \
-	X(SYS_personality, 0xffffffff, -1, 0)
-
-#define CKPT_WIRE_ONE(nr, arg, at, len) +1
-enum { CKPT_WIRE_N_QUESTIONS = 0 CKPT_WIRE_QUESTIONS(CKPT_WIRE_ONE) };
+/* What every thread is asked: it answers by itself when it comes. All change nothing. */
+struct ckpt_wire_question {
+	int64_t nr;
+	uint64_t arg;    /* the first one */
+	int32_t buf_arg; /* index of the argument that points to a buffer, -1: none */
+	uint32_t buf_len;
+};
+/* clang-format off */
+#define CKPT_WIRE_QUESTIONS \
+	{ SYS_prctl, 2 /* PR_GET_PDEATHSIG */, 1, 4 }, \
+	{ SYS_prctl, 25 /* PR_GET_TSC */, 1, 4 }, \
+	{ SYS_prctl, 27 /* PR_GET_SECUREBITS */, -1, 0 }, \
+	{ SYS_prctl, 30 /* PR_GET_TIMERSLACK */, -1, 0 }, \
+	{ SYS_prctl, 40 /* PR_GET_TID_ADDRESS */, 1, 8 }, \
+	{ SYS_get_mempolicy, 0, 0, 4 }, \
+	{ SYS_sigaltstack, 0, 1, 24 }, \
+	{ SYS_personality, 0xffffffff, -1, 0 }
+/* clang-format on */
+#define CKPT_WIRE_N_QUESTIONS                                           \
+	(sizeof((struct ckpt_wire_question[]){ CKPT_WIRE_QUESTIONS }) / \
+	 sizeof(struct ckpt_wire_question))
 
 struct ckpt_wire_answer {
 	int64_t ret;
