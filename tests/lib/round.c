@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include "tests/lib/oracle.h"
+#include "tests/fidelity/oracle.h"
 #include "tests/lib/round.h"
 
 #define CKPT_MS 60000 /* for one run of ckpt */

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "tests/lib/oracle.h"
+#include "tests/fidelity/oracle.h"
 #include "tests/lib/proc.h"
 
 #define HASHED_MOST (8ul << 20)

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-#include "tests/lib/oracle.h"
+#include "tests/fidelity/oracle.h"
 #include "tests/lib/proc.h"
 
 void oracle_add(struct oracle *o, const char *value, const char *fmt, ...)

@@ -2,7 +2,7 @@
 /*
  * A fidelity oracle: all that /proc tells of a tree of processes, as lines "process/what: value"
  * that can be compared. What may differ after a restore is listed with its reason in
- * oracle-rules.c; everything else has to be equal.
+ * rules.c; everything else has to be equal.
  */
 #pragma once
 #include <stdbool.h>

@@ -3,7 +3,7 @@
  * What may differ after a restore, each with the reason why that loses nothing.
  */
 #include <fnmatch.h>
-#include "tests/lib/oracle.h"
+#include "tests/fidelity/oracle.h"
 #include "tests/lib/proc.h"
 
 static const struct {
