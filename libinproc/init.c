@@ -15,7 +15,6 @@
 #define PR_SET_VMA 0x53564d41
 #define PR_SET_VMA_ANON_NAME 0
 #endif
-#define RESTORER 0x04000000ul /* SA_RESTORER */
 #define KEPT_MAX 16384
 
 struct ckpt_config ckpt_config;
@@ -29,24 +28,6 @@ static const char *const kept_names[] = {
 	"CKPT_DIR=",    "CKPT_KEEP=", "CKPT_LOG=", "CKPT_ROOT=", "CKPT_ENGINE=",
 	"CKPT_SIGNAL=", "PATH=",      "HOME=",     "TMPDIR=",    "LD_LIBRARY_PATH="
 };
-
-/* The kernel's struct sigaction. */
-struct action {
-	void (*handler)(int, siginfo_t *, void *);
-	unsigned long flags;
-	void (*restorer)(void);
-	uint64_t mask;
-};
-
-__asm__(".text\n"
-	".p2align 4\n"
-	"	nop\n" /* unwinders look at the byte in front */
-	".type ckpt_restorer, @function\n"
-	"ckpt_restorer:\n"
-	"	mov $15, %rax\n"
-	"	syscall\n"
-	".size ckpt_restorer, . - ckpt_restorer\n");
-void ckpt_restorer(void);
 
 static void keep_environment(char **env)
 {
@@ -120,8 +101,8 @@ static int wanted_signal(void)
 static bool take_signal(int sig)
 {
 	/* Not on an alternate stack, which may be as small as the program's own handler allows. */
-	const struct action act = { ckpt_on_signal, SA_SIGINFO | SA_RESTART | RESTORER,
-				    ckpt_restorer, ~0ull };
+	const struct ckpt_action act = { ckpt_on_signal, SA_SIGINFO | SA_RESTART | CKPT_RESTORER,
+					 ckpt_restorer, ~0ull };
 	uint64_t bit = 1ull << (sig - 1);
 
 	if (ckpt_sys(SYS_rt_sigaction, sig, &act, NULL, 8) < 0)

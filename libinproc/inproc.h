@@ -60,7 +60,7 @@ struct ckpt_parked {
 	uint64_t came;         /* CLOCK_MONOTONIC when it came, ns */
 	uint64_t switches;     /* voluntary ones until then */
 	long interrupted;      /* the call that only our signal interrupted, to be made again; -1 */
-	bool here;             /* it was our own wait, which goes on by itself */
+	bool as_is;            /* our own wait, which goes on by itself, or none any more */
 	long cut;              /* a call that has transferred a part; -1 */
 	struct timespec *rest; /* a place for a time limit of that call */
 	uint64_t others;       /* signals pending for the process that other threads will take */
@@ -169,6 +169,20 @@ bool ckpt_again_is_here(const ucontext_t *uc);
 void ckpt_again_plan(struct ckpt_again *a, const struct ckpt_parked *p, uint64_t mask);
 /* Does it, and sets what the frame returns. */
 void ckpt_again_run(struct ckpt_again *a, ucontext_t *uc);
+
+/* ---- returned.c ---- */
+/* For rt_sigaction(2): the kernel's struct sigaction, and the restorer of all handlers. */
+struct ckpt_action {
+	void *handler;
+	uint64_t flags;
+	const void *restorer;
+	uint64_t mask;
+};
+#define CKPT_RESTORER 0x04000000ul /* SA_RESTORER, of the flags */
+extern const char ckpt_restorer[];
+/* Has a handler of the program's just returned into a call that it has interrupted? The frame then
+ * goes on behind the call. */
+bool ckpt_has_returned(ucontext_t *uc);
 
 /* ---- windback.c ---- */
 /* Memory of the program, of which nobody knows whether it is there: all of it, or false. */

@@ -142,8 +142,8 @@ void ckpt_wind_back(struct ckpt_parked *p)
 	greg_t ret = p->uc->uc_mcontext.gregs[REG_RAX];
 	long nr;
 
-	p->here = ckpt_again_is_here(p->uc);
-	if (p->here || (ret != -EINTR && ret <= 0))
+	p->as_is = ckpt_again_is_here(p->uc) || ckpt_has_returned(p->uc);
+	if (p->as_is || (ret != -EINTR && ret <= 0))
 		return;
 	/* Any positive number may stand there; looking for a call in front costs little. */
 	nr = number_of(p->uc);
@@ -207,7 +207,7 @@ void ckpt_wind_back_rest(struct ckpt_parked *p, const struct ckpt_wire_look *loo
 	uint8_t code[2];
 
 	registers(p->uc, &r);
-	if (p->here || !is_same(p, &r, look))
+	if (p->as_is || !is_same(p, &r, look))
 		return;
 	/* What no code in front of it told. */
 	if (is_interrupted(p) && look->nr != SYS_restart_syscall && ends(look->nr) &&
@@ -249,14 +249,11 @@ static uint64_t mask_of(const struct ckpt_parked *p)
 	return mask;
 }
 
-/* The kernel's struct sigaction, at its start. */
 static bool has_handler(int sig)
 {
-	struct {
-		uint64_t handler, flags, restorer, mask;
-	} act = { 0 };
+	struct ckpt_action act = { 0 };
 
-	return ckpt_sys(SYS_rt_sigaction, sig, NULL, &act, 8) >= 0 && act.handler > 1;
+	return ckpt_sys(SYS_rt_sigaction, sig, NULL, &act, 8) >= 0 && (uintptr_t)act.handler > 1;
 }
 
 static uint64_t handled(uint64_t signals)
@@ -307,7 +304,7 @@ void ckpt_wind_back_end(struct ckpt_parked *p, struct ckpt_again *again)
 	greg_t *g = p->uc->uc_mcontext.gregs;
 	uint64_t pending = 0;
 
-	if (!p->here && (p->interrupted >= 0 || p->cut >= 0))
+	if (!p->as_is && (p->interrupted >= 0 || p->cut >= 0))
 		ckpt_again_plan(again, p, mask_of(p));
 	if (again->sort != CKPT_AGAIN_NOT || p->interrupted < 0 || g[REG_RAX] != p->interrupted)
 		return;

@@ -50,34 +50,70 @@ static int pretend(const struct sigaction *act, struct sigaction *old)
 	return 0;
 }
 
-static __sighandler_t pretend_handler(__sighandler_t handler, int flags)
-{
-	struct sigaction act = { .sa_handler = handler, .sa_flags = flags }, old;
+int __sigaction(int sig, const struct sigaction *act, struct sigaction *old);
 
-	if (handler == SIG_ERR) {
-		errno = EINVAL;
-		return SIG_ERR;
-	}
-	pretend(&act, &old);
-	return old.sa_handler;
+/* Another library that stands behind ours, a sanitizer's or one that chains handlers, has to see
+ * everything. libc has both names for one function. */
+static bool is_libc(void)
+{
+	return REAL(sigaction) == REAL(__sigaction);
 }
 
-static int set_action(int sig, const struct sigaction *act, struct sigaction *old)
+/* What libc does, but with our way back out of the handlers. */
+static int set_kernel_action(int sig, const struct sigaction *act, struct sigaction *old)
+{
+	struct ckpt_action new, was;
+	int64_t ret;
+
+	if (act) {
+		new = (struct ckpt_action){ act->sa_handler,
+					    (unsigned int)act->sa_flags | CKPT_RESTORER,
+					    ckpt_restorer };
+		memcpy(&new.mask, &act->sa_mask, sizeof(new.mask));
+		new.mask &= ~ckpt_reserved_bit();
+	}
+	ret = ckpt_sys(SYS_rt_sigaction, sig, act ? &new : NULL, old ? &was : NULL, 8);
+	if (ret < 0) {
+		errno = -ret;
+		return -1;
+	}
+	if (old) {
+		was.mask &= ~ckpt_reserved_bit();
+		old->sa_handler = was.handler;
+		old->sa_flags = was.flags;
+		old->sa_restorer = (void (*)(void))was.restorer;
+		memcpy(&old->sa_mask, &was.mask, sizeof(was.mask));
+	}
+	return 0;
+}
+
+/* What is not the program's (abort(3), the first real-time signals) libc knows best. */
+static bool is_ours_to_set(int sig)
+{
+	return is_libc() && sig != SIGABRT && (sig < __SIGRTMIN || sig >= SIGRTMIN);
+}
+
+static int set_by_libc(int sig, const struct sigaction *act, struct sigaction *old)
 {
 	struct sigaction own;
 	int ret;
 
-	if (ckpt_is_reserved(sig))
-		return pretend(act, old);
-	if (act && ckpt_config.on) {
+	if (act) {
 		own = *act;
 		ckpt_strip(&own.sa_mask);
 		act = &own;
 	}
 	ret = REAL(sigaction)(sig, act, old);
-	if (!ret && old && ckpt_config.on)
+	if (!ret && old)
 		ckpt_strip(&old->sa_mask);
 	return ret;
+}
+
+static int set_action(int sig, const struct sigaction *act, struct sigaction *old)
+{
+	if (ckpt_is_reserved(sig))
+		return pretend(act, old);
+	return is_ours_to_set(sig) ? set_kernel_action(sig, act, old) : set_by_libc(sig, act, old);
 }
 
 CKPT_EXPORT int sigaction(int sig, const struct sigaction *act, struct sigaction *old)
@@ -85,75 +121,110 @@ CKPT_EXPORT int sigaction(int sig, const struct sigaction *act, struct sigaction
 	return set_action(sig, act, old);
 }
 
-CKPT_EXPORT int __sigaction(int sig, const struct sigaction *act, struct sigaction *old);
 CKPT_EXPORT int __sigaction(int sig, const struct sigaction *act, struct sigaction *old)
 {
 	return set_action(sig, act, old);
 }
 
-static __sighandler_t set_handler(int sig, __sighandler_t handler)
+/* ---- the older ways, each an action with certain flags ---- */
+
+typedef __sighandler_t set_function(int sig, __sighandler_t handler);
+
+static uint64_t interrupting; /* the signals that siginterrupt(3) was told of */
+
+static __sighandler_t set_handler(int sig, const struct sigaction *act, set_function *real)
 {
-	return ckpt_is_reserved(sig) ? pretend_handler(handler, SA_RESTART) :
-				       REAL(signal)(sig, handler);
+	struct sigaction old;
+
+	if (!ckpt_is_reserved(sig) && !is_libc())
+		return real(sig, act->sa_handler);
+	if (act->sa_handler == SIG_ERR || sig < 1 || sig >= _NSIG) {
+		errno = EINVAL;
+		return SIG_ERR;
+	}
+	return set_action(sig, act, &old) < 0 ? SIG_ERR : old.sa_handler;
+}
+
+static __sighandler_t set_bsd(int sig, __sighandler_t handler)
+{
+	struct sigaction act = { .sa_handler = handler, .sa_flags = SA_RESTART };
+
+	if (sig >= 1 && sig < _NSIG) {
+		sigaddset(&act.sa_mask, sig);
+		if (__atomic_load_n(&interrupting, __ATOMIC_RELAXED) >> (sig - 1) & 1)
+			act.sa_flags = 0;
+	}
+	return set_handler(sig, &act, REAL(signal));
 }
 
 CKPT_EXPORT __sighandler_t signal(int sig, __sighandler_t handler)
 {
-	return set_handler(sig, handler);
+	return set_bsd(sig, handler);
 }
 
 CKPT_EXPORT __sighandler_t bsd_signal(int sig, __sighandler_t handler);
 CKPT_EXPORT __sighandler_t bsd_signal(int sig, __sighandler_t handler)
 {
-	return set_handler(sig, handler);
+	return set_bsd(sig, handler);
 }
 
 CKPT_EXPORT __sighandler_t ssignal(int sig, __sighandler_t handler)
 {
-	return set_handler(sig, handler);
+	return set_bsd(sig, handler);
 }
 
-#define SYSV_FLAGS ((int)(SA_RESETHAND | SA_NODEFER))
+static __sighandler_t set_sysv(int sig, __sighandler_t handler)
+{
+	const struct sigaction act = { .sa_handler = handler,
+				       .sa_flags = SA_RESETHAND | SA_NODEFER | SA_INTERRUPT };
+
+	return set_handler(sig, &act, REAL(sysv_signal));
+}
 
 CKPT_EXPORT __sighandler_t sysv_signal(int sig, __sighandler_t handler)
 {
-	return ckpt_is_reserved(sig) ? pretend_handler(handler, SYSV_FLAGS) :
-				       REAL(sysv_signal)(sig, handler);
+	return set_sysv(sig, handler);
 }
 
 CKPT_EXPORT __sighandler_t __sysv_signal(int sig, __sighandler_t handler)
 {
-	return ckpt_is_reserved(sig) ? pretend_handler(handler, SYSV_FLAGS) :
-				       REAL(__sysv_signal)(sig, handler);
+	return set_sysv(sig, handler);
 }
 
 CKPT_EXPORT __sighandler_t sigset(int sig, __sighandler_t disposition)
 {
+	const struct sigaction act = { .sa_handler = disposition };
 	struct sigaction now;
 
 	if (!ckpt_is_reserved(sig))
 		return REAL(sigset)(sig, disposition);
 	if (disposition != SIG_HOLD)
-		return pretend_handler(disposition, 0);
+		return set_handler(sig, &act, REAL(sigset));
 	pretend(NULL, &now); /* it is never held */
 	return now.sa_handler;
 }
 
 CKPT_EXPORT int sigignore(int sig)
 {
-	if (!ckpt_is_reserved(sig))
-		return REAL(sigignore)(sig);
-	pretend_handler(SIG_IGN, 0);
-	return 0;
+	const struct sigaction act = { .sa_handler = SIG_IGN };
+
+	return set_action(sig, &act, NULL);
 }
 
 CKPT_EXPORT int siginterrupt(int sig, int interrupts)
 {
 	struct sigaction act;
 
-	if (!ckpt_is_reserved(sig))
+	if (!ckpt_is_reserved(sig) && !is_libc())
 		return REAL(siginterrupt)(sig, interrupts);
-	pretend(NULL, &act);
-	act.sa_flags = interrupts ? act.sa_flags & ~SA_RESTART : act.sa_flags | SA_RESTART;
-	return pretend(&act, NULL);
+	if (set_action(sig, NULL, &act) < 0)
+		return -1;
+	if (interrupts) {
+		__atomic_or_fetch(&interrupting, 1ull << (sig - 1), __ATOMIC_RELAXED);
+		act.sa_flags &= ~SA_RESTART;
+	} else {
+		__atomic_and_fetch(&interrupting, ~(1ull << (sig - 1)), __ATOMIC_RELAXED);
+		act.sa_flags |= SA_RESTART;
+	}
+	return set_action(sig, &act, NULL);
 }

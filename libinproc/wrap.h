@@ -11,7 +11,7 @@
 /* The functions behind ours: libc's, or those of another preloaded library. */
 /* clang-format off */
 #define CKPT_REALS(X) \
-	X(sigaction) X(signal) X(sysv_signal) X(__sysv_signal) X(sigset) X(sigignore) X(siginterrupt) \
+	X(sigaction) X(__sigaction) X(signal) X(sysv_signal) X(sigset) X(siginterrupt) \
 	X(sigprocmask) X(pthread_sigmask) X(sigsuspend) X(sigpause) X(__sigpause) X(sighold) \
 	X(sigrelse) X(sigblock) X(sigsetmask) X(sigpending) \
 	X(sigwait) X(sigwaitinfo) X(sigtimedwait) X(signalfd) \

@@ -186,6 +186,45 @@ static void do_pause(struct act *a)
 	CHECK(!pthread_sigmask(SIG_SETMASK, &old, NULL));
 }
 
+/* A system call that the library does not see. */
+static long raw(long nr, long a, long b, long c, long d)
+{
+	register long r10 asm("r10") = d;
+
+	asm volatile("syscall"
+		     : "+a"(nr)
+		     : "D"(a), "S"(b), "d"(c), "r"(r10)
+		     : "rcx", "r11", "memory");
+	return nr;
+}
+
+/* Leaves the reserved signal pending until the very return into what was interrupted. Nobody has
+ * asked for anything with that value. */
+static void on_usr1(int sig)
+{
+	const uint64_t reserved = 1ull << 63;
+	siginfo_t info = { .si_signo = 64, .si_code = SI_QUEUE };
+
+	(void)sig;
+	CHECK_INT(raw(SYS_rt_sigprocmask, SIG_BLOCK, (long)&reserved, 0, 8), 0);
+	CHECK_INT(raw(SYS_rt_tgsigqueueinfo, getpid(), gettid(), 64, (long)&info), 0);
+}
+
+static void do_return(struct act *a)
+{
+	sigset_t usr1, old;
+
+	(void)a;
+	sigemptyset(&usr1);
+	sigaddset(&usr1, SIGUSR1);
+	CHECK(!pthread_sigmask(SIG_BLOCK, &usr1, &old));
+	CHECK(!pthread_kill(pthread_self(), SIGUSR1));
+	errno = 0;
+	CHECK_INT(sigsuspend(&old), -1);
+	CHECK_INT(errno, EINTR);
+	CHECK(!pthread_sigmask(SIG_SETMASK, &old, NULL));
+}
+
 /* errno and the registers of a loop that makes no calls. */
 static void do_compute(struct act *a)
 {
@@ -216,6 +255,7 @@ static struct act acts[] = {
 	{ "signalfd for all", do_signalfd_all },
 	{ "handlers", do_handler },
 	{ "sigsuspend", do_pause },
+	{ "a handler returns right then", do_return },
 	{ "computing", do_compute },
 };
 
@@ -224,6 +264,7 @@ static void setup(void)
 	struct sigaction sa = { .sa_sigaction = on_usr2, .sa_flags = SA_SIGINFO };
 
 	CHECK_CALL(sigaction(SIGUSR2, &sa, NULL));
+	CHECK(signal(SIGUSR1, on_usr1) != SIG_ERR);
 	act_start(acts, ARRAY_SIZE(acts));
 }
 
