@@ -20,6 +20,7 @@
 #include "engine/capture/path.h"
 #include "engine/capture/pipe.h"
 #include "engine/model/object.h"
+#include "engine/plan/ghost.h"
 #include "engine/plan/inode.h"
 #include "engine/plan/path.h"
 #include "proto/fifo.pb-c.h"
@@ -99,15 +100,22 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 	Ckpt__Fifo *m = (void *)msg;
 	struct ckpt_pipe pipe;
 	const char *path;
+	enum ckpt_path_state state = ckpt_path_of(c, &path);
 	int r;
 
-	if (ckpt_path_of(c, &path) != CKPT_PATH_SAME)
+	if (state == CKPT_PATH_LOST)
 		return ckpt_refuse(err, CKPT_E_DELETED_FILE, -ENOENT,
 				   "FIFO %s: it is not at its path any more", path);
 	if (c->flags & O_PATH)
 		return ckpt_refuse(err, CKPT_E_FILE_KIND, -EOPNOTSUPP,
 				   "FIFO %s: it is open as a path only (O_PATH)", path);
 	m->path = (char *)path;
+	if (state == CKPT_PATH_DELETED) {
+		m->has_mode = m->has_uid = m->has_gid = true;
+		m->mode = c->probe->st.st_mode & 07777;
+		m->uid = c->probe->st.st_uid;
+		m->gid = c->probe->st.st_gid;
+	}
 	r = ckpt_pipe_peek(c->arena, c->fd, c->flags, &pipe, err);
 	if (r < 0)
 		return ckpt_in(err, r, "FIFO %s", path);
@@ -175,6 +183,7 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 	const struct ckpt_snapshot *snap = ckpt_planner_snapshot(p);
 	const struct ckpt_object *first = ckpt_inode_first(snap, obj);
 	struct ckpt_pipe pipe = pipe_of(m);
+	char who[CKPT_WHO];
 	struct stat st;
 
 	maker = (const void *)first->msg;
@@ -183,18 +192,31 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 	if (!ckpt_path_sane(m->path) || !ckpt_pipe_sane(&pipe) || m->capacity != maker->capacity)
 		return ckpt_fail(err, -EBADMSG, "fifo %u: bad path, capacity or content", obj->id);
 	check_outside(p, obj, m, find_ends(snap, obj));
-	ckpt_path_here(p, obj, m->path, S_IFIFO, obj->file.flags, &st);
+	if (m->has_mode != maker->has_mode)
+		return ckpt_fail(err, -EBADMSG, "fifo %u: it is deleted, and fifo %u is not",
+				 obj->id, first->id);
+	if (!m->has_mode)
+		ckpt_path_here(p, obj, m->path, S_IFIFO, obj->file.flags, &st);
+	else if (first == obj)
+		ckpt_ghost_plan(p, ckpt_path_who(p, obj, who, sizeof(who)),
+				&(struct ckpt_ghost){ m->path, S_IFIFO, m->uid, m->gid });
 	if (first != obj)
 		ckpt_comes_with(p, first->id);
 	return 0;
 }
 
-/* Without blocking; of another path for another name of the same FIFO. */
-static int open_end(const struct ckpt_object *obj, struct ckpt_err *err)
+/* Without blocking; of another path for another name of the same FIFO. GHOST: a deleted one. */
+static int open_end(const struct ckpt_object *obj, int ghost, struct ckpt_err *err)
 {
 	const Ckpt__Fifo *m = (const void *)obj->msg;
-	CKPT_FD fd = ckpt_path_open(m->path, (obj->file.flags & O_ACCMODE) | O_NONBLOCK);
+	int flags = (obj->file.flags & O_ACCMODE) | O_NONBLOCK;
+	char link[40];
 	struct stat st;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", ghost);
+	CKPT_FD fd = ghost < 0 ? ckpt_path_open(m->path, flags) : open(link, flags | O_CLOEXEC);
+	if (ghost >= 0 && fd < 0)
+		fd = -errno;
 
 	if (fd < 0)
 		return ckpt_fail(err, fd, "FIFO %s: cannot open", m->path);
@@ -214,7 +236,7 @@ static bool opened_with_both(const struct ckpt_object *obj, struct ends ends)
 
 /* Puts all objects of the FIFO whose time is NOW; MINE is that of OBJ. */
 static int put_all(struct ckpt_site *site, const struct ckpt_object *obj, struct ends ends,
-		   bool now, int *mine, struct ckpt_err *err)
+		   bool now, int ghost, int *mine, struct ckpt_err *err)
 {
 	for (size_t i = obj->id - 1; i < site->snap->n_objects; i++) {
 		const struct ckpt_object *other = site->snap->objects[i];
@@ -222,7 +244,7 @@ static int put_all(struct ckpt_site *site, const struct ckpt_object *obj, struct
 
 		if (!ckpt_same_inode(other, obj) || opened_with_both(other, ends) != now)
 			continue;
-		fd = open_end(other, err);
+		fd = open_end(other, ghost, err);
 		if (fd >= 0 && other != obj)
 			fd = site->ops->put(site, other->id, fd, err);
 		else if (fd >= 0)
@@ -250,21 +272,36 @@ static int create(struct ckpt_site *site, const struct ckpt_object *obj, struct 
 {
 	struct ends ends = find_ends(site->snap, obj);
 	bool both = ends.writer || ends.ended || ends.full->n_data;
+	const Ckpt__Fifo *m = (const void *)obj->msg;
 	int r = 0;
 	CKPT_FD mine = -1;
+	CKPT_FD ghost = m->has_mode ? ckpt_ghost_make(m->path, S_IFIFO, err) : -1;
 
+	if (m->has_mode && ghost < 0)
+		return ghost;
 	if (both) {
 		struct ckpt_object hold = *obj;
 
 		hold.file.flags = O_RDWR;
-		CKPT_FD fd = open_end(&hold, err);
+		CKPT_FD fd = open_end(&hold, ghost, err);
 		r = fd < 0 ? fd : fill(fd, ends.full, err);
 		if (r >= 0)
-			r = put_all(site, obj, ends, true, &mine, err);
+			r = put_all(site, obj, ends, true, ghost, &mine, err);
 	}
 	if (r >= 0)
-		r = put_all(site, obj, ends, false, &mine, err);
+		r = put_all(site, obj, ends, false, ghost, &mine, err);
 	return r < 0 ? r : ckpt_take_fd(&mine);
+}
+
+/* Permissions come last: they could keep the ends from being opened. */
+static int settle(struct ckpt_site *site, const struct ckpt_object *obj, struct ckpt_err *err)
+{
+	const Ckpt__Fifo *m = (const void *)obj->msg;
+
+	if (!m->has_mode || ckpt_inode_last(site->snap, obj) != obj)
+		return 0;
+	return ckpt_in(err, ckpt_inode_attributes(site, obj, m->uid, m->gid, m->mode, NULL, err),
+		       "deleted FIFO %s", m->path);
 }
 
 const struct ckpt_kind ckpt_kind_fifo = {
@@ -275,4 +312,5 @@ const struct ckpt_kind ckpt_kind_fifo = {
 	.collect = collect,
 	.plan = plan,
 	.create = create,
+	.link = settle,
 };

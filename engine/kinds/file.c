@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/capability.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,13 +16,12 @@
 #include "engine/capture/collect.h"
 #include "engine/capture/path.h"
 #include "engine/model/object.h"
-#include "engine/plan/host.h"
+#include "engine/plan/ghost.h"
 #include "engine/plan/inode.h"
 #include "engine/plan/path.h"
 #include "proto/file.pb-c.h"
 
 #define ANY_TMPFILE (O_TMPFILE & ~O_DIRECTORY)
-#define MAX_NAMES 100
 
 /* Files of the kernel's own, which look like deleted ones in the root folder. */
 static bool is_internal(const char *link)
@@ -73,7 +71,19 @@ static void collect_deleted(struct ckpt_collect *c, Ckpt__File *f)
 		f->gid = getegid();
 		f->has_mtime_sec = f->has_mtime_nsec = false;
 	}
-	ckpt_has_content(c, f->size);
+	if (f->has_size)
+		ckpt_has_content(c, f->size);
+}
+
+/* What an NFS client makes of an open file that is deleted: a name that goes with the last who has
+ * it open. */
+static bool is_silly(const struct ckpt_probe *probe)
+{
+	const char *name = strrchr(probe->link, '/') + 1;
+
+	return probe->fs_magic == NFS_SUPER_MAGIC && S_ISREG(probe->st.st_mode) &&
+	       !strncmp(name, ".nfs", 4) && strlen(name) > 12 &&
+	       strspn(name + 4, "0123456789abcdef") == strlen(name + 4);
 }
 
 static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_err *err)
@@ -93,15 +103,12 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 	f->mode = st->st_mode;
 	f->has_size = S_ISREG(st->st_mode);
 	f->size = f->has_size ? st->st_size : 0;
-	if (state == CKPT_PATH_SAME)
+	if (state == CKPT_PATH_SAME && !is_silly(c->probe))
 		return 0;
-	if (state == CKPT_PATH_DELETED && S_ISREG(st->st_mode)) {
+	if (state != CKPT_PATH_LOST && !S_ISLNK(st->st_mode)) {
 		collect_deleted(c, f);
 		return 0;
 	}
-	if (state == CKPT_PATH_DELETED)
-		return ckpt_refuse(err, CKPT_E_DELETED_FILE, -ENOENT, "folder %s: it was deleted",
-				   path);
 	return ckpt_refuse(err, CKPT_E_DELETED_FILE, -ENOENT,
 			   "file %s: it is not at this path any more, "
 			   "yet it has a name elsewhere (links: %u)",
@@ -111,21 +118,21 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 static int plan_deleted(struct ckpt_planner *p, const struct ckpt_object *obj, const Ckpt__File *f,
 			struct ckpt_err *err)
 {
-	const struct ckpt_host *host = ckpt_planner_host(p);
 	const struct ckpt_object *first = ckpt_inode_first(ckpt_planner_snapshot(p), obj);
 	const Ckpt__File *maker = (const void *)first->msg;
 	char who[CKPT_WHO];
 
 	if (first->kind != obj->kind)
 		return 0;
-	if (!S_ISREG(f->mode) || f->mtime_nsec >= 1000000000u ||
-	    (obj->has_content && obj->content_size != f->size))
+	if (S_ISLNK(f->mode) || f->mtime_nsec >= 1000000000u ||
+	    (obj->has_content && (!S_ISREG(f->mode) || obj->content_size != f->size)))
 		return ckpt_fail(err, -EBADMSG,
 				 "file %u: it cannot be a deleted file of that type and size",
 				 obj->id);
 	/* An ordinary user sees of a mapping only whole pages; it has no content of its own then.
 	 */
-	if (!maker->deleted || (obj->content.n && maker->size != f->size))
+	if (!maker->deleted || (f->mode ^ maker->mode) & S_IFMT ||
+	    (obj->content.n && maker->size != f->size))
 		return ckpt_fail(err, -EBADMSG,
 				 "file %u: it is said to be one with file %u, and differs", obj->id,
 				 first->id);
@@ -133,11 +140,8 @@ static int plan_deleted(struct ckpt_planner *p, const struct ckpt_object *obj, c
 		ckpt_comes_with(p, first->id);
 		return 0;
 	}
-	ckpt_path_folder_here(p, obj, f->path);
-	if (host && (f->uid != host->uid || f->gid != host->gid) &&
-	    !ckpt_host_has_cap(host, CAP_CHOWN))
-		ckpt_loss(p, "%sdeleted file %s: will belong to you, not to %u:%u",
-			  ckpt_path_who(p, obj, who, sizeof(who)), f->path, f->uid, f->gid);
+	ckpt_ghost_plan(p, ckpt_path_who(p, obj, who, sizeof(who)),
+			&(struct ckpt_ghost){ f->path, f->mode, f->uid, f->gid });
 	return 0;
 }
 
@@ -166,57 +170,18 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 	return 0;
 }
 
-/* The first free name: that of the file, or one beside it. Returns a descriptor of a file without a
- * name. */
-static int make_named(const char *path, struct ckpt_err *err)
-{
-	char name[PATH_MAX];
-
-	for (int i = 0; i < MAX_NAMES; i++) {
-		int n = i ? snprintf(name, sizeof(name), "%s.ckpt-%d-%d", path, getpid(), i) :
-			    snprintf(name, sizeof(name), "%s", path);
-		CKPT_FD fd = n < (int)sizeof(name) ?
-				     open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600) :
-				     -1;
-
-		if (n >= (int)sizeof(name))
-			return ckpt_fail(err, -ENAMETOOLONG,
-					 "file %s: cannot find a free name beside it", path);
-		if (fd < 0 && errno == EEXIST)
-			continue;
-		if (fd < 0)
-			return ckpt_fail(err, -errno, "file %s: cannot make the deleted file again",
-					 path);
-		if (unlink(name) < 0)
-			return ckpt_fail(err, -errno, "file %s: cannot delete it again", name);
-		return ckpt_take_fd(&fd);
-	}
-	return ckpt_fail(err, -EEXIST, "file %s: cannot find a free name beside it", path);
-}
-
-/* Unlike others, a file that never had a name (O_TMPFILE) may be given one. */
-static int make_nameless(const char *path)
-{
-	const char *last = strrchr(path, '/');
-	char folder[PATH_MAX];
-	size_t len = last - path;
-
-	snprintf(folder, sizeof(folder), "%.*s", len ? (int)len : 1, path);
-	return open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-}
-
 static int create_deleted(struct ckpt_site *site, const struct ckpt_object *obj,
 			  struct ckpt_err *err)
 {
 	const Ckpt__File *f = (const void *)obj->msg;
-	CKPT_FD fd = obj->file.flags & ANY_TMPFILE ? make_nameless(f->path) : -1;
+	CKPT_FD fd = S_ISREG(f->mode) && obj->file.flags & ANY_TMPFILE ?
+			     ckpt_ghost_make_unnamed(f->path, err) :
+			     ckpt_ghost_make(f->path, f->mode, err);
 	int r;
 
 	if (fd < 0)
-		fd = make_named(f->path, err);
-	if (fd < 0)
 		return fd;
-	if (ftruncate(fd, f->size) < 0)
+	if (S_ISREG(f->mode) && ftruncate(fd, f->size) < 0)
 		return ckpt_fail(err, -errno, "file %s: cannot make it %llu bytes long", f->path,
 				 (unsigned long long)f->size);
 	r = ckpt_inode_put_others(site, obj, fd, err);
@@ -255,7 +220,7 @@ static int check_size(struct ckpt_site *site, const struct ckpt_object *obj, str
 		return fd;
 	if (fstat(fd, &st) < 0)
 		return ckpt_fail(err, -errno, "cannot stat");
-	if ((uint64_t)st.st_size != f->size)
+	if (S_ISREG(f->mode) && (uint64_t)st.st_size != f->size)
 		return ckpt_fail(err, -EIO, "its content has become %llu bytes instead of %llu",
 				 (unsigned long long)st.st_size, (unsigned long long)f->size);
 	return 0;

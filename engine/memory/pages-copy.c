@@ -340,11 +340,34 @@ static void run(struct copy *c, unsigned int n_threads)
 		pthread_join(w[i].thread, NULL);
 }
 
+/* Whoever shares a file with the tree goes on: a content that changed meanwhile is none. */
+static int check_files(const struct ckpt_memory_work *w, struct ckpt_err *err)
+{
+	for (size_t i = 0; i < w->n; i++) {
+		const struct ckpt_memory_part *p = &w->part[i];
+		char path[40], name[512];
+		struct stat st;
+		ssize_t n;
+
+		if (p->sort != CKPT_PART_FILE || fstat(p->fd, &st) < 0 ||
+		    ((uint64_t)st.st_size == p->size && ckpt_changed_ns(&st) == p->changed_ns))
+			continue;
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", p->fd);
+		n = readlink(path, name, sizeof(name) - 1);
+		return ckpt_refuse(
+			err, CKPT_E_CONTENT_CHANGED, -EBUSY,
+			"file %.*s: somebody outside of the tree changed it during the dump",
+			n < 0 ? 0 : (int)n, name);
+	}
+	return 0;
+}
+
 int ckpt_memory_copy(struct ckpt_memory_work *w, const struct ckpt_memory_copy *opts,
 		     uint32_t **crcp, size_t *np, struct ckpt_err *err)
 {
 	size_t n_chunks = (w->size + CKPT_CHUNK - 1) / CKPT_CHUNK;
 	struct copy c = { .w = w, .opts = opts, .lock = PTHREAD_MUTEX_INITIALIZER };
+	int r;
 
 	c.crc = ckpt_alloc(w->arena, n_chunks * sizeof(c.crc[0]));
 	*crcp = c.crc;
@@ -361,6 +384,9 @@ int ckpt_memory_copy(struct ckpt_memory_work *w, const struct ckpt_memory_copy *
 		*err = c.err;
 		return err->code;
 	}
+	r = check_files(w, err);
+	if (r < 0)
+		return r;
 	if (opts->progress)
 		opts->progress(opts->progress_arg, w->size, w->size);
 	return 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The list of what is to be copied. For the files engine/memory/pages*.c only. */
 #pragma once
+#include <sys/stat.h>
 #include "engine/memory/pages.h"
 
 #define CKPT_UNASSIGNED UINT64_MAX /* ckpt_run.offset: not yet in the pages file */
@@ -12,6 +13,7 @@ struct ckpt_memory_part {
 	pid_t pid; /* CKPT_PART_TASK */
 	int fd; /* CKPT_PART_FILE: the file; CKPT_PART_TASK: its "mem" if there are SHARED; else -1
 		 */
+	uint64_t size, changed_ns;      /* CKPT_PART_FILE: what fstat(2) said when it was listed */
 	const struct ckpt_span *shared; /* CKPT_PART_TASK: by address */
 	size_t n_shared;
 	const struct ckpt_piece *piece; /* CKPT_PART_MAPPED: by offset, not overlapping */
@@ -20,6 +22,12 @@ struct ckpt_memory_part {
 	size_t n;
 	uint64_t base;
 };
+
+/* Of the content or of anything else of the inode. */
+static inline uint64_t ckpt_changed_ns(const struct stat *st)
+{
+	return st->st_ctim.tv_sec * 1000000000ull + st->st_ctim.tv_nsec;
+}
 
 struct ckpt_memory_work {
 	struct ckpt_source *src;

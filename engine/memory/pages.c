@@ -2,6 +2,7 @@
 /* What is to be copied, and where to in the pages file: in the order in which it is added. */
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
 #include "engine/memory/pages-work.h"
@@ -178,9 +179,15 @@ int ckpt_memory_add_file(struct ckpt_memory_work *w, struct ckpt_object *obj, in
 			 struct ckpt_err *err)
 {
 	struct ckpt_run_list list = { .arena = w->arena };
+	struct ckpt_memory_part part = { .sort = CKPT_PART_FILE };
 	CKPT_FD mine = fd;
+	struct stat st;
 	int r = 0;
 
+	if (fstat(fd, &st) < 0)
+		return ckpt_fail(err, -errno, "content: cannot stat");
+	part.size = st.st_size;
+	part.changed_ns = ckpt_changed_ns(&st);
 	if (seek)
 		r = find_data(&list, fd, obj->content_size, err);
 	else if (obj->content_size)
@@ -189,8 +196,8 @@ int ckpt_memory_add_file(struct ckpt_memory_work *w, struct ckpt_object *obj, in
 	if (r < 0)
 		return r;
 	obj->content = (struct ckpt_pages){ list.v, list.n };
-	add_part(w, (struct ckpt_memory_part){ .sort = CKPT_PART_FILE, .fd = ckpt_take_fd(&mine) },
-		 &obj->content);
+	part.fd = ckpt_take_fd(&mine);
+	add_part(w, part, &obj->content);
 	return 0;
 }
 

@@ -7,6 +7,13 @@
 #include "engine/plan/inode.h"
 
 #define REOPEN_FLAGS (O_ACCMODE | O_PATH | O_SYNC | O_DSYNC)
+#define ANY_TMPFILE (O_TMPFILE & ~O_DIRECTORY)
+
+/* A file that was made with O_TMPFILE keeps that, and O_DIRECTORY with it, among its flags. */
+static uint32_t reopen_flags(uint32_t flags)
+{
+	return (flags & REOPEN_FLAGS) | (flags & ANY_TMPFILE ? 0 : flags & O_DIRECTORY);
+}
 
 const struct ckpt_object *ckpt_inode_first(const struct ckpt_snapshot *snap,
 					   const struct ckpt_object *obj)
@@ -32,7 +39,7 @@ int ckpt_inode_reopen(int fd, uint32_t flags, struct ckpt_err *err)
 	int copy;
 
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	copy = open(link, (flags & REOPEN_FLAGS) | O_CLOEXEC | O_NOCTTY);
+	copy = open(link, reopen_flags(flags) | O_CLOEXEC | O_NOCTTY);
 	return copy >= 0 ? copy : ckpt_fail(err, -errno, "%s: cannot open it again", link);
 }
 
@@ -64,7 +71,7 @@ int ckpt_inode_settle(struct ckpt_site *site, const struct ckpt_object *obj, str
 	if (old < 0)
 		return ckpt_fail(err, -errno, "%s %u: cannot ask for its flags", obj->kind->name,
 				 obj->id);
-	if (!((old ^ obj->file.flags) & REOPEN_FLAGS))
+	if (reopen_flags(old) == reopen_flags(obj->file.flags))
 		return 0;
 	CKPT_FD fd = ckpt_inode_reopen(bank, obj->file.flags, err);
 	if (fd < 0)
