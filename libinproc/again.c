@@ -4,21 +4,20 @@
  * met. A call that the program makes again after the handler could miss a signal that comes right
  * in between, and pause(2) would never end; here it waits with the program's mask put in place by
  * the kernel, and not a moment is left. The next checkpoint interrupts it here again, and finds it
- * by the address of its instruction. And a transfer that our signal has cut short gets its rest.
+ * by the address of its instruction.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/time.h>
 #include "libinproc/inproc.h"
 #include "libinproc/sys.h"
 
 /* Our signal, and nothing before it, has interrupted the call below. */
-static __thread volatile bool met;
+__thread volatile bool ckpt_again_met;
 
 __asm__(".text\n"
+	".globl ckpt_again_call\n"
+	".hidden ckpt_again_call\n"
 	".type ckpt_again_call, @function\n"
 	"ckpt_again_call:\n"
 	"	.cfi_startproc\n"
@@ -35,14 +34,13 @@ __asm__(".text\n"
 	"	ret\n"
 	"	.cfi_endproc\n"
 	".size ckpt_again_call, . - ckpt_again_call\n");
-int64_t ckpt_again_call(long nr, const uint64_t arg[6]);
 extern const char ckpt_again_after[];
 
 bool ckpt_again_is_here(const ucontext_t *uc)
 {
 	if (uc->uc_mcontext.gregs[REG_RIP] != (greg_t)(uintptr_t)ckpt_again_after)
 		return false;
-	met = true;
+	ckpt_again_met = true;
 	return true;
 }
 
@@ -122,23 +120,6 @@ static bool plan_wait(struct ckpt_again *a, long nr, const uint64_t arg[6])
 	}
 }
 
-/* Of a pipe or socket, and meant to be whole. */
-static bool is_transfer(long nr, const uint64_t arg[6], int64_t done)
-{
-	struct stat st;
-
-	if ((nr != SYS_write && nr != SYS_sendto && nr != SYS_recvfrom) || done <= 0 ||
-	    (uint64_t)done >= arg[2])
-		return false;
-	if (nr != SYS_write && ((arg[3] & MSG_DONTWAIT) || arg[4]))
-		return false;
-	if (nr == SYS_recvfrom && (!(arg[3] & MSG_WAITALL) || (arg[3] & MSG_PEEK)))
-		return false;
-	if (ckpt_sys(SYS_fstat, arg[0], &st) < 0 || !(S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)))
-		return false;
-	return !(ckpt_sys(SYS_fcntl, arg[0], F_GETFL) & O_NONBLOCK);
-}
-
 void ckpt_again_plan(struct ckpt_again *a, const struct ckpt_parked *p, uint64_t mask)
 {
 	const greg_t *g = p->uc->uc_mcontext.gregs;
@@ -150,7 +131,7 @@ void ckpt_again_plan(struct ckpt_again *a, const struct ckpt_parked *p, uint64_t
 	if (p->interrupted >= 0) {
 		if (plan_wait(a, p->interrupted, arg))
 			a->sort = CKPT_AGAIN_WAIT;
-	} else if (is_transfer(p->cut, arg, g[REG_RAX])) {
+	} else if (ckpt_transfer_is_cut(p->cut, arg, g[REG_RAX])) {
 		memcpy(a->arg, arg, sizeof(a->arg));
 		a->nr = p->cut;
 		a->sort = CKPT_AGAIN_TRANSFER;
@@ -223,42 +204,27 @@ static int64_t wait_on(struct ckpt_again *a)
 	do {
 		uint64_t start = ckpt_now_ns();
 
-		met = false;
+		ckpt_again_met = false;
 		ret = wait_once(a);
 		if (a->nr == SYS_epoll_pwait && a->limited)
 			subtract(&a->left, ckpt_now_ns() - start);
-	} while (ret == -EINTR && met);
+	} while (ret == -EINTR && ckpt_again_met);
 	if (a->limited && a->rest_at)
 		put_rest(a, ret);
 	return ret;
 }
 
-static int64_t transfer(struct ckpt_again *a, int64_t done)
-{
-	const uint64_t whole = a->arg[2], from = a->arg[1];
-	int64_t r;
-
-	ckpt_sys(SYS_rt_sigprocmask, SIG_SETMASK, &a->mask, NULL, 8);
-	do {
-		a->arg[1] = from + done;
-		a->arg[2] = whole - done;
-		met = false;
-		r = ckpt_again_call(a->nr, a->arg);
-		done += r > 0 ? r : 0;
-	} while ((uint64_t)done < whole && met && (r > 0 || r == -EINTR));
-	return done;
-}
-
 void ckpt_again_run(struct ckpt_again *a, ucontext_t *uc)
 {
 	greg_t *g = uc->uc_mcontext.gregs;
-	bool before = met; /* a handler of the program may be in the middle of another one */
+	bool before = ckpt_again_met; /* a handler may be in the middle of another one */
 
 	if (a->sort == CKPT_AGAIN_WAIT) {
 		g[REG_RIP] += 2; /* it had been wound back */
 		g[REG_RAX] = wait_on(a);
 	} else if (a->sort == CKPT_AGAIN_TRANSFER) {
-		g[REG_RAX] = transfer(a, g[REG_RAX]);
+		ckpt_sys(SYS_rt_sigprocmask, SIG_SETMASK, &a->mask, NULL, 8);
+		g[REG_RAX] = ckpt_transfer_finish(a->nr, a->arg, g[REG_RAX]);
 	}
-	met = before;
+	ckpt_again_met = before;
 }

@@ -169,6 +169,16 @@ bool ckpt_again_is_here(const ucontext_t *uc);
 void ckpt_again_plan(struct ckpt_again *a, const struct ckpt_parked *p, uint64_t mask);
 /* Does it, and sets what the frame returns. */
 void ckpt_again_run(struct ckpt_again *a, ucontext_t *uc);
+/* Any call, made where the handler knows it again. */
+int64_t ckpt_again_call(long nr, const uint64_t arg[6]);
+/* Our signal, and nothing before it, has interrupted that call. */
+extern __thread volatile bool ckpt_again_met;
+
+/* ---- transfer.c ---- */
+/* Has the call, which returned DONE, transferred less than it would have without us? */
+bool ckpt_transfer_is_cut(long nr, const uint64_t arg[6], int64_t done);
+/* Transfers the rest; what the call returns then. */
+int64_t ckpt_transfer_finish(long nr, const uint64_t arg[6], int64_t done);
 
 /* ---- returned.c ---- */
 /* For rt_sigaction(2): the kernel's struct sigaction, and the restorer of all handlers. */

@@ -48,7 +48,7 @@ static bool ends(long nr)
 		SYS_read,         SYS_readv,           SYS_recvfrom,      SYS_recvmsg,
 		SYS_recvmmsg,     SYS_accept,          SYS_accept4,       SYS_connect,
 		SYS_write,        SYS_writev,          SYS_sendto,        SYS_sendmsg,
-		SYS_sendmmsg,
+		SYS_sendmmsg,     SYS_sendfile,        SYS_getrandom,
 	};
 
 	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
@@ -73,6 +73,8 @@ static long number_of(const ucontext_t *uc)
 		return -1;
 	if (code[n - 2] != 0x0f || code[n - 1] != 0x05)
 		return -1;
+	if (code[n - 4] == 0x31 && code[n - 3] == 0xc0) /* xor %eax,%eax */
+		return SYS_read;
 	for (size_t i = n - 2; i >= 5; i--) {
 		uint32_t value;
 
