@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include "engine/base/text.h"
 #include "injector/batch.h"
+#include "injector/filters.h"
 #include "injector/ptrace.h"
 
 #define CALLS_MAX 64
@@ -268,6 +269,9 @@ static bool can_chain(struct ckpt_batch *b, struct ckpt_tracee *t)
 		return false;
 	if (!t->proc->silent_signal)
 		t->proc->silent_signal = find_signal(b, t->proc->pid);
+	if (!ckpt_filters_bear(t, SYS_tgkill,
+			       (uint64_t[6]){ t->proc->pid, t->tid, t->proc->silent_signal }))
+		return false;
 	/* Blocked by the program it may be waited for, with signalfd(2). */
 	return t->proc->silent_signal > 0 &&
 	       !((t->mask | t->waits_with) & 1ull << (t->proc->silent_signal - 1));
@@ -336,15 +340,22 @@ static void put_store(struct chain *c, const struct ckpt_gadgets *g, uint64_t ad
 	c->word[c->n++] = g->store;
 }
 
+static void arguments_of(const struct ckpt_batch *b, size_t i, uint64_t data_at, uint64_t arg[6])
+{
+	const struct question *q = &b->asked.q[i];
+
+	memcpy(arg, q->call.arg, sizeof(q->call.arg));
+	if (q->call.buf_arg >= 0)
+		arg[q->call.buf_arg] = data_at + buffers_at(b) + q->at;
+}
+
 static void put_question(const struct ckpt_batch *b, struct chain *c, const struct ckpt_gadgets *g,
 			 size_t i, uint64_t data_at)
 {
-	const struct question *q = &b->asked.q[i];
-	uint64_t arg[3];
+	uint64_t arg[6];
 
-	for (int k = 0; k < 3; k++)
-		arg[k] = k == q->call.buf_arg ? data_at + buffers_at(b) + q->at : q->call.arg[k];
-	put_call(c, g, q->call.nr, arg);
+	arguments_of(b, i, data_at, arg);
+	put_call(c, g, b->asked.q[i].call.nr, arg);
 	put_store(c, g, data_at + 8 * i);
 }
 
@@ -357,8 +368,12 @@ size_t ckpt_batch_make(struct ckpt_batch *b, struct ckpt_tracee *t, void *to, si
 	bool any = false;
 
 	for (size_t i = 0; i < b->asked.n; i++) {
+		uint64_t arg[6];
+
 		((int64_t *)data)[i] = UNANSWERED;
-		b->in_chain[i] = !b->done[i] && (!any || b->asked.q[i].call.arg[3] == *fourthp);
+		arguments_of(b, i, data_at, arg);
+		b->in_chain[i] = !b->done[i] && (!any || arg[3] == *fourthp) &&
+				 ckpt_filters_bear(t, b->asked.q[i].call.nr, arg);
 		if (!b->in_chain[i])
 			continue;
 		any = true;

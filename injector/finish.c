@@ -24,6 +24,16 @@
 #define XSTATE_MAX 65536
 #define STOP_WAIT_MS 5000
 
+/* Filters that the threads put on are not for what they have yet to do for us. */
+static int seize(pid_t tid)
+{
+	long options = PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD;
+
+	if (ptrace(PTRACE_SEIZE, tid, 0, options | CKPT_PTRACE_O_SUSPEND_SECCOMP) == 0)
+		return 0;
+	return errno == EPERM || errno == EINVAL ? ptrace(PTRACE_SEIZE, tid, 0, options) : -1;
+}
+
 int ckpt_finish_seize(struct ckpt_job *job, struct ckpt_err *err)
 {
 	const struct ckpt_snapshot *snap = job->plan->snap;
@@ -32,8 +42,7 @@ int ckpt_finish_seize(struct ckpt_job *job, struct ckpt_err *err)
 		for (size_t i = 0; i < snap->tasks[t]->n_threads; i++) {
 			pid_t tid = snap->tasks[t]->threads[i].tid;
 
-			if (ptrace(PTRACE_SEIZE, tid, 0,
-				   PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD) < 0)
+			if (seize(tid) < 0)
 				return ckpt_fail(err, -errno, "thread %d: cannot attach", tid);
 		}
 	return 0;

@@ -13,6 +13,7 @@
 #include <sys/user.h>
 #include "engine/base/arena.h"
 #include "engine/base/err.h"
+#include "engine/base/filter.h"
 #include "injector/areas.h"
 #include "injector/asleep.h"
 #include "injector/gadget.h"
@@ -54,6 +55,10 @@ struct ckpt_tracee {
 	bool mask_lost;                     /* the kernel has forgotten WAITS_WITH */
 	uint64_t rest_at; /* where a struct timespec of ours lies in its memory, 0: nowhere */
 
+	bool lifted; /* its seccomp filters are suspended and known: */
+	struct ckpt_filter *filters;
+	size_t n_filters, filters_room;
+
 	bool prepared; /* remote.c has looked whether calls can be made */
 	struct ckpt_rseq_conf rseq;
 };
@@ -93,6 +98,7 @@ struct ckpt_tree {
 	struct ckpt_asleep *asleep[CKPT_TREE_BUCKETS]; /* before the freeze */
 	struct ckpt_gadget_cache *cache;
 	struct ckpt_remote *remote;
+	bool may_not_suspend; /* seccomp filters: only the privileged may */
 	unsigned int seed;
 };
 

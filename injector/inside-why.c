@@ -83,6 +83,20 @@ static int check_state(pid_t pid, struct ckpt_err *err)
 	return 0;
 }
 
+/* The handler would be under the filter as well, which might end the program for what it does. */
+static int check_filter(void *arg, pid_t tid, struct ckpt_err *err)
+{
+	char status[STATUS];
+
+	(void)arg;
+	if (ckpt_proc_read(tid, "status", status, sizeof(status)) < 0 ||
+	    !ckpt_status_number(status, "Seccomp", 10))
+		return 0;
+	return ckpt_refuse(err, CKPT_E_SECCOMP, -EPERM,
+			   "thread %d: it runs under seccomp, which the library cannot work under",
+			   tid);
+}
+
 int ckpt_inside_check(pid_t pid, int *signalp, struct ckpt_err *err)
 {
 	char status[STATUS];
@@ -99,6 +113,8 @@ int ckpt_inside_check(pid_t pid, int *signalp, struct ckpt_err *err)
 	r = check_owner(pid, status, err);
 	if (r >= 0)
 		r = check_state(pid, err);
+	if (r >= 0)
+		r = ckpt_each_thread(pid, check_filter, NULL, err);
 	if (r < 0)
 		return r;
 	if (!*signalp)

@@ -141,6 +141,22 @@ bool ckpt_pt_shadow_stack_is_on(pid_t tid)
 	return !ckpt_pt_get_set(tid, CKPT_NT_X86_SHSTK, &ssp, &len);
 }
 
+int ckpt_pt_filter(pid_t tid, size_t n, struct sock_filter *prog)
+{
+	return raw(PTRACE_SECCOMP_GET_FILTER, tid, (void *)n, prog);
+}
+
+int ckpt_pt_filter_flags(pid_t tid, size_t n, uint64_t *flags)
+{
+	struct {
+		uint64_t filter, flags;
+	} data = { n, 0 };
+	long r = raw(PTRACE_SECCOMP_GET_METADATA, tid, (void *)sizeof(data), &data);
+
+	*flags = data.flags;
+	return r < 0 ? r : 0;
+}
+
 int ckpt_pt_wait(pid_t tid, bool block, int *statusp)
 {
 	for (;;) {

@@ -2,6 +2,7 @@
 /* ptrace(2) and the small files of /proc in our conventions: a negative errno, no errno.
  * Descriptions are the callers'. */
 #pragma once
+#include <linux/filter.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -51,6 +52,10 @@ int ckpt_pt_result(pid_t tid, int64_t *retp);
 /* Is syscall user dispatch on? */
 bool ckpt_pt_dispatch_is_on(pid_t tid);
 bool ckpt_pt_shadow_stack_is_on(pid_t tid);
+/* Instructions of the Nth seccomp filter, the oldest is 0; PROG (may be NULL) has room for them.
+ * -ENOENT: there are no more, -EINVAL: it is not filtered. */
+int ckpt_pt_filter(pid_t tid, size_t n, struct sock_filter *prog);
+int ckpt_pt_filter_flags(pid_t tid, size_t n, uint64_t *flags);
 /* 1 and a status, 0 (not BLOCK) if there is none yet, -ECHILD. */
 int ckpt_pt_wait(pid_t tid, bool block, int *statusp);
 

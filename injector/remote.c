@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include "engine/base/text.h"
 #include "injector/batch.h"
+#include "injector/filters.h"
 #include "injector/frame.h"
 #include "injector/ptrace.h"
 #include "injector/remote.h"
@@ -24,15 +25,13 @@
 #define XSTATE_MAX (64u << 10)
 #define ALL_SIGNALS (~0ull)
 #define BUF_LEAST 512 /* mostly enough */
-#define STATUS 8192
 
 struct ckpt_remote {
 	pthread_mutex_t lock;       /* for readers of memory in other threads */
 	struct ckpt_tracee *active; /* has a frame, NULL: none */
 	const struct user_regs_struct *resting;
 	uint64_t at;
-	size_t buf_len;       /* room for a buffer, at its start */
-	bool may_not_suspend; /* seccomp filters: only the privileged may */
+	size_t buf_len; /* room for a buffer, at its start */
 	struct ckpt_frame_layout layout;
 	size_t data_len;     /* of what is asked at once, 0: nothing is */
 	bool chain_is_there; /* the frame has been put there with the first chain in it */
@@ -62,27 +61,6 @@ static int lost(const struct ckpt_tracee *t, int r, const char *verb, struct ckp
 }
 
 /* ---- can it make calls? ---- */
-
-/* A filter could kill the target for a call of ours. Suspended it does not; that is lifted with the
- * end of tracing. */
-static int lift_seccomp(struct ckpt_remote *remote, const struct ckpt_tracee *t,
-			struct ckpt_err *err)
-{
-	char status[STATUS];
-
-	if (!remote->may_not_suspend) {
-		if (!ckpt_pt_options(t->tid, PTRACE_O_TRACESYSGOOD | CKPT_PTRACE_O_SUSPEND_SECCOMP))
-			return 0;
-		remote->may_not_suspend = true;
-	}
-	if (ckpt_proc_read(t->tid, "status", status, sizeof(status)) > 0 &&
-	    !ckpt_status_number(status, "Seccomp", 10))
-		return 0;
-	return ckpt_refuse(
-		err, CKPT_E_NOT_PERMITTED, -EPERM,
-		"thread %d: cannot run system calls in it: it has a seccomp filter, which only root may suspend",
-		t->tid);
-}
 
 static int find_gadgets(struct ckpt_tree *tree, const struct ckpt_tracee *t, struct ckpt_err *err)
 {
@@ -122,7 +100,7 @@ static int prepare(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_er
 		return ckpt_refuse(
 			err, CKPT_E_TASK_STATE, -EBUSY,
 			"thread %d: cannot run system calls in it: it has a shadow stack", t->tid);
-	r = lift_seccomp(tree->remote, t, err);
+	r = ckpt_filters_lift(tree, t, err);
 	if (r < 0)
 		return r;
 	r = find_gadgets(tree, t, err);
@@ -431,12 +409,32 @@ static bool never_seen_by_programs(int64_t ret)
 	return ret <= -512 && ret >= -516;
 }
 
+/* Whether T survives it should we die meanwhile. */
+static int check_filters(const struct ckpt_remote *remote, const struct ckpt_tracee *t,
+			 const struct ckpt_call *call, struct ckpt_err *err)
+{
+	uint64_t arg[6];
+
+	memcpy(arg, call->arg, sizeof(arg));
+	if (call->buf_arg >= 0)
+		arg[call->buf_arg] = remote->at;
+	if (ckpt_filters_bear(t, call->nr, arg))
+		return 0;
+	return ckpt_refuse(err, CKPT_E_SECCOMP, -EPERM,
+			   "thread %d: its seccomp filter does not let it make system call %ld, "
+			   "which ckpt has to ask",
+			   t->tid, call->nr);
+}
+
 static int make(struct ckpt_remote *remote, struct ckpt_tracee *t, struct ckpt_call *call,
 		struct ckpt_err *err)
 {
 	bool has_buf = call->buf_arg >= 0 && call->buf_len;
-	int r = has_buf ? ckpt_vm_put(t->proc->pid, remote->at, call->buf, call->buf_len) : 0;
+	int r = check_filters(remote, t, call, err);
 
+	if (r < 0)
+		return r;
+	r = has_buf ? ckpt_vm_put(t->proc->pid, remote->at, call->buf, call->buf_len) : 0;
 	if (r < 0)
 		return lost(t, r, "write to its memory", err);
 	for (int i = 0; i < AGAIN_MAX; i++) {
@@ -457,6 +455,7 @@ int ckpt_remote_call(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_
 	struct ckpt_call asked = *call;
 	size_t len = call->buf_arg >= 0 ? call->buf_len : 0;
 	uint8_t in[CKPT_CALL_BUF];
+	bool answered;
 	int r = 0;
 
 	if (len > CKPT_CALL_BUF)
@@ -464,14 +463,15 @@ int ckpt_remote_call(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_
 				 t->tid, len);
 	if (len)
 		asked.buf = memcpy(in, call->buf, len);
-	if ((remote->active != t || len > remote->buf_len) &&
-	    !ckpt_batch_answer(remote->batch, t, call)) {
+	answered = ckpt_batch_answer(remote->batch, t, call); /* which fills its buffer */
+	if (!answered && (remote->active != t || len > remote->buf_len)) {
 		ckpt_remote_finish(tree);
 		r = begin(tree, t, len, err);
 		if (r >= 0)
 			r = ask_all(remote, t, err);
+		answered = r >= 0 && ckpt_batch_answer(remote->batch, t, call);
 	}
-	if (r >= 0 && !ckpt_batch_answer(remote->batch, t, call))
+	if (r >= 0 && !answered)
 		r = make(remote, t, call, err);
 	if (r >= 0)
 		ckpt_batch_learn(remote->batch, t, &asked);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include "engine/base/arch/x86-64.h"
 #include "engine/base/cleanup.h"
+#include "injector/filters.h"
 #include "injector/freeze.h"
 #include "injector/ptrace.h"
 #include "injector/remote.h"
@@ -404,6 +405,21 @@ static int rseq_op(struct ckpt_source *src, pid_t tid, uint64_t *addr, uint32_t 
 	return 0;
 }
 
+static int seccomp_op(struct ckpt_source *src, pid_t tid, const struct ckpt_filter **filterp,
+		      size_t *np, struct ckpt_err *err)
+{
+	struct ckpt_tracee *t;
+	int r = thread_of(of(src), tid, &t, err);
+
+	if (r >= 0)
+		r = ckpt_filters_lift(&of(src)->tree, t, err);
+	if (r < 0)
+		return r;
+	*filterp = t->filters;
+	*np = t->n_filters;
+	return 0;
+}
+
 static const struct ckpt_source_ops ops = {
 	.name = "ptrace",
 	.freeze = freeze_op,
@@ -420,6 +436,7 @@ static const struct ckpt_source_ops ops = {
 	.regs = regs_op,
 	.peek_signal = peek_signal_op,
 	.rseq = rseq_op,
+	.seccomp = seccomp_op,
 };
 
 const struct user_regs_struct *ckpt_source_ptrace_found(const struct ckpt_source *src, pid_t tid)

@@ -50,17 +50,19 @@ static struct ckpt_status *status_of(struct ckpt_capture *cap, pid_t tid)
 
 void ckpt_status_keep(struct ckpt_capture *cap, pid_t tid, char *text)
 {
-	struct ckpt_status *s = status_of(cap, tid);
+	status_of(cap, tid)->text = text;
+}
 
-	s->text = text;
-	s->seccomp = ckpt_status_u64(text, "Seccomp") != 0;
+void ckpt_must_not_call(struct ckpt_capture *cap, pid_t tid)
+{
+	status_of(cap, tid)->silent = true;
 }
 
 bool ckpt_may_call(struct ckpt_capture *cap, pid_t tid)
 {
 	const struct ckpt_status *s = status_of(cap, tid);
 
-	return s->text && !s->seccomp;
+	return s->text && !s->silent;
 }
 
 int ckpt_status_text(struct ckpt_collect *c, const char **textp, struct ckpt_err *err)
@@ -131,7 +133,7 @@ int ckpt_call(struct ckpt_collect *c, long nr, const uint64_t arg[6], int buf_ar
 
 	*retp = 0;
 	if (c->capture && !ckpt_may_call(c->capture, c->tid))
-		return ckpt_refuse(err, CKPT_E_TASK_STATE, -EPERM, "it runs under seccomp");
+		return ckpt_refuse(err, CKPT_E_SECCOMP, -EPERM, "it runs under seccomp");
 	if (arg)
 		memcpy(call.arg, arg, sizeof(call.arg));
 	r = c->src->ops->call(c->src, c->tid, &call, err);

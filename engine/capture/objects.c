@@ -194,7 +194,7 @@ static int collect_thread(struct ckpt_capture *c, struct ckpt_capture_task *t, s
 			     &thread->state, &thread->n_state, err);
 }
 
-/* Of what runs under seccomp, which has been named, nothing is asked. */
+/* Of what runs under a seccomp that is not to be lifted, which has been named, nothing is asked. */
 static int collect_leader(struct ckpt_capture *c, struct ckpt_capture_task *t, struct ckpt_err *err)
 {
 	struct ckpt_task *task = t->task;

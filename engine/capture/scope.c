@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kcmp.h>
+#include <linux/seccomp.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -125,6 +126,31 @@ static bool tid_in_tree(const struct ckpt_capture *c, uint64_t tid)
 	return false;
 }
 
+static int lift_seccomp(struct ckpt_capture *c, const struct thread_look *t, struct ckpt_err *err)
+{
+	const struct ckpt_filter *filter;
+	size_t n;
+
+	if (ckpt_status_u64(t->status, "Seccomp") == SECCOMP_MODE_STRICT)
+		return ckpt_refuse(err, CKPT_E_SECCOMP, -EPERM,
+				   "it runs in the strict mode of seccomp");
+	if (!c->src->ops->seccomp)
+		return ckpt_refuse(err, CKPT_E_SECCOMP, -EPERM, "it runs under a seccomp filter");
+	return c->src->ops->seccomp(c->src, t->tid, &filter, &n, err);
+}
+
+static void judge_seccomp(struct ckpt_capture *c, const struct thread_look *t, const char *subject)
+{
+	struct ckpt_err err = CKPT_ERR_INIT;
+	int r = lift_seccomp(c, t, &err);
+
+	if (r >= 0)
+		return;
+	ckpt_in(&err, r, "%s", subject);
+	ckpt_problem_add_err(c->problems, &err);
+	ckpt_must_not_call(c, t->tid);
+}
+
 /* SUBJECT is the process, or its thread. */
 static void judge(struct ckpt_capture *c, const struct thread_look *t, const char *subject)
 {
@@ -137,8 +163,7 @@ static void judge(struct ckpt_capture *c, const struct thread_look *t, const cha
 					 namespaces[i]);
 	}
 	if (ckpt_status_u64(t->status, "Seccomp"))
-		ckpt_problem_add(c->problems, CKPT_E_TASK_STATE, "%s: it runs under seccomp",
-				 subject);
+		judge_seccomp(c, t, subject);
 	if (tracer && tid_in_tree(c, tracer))
 		ckpt_problem_add(c->problems, CKPT_E_TRACED,
 				 "%s: it is traced by %d of the same tree", subject, (int)tracer);

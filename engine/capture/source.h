@@ -13,6 +13,7 @@
 #include <sys/uio.h>
 #include "engine/base/arena.h"
 #include "engine/base/err.h"
+#include "engine/base/filter.h"
 
 struct ckpt_span {
 	uint64_t start, end;
@@ -91,6 +92,9 @@ struct ckpt_source_ops {
 	/* rseq(2) registration of the thread; all zero where there is none. */
 	int (*rseq)(struct ckpt_source *src, pid_t tid, uint64_t *addr, uint32_t *size,
 		    uint32_t *signature, struct ckpt_err *err);
+	/* NULL: cannot. The seccomp filters of a thread that has some, the oldest first. */
+	int (*seccomp)(struct ckpt_source *src, pid_t tid, const struct ckpt_filter **filterp,
+		       size_t *np, struct ckpt_err *err);
 };
 
 struct ckpt_source {

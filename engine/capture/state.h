@@ -106,7 +106,7 @@ struct ckpt_capture {
 		struct ckpt_status *next;
 		pid_t tid;
 		char *text;
-		bool seccomp;
+		bool silent;           /* it must not be made to run system calls */
 	} * status[CKPT_FILE_BUCKETS]; /* of all threads asked for */
 	struct {
 		pid_t pid;
@@ -149,6 +149,7 @@ int ckpt_capture_shared(struct ckpt_capture *c, struct ckpt_err *err);
 void ckpt_status_keep(struct ckpt_capture *c, pid_t tid, char *text);
 /* May the thread be made to run system calls? A filter of seccomp might kill it for one. */
 bool ckpt_may_call(struct ckpt_capture *c, pid_t tid);
+void ckpt_must_not_call(struct ckpt_capture *c, pid_t tid);
 
 /* ---- files.c ---- */
 /* All descriptors of all tasks: task->fds, and c->files. */

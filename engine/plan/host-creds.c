@@ -92,6 +92,7 @@ static int probe_status(struct ckpt_host *h, struct ckpt_arena *arena, struct ck
 		return r;
 	if (!status)
 		return ckpt_fail(err, -ENOENT, "/proc/thread-self/status: cannot open");
+	h->filtered = !ckpt_word_is(ckpt_line_after(status, "Seccomp") ?: "0", "0");
 	h->can_store_bypass = is_choice(status, "Speculation_Store_Bypass");
 	h->can_indirect_branch = is_choice(status, "SpeculationIndirectBranch");
 	r = prctl(PR_GET_SECUREBITS);

@@ -39,6 +39,7 @@ struct ckpt_host {
 	uint8_t cpus[CKPT_CPU_BYTES];  /* online; bit n of byte n/8 is CPU n */
 	int mempolicy;                 /* get_mempolicy(2); 0: the default, or a kernel without */
 	int oom_score_adj;
+	bool filtered;    /* by seccomp, as all that is restored will be */
 	uint64_t nr_open; /* the most that RLIMIT_NOFILE may be; 0: unknown */
 	bool can_store_bypass, can_indirect_branch; /* PR_SET_SPECULATION_CTRL has an effect for
 						       them */

@@ -128,6 +128,17 @@ int64_t ckpt_late_data(struct ckpt_planner *p, const void *data, size_t size)
 	return p->program ? (int64_t)ckpt_program_data(p->program, data, size) : 0;
 }
 
+void ckpt_leader_first(struct ckpt_planner *p, enum ckpt_when when)
+{
+	struct ckpt_sv_call call = { .flags = p->thread ? CKPT_SV_AWAIT : CKPT_SV_ARRIVE };
+
+	if (!p->program)
+		return;
+	call.arg[0] = ckpt_program_leader_word(p->program);
+	call.arg[1] = 1;
+	ckpt_program_call(p->program, p->thread, when, &call);
+}
+
 /* An error of one kind's plan() is a problem among the others. */
 static void ask(struct ckpt_planner *p, const struct ckpt_object *obj)
 {

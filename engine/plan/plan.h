@@ -104,6 +104,9 @@ void ckpt_call_late(struct ckpt_planner *p, enum ckpt_when when, long nr, const 
 /* The same; it must return WANT. */
 void ckpt_call_late_want(struct ckpt_planner *p, enum ckpt_when when, long nr, const int64_t arg[6],
 			 int64_t want);
+/* What the leader was told to do until it came here is done before what other threads are told from
+ * here on. Both in the same phase, CKPT_AFTER_COMMIT or later. */
+void ckpt_leader_first(struct ckpt_planner *p, enum ckpt_when when);
 /* The address, then, of a copy of DATA that those calls can point to. Not for CKPT_PARKED after the
  * memory of the restorer is gone: it is still there. */
 int64_t ckpt_late_data(struct ckpt_planner *p, const void *data, size_t size);

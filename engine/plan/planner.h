@@ -44,4 +44,6 @@ int ckpt_program_open(struct ckpt_program_builder **bp, struct ckpt_planner *p,
 void ckpt_program_call(struct ckpt_program_builder *b, uint32_t thread, enum ckpt_when when,
 		       const struct ckpt_sv_call *call);
 uint64_t ckpt_program_data(struct ckpt_program_builder *b, const void *data, size_t size);
+/* Address of a word of the task that is 0 until its leader arrives there. */
+uint64_t ckpt_program_leader_word(struct ckpt_program_builder *b);
 struct ckpt_task_program *ckpt_program_close(struct ckpt_program_builder *b);

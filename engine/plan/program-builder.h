@@ -21,4 +21,5 @@ struct ckpt_program_builder {
 	struct ckpt_call_list parked;
 	uint8_t *data; /* goes to layout->home */
 	size_t data_len, data_room;
+	uint64_t leader_word; /* 0: nobody has asked for it */
 };

@@ -45,6 +45,15 @@ uint64_t ckpt_program_data(struct ckpt_program_builder *b, const void *data, siz
 	return b->layout->home + at;
 }
 
+uint64_t ckpt_program_leader_word(struct ckpt_program_builder *b)
+{
+	static const uint32_t zero;
+
+	if (!b->leader_word)
+		b->leader_word = ckpt_program_data(b, &zero, sizeof(zero));
+	return b->leader_word;
+}
+
 static void emit_tiles(struct ckpt_program_builder *b, uint32_t thread,
 		       const struct ckpt_regs *regs)
 {

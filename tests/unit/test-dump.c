@@ -165,7 +165,7 @@ static void test_all_named(void)
 	is(ckpt_dump_check(&opts, arena, &all, &err), 0, "a check with problems is no failure");
 	for (size_t i = 0; i < all.n; i++)
 		diag("%s", all.v[i].text);
-	ok(has_problem(&all, CKPT_E_TASK_STATE, "seccomp"), "seccomp is named");
+	ok(has_problem(&all, CKPT_E_SECCOMP, "seccomp"), "seccomp is named");
 	ok(has_problem(&all, CKPT_E_SHARED_STATE, "descriptors of its own"),
 	   "a thread apart is named");
 	ok(has_problem(&all, CKPT_E_FILE_LOCK, "FLOCK"), "a lock is named");
