@@ -40,7 +40,7 @@ static const char *refusal(const struct ckpt_map *m)
 		{ CKPT_MAP(UM) | CKPT_MAP(UW) | CKPT_MAP(UI),
 		  "its page faults go to a userfaultfd" },
 		{ CKPT_MAP(SS), "a shadow stack cannot be dumped" },
-		{ CKPT_MAP(SL), "it is sealed by mseal(2)" },
+		{ CKPT_MAP(SF), "its stores wait for the device (MAP_SYNC)" },
 		{ CKPT_MAP(PF) | CKPT_MAP(IO), "memory of a device cannot be dumped" },
 	};
 	static const struct {
@@ -61,6 +61,9 @@ static const char *refusal(const struct ckpt_map *m)
 		if (m->flags & by_flag[i].flags)
 			return by_flag[i].why;
 	}
+	/* That of memory which can only be executed is the kernel's own choice. */
+	if (m->pkey && m->prot != PROT_EXEC)
+		return "it has a protection key (pkey_mprotect(2))";
 	if (m->ino && m->name[0] != '/' && !starts_with(m->name, "[anon_shmem:"))
 		return "this kind of file cannot be dumped";
 	return NULL;
@@ -85,6 +88,7 @@ static uint32_t area_flags(const struct ckpt_map *m)
 		{ CKPT_MAP(SR), CKPT__AREA__FLAG__SEQUENTIAL },
 		{ CKPT_MAP(RR), CKPT__AREA__FLAG__RANDOM },
 		{ CKPT_MAP(DP), CKPT__AREA__FLAG__DROPPABLE },
+		{ CKPT_MAP(SL), CKPT__AREA__FLAG__SEALED },
 	};
 	uint32_t flags = 0;
 

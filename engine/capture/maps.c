@@ -126,6 +126,17 @@ static void scan_shared(struct ckpt_map *m, const char *p, const char *end)
 		m->shared_kb += kb;
 }
 
+/* "ProtectionKey:         3" */
+static void scan_pkey(struct ckpt_map *m, const char *p, const char *end)
+{
+	uint64_t key;
+
+	for (p += 14; p < end && *p == ' '; p++)
+		;
+	if (decimal(&p, end, &key))
+		m->pkey = key;
+}
+
 /* "VmFlags: rd wr mr mw me ac " */
 static void scan_flags(struct ckpt_map *m, const char *p, const char *end)
 {
@@ -155,6 +166,8 @@ static bool scan_line(struct scanner *s, const char *line, const char *end)
 	else if (*line == 'S' && end - line > 13 &&
 		 (!memcmp(line, "Shared_Clean:", 13) || !memcmp(line, "Shared_Dirty:", 13)))
 		scan_shared(&s->v[s->n - 1], line, end);
+	else if (*line == 'P' && end - line > 14 && !memcmp(line, "ProtectionKey:", 14))
+		scan_pkey(&s->v[s->n - 1], line, end);
 	return true;
 }
 

@@ -33,7 +33,7 @@ struct pm_scan_arg {
 #define N_REGIONS 512
 
 /* Returns -ENOTTY where the kernel lacks it. */
-static int scan(struct ckpt_run_list *list, int fd, bool with_guard, uint64_t *guardp,
+static int scan(struct ckpt_run_list *list, struct ckpt_run_list *guards, int fd, bool with_guards,
 		struct ckpt_err *err)
 {
 	struct page_region region[N_REGIONS];
@@ -45,7 +45,7 @@ static int scan(struct ckpt_run_list *list, int fd, bool with_guard, uint64_t *g
 		.category_mask = PAGE_IS_FILE | PAGE_IS_PFNZERO,
 		.category_inverted = PAGE_IS_FILE | PAGE_IS_PFNZERO,
 		.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
-		.return_mask = with_guard ? PAGE_IS_GUARD : 0,
+		.return_mask = with_guards ? PAGE_IS_GUARD : 0,
 	};
 
 	while (arg.start < arg.end) {
@@ -56,10 +56,8 @@ static int scan(struct ckpt_run_list *list, int fd, bool with_guard, uint64_t *g
 		for (int i = 0; i < n; i++) {
 			const struct page_region *r = &region[i];
 
-			if (r->categories & PAGE_IS_GUARD && !*guardp)
-				*guardp = r->start;
-			ckpt_run_add(list, r->start, (r->end - r->start) / CKPT_PAGE,
-				     CKPT_UNASSIGNED, 0);
+			ckpt_run_add(r->categories & PAGE_IS_GUARD ? guards : list, r->start,
+				     (r->end - r->start) / CKPT_PAGE, CKPT_UNASSIGNED, 0);
 		}
 		if (arg.walk_end <= arg.start)
 			return ckpt_fail(err, -EIO, "pagemap: cannot scan");
@@ -71,14 +69,13 @@ static int scan(struct ckpt_run_list *list, int fd, bool with_guard, uint64_t *g
 int ckpt_memory_scan(struct ckpt_arena *arena, int pagemap_fd, struct ckpt_scan *found,
 		     struct ckpt_err *err)
 {
-	struct ckpt_run_list list = { .arena = arena };
-	int r;
+	struct ckpt_run_list list = { .arena = arena }, guards = { .arena = arena };
+	int r = scan(&list, &guards, pagemap_fd, true, err);
 
-	*found = (struct ckpt_scan){ .guard = 0 };
-	r = scan(&list, pagemap_fd, true, &found->guard, err);
 	if (r == -EINVAL && !list.n)
-		r = scan(&list, pagemap_fd, false, &found->guard, err);
+		r = scan(&list, &guards, pagemap_fd, false, err);
 	found->pages = (struct ckpt_pages){ list.v, list.n };
+	found->guards = (struct ckpt_pages){ guards.v, guards.n };
 	found->none = r == -ENOTTY;
 	return found->none ? 0 : r;
 }
@@ -110,8 +107,8 @@ static void cut(struct ckpt_run_list *list, const struct ckpt_pages *pages, cons
 	}
 }
 
-static int read_area(struct ckpt_run_list *list, int fd, const Ckpt__Area *a, uint64_t *guardp,
-		     struct ckpt_err *err)
+static int read_area(struct ckpt_run_list *list, struct ckpt_run_list *guards, int fd,
+		     const Ckpt__Area *a, struct ckpt_err *err)
 {
 	uint64_t word[4096];
 
@@ -122,9 +119,9 @@ static int read_area(struct ckpt_run_list *list, int fd, const Ckpt__Area *a, ui
 		if (n <= 0 || n % 8)
 			return ckpt_fail(err, n < 0 ? -errno : -EIO, "pagemap: cannot read");
 		for (ssize_t i = 0; i < n / 8; i++, at += CKPT_PAGE) {
-			if (word[i] & PM_GUARD && !*guardp)
-				*guardp = at;
-			if (word[i] & (PM_PRESENT | PM_SWAPPED) && !(word[i] & PM_FILE))
+			if (word[i] & PM_GUARD)
+				ckpt_run_add(guards, at, 1, CKPT_UNASSIGNED, a->start);
+			else if (word[i] & (PM_PRESENT | PM_SWAPPED) && !(word[i] & PM_FILE))
 				ckpt_run_add(list, at, 1, CKPT_UNASSIGNED, a->start);
 		}
 	}
@@ -134,6 +131,8 @@ static int read_area(struct ckpt_run_list *list, int fd, const Ckpt__Area *a, ui
 int ckpt_pages_cut(struct ckpt_run_list *list, struct ckpt_scan *found, int pagemap_fd,
 		   const Ckpt__Mm *mm, struct ckpt_err *err)
 {
+	struct ckpt_run_list guards = { .arena = list->arena };
+
 	if (!found->none) {
 		cut(list, &found->pages, mm);
 		return 0;
@@ -142,9 +141,10 @@ int ckpt_pages_cut(struct ckpt_run_list *list, struct ckpt_scan *found, int page
 		int r = 0;
 
 		if (is_wanted(mm->areas[i]))
-			r = read_area(list, pagemap_fd, mm->areas[i], &found->guard, err);
+			r = read_area(list, &guards, pagemap_fd, mm->areas[i], err);
 		if (r < 0)
 			return r;
 	}
+	found->guards = (struct ckpt_pages){ guards.v, guards.n };
 	return 0;
 }

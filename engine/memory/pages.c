@@ -106,6 +106,16 @@ static struct ckpt_run_list without(const struct ckpt_run_list *list, const stru
 	return rest;
 }
 
+static void put_guards(struct ckpt_arena *arena, const struct ckpt_pages *guards, Ckpt__Mm *mm)
+{
+	mm->guards = ckpt_alloc(arena, 2 * guards->n * sizeof(mm->guards[0]));
+	mm->n_guards = 2 * guards->n;
+	for (size_t i = 0; i < guards->n; i++) {
+		mm->guards[2 * i] = guards->run[i].at;
+		mm->guards[2 * i + 1] = guards->run[i].at + guards->run[i].n_pages * CKPT_PAGE;
+	}
+}
+
 int ckpt_memory_add_task(struct ckpt_memory_work *w, const struct ckpt_memory_task *add,
 			 struct ckpt_err *err)
 {
@@ -117,10 +127,7 @@ int ckpt_memory_add_task(struct ckpt_memory_work *w, const struct ckpt_memory_ta
 
 	if (r < 0)
 		return r;
-	if (add->found->guard)
-		return ckpt_refuse(err, CKPT_E_AREA_KIND, -ENOTSUP,
-				   "address %llx: guard pages cannot be dumped",
-				   (unsigned long long)add->found->guard);
+	put_guards(w->arena, &add->found->guards, task->mm);
 	for (size_t i = 0; i < add->n_excluded; i++)
 		list = without(&list, &add->excluded[i]);
 	task->pages = (struct ckpt_pages){ list.v, list.n };

@@ -31,8 +31,8 @@ void ckpt_memory_close(struct ckpt_memory_work *work);
 /* The pages of a whole address space, before anything is known of its areas. */
 struct ckpt_scan {
 	struct ckpt_pages pages;
-	uint64_t guard; /* address of a guard page (madvise(2), Linux 6.13), 0 if there is none */
-	bool none;      /* this kernel cannot scan: they are found area by area */
+	struct ckpt_pages guards; /* guard regions (madvise(2), Linux 6.13) */
+	bool none;                /* this kernel cannot scan: they are found area by area */
 };
 /* Fills FOUND. May run in any thread. */
 int ckpt_memory_scan(struct ckpt_arena *arena, int pagemap_fd, struct ckpt_scan *found,
@@ -51,8 +51,8 @@ struct ckpt_memory_task {
 	const struct ckpt_span *excluded; /* whole pages that are left out, in any order */
 	size_t n_excluded;
 };
-/* Lists what was found of a task: fills task->pages. Parents come before their children. Refuses
- * guard pages by name. */
+/* Lists what was found of a task: fills task->pages and the guard regions of task->mm. Parents come
+ * before their children. */
 int ckpt_memory_add_task(struct ckpt_memory_work *work, const struct ckpt_memory_task *add,
 			 struct ckpt_err *err);
 /* Lists the content of OBJ, content_size bytes, as FD has it. Takes FD. SEEK: the description is

@@ -149,6 +149,7 @@ int ckpt_host_probe(struct ckpt_host **hostp, struct ckpt_arena *arena,
 		r = ckpt_host_probe_creds(h, arena, err);
 	if (r < 0)
 		return r;
+	ckpt_host_probe_memory(h);
 	probe_pids(h, arena, snap);
 	*hostp = h;
 	return 0;

@@ -43,12 +43,15 @@ struct ckpt_host {
 	uint64_t nr_open; /* the most that RLIMIT_NOFILE may be; 0: unknown */
 	bool can_store_bypass, can_indirect_branch; /* PR_SET_SPECULATION_CTRL has an effect for
 						       them */
+	/* By ckpt_host_probe_memory(): what can be done with an area. */
+	bool has_guards, has_mseal, has_droppable, has_area_names;
 };
 
 int ckpt_host_probe(struct ckpt_host **hostp, struct ckpt_arena *arena,
 		    const struct ckpt_snapshot *snap, struct ckpt_err *err);
 /* Its part that concerns credentials, scheduling and limits; called by ckpt_host_probe(). */
 int ckpt_host_probe_creds(struct ckpt_host *h, struct ckpt_arena *arena, struct ckpt_err *err);
+void ckpt_host_probe_memory(struct ckpt_host *h);
 static inline bool ckpt_host_has_cap(const struct ckpt_host *h, int cap)
 {
 	return h->caps >> cap & 1;

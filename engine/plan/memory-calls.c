@@ -13,21 +13,12 @@
 #include "engine/memory/layout.h"
 #include "engine/memory/vdso.h"
 #include "engine/plan/memory-calls.h"
-#include "engine/plan/program-builder.h"
 
 #define MAX_IOV 1024           /* IOV_MAX */
 #define MAX_BYTES (1ull << 30) /* a read returns at most 0x7ffff000 bytes */
-#define SET_VMA 0x53564d41     /* PR_SET_VMA, PR_SET_VMA_ANON_NAME: Linux 5.17 */
-
-static void emit(struct ckpt_program_builder *b, uint32_t flags, long nr, const int64_t arg[6],
-		 int64_t want)
-{
-	struct ckpt_sv_call call = { .nr = nr, .flags = flags, .want = want };
-
-	memcpy(call.arg, arg, sizeof(call.arg));
-	ckpt_program_call(b, 0, CKPT_BEFORE_THREADS, &call);
-}
-#define EMIT(b, flags, want, nr, ...) emit(b, flags, nr, (const int64_t[6]){ __VA_ARGS__ }, want)
+#ifndef MAP_DROPPABLE
+#define MAP_DROPPABLE 0x08 /* Linux 6.11 */
+#endif
 
 static void move(struct ckpt_program_builder *b, uint64_t from, uint64_t old_len, uint64_t len,
 		 uint64_t to)
@@ -159,7 +150,9 @@ static int emit_vdso(struct ckpt_program_builder *b, const Ckpt__Area *a, bool s
 
 static int map_flags(const Ckpt__Area *a)
 {
-	int flags = MAP_FIXED | (a->shared ? MAP_SHARED : MAP_PRIVATE);
+	int flags = MAP_FIXED | (a->shared                              ? MAP_SHARED :
+				 a->flags & CKPT__AREA__FLAG__DROPPABLE ? MAP_DROPPABLE :
+									  MAP_PRIVATE);
 
 	if (!a->file)
 		flags |= MAP_ANONYMOUS;
@@ -252,42 +245,6 @@ static void emit_pages(struct ckpt_program_builder *b)
 	flush(r);
 }
 
-static void emit_advice(struct ckpt_program_builder *b, const Ckpt__Area *a)
-{
-	static const struct {
-		uint32_t flag;
-		int advice;
-	} table[] = {
-		{ CKPT__AREA__FLAG__DONT_FORK, MADV_DONTFORK },
-		{ CKPT__AREA__FLAG__DONT_DUMP, MADV_DONTDUMP },
-		{ CKPT__AREA__FLAG__WIPE_ON_FORK, MADV_WIPEONFORK },
-		{ CKPT__AREA__FLAG__HUGE, MADV_HUGEPAGE },
-		{ CKPT__AREA__FLAG__NO_HUGE, MADV_NOHUGEPAGE },
-		{ CKPT__AREA__FLAG__MERGEABLE, MADV_MERGEABLE },
-		{ CKPT__AREA__FLAG__SEQUENTIAL, MADV_SEQUENTIAL },
-		{ CKPT__AREA__FLAG__RANDOM, MADV_RANDOM },
-	};
-	static const char prefix[] = "[anon:";
-	uint64_t len = a->end - a->start;
-
-	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
-		if (a->flags & table[i].flag)
-			EMIT(b, 0, 0, SYS_madvise, a->start, len, table[i].advice);
-	if (a->flags & CKPT__AREA__FLAG__LOCKED)
-		EMIT(b, 0, 0, SYS_mlock2, a->start, len,
-		     a->flags & CKPT__AREA__FLAG__LOCK_ON_FAULT ? MLOCK_ONFAULT : 0);
-	if (a->name && !strncmp(a->name, prefix, sizeof(prefix) - 1)) {
-		char name[81] = ""; /* ANON_VMA_NAME_MAX_LEN, without the bracket */
-		size_t n = strlen(a->name) - sizeof(prefix) + 1;
-
-		if (n < 2 || n > sizeof(name))
-			return;
-		memcpy(name, a->name + sizeof(prefix) - 1, n - 1);
-		EMIT(b, CKPT_SV_MAY_FAIL, 0, SYS_prctl, SET_VMA, 0, a->start, len,
-		     ckpt_program_data(b, name, sizeof(name)));
-	}
-}
-
 static void emit_mm(struct ckpt_program_builder *b)
 {
 	const Ckpt__Mm *mm = b->task->mm;
@@ -319,6 +276,7 @@ int ckpt_emit_memory(struct ckpt_program_builder *b, struct ckpt_err *err)
 	bool same = same_vdso(b);
 	int r;
 
+	ckpt_check_area_settings(b->p, b->task);
 	park_vdso(b);
 	unmap_old(b);
 	emit_mm(b); /* now: the executable cannot be set while that of this program is mapped, maybe
@@ -329,6 +287,7 @@ int ckpt_emit_memory(struct ckpt_program_builder *b, struct ckpt_err *err)
 		prot[i] = a->prot;
 		if (!(a->flags & CKPT__AREA__FLAG__VDSO)) {
 			prot[i] = emit_map(b, i);
+			ckpt_emit_area_first(b, a);
 		} else {
 			r = emit_vdso(b, a, same, err);
 			if (r < 0)
@@ -342,7 +301,8 @@ int ckpt_emit_memory(struct ckpt_program_builder *b, struct ckpt_err *err)
 		if (prot[i] != (int)a->prot)
 			EMIT(b, 0, 0, SYS_mprotect, a->start, a->end - a->start, a->prot);
 		if (!(a->flags & CKPT__AREA__FLAG__VDSO)) /* the kernel's own has what it needs */
-			emit_advice(b, a);
+			ckpt_emit_area_settings(b, a);
 	}
+	ckpt_emit_seals(b);
 	return 0;
 }

@@ -63,6 +63,22 @@ static int check_area(const struct ckpt_snapshot *snap, const struct ckpt_task *
 			    (unsigned long long)area->start, (unsigned long long)area->end, what);
 }
 
+static int check_guards(const struct ckpt_task *task, struct ckpt_err *err)
+{
+	const Ckpt__Mm *mm = task->mm;
+	uint64_t floor = 0;
+
+	for (size_t i = 0; i < mm->n_guards; i += 2) {
+		if (mm->n_guards % 2 || mm->guards[i] < floor ||
+		    mm->guards[i] >= mm->guards[i + 1] || mm->guards[i + 1] > CKPT_TASK_SIZE ||
+		    (mm->guards[i] | mm->guards[i + 1]) % CKPT_PAGE)
+			return ckpt_unsound(err, "task %u: guard region %zu of %zu", task->id,
+					    i / 2, mm->n_guards / 2);
+		floor = mm->guards[i + 1];
+	}
+	return 0;
+}
+
 static int bad_run(const struct ckpt_run *run, const char *whose, uint32_t id, const char *what,
 		   struct ckpt_err *err)
 {
@@ -129,6 +145,8 @@ int ckpt_check_memory(const struct ckpt_snapshot *snap, const struct ckpt_task *
 		r = check_area(snap, task, mm->areas[i], floor, err);
 		floor = mm->areas[i]->end;
 	}
+	if (r >= 0)
+		r = check_guards(task, err);
 	if (r >= 0)
 		r = check_runs(&task->pages, CKPT_TASK_SIZE, pages_size, "task", task->id, err);
 	return r < 0 ? r : check_runs_in_areas(task, err);

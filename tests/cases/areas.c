@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Ten thousand areas, and huge pages. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -31,6 +32,24 @@ static void check(void)
 	}
 }
 
+/* In huge pages of the area that starts at BASE; where the machine has none to give there are
+ * none. */
+static unsigned long huge_kb(void)
+{
+	char *text = test_read("/proc/self/smaps", NULL), want[32], *p;
+	unsigned long kb = 0;
+
+	snprintf(want, sizeof(want), "%lx-", (unsigned long)base);
+	p = text ? strstr(text, want) : NULL;
+	p = p ? strstr(p, "AnonHugePages:") : NULL;
+	if (p)
+		kb = strtoul(p + strlen("AnonHugePages:"), NULL, 10);
+	free(text);
+	return kb;
+}
+
+static unsigned long huge_before;
+
 static void setup_huge(void)
 {
 	char *p = mmap(NULL, 4 * HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -42,6 +61,27 @@ static void setup_huge(void)
 	base[2 * HUGE + 12345] = 'x';
 	/* Cuts one in the middle. */
 	CHECK_CALL(munmap(base + HUGE / 2, PAGE));
+}
+
+static void setup_huge_again(void)
+{
+	char *p = mmap(NULL, 6 * HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	CHECK(p != MAP_FAILED);
+	base = (char *)(((unsigned long)p + HUGE - 1) & ~(HUGE - 1));
+	CHECK_CALL(madvise(base, 4 * HUGE, MADV_HUGEPAGE));
+	memset(base + HUGE, 'h', 2 * HUGE);
+	huge_before = huge_kb();
+	if (!huge_before)
+		case_skip("no huge pages to be had");
+}
+
+static void check_huge_again(void)
+{
+	CHECK_INT(huge_kb(), huge_before);
+	CHECK_INT(base[0], 0);
+	for (size_t i = HUGE; i < 3 * HUGE; i += 64)
+		CHECK_INT(base[i], 'h');
 }
 
 static void check_huge(void)
@@ -56,4 +96,5 @@ static void check_huge(void)
 }
 
 CASES({ "ten thousand areas stay as they were", setup, check, .flags = CASE_ONCE },
-      { "huge pages keep their contents", setup_huge, check_huge })
+      { "huge pages keep their contents", setup_huge, check_huge },
+      { "huge pages come back as huge pages", setup_huge_again, check_huge_again })

@@ -18,15 +18,15 @@ struct area {
 };
 
 /* "sd" and "ac": dirty since a counter was cleared, and charged against the commit limit, which an
- * area may have got or kept through protections that it had once. Neither changes what a program
- * can do. */
+ * area may have got or kept through protections that it had once; "gu": there may be guard regions
+ * in it, or have been. None of them changes what a program can do. */
 static void set_flags(struct area *a, char *text)
 {
 	char *save, *word;
 
 	a->flags[0] = 0;
 	for (word = strtok_r(text, " \n", &save); word; word = strtok_r(NULL, " \n", &save)) {
-		if (!strcmp(word, "sd") || !strcmp(word, "ac"))
+		if (!strcmp(word, "sd") || !strcmp(word, "ac") || !strcmp(word, "gu"))
 			continue;
 		strncat(a->flags, " ", sizeof(a->flags) - strlen(a->flags) - 1);
 		strncat(a->flags, word, sizeof(a->flags) - strlen(a->flags) - 1);

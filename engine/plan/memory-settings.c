@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a program said of its areas: advice, guard regions, locks, names, seals. Some of it decides
+ * over the pages as they come in and is said before; all that forbids something comes last.
+ */
+#include <errno.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include "engine/memory/layout.h"
+#include "engine/plan/memory-calls.h"
+
+#define SET_VMA 0x53564d41 /* PR_SET_VMA, PR_SET_VMA_ANON_NAME: Linux 5.17 */
+#define NAME_MAX_LEN 80    /* ANON_VMA_NAME_MAX_LEN */
+#define HUGE_PAGE (2ull << 20)
+#define GUARD_INSTALL 102 /* MADV_GUARD_INSTALL: Linux 6.13 */
+#define SYS_MSEAL 462     /* Linux 6.10 */
+
+static void advise(struct ckpt_program_builder *b, uint64_t start, uint64_t end, int advice)
+{
+	EMIT(b, 0, 0, SYS_madvise, start, end - start, advice);
+}
+
+/* Huge pages come back where whole ones are going to be filled: in others a single page would bring
+ * in all of a huge one. */
+static void emit_huge(struct ckpt_program_builder *b, const Ckpt__Area *a)
+{
+	struct ckpt_pages runs = ckpt_pages_between(&b->task->pages, a->start, a->end);
+
+	for (size_t i = 0; i < runs.n;) {
+		uint64_t start = runs.run[i].at, end = start;
+
+		for (; i < runs.n && runs.run[i].at == end; i++)
+			end += runs.run[i].n_pages * CKPT_PAGE;
+		start = (start + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
+		end = (end < a->end ? end : a->end) & ~(HUGE_PAGE - 1);
+		if (start < end)
+			advise(b, start, end, MADV_HUGEPAGE);
+	}
+}
+
+void ckpt_emit_area_first(struct ckpt_program_builder *b, const Ckpt__Area *a)
+{
+	if (a->flags & CKPT__AREA__FLAG__HUGE)
+		emit_huge(b, a);
+	if (a->flags & CKPT__AREA__FLAG__NO_HUGE)
+		advise(b, a->start, a->end, MADV_NOHUGEPAGE);
+}
+
+static void emit_advice(struct ckpt_program_builder *b, const Ckpt__Area *a)
+{
+	static const struct {
+		uint32_t flag;
+		int advice;
+	} table[] = {
+		{ CKPT__AREA__FLAG__DONT_FORK, MADV_DONTFORK },
+		{ CKPT__AREA__FLAG__DONT_DUMP, MADV_DONTDUMP },
+		{ CKPT__AREA__FLAG__WIPE_ON_FORK, MADV_WIPEONFORK },
+		{ CKPT__AREA__FLAG__HUGE, MADV_HUGEPAGE },
+		{ CKPT__AREA__FLAG__MERGEABLE, MADV_MERGEABLE },
+		{ CKPT__AREA__FLAG__SEQUENTIAL, MADV_SEQUENTIAL },
+		{ CKPT__AREA__FLAG__RANDOM, MADV_RANDOM },
+	};
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+		if (a->flags & table[i].flag)
+			advise(b, a->start, a->end, table[i].advice);
+}
+
+/* Returns whether the area has any. */
+static bool emit_guards(struct ckpt_program_builder *b, const Ckpt__Area *a)
+{
+	const Ckpt__Mm *mm = b->task->mm;
+	bool any = false;
+
+	for (size_t i = 0; i + 1 < mm->n_guards; i += 2) {
+		uint64_t start = mm->guards[i] > a->start ? mm->guards[i] : a->start;
+		uint64_t end = mm->guards[i + 1] < a->end ? mm->guards[i + 1] : a->end;
+
+		if (start >= end)
+			continue;
+		advise(b, start, end, GUARD_INSTALL);
+		any = true;
+	}
+	return any;
+}
+
+static const char *name_of(const Ckpt__Area *a)
+{
+	static const char *const prefixes[] = { "[anon:", "[anon_shmem:" };
+
+	for (size_t i = 0; a->name && i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
+		size_t n = strlen(prefixes[i]);
+
+		if (!strncmp(a->name, prefixes[i], n))
+			return a->name + n;
+	}
+	return NULL;
+}
+
+static void emit_name(struct ckpt_program_builder *b, const Ckpt__Area *a)
+{
+	char name[NAME_MAX_LEN] = "";
+	const char *is = name_of(a);
+	size_t n = is ? strlen(is) : 0;
+
+	if (n < 2 || n > sizeof(name) || !b->p->host->has_area_names)
+		return;
+	memcpy(name, is, n - 1); /* without the bracket */
+	EMIT(b, 0, 0, SYS_prctl, SET_VMA, 0, a->start, a->end - a->start,
+	     ckpt_program_data(b, name, sizeof(name)));
+}
+
+void ckpt_emit_area_settings(struct ckpt_program_builder *b, const Ckpt__Area *a)
+{
+	bool guarded;
+
+	emit_advice(b, a);
+	guarded = emit_guards(b, a);
+	/* Locking brings in all pages; it says no when it finds a guard page, but locked it is. */
+	if (a->flags & CKPT__AREA__FLAG__LOCKED)
+		EMIT(b, guarded ? CKPT_SV_MAY_FAIL : 0, 0, SYS_mlock2, a->start, a->end - a->start,
+		     a->flags & CKPT__AREA__FLAG__LOCK_ON_FAULT ? MLOCK_ONFAULT : 0);
+	emit_name(b, a);
+}
+
+void ckpt_emit_seals(struct ckpt_program_builder *b)
+{
+	const Ckpt__Mm *mm = b->task->mm;
+
+	for (size_t i = 0; i < mm->n_areas; i++)
+		if (mm->areas[i]->flags & CKPT__AREA__FLAG__SEALED)
+			EMIT(b, 0, 0, SYS_MSEAL, mm->areas[i]->start,
+			     mm->areas[i]->end - mm->areas[i]->start, 0);
+}
+
+static void lacks(struct ckpt_planner *p, const struct ckpt_task *task, const char *what)
+{
+	ckpt_problem(p, CKPT_E_KERNEL_FEATURE, "process %d: this kernel has no %s", task->pid,
+		     what);
+}
+
+void ckpt_check_area_settings(struct ckpt_planner *p, const struct ckpt_task *task)
+{
+	const struct ckpt_host *host = p->host;
+	uint32_t flags = 0;
+	bool named = false;
+
+	for (size_t i = 0; i < task->mm->n_areas; i++) {
+		flags |= task->mm->areas[i]->flags;
+		named |= name_of(task->mm->areas[i]) != NULL;
+	}
+	if (task->mm->n_guards && !host->has_guards)
+		lacks(p, task, "guard regions (MADV_GUARD_INSTALL, Linux 6.13)");
+	if (flags & CKPT__AREA__FLAG__SEALED && !host->has_mseal)
+		lacks(p, task, "mseal(2) (Linux 6.10)");
+	if (flags & CKPT__AREA__FLAG__DROPPABLE && !host->has_droppable)
+		lacks(p, task, "droppable memory (MAP_DROPPABLE, Linux 6.11)");
+	if (named && !host->has_area_names)
+		ckpt_loss(p, "process %d: names of areas: this kernel keeps none", task->pid);
+}
