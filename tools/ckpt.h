@@ -94,7 +94,8 @@ struct ckpt_options {
 	const char *feature;
 	int verbosity; /* -1: not given */
 	unsigned int timeout;
-	bool leave_running, leave_stopped, shell_job, detached, sibling, display_stats, json;
+	bool leave_running, leave_stopped, shell_job, file_locks, detached, sibling, display_stats,
+		json;
 	bool seen[CKPT_MAX_OPTIONS]; /* by index in the table */
 };
 

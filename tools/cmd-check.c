@@ -22,6 +22,7 @@ static int check_tree(struct ckpt_tool *t)
 		.dirfd = -1,
 		.dir = "",
 		.shell_job = t->opts.shell_job,
+		.file_locks = t->opts.file_locks,
 		.timeout_s = t->opts.timeout,
 		.log = &t->log,
 	};

@@ -11,6 +11,7 @@ int ckpt_cmd_dump(struct ckpt_tool *t)
 		.leave_running = t->opts.leave_running,
 		.leave_stopped = t->opts.leave_stopped,
 		.shell_job = t->opts.shell_job,
+		.file_locks = t->opts.file_locks,
 		.timeout_s = t->opts.timeout,
 		.log = &t->log,
 		.progress = ckpt_progress_show,

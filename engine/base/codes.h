@@ -31,8 +31,10 @@
 	X(TASK_STATE,        206, 3, "undo this setting before the dump") \
 	X(SHARED_STATE,      207, 3, "start the processes without sharing this between them") \
 	X(NAMESPACE,         208, 3, "dump from inside of that namespace") \
-	X(FILE_LOCK,         209, 3, "release the lock before the dump") \
+	X(FILE_LOCK,         209, 3, "add --file-locks (-l), or release the lock before the dump") \
 	X(SIGNAL_QUEUE,      210, 3, "let the process take its signals before the dump") \
+	X(OUTSIDE_OWNER,     220, 3, "take the owner away (F_SETOWN 0), or dump the process that it is, too") \
+	X(LEASE_BREAKING,    221, 1, "let the process give its lease up before the dump") \
 	X(CONTENT_CHANGED,   260, 1, "dump again, or dump who changes it along with the tree") \
 	X(SECCOMP,           230, 3, "run ckpt dump as root; a filter must not end or trap the process for what ckpt asks") \
 	X(NO_IMAGE,          301, 1, "give the folder of a finished dump with -D") \
@@ -53,6 +55,7 @@
 	X(ADDRESS_IN_USE,    407, 1, "end the program that uses it") \
 	X(PIDFILE_EXISTS,    408, 1, "remove it, or choose another file") \
 	X(CPU_FEATURE,       409, 3, "restore on a machine whose processor has it") \
+	X(LOCK_TAKEN,        410, 1, "end the program that holds it") \
 	X(KERNEL_FEATURE,    501, 3, "run `ckpt check` to see what this kernel lacks") \
 	X(OPTION,            502, 3, "leave the option out") \
 	X(COMMAND,           503, 3, "run `ckpt help` for the commands there are")

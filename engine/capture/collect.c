@@ -125,6 +125,37 @@ bool ckpt_pid_in_tree(struct ckpt_collect *c, pid_t pid)
 	return task_of(c->capture, pid) != NULL;
 }
 
+bool ckpt_tid_in_tree(struct ckpt_collect *c, pid_t tid)
+{
+	for (size_t i = 0; c->capture && i < c->capture->n_tasks; i++) {
+		const struct ckpt_frozen *f = c->capture->tasks[i].frozen;
+
+		for (size_t k = 0; k < f->n_tids; k++)
+			if (f->tids[k] == tid)
+				return true;
+	}
+	return false;
+}
+
+bool ckpt_group_in_tree(struct ckpt_collect *c, pid_t group)
+{
+	for (size_t i = 0; c->capture && i < c->capture->n_tasks; i++)
+		if (c->capture->tasks[i].task->pgid == group)
+			return true;
+	return false;
+}
+
+const struct ckpt_fd_extra *ckpt_fd_extras(struct ckpt_collect *c, size_t *np)
+{
+	*np = 0;
+	for (size_t i = 0; c->capture && i < c->capture->n_tasks; i++)
+		if (c->capture->tasks[i].frozen->pid == c->pid) {
+			*np = c->capture->tasks[i].n_extra;
+			return c->capture->tasks[i].extra;
+		}
+	return NULL;
+}
+
 int ckpt_call(struct ckpt_collect *c, long nr, const uint64_t arg[6], int buf_arg, void *buf,
 	      size_t buf_len, int64_t *retp, struct ckpt_err *err)
 {

@@ -19,6 +19,19 @@ struct ckpt_probe {
 	int domain, type, protocol; /* of a socket, else -1 */
 };
 
+/* A descriptor with what few have and no kind of file knows of. */
+struct ckpt_fd_extra {
+	int number;
+	uint32_t flags;  /* F_GETFL */
+	bool first;      /* nobody else in the tree has this open file, or comes later */
+	bool locked;     /* fdinfo shows locks */
+	bool has_owner;  /* for SIGIO, or something that belongs to it */
+	int signal;      /* F_GETSIG */
+	int owner_type;  /* F_OWNER_* */
+	pid_t owner;     /* 0: none, or it is dead */
+	uid_t uid, euid; /* who made it the owner */
+};
+
 struct ckpt_collect {
 	struct ckpt_source *src;
 	struct ckpt_arena *arena; /* lives as long as the message */
@@ -51,8 +64,12 @@ uint32_t ckpt_object_of_fd(struct ckpt_collect *c, pid_t pid, int number);
 /* Does descriptor TFD:OFF of the epoll at c->number refer to the same file as NUMBER of PID (kcmp
  * EPOLL_TFD)? */
 bool ckpt_epoll_target_is(struct ckpt_collect *c, int tfd, uint32_t off, pid_t pid, int number);
-/* Is there a task with that pid in the tree? */
+/* Is there a task with that pid in the tree; a thread; a group? */
 bool ckpt_pid_in_tree(struct ckpt_collect *c, pid_t pid);
+bool ckpt_tid_in_tree(struct ckpt_collect *c, pid_t tid);
+bool ckpt_group_in_tree(struct ckpt_collect *c, pid_t group);
+/* Those of the task PID, by number. */
+const struct ckpt_fd_extra *ckpt_fd_extras(struct ckpt_collect *c, size_t *np);
 /* One remote system call by c->tid; the result, negative errno if it failed. A transport failure is
  * in *ERRP->code and returned. */
 int ckpt_call(struct ckpt_collect *c, long nr, const uint64_t arg[6], int buf_arg, void *buf,

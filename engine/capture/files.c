@@ -15,6 +15,9 @@
 #include "engine/capture/state.h"
 
 #define MAX_HELD 7168
+#ifndef F_GETOWNER_UIDS
+#define F_GETOWNER_UIDS 17 /* Linux 3.7 */
+#endif
 
 /* One descriptor while it is sorted in. */
 struct found {
@@ -22,6 +25,7 @@ struct found {
 	const struct ckpt_look *look;
 	bool has_pos;
 	struct ckpt_probe probe;
+	struct ckpt_fd_extra extra;
 	int fd; /* a duplicate */
 };
 
@@ -143,15 +147,27 @@ static void class_insert(struct ckpt_capture *c, struct ckpt_file_class *k, size
 	k->n++;
 }
 
-/* Who gets a signal when something can be read is not kept. */
-static bool has_owner(int fd, uint32_t flags)
+/* Who gets a signal when something can be read, and which. */
+static void ask_owner(int fd, struct ckpt_fd_extra *x)
 {
-	struct f_owner_ex owner;
+	struct f_owner_ex owner = { 0 };
+	uid_t ids[2] = { -1, -1 };
 
-	if (flags & O_PATH)
-		return false;
-	return flags & O_ASYNC || fcntl(fd, F_GETSIG) > 0 ||
-	       (!fcntl(fd, F_GETOWN_EX, &owner) && owner.pid);
+	if (x->flags & O_PATH)
+		return;
+	x->signal = fcntl(fd, F_GETSIG);
+	if (x->signal < 0)
+		x->signal = 0;
+	if (fcntl(fd, F_GETOWN_EX, &owner) < 0)
+		owner.pid = 0;
+	x->has_owner = x->flags & O_ASYNC || x->signal || owner.pid;
+	if (!x->has_owner)
+		return;
+	x->owner_type = owner.type;
+	x->owner = owner.pid;
+	fcntl(fd, F_GETOWNER_UIDS, ids);
+	x->uid = ids[0];
+	x->euid = ids[1];
 }
 
 static int probe(struct ckpt_capture *c, struct found *d, struct ckpt_err *err)
@@ -166,11 +182,11 @@ static int probe(struct ckpt_capture *c, struct found *d, struct ckpt_err *err)
 	r = ckpt_probe_fill(c, d->fd, &d->probe, err);
 	if (r < 0)
 		return r;
-	if (has_owner(d->fd, d->look->info.flags))
-		ckpt_problem_add(c->problems, CKPT_E_FILE_KIND,
-				 "%s: fd %d: %s: it has an owner for SIGIO", d->t->who,
-				 d->look->number, d->look->link);
-	if (d->look->info.lock[0])
+	d->extra = (struct ckpt_fd_extra){ .number = look->number,
+					   .flags = look->info.flags & ~O_CLOEXEC,
+					   .locked = look->info.lock[0] };
+	ask_owner(d->fd, &d->extra);
+	if (look->info.lock[0] && !c->opts->file_locks)
 		ckpt_problem_add(c->problems, CKPT_E_FILE_LOCK,
 				 "%s: fd %d: %s: a lock (%s) is held", d->t->who, d->look->number,
 				 d->look->link, d->look->info.lock);
@@ -220,6 +236,17 @@ static int new_file(struct ckpt_capture *c, struct found *d, struct ckpt_capture
 	return 0;
 }
 
+static void add_extra(struct ckpt_capture *c, const struct found *d)
+{
+	struct ckpt_capture_task *t = d->t;
+
+	if (!d->extra.locked && !d->extra.has_owner)
+		return;
+	t->extra = ckpt_capture_grow(c->arena, t->extra, t->n_extra, &t->extra_room,
+				     sizeof(t->extra[0]));
+	t->extra[t->n_extra++] = d->extra;
+}
+
 static int add_fd(struct ckpt_capture *c, struct found *d, size_t *roomp, struct ckpt_err *err)
 {
 	struct ckpt_task *task = d->t->task;
@@ -239,9 +266,11 @@ static int add_fd(struct ckpt_capture *c, struct found *d, size_t *roomp, struct
 		if (r < 0)
 			return r;
 		class_insert(c, k, at, f);
+		d->extra.first = true;
 	}
 	if (!f->obj)
 		return 0;
+	add_extra(c, d);
 	task->fds =
 		ckpt_capture_grow(c->arena, task->fds, task->n_fds, roomp, sizeof(task->fds[0]));
 	task->fds[task->n_fds++] = (struct ckpt_fd){

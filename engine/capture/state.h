@@ -61,6 +61,8 @@ struct ckpt_capture_task {
 	struct ckpt_scan_job *scan;    /* the same of its page map */
 	struct ckpt_span *shared;      /* private areas with pages that others have too */
 	size_t n_shared, shared_room;
+	struct ckpt_fd_extra *extra; /* of its descriptors, by number */
+	size_t n_extra, extra_room;
 };
 
 #define CKPT_FILE_BUCKETS 1024u

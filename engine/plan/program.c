@@ -67,7 +67,8 @@ static void emit_tiles(struct ckpt_program_builder *b, uint32_t thread,
 	ckpt_program_call(b, thread, CKPT_AFTER_MEMORY, &call);
 }
 
-/* Everything that is not a descriptor of the task goes: the bank, and what the builder had. */
+/* Everything that is not a descriptor of the task goes: the bank, and what the builder had. Before
+ * the kinds' calls: a POSIX lock is lost when any descriptor of the file is closed. */
 static void emit_close(struct ckpt_program_builder *b)
 {
 	const struct ckpt_task *task = b->task;
@@ -102,6 +103,7 @@ int ckpt_program_open(struct ckpt_program_builder **bp, struct ckpt_planner *p,
 		return r;
 	for (size_t i = 0; i < task->n_threads; i++)
 		emit_tiles(b, i, &task->threads[i].regs);
+	emit_close(b);
 	*bp = b;
 	return 0;
 }
@@ -203,7 +205,6 @@ struct ckpt_task_program *ckpt_program_close(struct ckpt_program_builder *b)
 	uint8_t *bytes;
 
 	emit_clones(b, args);
-	emit_close(b);
 	at = (b->data_len + 63) & ~63ull;
 	for (size_t i = 0; i < n_threads; i++) {
 		vec[i] = b->layout->home + at;

@@ -109,6 +109,19 @@ static bool of_zombie(const char *line)
 	return false;
 }
 
+/* "1: POSIX  ADVISORY  WRITE 123 08:01:99 0 EOF": the process as it sees itself, and no inode,
+ * which is another one where the file was made anew. */
+static void plain_lock(char *line)
+{
+	char sort[16], state[16], mode[16], range[80];
+	int pid;
+
+	if (sscanf(line, "%*s %15s %15s %15s %d %*s %79[^\n]", sort, state, mode, &pid, range) != 5)
+		return;
+	pid = pid > 0 ? test_inner_pid(pid) : pid;
+	snprintf(line, strlen(line) + 1, "%s %s %s %d %s", sort, state, mode, pid, range);
+}
+
 /* Lines "name: value" or, as in limits, "name   value": the name ends at a colon or two blanks. */
 static void add_lines(struct oracle *o, const char *path, const char *key)
 {
@@ -130,6 +143,8 @@ static void add_lines(struct oracle *o, const char *path, const char *key)
 			if (tail)
 				*tail = 0;
 		}
+		if (!strcmp(line, "lock"))
+			plain_lock(end);
 		if (!strncmp(line, "NS", 2) && strrchr(end, '\t'))
 			end = strrchr(end, '\t') + 1;
 		if (!strcmp(line, "State"))
