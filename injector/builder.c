@@ -212,11 +212,14 @@ static int run_steps(struct ckpt_job *job, enum ckpt_verb verb, struct ckpt_err 
 
 static int prepare(struct ckpt_job *job, struct ckpt_err *err)
 {
+	static const int needed[] = { RLIMIT_NOFILE, RLIMIT_MEMLOCK };
 	struct rlimit64 lim;
 
-	if (prlimit64(0, RLIMIT_NOFILE, NULL, &lim) == 0) {
+	for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
+		if (prlimit64(0, needed[i], NULL, &lim) < 0)
+			continue;
 		lim.rlim_cur = lim.rlim_max;
-		prlimit64(0, RLIMIT_NOFILE, &lim, NULL);
+		prlimit64(0, needed[i], &lim, NULL);
 	}
 	job->site.ops = &site_ops;
 	job->site.snap = job->plan->snap;

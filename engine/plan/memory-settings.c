@@ -4,6 +4,7 @@
  * over the pages as they come in and is said before; all that forbids something comes last.
  */
 #include <errno.h>
+#include <linux/capability.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include "engine/memory/layout.h"
@@ -139,6 +140,20 @@ static void lacks(struct ckpt_planner *p, const struct ckpt_task *task, const ch
 		     what);
 }
 
+static void check_locked(struct ckpt_planner *p, const struct ckpt_task *task)
+{
+	uint64_t bytes = 0, limit = p->host->limits[RLIMIT_MEMLOCK].rlim_max;
+
+	for (size_t i = 0; i < task->mm->n_areas; i++)
+		if (task->mm->areas[i]->flags & CKPT__AREA__FLAG__LOCKED)
+			bytes += task->mm->areas[i]->end - task->mm->areas[i]->start;
+	if (bytes > limit && !ckpt_host_has_init_cap(p->host, CAP_IPC_LOCK))
+		ckpt_problem(p, CKPT_E_PRIVILEGE,
+			     "process %d: has %llu bytes of locked memory, and here it can be %llu "
+			     "at most (RLIMIT_MEMLOCK); more takes cap_ipc_lock",
+			     task->pid, (unsigned long long)bytes, (unsigned long long)limit);
+}
+
 void ckpt_check_area_settings(struct ckpt_planner *p, const struct ckpt_task *task)
 {
 	const struct ckpt_host *host = p->host;
@@ -149,6 +164,7 @@ void ckpt_check_area_settings(struct ckpt_planner *p, const struct ckpt_task *ta
 		flags |= task->mm->areas[i]->flags;
 		named |= name_of(task->mm->areas[i]) != NULL;
 	}
+	check_locked(p, task);
 	if (task->mm->n_guards && !host->has_guards)
 		lacks(p, task, "guard regions (MADV_GUARD_INSTALL, Linux 6.13)");
 	if (flags & CKPT__AREA__FLAG__SEALED && !host->has_mseal)
