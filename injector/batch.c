@@ -26,8 +26,11 @@
 #endif
 #define ARCH_GET_FS 0x1003
 #define ARCH_GET_GS 0x1004
+#define ARCH_GET_CPUID 0x1011 /* Linux 4.12 */
 #define ARCH_GET_XCOMP_SUPP 0x1021
 #define ARCH_GET_XCOMP_PERM 0x1022
+#define MEMBARRIER_QUERY 0
+#define MEMBARRIER_GET (1 << 9) /* Linux 6.3 */
 #define PERSONALITY_QUERY 0xffffffff
 
 struct question {
@@ -69,6 +72,9 @@ static const struct ckpt_call first_questions[] = {
 	{ SYS_prctl, { PR_GET_MDWE }, -1, NULL, 0, 0 },
 	{ SYS_prctl, { PR_GET_MEMORY_MERGE }, -1, NULL, 0, 0 },
 	{ SYS_arch_prctl, { ARCH_GET_XCOMP_PERM }, 1, NULL, 8, 0 },
+	{ SYS_membarrier, { MEMBARRIER_GET }, -1, NULL, 0, 0 },
+	{ SYS_arch_prctl, { ARCH_GET_CPUID }, -1, NULL, 0, 0 },
+	{ SYS_prctl, { PR_MCE_KILL_GET }, -1, NULL, 0, 0 },
 	{ SYS_prctl, { PR_GET_SECUREBITS }, -1, NULL, 0, 0 },
 	{ SYS_get_mempolicy, { 0 }, 0, NULL, 4, 0 },
 	{ SYS_prctl, { PR_GET_TIMERSLACK }, -1, NULL, 0, 0 },
@@ -134,7 +140,8 @@ static bool only_asks(const struct ckpt_call *call)
 		return prctl_asks(call->arg[0]);
 	case SYS_arch_prctl:
 		return call->arg[0] == ARCH_GET_FS || call->arg[0] == ARCH_GET_GS ||
-		       call->arg[0] == ARCH_GET_XCOMP_SUPP || call->arg[0] == ARCH_GET_XCOMP_PERM;
+		       call->arg[0] == ARCH_GET_CPUID || call->arg[0] == ARCH_GET_XCOMP_SUPP ||
+		       call->arg[0] == ARCH_GET_XCOMP_PERM;
 	case SYS_sigaltstack:
 		return !call->arg[0] && call->buf_arg == 1;
 	case SYS_rt_sigaction:
@@ -143,6 +150,8 @@ static bool only_asks(const struct ckpt_call *call)
 		return call->arg[0] == PERSONALITY_QUERY;
 	case SYS_brk:
 		return !call->arg[0];
+	case SYS_membarrier:
+		return call->arg[0] == MEMBARRIER_QUERY || call->arg[0] == MEMBARRIER_GET;
 	case SYS_get_mempolicy:
 	case SYS_getitimer:
 	case SYS_timer_gettime:

@@ -13,6 +13,8 @@
 #include "proto/thread_prctl.pb-c.h"
 
 #define PERSONALITY_QUERY 0xffffffffu
+#define ARCH_GET_CPUID 0x1011 /* Linux 4.12 */
+#define ARCH_SET_CPUID 0x1012
 
 static int get_int(struct ckpt_collect *c, int option, int *valuep, struct ckpt_err *err)
 {
@@ -55,6 +57,25 @@ static int check_processor(const char *status, struct ckpt_err *err)
 	return 0;
 }
 
+/* Of what others do to the thread: memory that fails, and the processor that is not to be named. */
+static int collect_faults(struct ckpt_collect *c, Ckpt__ThreadPrctl *m, struct ckpt_err *err)
+{
+	int64_t kill, cpuid = 1;
+	int r = ckpt_call(c, SYS_prctl, (uint64_t[6]){ PR_MCE_KILL_GET }, -1, NULL, 0, &kill, err);
+
+	if (r >= 0)
+		r = ckpt_call(c, SYS_arch_prctl, (uint64_t[6]){ ARCH_GET_CPUID }, -1, NULL, 0,
+			      &cpuid, err);
+	if (r < 0)
+		return r;
+	if (kill < 0 && kill != -EINVAL) /* a kernel without */
+		return ckpt_fail(err, kill, "machine check policy: cannot get");
+	m->has_mce_kill = kill >= 0 && kill != PR_MCE_KILL_DEFAULT;
+	m->mce_kill = m->has_mce_kill ? kill : PR_MCE_KILL_DEFAULT;
+	m->has_no_cpuid = m->no_cpuid = cpuid == 0;
+	return 0;
+}
+
 static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_err *err)
 {
 	Ckpt__ThreadPrctl *m = (void *)msg;
@@ -72,6 +93,8 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 		r = get_int(c, PR_GET_PDEATHSIG, &pdeathsig, err);
 	if (r >= 0)
 		r = get_int(c, PR_GET_TSC, &tsc, err);
+	if (r >= 0)
+		r = collect_faults(c, m, err);
 	if (r < 0)
 		return r;
 	m->personality = ret;
@@ -104,13 +127,22 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 	const struct ckpt_task *task = ckpt_snapshot_task(ckpt_planner_snapshot(p), obj->task);
 	const struct ckpt_host *host = ckpt_planner_host(p);
 
-	if (!task || m->pdeathsig > 64 || m->personality == PERSONALITY_QUERY)
+	if (!task || m->pdeathsig > 64 || m->personality == PERSONALITY_QUERY ||
+	    (m->has_mce_kill && m->mce_kill > PR_MCE_KILL_EARLY))
 		return ckpt_fail(err, -EBADMSG, "thread_prctl %u: pdeathsig %u, personality %#x",
 				 obj->id, m->pdeathsig, m->personality);
 	ckpt_call_late(p, CKPT_AFTER_MEMORY, SYS_personality, (int64_t[6]){ m->personality });
 	if (m->no_tsc)
 		ckpt_call_late(p, CKPT_AFTER_MEMORY, SYS_prctl,
 			       (int64_t[6]){ PR_SET_TSC, PR_TSC_SIGSEGV });
+	if (m->has_mce_kill)
+		ckpt_call_late(p, CKPT_AFTER_MEMORY, SYS_prctl,
+			       (int64_t[6]){ PR_MCE_KILL, PR_MCE_KILL_SET, m->mce_kill });
+	/* Also what could not be had here is a failure that is named: the program must not see this
+	 * processor. */
+	if (m->no_cpuid)
+		ckpt_call_late(p, CKPT_AFTER_MEMORY, SYS_arch_prctl,
+			       (int64_t[6]){ ARCH_SET_CPUID, 0 });
 	plan_speculation(p, task, !host || host->can_store_bypass, PR_SPEC_STORE_BYPASS,
 			 m->store_bypass, "speculative store bypass");
 	plan_speculation(p, task, !host || host->can_indirect_branch, PR_SPEC_INDIRECT_BRANCH,

@@ -11,9 +11,13 @@
 #include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 #include "tests/lib/case.h"
+
+#define ARCH_GET_CPUID 0x1011 /* Linux 4.12 */
+#define ARCH_SET_CPUID 0x1012
 
 static char cwd[PATH_MAX], exe[PATH_MAX], *cmdline, *environment, *auxv;
 static size_t cmdline_len, environment_len, auxv_len;
@@ -88,6 +92,8 @@ static void check_title(void)
 	CHECK_TEXT(now, "master");
 }
 
+static long mce_kill, no_cpuid;
+
 static void setup_settings(void)
 {
 	CHECK_CALL(personality(ADDR_NO_RANDOMIZE));
@@ -97,6 +103,9 @@ static void setup_settings(void)
 	CHECK_CALL(prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0));
 	CHECK_CALL(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
 	CHECK_CALL(prctl(PR_SET_TSC, PR_TSC_ENABLE));
+	/* A kernel without has none to keep. */
+	mce_kill = prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_EARLY, 0, 0);
+	no_cpuid = syscall(SYS_arch_prctl, ARCH_SET_CPUID, 0);
 	signal(SIGUSR2, SIG_IGN);
 }
 
@@ -113,6 +122,10 @@ static void check_settings(void)
 	CHECK_INT(prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0), 1);
 	CHECK_INT(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0), 1);
 	CHECK_INT(prctl(PR_GET_DUMPABLE), 1);
+	if (!mce_kill)
+		CHECK_INT(prctl(PR_MCE_KILL_GET, 0, 0, 0, 0), PR_MCE_KILL_EARLY);
+	if (!no_cpuid)
+		CHECK_INT(syscall(SYS_arch_prctl, ARCH_GET_CPUID, 0), 0);
 }
 
 static void setup_undumpable(void)
