@@ -389,12 +389,13 @@ int ckpt_inside_stop(struct ckpt_inside *in, struct ckpt_err *err)
 
 void ckpt_inside_let_go(struct ckpt_inside *in, bool done, const char *why)
 {
+	/* First, so that a call that was one too many leads nowhere. */
+	ckpt_close_fd(&in->listener);
+	in->listener = -1;
 	for (struct ckpt_member *m = in->members; m; m = m->next) {
 		ckpt_inside_go(m, done, why);
 		ckpt_inside_copy_end(m);
 		ckpt_close_fd(&m->pidfd);
 		m->pidfd = -1;
 	}
-	ckpt_close_fd(&in->listener);
-	in->listener = -1;
 }

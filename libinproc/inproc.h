@@ -82,6 +82,7 @@ struct ckpt_session {
 	pid_t again[CKPT_N_AGAIN];           /* threads that came at a bad moment */
 	bool stack_used[CKPT_N_STACKS];
 	int dumpable;      /* as the program has it */
+	uint64_t spent;    /* the last token whose checkpoint has had its end */
 	uint32_t starting; /* the engine is being started */
 	uint32_t now;      /* futex of ckpt_now(): checkpoints that ended */
 	int now_result;
@@ -114,6 +115,7 @@ uint64_t ckpt_token_make(uint32_t random);
 
 /* ---- serve.c ---- */
 struct ckpt_end {
+	bool said; /* by the requester or a hook: nothing more will come with that token */
 	enum ckpt_wire_outcome outcome;
 	char text[CKPT_TEXT]; /* why it failed */
 };

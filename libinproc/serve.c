@@ -271,6 +271,7 @@ static bool serve(int sock, struct ckpt_wire_request *req, struct ckpt_end *end)
 		a.close_fd = a.fd >= 0;
 		break;
 	case CKPT_WIRE_GO:
+		end->said = true;
 		end->outcome = req->arg[0] ? CKPT_WIRE_DONE : CKPT_WIRE_FAILED;
 		if (req->len < CKPT_TEXT)
 			memcpy(end->text, ckpt_session->in, req->len);

@@ -262,8 +262,10 @@ static void checkpoint(struct ckpt_session *s, int fd, struct ckpt_end *end)
 
 	if (hooks)
 		excuse = run_before(s, fd, &value);
-	if (excuse == CKPT_WIRE_HOOK)
+	if (excuse == CKPT_WIRE_HOOK) {
+		end->said = true;
 		memcpy(end->text, HOOK_REFUSED, sizeof(HOOK_REFUSED));
+	}
 	if (!ckpt_context_save(&s->leader->regs)) {
 		be_dumpable(s, true);
 		if (ckpt_serve_hello(fd, excuse, value) && excuse == CKPT_WIRE_PARKED)
@@ -271,19 +273,20 @@ static void checkpoint(struct ckpt_session *s, int fd, struct ckpt_end *end)
 		be_dumpable(s, false);
 		ckpt_sys(SYS_close, fd);
 	} else {
+		end->said = true;
 		end->outcome = CKPT_WIRE_RESTORED;
 		ckpt_wrap_restored();
 	}
 	if (hooks)
 		ckpt_run_hooks(end->outcome == CKPT_WIRE_RESTORED ? CKPT_HOOK_RESTORED :
 								    CKPT_HOOK_AFTER);
-	if (excuse == CKPT_WIRE_PARKED || end->text[0])
+	if (end->said)
 		ckpt_now_ended(end);
 }
 
 static void lead(struct ckpt_session *s, uint64_t token)
 {
-	struct ckpt_end end = { CKPT_WIRE_FAILED, "" };
+	struct ckpt_end end = { .outcome = CKPT_WIRE_FAILED };
 
 	/* Otherwise they go on, and the requester finds out who did not come. */
 	if (wait_for_all(s)) {
@@ -292,6 +295,8 @@ static void lead(struct ckpt_session *s, uint64_t token)
 		if (fd >= 0)
 			checkpoint(s, fd, &end);
 	}
+	if (end.said)
+		s->spent = token;
 	release(s);
 	lock(s);
 	s->leader = NULL;
@@ -380,7 +385,7 @@ static void visit(struct ckpt_session *s, struct ckpt_parked *me, uint64_t token
 	me->order = CKPT_WAIT;
 	me->others = 0;
 	if (!ckpt_context_save(&me->regs))
-		role = enter(s, me, ckpt_token_is_fresh(token));
+		role = enter(s, me, token != s->spent && ckpt_token_is_fresh(token));
 	if (role == LEADER)
 		lead(s, token);
 	else if (role == PARKED)
