@@ -161,6 +161,7 @@ static int capture(struct dump *d, struct ckpt_err *err)
 	const struct ckpt_capture_opts opts = {
 		.shell_job = d->opts->shell_job,
 		.file_locks = d->opts->file_locks || d->opts->inside,
+		.tcp_close = d->opts->tcp_close,
 		.log = d->opts->log,
 		.helper = d->helper,
 		.go_on = go_on,

@@ -25,7 +25,7 @@ struct ckpt_dump_opts {
 	const struct ckpt_inside_opts *inside; /* NULL: from outside */
 	int dirfd;                             /* images folder, borrowed */
 	const char *dir;                       /* its name, for messages */
-	bool leave_running, leave_stopped, shell_job, file_locks;
+	bool leave_running, leave_stopped, shell_job, file_locks, tcp_close;
 	unsigned int timeout_s; /* for the freeze and the capture; 0: none */
 	struct ckpt_log *log;
 	void (*progress)(void *arg, uint64_t done, uint64_t total); /* bytes of memory; may be NULL;

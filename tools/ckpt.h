@@ -96,6 +96,7 @@ struct ckpt_options {
 	unsigned int timeout;
 	bool leave_running, leave_stopped, shell_job, file_locks, detached, sibling, display_stats,
 		json;
+	bool tcp_close;
 	bool seen[CKPT_MAX_OPTIONS]; /* by index in the table */
 };
 

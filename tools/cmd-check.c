@@ -23,6 +23,7 @@ static int check_tree(struct ckpt_tool *t)
 		.dir = "",
 		.shell_job = t->opts.shell_job,
 		.file_locks = t->opts.file_locks,
+		.tcp_close = t->opts.tcp_close,
 		.timeout_s = t->opts.timeout,
 		.log = &t->log,
 	};

@@ -12,6 +12,7 @@ int ckpt_cmd_dump(struct ckpt_tool *t)
 		.leave_stopped = t->opts.leave_stopped,
 		.shell_job = t->opts.shell_job,
 		.file_locks = t->opts.file_locks,
+		.tcp_close = t->opts.tcp_close,
 		.timeout_s = t->opts.timeout,
 		.log = &t->log,
 		.progress = ckpt_progress_show,

@@ -42,6 +42,7 @@ const struct ckpt_option ckpt_option_table[] = {
 	     "the tree belongs to a shell: its session and terminal are ours at restore"),
 	FLAG("file-locks", 'l', file_locks, DUMP | RESTORE | CHECK,
 	     "dump file locks and leases too (default: refuse them); a restore always takes again what the image has"),
+	FLAG("tcp-close", 0, tcp_close, DUMP | CHECK, "TCP connections may be lost: they come back closed by their peer"),
 	VALUE("timeout", 0, CKPT_OPT_NUMBER, timeout, DUMP | CHECK, "SECONDS",
 	      "give up when the dump takes longer (default 10; 0: never)"),
 	FLAG("restore-detached", 'd', detached, RESTORE, "return as soon as the tree runs"),
@@ -57,9 +58,8 @@ const struct ckpt_option ckpt_option_table[] = {
 	FLAG("version", 'V', version, CKPT_CMD_ALL, "print the version"),
 
 	/* ---- what changes nothing here ---- */
-	QUIET("tcp-established", 0, CKPT_OPT_FLAG, NULL, "a TCP connection is refused by name all the same"),
-	QUIET("tcp-close", 0, CKPT_OPT_FLAG, NULL, "no image holds a TCP connection"),
-	QUIET("skip-in-flight", 0, CKPT_OPT_FLAG, NULL, "no image holds a TCP connection"),
+	QUIET("tcp-established", 0, CKPT_OPT_FLAG, NULL, "a TCP connection is refused by name all the same; see --tcp-close"),
+	QUIET("skip-in-flight", 0, CKPT_OPT_FLAG, NULL, "a TCP connection that is not accepted yet is refused by name all the same; see --tcp-close"),
 	QUIET("network-lock", 0, CKPT_OPT_CHOICE, "iptables|nftables|skip", "no TCP connection is dumped: nothing to lock"),
 	{ .name = "ext-unix-sk", .letter = 'x', .type = CKPT_OPT_TEXT, .optional = true,
 	  .fate = CKPT_HARMLESS,

@@ -37,6 +37,7 @@
 	X(LEASE_BREAKING,    221, 1, "let the process give its lease up before the dump") \
 	X(CONTENT_CHANGED,   260, 1, "dump again, or dump who changes it along with the tree") \
 	X(SECCOMP,           230, 3, "run ckpt dump as root; a filter must not end or trap the process for what ckpt asks") \
+	X(TCP_CONNECTION,    250, 3, "close it before the dump, or let it come back closed: --tcp-close") \
 	X(NO_IMAGE,          301, 1, "give the folder of a finished dump with -D") \
 	X(IMAGE_DAMAGED,     302, 1, "take the image from a backup or dump again") \
 	X(IMAGE_NEWER,       303, 1, "restore with the ckpt that wrote it, or a newer one") \
@@ -56,6 +57,8 @@
 	X(PIDFILE_EXISTS,    408, 1, "remove it, or choose another file") \
 	X(CPU_FEATURE,       409, 3, "restore on a machine whose processor has it") \
 	X(LOCK_TAKEN,        410, 1, "end the program that holds it") \
+	X(NO_DEVICE,         419, 1, "put the device there under that name") \
+	X(NO_ADDRESS,        420, 1, "give this machine the address, or a way to it") \
 	X(KERNEL_FEATURE,    501, 3, "run `ckpt check` to see what this kernel lacks") \
 	X(OPTION,            502, 3, "leave the option out") \
 	X(COMMAND,           503, 3, "run `ckpt help` for the commands there are")

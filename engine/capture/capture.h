@@ -18,6 +18,7 @@
 struct ckpt_capture_opts {
 	bool shell_job;             /* the root need not lead its session */
 	bool file_locks;            /* locks are captured, not refused */
+	bool tcp_close;             /* connections of TCP may be lost */
 	struct ckpt_log *log;       /* may be NULL */
 	struct ckpt_helper *helper; /* reads ahead; to be closed when the tree goes on again, which
 				       takes its time */

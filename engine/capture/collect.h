@@ -44,6 +44,7 @@ struct ckpt_collect {
 	uint32_t flags;  /* CKPT_PER_FILE: F_GETFL */
 	const struct ckpt_probe *probe;
 	bool shell_job; /* -j was given */
+	bool tcp_close; /* connections of TCP may be lost */
 };
 
 /* Reads the number after "KEY:" in /proc/PID/fdinfo/NUMBER. */

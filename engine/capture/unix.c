@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include "engine/capture/sockopt.h"
+#include "engine/capture/socket.h"
 #include "engine/capture/unix-diag.h"
 #include "engine/capture/unix.h"
 
@@ -101,20 +101,6 @@ static int collect_queue(struct ckpt_collect *c, Ckpt__Unix *m, struct ckpt_err 
 	return 0;
 }
 
-static void collect_options(struct ckpt_collect *c, Ckpt__Unix *m)
-{
-	struct ckpt_sockopt opt[CKPT_SOCKOPT_MAX];
-
-	m->n_options = ckpt_sockopt_get(c->fd, opt);
-	m->options = ckpt_alloc(c->arena, m->n_options * sizeof(*m->options));
-	for (size_t i = 0; i < m->n_options; i++) {
-		m->options[i] = ckpt_new(c->arena, Ckpt__UnixOption);
-		ckpt__unix_option__init(m->options[i]);
-		m->options[i]->option = opt[i].option;
-		m->options[i]->value = opt[i].value;
-	}
-}
-
 /* One that waits to be accepted has no inode yet, like one that was closed; but only that shuts
  * down both ways. */
 static int collect_peer(struct ckpt_collect *c, Ckpt__Unix *m, const struct ckpt_unix_diag *d,
@@ -156,13 +142,12 @@ int ckpt_unix_collect(struct ckpt_collect *c, Ckpt__Unix *m, struct ckpt_err *er
 	if (r < 0)
 		return r;
 	m->type = c->probe->type;
-	if (ckpt_sockopt_has_filter(c->fd))
-		return ckpt_refuse(err, CKPT_E_FILE_KIND, -EOPNOTSUPP, "%s: it has a packet filter",
-				   c->probe->link);
 	r = collect_names(c, m, &d, err);
 	if (r < 0)
 		return r;
-	collect_options(c, m);
+	r = ckpt_socket_collect(c, false, &m->socket, err);
+	if (r < 0)
+		return r;
 	if (d.state == TCP_LISTEN) {
 		m->state = CKPT__UNIX__STATE__LISTENING;
 		m->has_backlog = true;

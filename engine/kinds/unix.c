@@ -11,7 +11,7 @@
 #include <unistd.h>
 #include "engine/base/cleanup.h"
 #include "engine/capture/collect.h"
-#include "engine/capture/sockopt.h"
+#include "engine/capture/socket.h"
 #include "engine/capture/unix.h"
 #include "engine/model/object.h"
 #include "engine/plan/unix.h"
@@ -31,13 +31,12 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 
 static int set_options(int fd, const struct ckpt_object *obj, struct ckpt_err *err)
 {
-	const Ckpt__Unix *m = ckpt_unix_message_of(obj);
-	struct ckpt_sockopt opt[CKPT_SOCKOPT_MAX];
-	size_t n = 0;
+	const Ckpt__Socket *s = ckpt_unix_message_of(obj)->socket;
+	int r = ckpt_socket_set(fd, s, err);
 
-	for (size_t i = 0; i < m->n_options && n < CKPT_SOCKOPT_MAX; i++)
-		opt[n++] = (struct ckpt_sockopt){ m->options[i]->option, m->options[i]->value };
-	return ckpt_in(err, ckpt_sockopt_set(fd, opt, n, err), "unix %u", obj->id);
+	if (r >= 0)
+		r = ckpt_socket_set_late(fd, s, err);
+	return ckpt_in(err, r, "unix %u", obj->id);
 }
 
 static int open_socket(struct ckpt_site *site, const struct ckpt_object *obj, struct ckpt_err *err)
@@ -151,7 +150,7 @@ static int fill(int from, const struct ckpt_object *obj, struct ckpt_err *err)
 {
 	const Ckpt__Unix *m = ckpt_unix_message_of(obj);
 
-	ckpt_sockopt_widen(from);
+	ckpt_socket_widen(from);
 	for (size_t i = 0; i < m->n_queue; i++) {
 		const ProtobufCBinaryData *data = &m->queue[i]->data;
 		size_t at = 0;
@@ -246,7 +245,7 @@ static int send_all(struct ckpt_site *site, const struct ckpt_object *obj, struc
 		if (!sender && nobody < 0)
 			nobody = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 		if (!sender && nobody >= 0)
-			ckpt_sockopt_widen(nobody);
+			ckpt_socket_widen(nobody);
 		fd = sender ? site->ops->fd_of(site, sender->id, err) : nobody;
 		if (fd < 0)
 			return sender ? fd :

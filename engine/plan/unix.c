@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include "engine/capture/sockopt.h"
+#include "engine/capture/socket.h"
 #include "engine/model/object.h"
 #include "engine/plan/host.h"
 #include "engine/plan/path.h"
@@ -104,9 +104,7 @@ static int check(const struct ckpt_object *obj, const Ckpt__Unix *m, struct ckpt
 	      (m->type != SOCK_STREAM || m->n_queue <= 1);
 	ok &= m->state == CONNECTED || !m->has_peer;
 	ok &= m->state != LISTENING || (m->has_name && m->type != SOCK_DGRAM && !m->n_queue);
-	for (size_t i = 0; i < m->n_options; i++)
-		ok &= ckpt_sockopt_sane(
-			&(struct ckpt_sockopt){ m->options[i]->option, m->options[i]->value });
+	ok = ok && m->socket && ckpt_socket_sane(m->socket);
 	for (size_t i = 0; i < m->n_queue; i++)
 		ok &= m->queue[i]->from.len <= CKPT_UNIX_NAME_MAX;
 	return ok ? 0 : ckpt_fail(err, -EBADMSG, "unix %u: bad state", obj->id);
