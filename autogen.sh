@@ -37,12 +37,12 @@ programs() { # VARIABLE LDADD FILE...: a program of one source each
 	programs cases CASE_LIBS tests/cases/*.c
 	programs unit_tests UNIT_LIBS tests/unit/test-*.c
 	programs examples EXAMPLE_LIBS libinproc/examples/*.c
-	programs test_helpers CASE_LIBS tests/fault/*.c tests/bench/*.c
-	list script_tests tests/lint/*.sh tests/cli/*.sh tests/apps/*.sh tests/fault/*.sh
+	programs test_helpers CASE_LIBS tests/fault/*.c tests/bench/*.c tests/look/*.c
+	list script_tests tests/lint/*.sh tests/cli/*.sh tests/apps/*.sh tests/fault/*.sh tests/look/*.sh
 	list man_pages man/*.1
 	list man3_pages man/*.3
 	list other_files LICENSE *.md .clang-format .ci/* tools/check tools/packages tools/quickstart tools/demo/* \
 		injector/blob/*.c engine/*/README.md tests/README.md tests/*/README.md tests/lib/*.sh tests/apps/*.bash \
-		tests/golden/* tests/bench/*.sh tests/images/*/* tests/fuzz/* tests/unit/*.h libinproc/*/README.md
+		tests/golden/* tests/bench/*.sh tests/images/*/* tests/fuzz/* tests/unit/*.h tests/look/*.py tests/look/*.cc tests/look/*.rs libinproc/*/README.md
 } | put lists.am
 [ "${1-}" = lists ] || autoreconf -fi

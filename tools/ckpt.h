@@ -23,10 +23,16 @@ enum {
 	CKPT_CMD_PLAN = 1 << 3,
 	CKPT_CMD_SHOW = 1 << 4,
 	CKPT_CMD_VERIFY = 1 << 5,
+	CKPT_CMD_CORE = 1 << 24, /* what looks into an image */
+	CKPT_CMD_MEM = 1 << 25,
+	CKPT_CMD_X = 1 << 26,
+	CKPT_CMD_DIFF = 1 << 27,
+	CKPT_CMD_REPORT = 1 << 28,
+	CKPT_CMD_LOOK = CKPT_CMD_CORE | CKPT_CMD_MEM | CKPT_CMD_X | CKPT_CMD_DIFF | CKPT_CMD_REPORT,
 	/* Where every option of CRIU is understood, with or without a meaning there. */
 	CKPT_CMD_CRIU = CKPT_CMD_DUMP | CKPT_CMD_RESTORE | CKPT_CMD_CHECK | CKPT_CMD_PLAN,
 	CKPT_CMD_IMAGE = CKPT_CMD_RESTORE | CKPT_CMD_PLAN | CKPT_CMD_SHOW | CKPT_CMD_VERIFY,
-	CKPT_CMD_ALL = CKPT_CMD_DUMP | CKPT_CMD_CHECK | CKPT_CMD_IMAGE,
+	CKPT_CMD_ALL = CKPT_CMD_DUMP | CKPT_CMD_CHECK | CKPT_CMD_IMAGE | CKPT_CMD_LOOK,
 };
 
 struct ckpt_tool;
@@ -38,6 +44,7 @@ struct ckpt_command {
 	const char *summary;
 	/* Returns an exit status, or a negative errno with t->err or t->problems. */
 	int (*run)(struct ckpt_tool *t);
+	unsigned int least_words, most_words; /* that follow the name */
 };
 extern const struct ckpt_command ckpt_commands[]; /* ends with a NULL name */
 
@@ -79,7 +86,8 @@ struct ckpt_option {
 	const char *text;
 };
 extern const struct ckpt_option ckpt_option_table[]; /* ends with a NULL name */
-#define CKPT_MAX_OPTIONS 128
+#define CKPT_MAX_OPTIONS 192
+#define CKPT_MAX_WORDS 4
 
 struct ckpt_options {
 	const struct ckpt_command *command; /* NULL: none was given, HELP or VERSION is set */
@@ -92,7 +100,10 @@ struct ckpt_options {
 	const char *log_file;
 	const char *pidfile;
 	const char *feature;
-	int verbosity; /* -1: not given */
+	int verbosity;                     /* -1: not given */
+	const char *words[CKPT_MAX_WORDS]; /* what followed the name of the command */
+	unsigned int n_words;
+	bool stacks;
 	unsigned int timeout;
 	bool leave_running, leave_stopped, shell_job, file_locks, detached, sibling, display_stats,
 		json;

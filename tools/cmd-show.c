@@ -6,9 +6,10 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include "engine/look/look.h"
+#include "engine/look/stacks.h"
 #include "engine/model/show.h"
 #include "engine/plan/plan.h"
-#include "engine/store/image.h"
 #include "tools/ckpt.h"
 
 #define MAX_LINE 1024
@@ -103,32 +104,51 @@ static struct json_object *json_of_task(const struct ckpt_task *task, struct jso
 	return one;
 }
 
-static void show_json(const struct ckpt_snapshot *snap, const struct ckpt_task *task)
+/* Longer than any line; JSON has escaped what a terminal might obey. Takes ALL. */
+static void print_json(struct json_object *all)
 {
 	const int style = JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE;
-	struct json_object *all = ckpt_json_snapshot(snap);
-	struct json_object *one = task ? json_of_task(task, all) : json_object_get(all);
-	const char *text = json_object_to_json_string_ext(one, style);
 
-	/* Longer than any line; JSON has escaped what a terminal might obey. */
-	printf("%s\n", text);
-	fflush(stdout);
-	json_object_put(one);
+	printf("%s\n", json_object_to_json_string_ext(all, style));
 	json_object_put(all);
 }
 
-static int show(struct ckpt_tool *t, const struct ckpt_snapshot *snap)
+static void show_json(const struct ckpt_snapshot *snap, const struct ckpt_task *task)
 {
+	struct json_object *all = ckpt_json_snapshot(snap);
+
+	if (!task) {
+		print_json(all);
+		return;
+	}
+	print_json(json_of_task(task, all));
+	json_object_put(all);
+}
+
+static void show_stacks(struct ckpt_tool *t, struct ckpt_look *look, const struct ckpt_task *task)
+{
+	struct ckpt_stacks stacks;
+
+	ckpt_stacks_make(look, task, &stacks);
+	if (t->opts.json)
+		print_json(ckpt_stacks_json(&stacks));
+	else
+		ckpt_stacks_print(&stacks, stdout);
+	fflush(stdout);
+}
+
+static int show(struct ckpt_tool *t, struct ckpt_look *look)
+{
+	const struct ckpt_snapshot *snap = look->snap;
 	const struct ckpt_task *task = NULL;
 
-	for (size_t i = 0; t->opts.pid && i < snap->n_tasks; i++)
-		if (snap->tasks[i]->pid == t->opts.pid)
-			task = snap->tasks[i];
+	if (t->opts.pid)
+		task = ckpt_look_process(look, t->opts.pid, &t->err);
 	if (t->opts.pid && !task)
-		return ckpt_refuse(&t->err, CKPT_E_NONE, -ESRCH,
-				   "%s: process %d is not in this image", t->opts.images_dir,
-				   t->opts.pid);
-	if (t->opts.json)
+		return t->err.code;
+	if (t->opts.stacks)
+		show_stacks(t, look, task);
+	else if (t->opts.json)
 		show_json(snap, task);
 	else if (task)
 		show_task(snap, task);
@@ -139,15 +159,11 @@ static int show(struct ckpt_tool *t, const struct ckpt_snapshot *snap)
 
 int ckpt_cmd_show(struct ckpt_tool *t)
 {
-	struct ckpt_image *img = NULL;
-	struct ckpt_snapshot *snap = NULL;
-	int r = ckpt_image_open(&img, t->arena, t->dirfd, t->opts.images_dir, &t->err);
+	struct ckpt_look *look;
+	int r = ckpt_look_open(&look, t->arena, t->dirfd, t->opts.images_dir, &t->err);
 
 	if (r >= 0)
-		r = ckpt_image_load(img, &snap, &t->err);
-	if (r >= 0)
-		r = show(t, snap);
-	if (img)
-		ckpt_image_close(img);
+		r = show(t, look);
+	ckpt_look_close(look);
 	return r;
 }

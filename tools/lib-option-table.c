@@ -15,6 +15,8 @@
 #define PLAN CKPT_CMD_PLAN
 #define SHOW CKPT_CMD_SHOW
 #define VERIFY CKPT_CMD_VERIFY
+#define OUR_FLAG(n, f, commands, t) \
+	{ .name = n, .type = CKPT_OPT_FLAG, .ours = true, .in = commands, AT(f), .text = t }
 #define FLAG(n, l, f, commands, t) \
 	{ .name = n, .letter = l, .type = CKPT_OPT_FLAG, .in = commands, AT(f), .text = t }
 #define VALUE(n, l, ty, f, commands, v, t) \
@@ -50,9 +52,10 @@ const struct ckpt_option ckpt_option_table[] = {
 	VALUE("pidfile", 0, CKPT_OPT_TEXT, pidfile, RESTORE, "FILE",
 	      "write the root's pid to FILE, which must not exist"),
 	FLAG("display-stats", 0, display_stats, DUMP | RESTORE, "print numbers at the end, one a line"),
-	{ .name = "json", .type = CKPT_OPT_FLAG, .ours = true, .in = SHOW, AT(json), .text = "print JSON" },
+	OUR_FLAG("json", json, SHOW, "print JSON"),
 	{ .name = "pid", .letter = 'p', .type = CKPT_OPT_PID, .ours = true, .in = SHOW, AT(pid), .value = "PID",
 	  .text = "only that process" },
+	OUR_FLAG("stacks", stacks, SHOW, "a back-trace of every thread"),
 	VALUE("feature", 0, CKPT_OPT_TEXT, feature, CHECK, "NAME", "probe only that feature"),
 	FLAG("help", 'h', help, CKPT_CMD_ALL, "say how to use the command"),
 	FLAG("version", 'V', version, CKPT_CMD_ALL, "print the version"),

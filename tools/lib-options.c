@@ -25,14 +25,35 @@ static int usage(struct ckpt_err *err, const char *what, const char *why)
 	return -EINVAL;
 }
 
-static const struct ckpt_option *by_name(const char *name, size_t len, bool *ambiguous)
+/* A name or letter may stand for another thing in another command: what is meant is known only when
+ * the command came before it. */
+static bool foreign_row(const struct ckpt_options *o, const struct ckpt_option *p)
+{
+	unsigned int command = o->command ? o->command->bit : CKPT_CMD_CRIU;
+
+	if (p->in & command)
+		return false;
+	for (const struct ckpt_option *q = ckpt_option_table; q->name; q++)
+		if (q != p && (q->in & command) &&
+		    (!strcmp(q->name, p->name) || (q->letter && q->letter == p->letter)))
+			return true;
+	return p->ours && (command & CKPT_CMD_CRIU);
+}
+
+static const struct ckpt_option *by_name(const struct ckpt_options *o, const char *name, size_t len,
+					 bool *ambiguous)
 {
 	const struct ckpt_option *found = NULL;
 
 	*ambiguous = false;
 	for (const struct ckpt_option *p = ckpt_option_table; p->name; p++) {
-		if (strncmp(p->name, name, len))
+		if (strncmp(p->name, name, len) || (foreign_row(o, p) && p->name[len]))
 			continue;
+		if (!p->name[len] && foreign_row(o, p)) {
+			/* Still better than "there is no such option". */
+			found = found ? found : p;
+			continue;
+		}
 		if (!p->name[len]) {
 			*ambiguous = false;
 			return p;
@@ -43,12 +64,18 @@ static const struct ckpt_option *by_name(const char *name, size_t len, bool *amb
 	return *ambiguous ? NULL : found;
 }
 
-static const struct ckpt_option *by_letter(char letter)
+static const struct ckpt_option *by_letter(const struct ckpt_options *o, char letter)
 {
-	for (const struct ckpt_option *p = ckpt_option_table; p->name; p++)
-		if (p->letter == letter)
+	const struct ckpt_option *found = NULL;
+
+	for (const struct ckpt_option *p = ckpt_option_table; p->name; p++) {
+		if (p->letter != letter)
+			continue;
+		if (!foreign_row(o, p))
 			return p;
-	return NULL;
+		found = found ? found : p;
+	}
+	return found;
 }
 
 bool ckpt_option_belongs(const struct ckpt_option *opt, unsigned int command)
@@ -166,10 +193,10 @@ static int read_long(struct cursor *c, const char *arg)
 	const char *name = arg + 2, *eq = strchr(name, '='), *value;
 	size_t len = eq ? (size_t)(eq - name) : strlen(name);
 	bool on = true, ambiguous;
-	const struct ckpt_option *opt = by_name(name, len, &ambiguous);
+	const struct ckpt_option *opt = by_name(c->o, name, len, &ambiguous);
 
 	if (!opt && !ambiguous && len > 3 && !strncmp(name, "no-", 3)) {
-		opt = by_name(name + 3, len - 3, &ambiguous);
+		opt = by_name(c->o, name + 3, len - 3, &ambiguous);
 		on = false;
 	}
 	if (ambiguous)
@@ -190,7 +217,7 @@ static int read_long(struct cursor *c, const char *arg)
 static int read_short(struct cursor *c, const char *arg)
 {
 	for (const char *p = arg + 1; *p; p++) {
-		const struct ckpt_option *opt = by_letter(*p);
+		const struct ckpt_option *opt = by_letter(c->o, *p);
 		const char shown[3] = { '-', *p, 0 }, *value = p[1] ? p + 1 : NULL;
 		int r;
 
@@ -236,10 +263,14 @@ static int take_command(struct cursor *c, const char *word, unsigned int *n_word
 	++*n_wordsp;
 	while (cmd->name && strcmp(cmd->name, word))
 		cmd++;
-	if (cmd->name && c->o->command)
+	if (cmd->name && c->o->command && !c->o->command->most_words)
 		return usage(c->err, word, "there is another command already");
-	if (cmd->name) {
+	if (cmd->name && !c->o->command) {
 		c->o->command = cmd;
+		return 0;
+	}
+	if (c->o->command && c->o->n_words < c->o->command->most_words) {
+		c->o->words[c->o->n_words++] = word;
 		return 0;
 	}
 	if (c->o->command)
@@ -277,6 +308,8 @@ static int judge(const struct ckpt_options *o, struct ckpt_err *err)
 			return ckpt_refuse(err, CKPT_E_OPTION, -EOPNOTSUPP, "%s: %s", shown,
 					   p->text);
 	}
+	if (o->n_words < o->command->least_words)
+		return usage(err, o->command->name, o->command->usage);
 	if (o->command->bit == CKPT_CMD_DUMP && !o->tree)
 		return usage(err, "dump", "--tree PID (-t) is missing");
 	if (o->command->bit == CKPT_CMD_DUMP && o->leave_running && o->leave_stopped)

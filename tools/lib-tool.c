@@ -77,7 +77,8 @@ static int open_log(struct ckpt_tool *t)
 
 int ckpt_tool_open(struct ckpt_tool *t, bool make)
 {
-	int r = t->opts.command->bit == CKPT_CMD_CHECK ? 0 : open_images(t, make);
+	const unsigned int none = CKPT_CMD_CHECK | CKPT_CMD_X | CKPT_CMD_DIFF;
+	int r = t->opts.command->bit & none ? 0 : open_images(t, make);
 
 	return r < 0 ? r : open_log(t);
 }

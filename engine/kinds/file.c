@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "engine/base/build-id.h"
 #include "engine/base/cleanup.h"
 #include "engine/capture/collect.h"
 #include "engine/capture/path.h"
@@ -86,6 +87,24 @@ static bool is_silly(const struct ckpt_probe *probe)
 	       strspn(name + 4, "0123456789abcdef") == strlen(name + 4);
 }
 
+/* What is only mapped is read by nobody at a restore, but by who looks into the image later: is it
+ * still the same file? */
+static void collect_identity(struct ckpt_collect *c, Ckpt__File *f)
+{
+	const struct stat *st = &c->probe->st;
+	uint8_t id[CKPT_BUILD_ID_MAX];
+
+	if (c->number >= 0 || c->fd < 0 || !S_ISREG(st->st_mode))
+		return;
+	f->has_mtime_sec = f->has_mtime_nsec = true;
+	f->mtime_sec = st->st_mtim.tv_sec;
+	f->mtime_nsec = st->st_mtim.tv_nsec;
+	f->build_id.len = ckpt_build_id(c->fd, id);
+	f->has_build_id = f->build_id.len > 0;
+	f->build_id.data = ckpt_alloc(c->arena, sizeof(id));
+	memcpy(f->build_id.data, id, f->build_id.len);
+}
+
 static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_err *err)
 {
 	Ckpt__File *f = (void *)msg;
@@ -103,6 +122,7 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 	f->mode = st->st_mode;
 	f->has_size = S_ISREG(st->st_mode);
 	f->size = f->has_size ? st->st_size : 0;
+	collect_identity(c, f);
 	if (state == CKPT_PATH_SAME && !is_silly(c->probe))
 		return 0;
 	if (state != CKPT_PATH_LOST && !S_ISLNK(st->st_mode)) {

@@ -24,6 +24,11 @@ static struct json_object *json_text(const char *s, size_t len)
 	return json_object_new_string_len(buf, t.n);
 }
 
+struct json_object *ckpt_json_text(const char *s)
+{
+	return json_text(s, strlen(s));
+}
+
 static struct json_object *json_bytes(const unsigned char *data, size_t len)
 {
 	char buf[2 * BYTES_MAX + 64];

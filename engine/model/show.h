@@ -13,6 +13,8 @@ struct json_object; /* json-c */
 size_t ckpt_show_message(const ProtobufCMessage *msg, char *buf, size_t size);
 /* The same as JSON; the caller puts it. Bytes are hex strings, cut after 64 bytes with a count. */
 struct json_object *ckpt_json_message(const ProtobufCMessage *msg);
+/* A text; what is no UTF-8 is escaped. */
+struct json_object *ckpt_json_text(const char *s);
 /* The whole snapshot: inventory, tasks (threads, fds, areas, state), objects. */
 struct json_object *ckpt_json_snapshot(const struct ckpt_snapshot *snap);
 /* The same for people, on FD: summary, tree, files, memory. */

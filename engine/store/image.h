@@ -65,6 +65,8 @@ uint64_t ckpt_image_n_records(const struct ckpt_image *img); /* without the trai
  * file and chunk. */
 int ckpt_image_verify_pages(const struct ckpt_image *img, unsigned int n_threads,
 			    struct ckpt_err *err);
+/* The same for one chunk: what is read of it afterwards is what was written. */
+int ckpt_image_verify_chunk(const struct ckpt_image *img, uint64_t chunk, struct ckpt_err *err);
 
 /* Checks that all references of a snapshot resolve, numbers are in range, runs lie in the pages
  * file (of PAGES_SIZE bytes) and in their areas, areas are sorted and do not overlap, fds are

@@ -92,6 +92,19 @@ static int describe(const struct verifying *v, struct ckpt_err *err)
 			   v->img->pages_path, (unsigned long long)v->bad, start, end - 1);
 }
 
+int ckpt_image_verify_chunk(const struct ckpt_image *img, uint64_t chunk, struct ckpt_err *err)
+{
+	struct verifying v = { .img = img, .bad = chunk };
+	CKPT_FREE void *buf = malloc(PIECE);
+	uint32_t crc = 0;
+
+	if (chunk >= img->n_crc)
+		return ckpt_fail(err, -ERANGE, "%s: chunk %llu: it has none of that number",
+				 img->pages_path, (unsigned long long)chunk);
+	v.bad_code = buf ? sum_chunk(img, chunk, buf, &crc) : -ENOMEM;
+	return v.bad_code || crc != img->crc[chunk] ? describe(&v, err) : 0;
+}
+
 int ckpt_image_verify_pages(const struct ckpt_image *img, unsigned int n_threads,
 			    struct ckpt_err *err)
 {

@@ -18,7 +18,7 @@ if command -v python3 >/dev/null; then check 'JSON parses' python3 -m json.tool 
 expect 'one process' 0 '' show -D good -p "$PID"
 check 'with its descriptors' grep -q 'fd 0' "$T/out"
 expect 'one process as JSON' 0 '' show -D good -p "$PID" --json
-expect 'a process that is not in it' 1 '^ckpt: good: process 1 is not in this image' show -D good -p 1
+expect 'a process that is not in it' 1 '^ckpt: CKPT-E0310: good: process 1 is not in this image' show -D good -p 1
 
 # bad NAME DIR STATUS REGEX
 bad() {

@@ -29,7 +29,10 @@ while IFS=$'\t' read -r spelled fate _; do
 	*'[='*) flag=no ;;
 	*' '?*) flag=no; args+=("$(value "${spelled##* }")") ;;
 	esac
-	case $name in images-dir | json | pid | help | version | log-file) continue ;; esac
+	case $name in
+	images-dir | json | pid | help | version | log-file | tree | files | memory | sockets | stats | stacks | raw) continue ;;
+	output | search | hex | regex | area | env | args) continue ;;
+	esac
 	case $fate in
 	works | harmless) expect "$name" 1 '^ckpt: CKPT-E0301: ' plan -D none "${args[@]}" ;;
 	noted)

@@ -21,10 +21,12 @@ layer engine/model 'engine/(base|model)/|proto/'
 # Kinds have no headers: nothing includes them, they do not include each other.
 layer 'engine/capture engine/memory engine/plan engine/store engine/kinds' \
 	'engine/(base|model|capture|memory|plan|store)/|proto/'
+# What needs nothing but an image.
+layer engine/look 'engine/(base|model|memory|store|look)/|proto/'
 layer injector 'engine/(base|model|capture|memory|plan|store)/|injector/|proto/|libinproc/wire\.h|blob\.h'
 # It lives in foreign processes: nothing of the engine but what needs no memory and no library.
 [ ! -d libinproc ] || layer libinproc 'engine/base/|libinproc/'
-layer tools 'engine/(base|model|capture|memory|plan|store)/|injector/|tools/|proto/|config\.h'
+layer tools 'engine/(base|look|model|capture|memory|plan|store)/|injector/|tools/|proto/|config\.h'
 
 headers=$(find engine/kinds -name '*.h')
 [ -z "$headers" ] || { echo "not ok - kinds have no headers: $headers"; failed=1; }
