@@ -43,6 +43,9 @@ struct dump {
 	struct ckpt_image_writer *writer;
 	struct ckpt_helper *helper;
 	struct ckpt_warm warm;
+	struct ckpt_file_policy files;
+	const char **made; /* names that files were given */
+	size_t n_made, made_room;
 	bool committed;
 };
 
@@ -162,6 +165,7 @@ static int capture(struct dump *d, struct ckpt_err *err)
 		.shell_job = d->opts->shell_job,
 		.file_locks = d->opts->file_locks || d->opts->inside,
 		.tcp_close = d->opts->tcp_close,
+		.files = &d->files,
 		.log = d->opts->log,
 		.helper = d->helper,
 		.go_on = go_on,
@@ -373,12 +377,21 @@ static int run(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err *e
 		d->src = NULL;
 		if (d->committed)
 			ckpt_image_remove(d->opts->dirfd);
+		d->committed = false;
 		return r;
 	}
 	fill_stats(d, stats);
 	if (d->opts->committed)
 		d->opts->committed(d->opts->committed_arg, stats);
 	return end_tree(d, stats, err);
+}
+
+static void made_name(void *arg, const char *path)
+{
+	struct dump *d = arg;
+
+	d->made = ckpt_grow(d->arena, d->made, d->n_made, &d->made_room, 16, sizeof(*d->made));
+	d->made[d->n_made++] = path;
 }
 
 /* Memory that is going to be used while the tree stands still: touched for the first time before
@@ -394,7 +407,12 @@ static void prefault(struct ckpt_arena *arena)
 static void init(struct dump *d, const struct ckpt_dump_opts *opts, struct ckpt_arena *arena,
 		 struct ckpt_problems *problems)
 {
-	*d = (struct dump){ .opts = opts, .arena = arena, .problems = problems };
+	*d = (struct dump){ .opts = opts,
+			    .arena = arena,
+			    .problems = problems,
+			    .files = opts->files };
+	d->files.made_name = made_name;
+	d->files.arg = d;
 	if (!problems->arena)
 		problems->arena = arena;
 	d->started = clock_ns(CLOCK_MONOTONIC);
@@ -409,6 +427,8 @@ static void finish(struct dump *d, int result)
 {
 	ckpt_memory_close(d->work);
 	ckpt_source_close(d->src);
+	for (size_t i = 0; i < d->n_made && !d->committed; i++)
+		unlink(d->made[i]);
 	ckpt_image_writer_close(d->writer);
 	ckpt_helper_close(d->helper);
 	if (d->old_limit.rlim_max)
@@ -464,6 +484,7 @@ int ckpt_dump_check(const struct ckpt_dump_opts *opts, struct ckpt_arena *arena,
 	if (r <= 0)
 		return r;
 	init(&d, opts, arena, problems);
+	d.files.only_look = true;
 	r = open_source(&d, err);
 	if (r >= 0)
 		r = capture(&d, err);

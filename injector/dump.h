@@ -8,6 +8,7 @@
 #include "engine/base/err.h"
 #include "engine/base/log.h"
 #include "engine/base/problems.h"
+#include "engine/capture/policy.h"
 
 struct ckpt_dump_stats;
 
@@ -26,6 +27,7 @@ struct ckpt_dump_opts {
 	int dirfd;                             /* images folder, borrowed */
 	const char *dir;                       /* its name, for messages */
 	bool leave_running, leave_stopped, shell_job, file_locks, tcp_close;
+	struct ckpt_file_policy files;
 	unsigned int timeout_s; /* for the freeze and the capture; 0: none */
 	struct ckpt_log *log;
 	void (*progress)(void *arg, uint64_t done, uint64_t total); /* bytes of memory; may be NULL;

@@ -104,6 +104,9 @@ struct ckpt_options {
 	const char *words[CKPT_MAX_WORDS]; /* what followed the name of the command */
 	unsigned int n_words;
 	bool stacks;
+	int verbosity; /* -1: not given */
+	uint64_t ghost_limit;
+	bool link_remap;
 	unsigned int timeout;
 	bool leave_running, leave_stopped, shell_job, file_locks, detached, sibling, display_stats,
 		json;
@@ -148,6 +151,9 @@ int ckpt_tool_open(struct ckpt_tool *t, bool make);
 void ckpt_tool_close(struct ckpt_tool *t, bool failed);
 /* PATH within the work folder; absolute ones stay as they are. */
 const char *ckpt_work_path(struct ckpt_tool *t, const char *path);
+
+/* What the options say about files. */
+struct ckpt_file_policy ckpt_tool_file_policy(const struct ckpt_options *o);
 
 /* ---- reports ---- */
 /* "45.2 MiB" */

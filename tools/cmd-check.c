@@ -25,6 +25,7 @@ static int check_tree(struct ckpt_tool *t)
 		.file_locks = t->opts.file_locks,
 		.tcp_close = t->opts.tcp_close,
 		.timeout_s = t->opts.timeout,
+		.files = ckpt_tool_file_policy(&t->opts),
 		.log = &t->log,
 	};
 	int r = ckpt_dump_check(&opts, t->arena, &t->problems, &t->err);

@@ -14,6 +14,7 @@ int ckpt_cmd_dump(struct ckpt_tool *t)
 		.file_locks = t->opts.file_locks,
 		.tcp_close = t->opts.tcp_close,
 		.timeout_s = t->opts.timeout,
+		.files = ckpt_tool_file_policy(&t->opts),
 		.log = &t->log,
 		.progress = ckpt_progress_show,
 		.progress_arg = &t->progress,

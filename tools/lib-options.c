@@ -94,12 +94,21 @@ static bool number(const char *s, unsigned long max, unsigned long *valuep)
 	return !errno && !*end && *valuep <= max;
 }
 
-static bool size_ok(const char *s)
+/* "300", "1k", "20M", "3G": powers of 1024. */
+static bool size(const char *s, uint64_t *bytesp)
 {
-	size_t digits = strspn(s, "0123456789");
+	static const char unit[] = "KMG";
+	const char *u;
+	char *end;
 
-	return digits && digits < 20 &&
-	       (!s[digits] || (strchr("KMGkmg", s[digits]) && !s[digits + 1]));
+	if (*s < '0' || *s > '9')
+		return false;
+	errno = 0;
+	*bytesp = strtoull(s, &end, 10);
+	u = *end ? strchr(unit, *end >= 'a' ? *end - 'a' + 'A' : *end) : NULL;
+	if (errno || (*end && (!u || end[1])))
+		return false;
+	return !u || !__builtin_mul_overflow(*bytesp, 1ull << 10 * (u - unit + 1), bytesp);
 }
 
 static bool one_of(const char *choices, const char *s)
@@ -117,6 +126,7 @@ static bool one_of(const char *choices, const char *s)
 static const char *take(const struct ckpt_option *opt, const char *text, void *field)
 {
 	unsigned long n = 0;
+	uint64_t bytes = 0;
 
 	switch (opt->type) {
 	case CKPT_OPT_PID:
@@ -137,9 +147,17 @@ static const char *take(const struct ckpt_option *opt, const char *text, void *f
 		*(int *)field = n > 4 ? 4 : n;
 		return NULL;
 	case CKPT_OPT_SIZE:
-		return size_ok(text) ? NULL : "a size: digits, then K, M or G or nothing";
+		if (!size(text, &bytes))
+			return "a size: digits, then K, M or G or nothing";
+		if (field)
+			*(uint64_t *)field = bytes;
+		return NULL;
 	case CKPT_OPT_CHOICE:
-		return one_of(opt->value, text) ? NULL : opt->value;
+		if (!one_of(opt->value, text))
+			return opt->value;
+		if (field)
+			*(const char **)field = text;
+		return NULL;
 	case CKPT_OPT_TEXT:
 	case CKPT_OPT_FLAG:
 		break;
@@ -327,7 +345,10 @@ int ckpt_options_parse(struct ckpt_options *o, int argc, char **argv, struct ckp
 	unsigned int n_words = 0;
 	int r = 0;
 
-	*o = (struct ckpt_options){ .images_dir = ".", .verbosity = -1, .timeout = 10 };
+	*o = (struct ckpt_options){ .images_dir = ".",
+				    .verbosity = -1,
+				    .link_remap = true,
+				    .timeout = 10 };
 	for (; c.i < argc && r >= 0; c.i++) {
 		const char *arg = argv[c.i];
 

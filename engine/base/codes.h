@@ -38,6 +38,7 @@
 	X(CONTENT_CHANGED,   260, 1, "dump again, or dump who changes it along with the tree") \
 	X(SECCOMP,           230, 3, "run ckpt dump as root; a filter must not end or trap the process for what ckpt asks") \
 	X(TCP_CONNECTION,    250, 3, "close it before the dump, or let it come back closed: --tcp-close") \
+	X(GHOST_LIMIT,       261, 1, "raise --ghost-limit, or leave it out") \
 	X(NO_IMAGE,          301, 1, "give the folder of a finished dump with -D") \
 	X(IMAGE_DAMAGED,     302, 1, "take the image from a backup or dump again") \
 	X(IMAGE_NEWER,       303, 1, "restore with the ckpt that wrote it, or a newer one") \

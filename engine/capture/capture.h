@@ -11,15 +11,17 @@
 #include "engine/base/log.h"
 #include "engine/base/problems.h"
 #include "engine/capture/helper.h"
+#include "engine/capture/policy.h"
 #include "engine/capture/source.h"
 #include "engine/memory/pages.h"
 #include "engine/model/snapshot.h"
 
 struct ckpt_capture_opts {
-	bool shell_job;             /* the root need not lead its session */
-	bool file_locks;            /* locks are captured, not refused */
-	bool tcp_close;             /* connections of TCP may be lost */
-	struct ckpt_log *log;       /* may be NULL */
+	bool shell_job;                       /* the root need not lead its session */
+	bool file_locks;                      /* locks are captured, not refused */
+	bool tcp_close;                       /* connections of TCP may be lost */
+	struct ckpt_log *log;                 /* may be NULL */
+	const struct ckpt_file_policy *files; /* may be NULL */
 	struct ckpt_helper *helper; /* reads ahead; to be closed when the tree goes on again, which
 				       takes its time */
 	/* Asked between steps; a negative errno (with ERR set) ends the capture. May be NULL. */

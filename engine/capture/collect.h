@@ -10,6 +10,7 @@
 #include "engine/capture/source.h"
 
 struct ckpt_capture; /* of capture.c */
+struct ckpt_file_policy;
 
 /* What tells one sort of open file from another. */
 struct ckpt_probe {
@@ -43,8 +44,9 @@ struct ckpt_collect {
 			    borrowed; -1: none can be had */
 	uint32_t flags;  /* CKPT_PER_FILE: F_GETFL */
 	const struct ckpt_probe *probe;
-	bool shell_job; /* -j was given */
-	bool tcp_close; /* connections of TCP may be lost */
+	bool shell_job;                        /* -j was given */
+	bool tcp_close;                        /* connections of TCP may be lost */
+	const struct ckpt_file_policy *policy; /* policy.h; may be NULL */
 };
 
 /* Reads the number after "KEY:" in /proc/PID/fdinfo/NUMBER. */

@@ -83,6 +83,7 @@ static int collect_file(struct ckpt_capture *c, struct ckpt_capture_file *f, str
 		.probe = &f->probe,
 		.shell_job = c->opts->shell_job,
 		.tcp_close = c->opts->tcp_close,
+		.policy = c->opts->files,
 	};
 	char subject[512];
 	CKPT_FD fd = ckpt_take_fd(&f->fd);

@@ -7,7 +7,7 @@
 
 #define MARK " (deleted)"
 
-static bool leads_to(const char *path, const struct stat *st)
+bool ckpt_path_leads_to(const char *path, const struct stat *st)
 {
 	struct stat now;
 
@@ -23,7 +23,7 @@ enum ckpt_path_state ckpt_path_of(struct ckpt_collect *c, const char **pathp)
 	bool marked = len > mark && !strcmp(path + len - mark, MARK);
 
 	*pathp = path;
-	if (leads_to(path, st))
+	if (ckpt_path_leads_to(path, st))
 		return CKPT_PATH_SAME;
 	if (marked)
 		path[len - mark] = '\0';

@@ -10,6 +10,9 @@ enum ckpt_path_state {
 			      place */
 };
 
+/* Does PATH, whose last part is no link, lead to the file of ST? */
+bool ckpt_path_leads_to(const char *path, const struct stat *st);
+
 /* The path of c's file without the " (deleted)" of the kernel, in the arena, and what it is worth.
  */
 enum ckpt_path_state ckpt_path_of(struct ckpt_collect *c, const char **pathp);

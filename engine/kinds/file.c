@@ -15,7 +15,9 @@
 #include "engine/base/build-id.h"
 #include "engine/base/cleanup.h"
 #include "engine/capture/collect.h"
+#include "engine/capture/names.h"
 #include "engine/capture/path.h"
+#include "engine/capture/policy.h"
 #include "engine/model/object.h"
 #include "engine/plan/ghost.h"
 #include "engine/plan/inode.h"
@@ -105,6 +107,32 @@ static void collect_identity(struct ckpt_collect *c, Ckpt__File *f)
 	memcpy(f->build_id.data, id, f->build_id.len);
 }
 
+static int check_limit(struct ckpt_collect *c, const Ckpt__File *f, struct ckpt_err *err)
+{
+	uint64_t limit = c->policy ? c->policy->ghost_limit : 0;
+
+	if (!limit || f->size <= limit)
+		return 0;
+	return ckpt_refuse(err, CKPT_E_GHOST_LIMIT, -EFBIG,
+			   "deleted file %s: it has %llu bytes, more than the limit of %llu",
+			   f->path, (unsigned long long)f->size, (unsigned long long)limit);
+}
+
+static int collect_lost(struct ckpt_collect *c, Ckpt__File *f, struct ckpt_err *err)
+{
+	const char *other;
+	bool made;
+	int r = ckpt_other_name(c, f->path, &other, &made, err);
+
+	if (r < 0)
+		return r;
+	f->other = (char *)other;
+	if (made)
+		ckpt_lost(c, "file %s: was given the name %s, which a restore needs", f->path,
+			  other);
+	return 0;
+}
+
 static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_err *err)
 {
 	Ckpt__File *f = (void *)msg;
@@ -125,14 +153,20 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 	collect_identity(c, f);
 	if (state == CKPT_PATH_SAME && !is_silly(c->probe))
 		return 0;
-	if (state != CKPT_PATH_LOST && !S_ISLNK(st->st_mode)) {
+	/* An ordinary user does not see how many names there are behind a mapping. */
+	if (c->fd < 0)
+		f->other = (char *)ckpt_name_beside(c, path);
+	if (state != CKPT_PATH_LOST && !f->other && !S_ISLNK(st->st_mode)) {
 		collect_deleted(c, f);
-		return 0;
+		return check_limit(c, f, err);
 	}
-	return ckpt_refuse(err, CKPT_E_DELETED_FILE, -ENOENT,
-			   "file %s: it is not at this path any more, "
-			   "yet it has a name elsewhere (links: %u)",
-			   path, (unsigned int)st->st_nlink);
+	return collect_lost(c, f, err);
+}
+
+/* The path that leads to it. */
+static const char *where(const Ckpt__File *f)
+{
+	return f->other ? f->other : f->path;
 }
 
 static int plan_deleted(struct ckpt_planner *p, const struct ckpt_object *obj, const Ckpt__File *f,
@@ -171,7 +205,8 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 	struct stat st;
 	char who[CKPT_WHO];
 
-	if (!ckpt_path_sane(f->path) || f->size > INT64_MAX)
+	if (!ckpt_path_sane(f->path) || f->size > INT64_MAX ||
+	    (f->other && (!ckpt_path_sane(f->other) || f->deleted)))
 		return ckpt_fail(err, -EBADMSG, "file %u: bad path or size", obj->id);
 	if (!S_ISREG(f->mode) && !S_ISDIR(f->mode) &&
 	    !(S_ISLNK(f->mode) && obj->file.flags & O_PATH))
@@ -180,7 +215,7 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 		return plan_deleted(p, obj, f, err);
 	if (obj->has_content)
 		return ckpt_fail(err, -EBADMSG, "file %u: it has a name and content", obj->id);
-	if (!ckpt_path_here(p, obj, f->path, f->mode, obj->file.flags, &st) ||
+	if (!ckpt_path_here(p, obj, where(f), f->mode, obj->file.flags, &st) ||
 	    !ckpt_planner_host(p))
 		return 0;
 	if (S_ISREG(f->mode) && (uint64_t)st.st_size != f->size)
@@ -208,6 +243,19 @@ static int create_deleted(struct ckpt_site *site, const struct ckpt_object *obj,
 	return r < 0 ? r : ckpt_take_fd(&fd);
 }
 
+/* By the name that it had, which is given to it for a moment: the kernel then shows it as before.
+ */
+static int open_named(const Ckpt__File *f, int flags)
+{
+	int fd;
+
+	if (!f->other || S_ISDIR(f->mode) || linkat(AT_FDCWD, f->other, AT_FDCWD, f->path, 0) < 0)
+		return ckpt_path_open(where(f), flags);
+	fd = ckpt_path_open(f->path, flags);
+	unlink(f->path);
+	return fd;
+}
+
 static int create(struct ckpt_site *site, const struct ckpt_object *obj, struct ckpt_err *err)
 {
 	const Ckpt__File *f = (const void *)obj->msg;
@@ -215,8 +263,7 @@ static int create(struct ckpt_site *site, const struct ckpt_object *obj, struct 
 
 	if (f->deleted)
 		return create_deleted(site, obj, err);
-	CKPT_FD fd = ckpt_path_open(f->path,
-				    (obj->file.flags & CKPT_OPEN_FLAGS & ~ANY_TMPFILE) | O_NOCTTY);
+	CKPT_FD fd = open_named(f, (obj->file.flags & CKPT_OPEN_FLAGS & ~ANY_TMPFILE) | O_NOCTTY);
 	if (fd < 0)
 		return ckpt_fail(err, fd, "file %s: cannot open", f->path);
 	if (fstat(fd, &st) < 0)

@@ -1,0 +1,81 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Deleted files: a limit for them, one that changes during the dump, folders that cannot be written to. Names that a dump gives.
+. "$(dirname "$0")/../lib/cli.sh"
+cd "$T" || exit 1
+
+# hold FILE...: a process that has them open from 10 on; they are deleted then.
+hold() {
+	# shellcheck disable=SC2016  # it is the inner shell that expands
+	start bash -c 'n=10; for f; do eval "exec $n<>\"\$f\""; rm "$f"; n=$((n + 1)); done; mkfifo "$0"
+		while :; do read -r _ <>"$0"; done' "$T/never.$RANDOM" "$@"
+	until_true 5 test ! -e "${!#}"
+	until_true 5 asleep "$PID" bash
+}
+content() { cat "/proc/$1/fd/$2" 2>/dev/null; }
+
+mkdir d
+head -c 3000000 /dev/zero | tr '\0' x >d/large
+echo small >d/small
+sum=$(sha256sum <d/large)
+hold "$T/d/large" "$T/d/small"
+expect 'a limit' 1 "^ckpt: CKPT-E0261: .*fd 10: deleted file $T/d/large: it has 3000000 bytes, more than the limit of 1048576; raise --ghost-limit" \
+	dump -t "$PID" -D img --ghost-limit 1m
+check 'no image is left' test ! -e img/image
+expect 'check says so too' 1 '^ckpt: CKPT-E0261: .*3000000' check -t "$PID" --ghost-limit 2900K
+expect 'a limit that fits' 0 '' check -t "$PID" --ghost-limit 3M
+expect 'no limit' 0 '' check -t "$PID"
+expect 'no size' 2 '^ckpt: --ghost-limit: "3X" is not a size' check -t "$PID" --ghost-limit 3X
+expect 'a size that is none' 2 'is not a size' check -t "$PID" --ghost-limit 99999999999G
+expect 'a dump' 0 '' dump -t "$PID" -D img
+rm -r d
+ckpt restore -D img -d --pidfile "$T/pid1"
+check 'restored though the folder is gone' test "$status" = 0
+STARTED+=("$(cat pid1)")
+check 'with its content' test "$(content "$(cat pid1)" 10 | sha256sum)" = "$sum"
+check 'the folder is not back' test ! -e d
+kill -KILL "$(cat pid1)"; until_true 5 gone "$(cat pid1)"; rm pid1
+if is_root && mkdir d && mount -t tmpfs -o ro none d 2>/dev/null; then
+	ckpt restore -D img -d --pidfile "$T/pid1"
+	check 'restored though the folder is read-only' test "$status" = 0
+	check 'that is said' grep -q "^note: .*deleted file $T/d/large: cannot be made in $T/d (Read-only.*): will live in memory" "$T/err"
+	STARTED+=("$(cat pid1)")
+	check 'with its content, too' test "$(content "$(cat pid1)" 10 | sha256sum)" = "$sum"
+	kill -KILL "$(cat pid1)"; until_true 5 gone "$(cat pid1)"
+	umount d
+fi
+
+# Somebody outside goes on writing.
+mkdir -p w
+head -c 40000000 /dev/zero | tr '\0' y >w/log
+exec 9>>w/log
+hold "$T/w/log"
+(while echo more >&9; do :; done) & writer=$!
+exec 9>&-
+STARTED+=("$writer")
+expect 'changed during the dump' 1 '^ckpt: CKPT-E0260: .*w/log.* changed it during the dump; dump again' dump -t "$PID" -D img2
+kill "$writer"; wait "$writer" 2>/dev/null
+check 'the program goes on' unharmed "$PID"
+check 'no image of that' test ! -e img2/image
+
+# A file with other names is given one here, unless that is forbidden; a failed dump takes it back.
+mkdir here there
+echo linked >here/a
+ln here/a there/b
+hold "$T/here/a"
+expect 'forbidden' 3 '^ckpt: CKPT-E0203: .*here/a.*--no-link-remap forbids' dump -t "$PID" -D img3 --no-link-remap
+expect 'a check gives no name' 0 '' check -t "$PID"
+check 'no name is there' test -z "$(ls -A here)"
+mkdir full; : >full/image
+ckpt dump -t "$PID" -D full
+check 'a dump that fails' test "$status" = 1
+check 'leaves no name' test -z "$(ls -A here)"
+ckpt dump -t "$PID" -D img3
+check 'a dump' test "$status" = 0
+check 'says so' grep -q "^note: file $T/here/a: was given the name $T/here/.ckpt-link-" "$T/err"
+ckpt restore -D img3 -d --pidfile "$T/pid2"
+STARTED+=("$(cat pid2)")
+check 'is restored' test "$status" = 0
+echo again >>"/proc/$(cat pid2)/fd/10"
+check 'and it is that file' grep -q again there/b
+finish
