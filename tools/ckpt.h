@@ -104,7 +104,6 @@ struct ckpt_options {
 	const char *words[CKPT_MAX_WORDS]; /* what followed the name of the command */
 	unsigned int n_words;
 	bool stacks;
-	int verbosity; /* -1: not given */
 	uint64_t ghost_limit;
 	bool link_remap;
 	unsigned int timeout;
