@@ -15,11 +15,12 @@
 
 const struct ckpt_command ckpt_commands[] = {
 	{ "dump", CKPT_CMD_DUMP, "-t PID [-D DIR] [OPTIONS]",
-	  "freeze a process tree and write its image", ckpt_cmd_dump },
+	  "freeze a process tree and write its image", ckpt_cmd_dump, .attended = true },
 	{ "restore", CKPT_CMD_RESTORE, "[-D DIR] [OPTIONS]",
 	  "bring a process tree back from its image", ckpt_cmd_restore },
 	{ "check", CKPT_CMD_CHECK, "[-t PID]",
-	  "say what this machine can do, or whether a tree can be dumped", ckpt_cmd_check },
+	  "say what this machine can do, or whether a tree can be dumped", ckpt_cmd_check,
+	  .attended = true },
 	{ "plan", CKPT_CMD_PLAN, "[-D DIR]", "print what a restore would do here, and do nothing",
 	  ckpt_cmd_plan },
 	{ "show", CKPT_CMD_SHOW, "[-D DIR] [--json] [-p PID]", "print what is in an image",
@@ -57,8 +58,10 @@ static int help(const struct ckpt_options *o)
 
 static int run(struct ckpt_tool *t)
 {
-	int r = ckpt_arena_open(&t->arena, RESERVE, &t->err);
+	int r = t->opts.command->attended ? ckpt_attend(&t->err) : 0;
 
+	if (r >= 0)
+		r = ckpt_arena_open(&t->arena, RESERVE, &t->err);
 	if (r < 0)
 		return r;
 	t->problems.arena = t->arena;

@@ -45,6 +45,7 @@ struct ckpt_command {
 	/* Returns an exit status, or a negative errno with t->err or t->problems. */
 	int (*run)(struct ckpt_tool *t);
 	unsigned int least_words, most_words; /* that follow the name */
+	bool attended; /* it stops processes: ckpt_attend() */
 };
 extern const struct ckpt_command ckpt_commands[]; /* ends with a NULL name */
 
@@ -153,6 +154,9 @@ const char *ckpt_work_path(struct ckpt_tool *t, const char *path);
 
 /* What the options say about files. */
 struct ckpt_file_policy ckpt_tool_file_policy(const struct ckpt_options *o);
+/* Goes on in a child that takes all back and ends when this process is killed; passes on to it what
+ * asks for the end, and ends as it does: returns in the child alone, or with an error. */
+int ckpt_attend(struct ckpt_err *err);
 
 /* ---- reports ---- */
 /* "45.2 MiB" */

@@ -54,7 +54,7 @@ static void look(struct fault *f, const struct step *s, const char *what)
 
 static void fail_at(struct fault *f, long n, int error)
 {
-	struct step s = { .fail_at = n, .error = error, .timeout_ms = 30000 };
+	struct step s = { .fail_at = n, .error = error, .timeout_ms = 30000, .attended = true };
 	char what[100];
 
 	if (!step_run(&s, fault_argv(f, "dump", fault_pid(f), "-R"), f->out)) {
@@ -75,7 +75,7 @@ static void fail_at(struct fault *f, long n, int error)
 
 static void torment(struct fault *f, const char *sort, long rounds)
 {
-	struct step s = { .timeout_ms = 30000 };
+	struct step s = { .timeout_ms = 30000, .attended = true };
 
 	if (!fault_start(f, sort))
 		return;

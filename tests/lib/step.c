@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -27,6 +28,7 @@
 struct tracer {
 	struct step *s;
 	pid_t pid;
+	pid_t worker; /* what is followed; PID until there is another */
 	bool started; /* the command has been executed: from here on it is its own calls */
 	bool main;    /* and its main() is near */
 	struct {
@@ -127,13 +129,22 @@ static void at_call(struct tracer *t, pid_t tid)
 		t->s->hit = true;
 		t->s->nr = ptrace(PTRACE_PEEKUSER, tid, offsetof(struct user_regs_struct, orig_rax),
 				  0);
-		kill(t->pid, SIGKILL);
+		kill(t->s->kill_attendant ? t->pid : t->worker, SIGKILL);
 		return;
 	}
 	if (t->thread[i].inside)
 		enter(t, i, tid);
 	else
 		leave(t, i, tid);
+}
+
+#define FOLLOWED (PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC)
+
+/* The first stop of a child, before it does anything. */
+static void have_worker(struct tracer *t, pid_t tid)
+{
+	t->worker = tid;
+	ptrace(PTRACE_SETOPTIONS, tid, 0, FOLLOWED);
 }
 
 static void on_stop(struct tracer *t, pid_t tid, int status)
@@ -145,7 +156,13 @@ static void on_stop(struct tracer *t, pid_t tid, int status)
 		sig = 0;
 	} else if (event) {
 		t->started |= event == PTRACE_EVENT_EXEC;
+		if (t->s->attended && t->started && t->worker == t->pid && tid != t->pid)
+			have_worker(t, tid);
 		sig = 0;
+	}
+	if (event == PTRACE_EVENT_FORK || (tid == t->pid && t->worker != t->pid)) {
+		ptrace(PTRACE_CONT, tid, 0, (long)sig); /* all that it does now is to wait */
+		return;
 	}
 	ptrace(t->s->hit && !t->thread[index_of(t, tid)].failing ? PTRACE_CONT : PTRACE_SYSCALL,
 	       tid, 0, (long)sig);
@@ -188,7 +205,7 @@ static void be_tracer(struct step *s, char *const argv[], const char *out)
 	int go[2];
 	char c;
 
-	if (pipe2(go, O_CLOEXEC) < 0)
+	if (pipe2(go, O_CLOEXEC) < 0 || prctl(PR_SET_CHILD_SUBREAPER, s->attended) < 0)
 		_exit(1);
 	t.pid = fork();
 	if (t.pid == 0) {
@@ -206,8 +223,8 @@ static void be_tracer(struct step *s, char *const argv[], const char *out)
 		execv(argv[0], argv);
 		_exit(127);
 	}
-	if (ptrace(PTRACE_SEIZE, t.pid, 0,
-		   PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC) < 0 ||
+	t.worker = t.pid;
+	if (ptrace(PTRACE_SEIZE, t.pid, 0, FOLLOWED | (s->attended ? PTRACE_O_TRACEFORK : 0)) < 0 ||
 	    ptrace(PTRACE_INTERRUPT, t.pid, 0, 0) < 0 || write(go[1], "g", 1) != 1) {
 		kill(t.pid, SIGKILL);
 		_exit(1);

@@ -2,7 +2,7 @@
 /*
  * Runs a command and, at a chosen system call of it, kills it or makes the call fail. The command's
  * threads are followed, its child processes are not: those of a restore have to be free to be
- * traced by ckpt itself.
+ * traced by ckpt itself. But a dump is made by a child of the command, whose calls are meant then.
  */
 #pragma once
 #include <stdbool.h>
@@ -14,6 +14,8 @@ struct step {
 	long fail_at; /* the n-th call fails with ERROR instead of being made; 0: never */
 	int error;
 	unsigned int timeout_ms;
+	bool attended;       /* the command is a dump: its first child is followed */
+	bool kill_attendant; /* and at KILL_AT the command itself is killed */
 	/* what came of it: */
 	long n_stops, n_calls;
 	bool hit, timed_out;
