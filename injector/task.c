@@ -18,6 +18,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "engine/base/cleanup.h"
 #include "engine/plan/program.h"
 #include "injector/job.h"
 
@@ -166,6 +167,20 @@ static int install(struct ckpt_job *job, const struct ckpt_step *s, struct ckpt_
 	return 0;
 }
 
+static int fetch(struct ckpt_job *job, const struct ckpt_step *s, struct ckpt_err *err)
+{
+	int number = job->plan->bank[s->object];
+	CKPT_FD pidfd = syscall(SYS_pidfd_open, s->number, 0);
+	CKPT_FD fd = pidfd < 0 ? -1 : syscall(SYS_pidfd_getfd, pidfd, number, 0);
+
+	if (fd < 0 || dup3(fd, number, O_CLOEXEC) < 0)
+		return ckpt_fail(err, -errno, "%s %u: cannot get it from process %d",
+				 job->plan->snap->objects[s->object - 1]->kind->name, s->object,
+				 s->number);
+	job->made[s->object] = true;
+	return 0;
+}
+
 static int run_step(struct ckpt_job *job, const struct ckpt_task *task, const struct ckpt_step *s,
 		    struct ckpt_err *err)
 {
@@ -175,6 +190,7 @@ static int run_step(struct ckpt_job *job, const struct ckpt_task *task, const st
 	case CKPT_SESSION:
 		return setsid() < 0 ? ckpt_fail(err, -errno, "cannot make a session") : 0;
 	case CKPT_CREATE:
+	case CKPT_MAKE:
 		return ckpt_builder_create(job, s->object, err);
 	case CKPT_FORK:
 		return ckpt_task_fork(job, snap->tasks[s->object - 1], false, err);
@@ -184,6 +200,8 @@ static int run_step(struct ckpt_job *job, const struct ckpt_task *task, const st
 		return setpgid(0, 0) < 0 ? ckpt_fail(err, -errno, "cannot lead a group") : 0;
 	case CKPT_GROUP:
 		return set_group(job, s->number, err);
+	case CKPT_FETCH:
+		return fetch(job, s, err);
 	case CKPT_INSTALL:
 		return install(job, s, err);
 	case CKPT_LINK:
@@ -279,7 +297,12 @@ task_main(struct ckpt_job *job, const struct ckpt_task *task, pid_t parent)
 			  1u << CKPT_FORK);
 	ckpt_gate_arrive(&job->gates->forked);
 	ckpt_gate_await(&job->gates->forked, n_tasks + count_stand_ins(job->plan));
-	run_steps(job, task, 1u << CKPT_GROUP | 1u << CKPT_INSTALL);
+	run_steps(job, task, 1u << CKPT_GROUP | 1u << CKPT_MAKE);
+	if (job->plan->has_last) {
+		ckpt_gate_arrive(&job->gates->made);
+		ckpt_gate_await(&job->gates->made, n_tasks);
+	}
+	run_steps(job, task, 1u << CKPT_FETCH | 1u << CKPT_INSTALL);
 	ckpt_gate_arrive(&job->gates->installed);
 	ckpt_gate_await(&job->gates->installed, n_tasks);
 	reap_stand_ins(job, task);

@@ -18,6 +18,7 @@ struct ckpt_probe {
 	long fs_magic;              /* statfs.f_type */
 	const char *link;           /* target of /proc/PID/fd/N */
 	int domain, type, protocol; /* of a socket, else -1 */
+	bool path_only;             /* O_PATH: nothing but its place */
 };
 
 /* A descriptor with what few have and no kind of file knows of. */
@@ -61,6 +62,8 @@ int ckpt_proc_text(struct ckpt_collect *c, const char *name, char **textp, size_
 int ckpt_status_text(struct ckpt_collect *c, const char **textp, struct ckpt_err *err);
 /* Is it an anonymous inode of that class: "anon_inode:[CLS]"? */
 bool ckpt_probe_anon(const struct ckpt_probe *probe, const char *cls);
+/* Is it a file of /proc/PID? */
+bool ckpt_probe_of_process(const struct ckpt_probe *probe);
 /* The object that descriptor NUMBER of the task PID refers to, 0: none. All files are known before
  * any is collected. */
 uint32_t ckpt_object_of_fd(struct ckpt_collect *c, pid_t pid, int number);

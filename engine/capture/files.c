@@ -176,6 +176,7 @@ static int probe(struct ckpt_capture *c, struct found *d, struct ckpt_err *err)
 	int r;
 
 	d->probe.link = look->link;
+	d->probe.path_only = look->info.flags & O_PATH;
 	d->fd = c->src->ops->dup_fd(c->src, d->t->frozen->pid, look->number, err);
 	if (d->fd < 0)
 		return d->fd;

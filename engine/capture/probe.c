@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What tells one sort of open file from another, and the one kind that claims it. */
+#include <ctype.h>
 #include <errno.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -16,6 +18,12 @@ bool ckpt_probe_anon(const struct ckpt_probe *probe, const char *cls)
 
 	return !strncmp(probe->link, "anon_inode:[", 12) && !strncmp(probe->link + 12, cls, n) &&
 	       !strcmp(probe->link + 12 + n, "]");
+}
+
+bool ckpt_probe_of_process(const struct ckpt_probe *probe)
+{
+	return probe->fs_magic == PROC_SUPER_MAGIC && !strncmp(probe->link, "/proc/", 6) &&
+	       isdigit((unsigned char)probe->link[6]);
 }
 
 /* Asked once for each device: thousands of descriptors live on a handful of them. */
@@ -63,6 +71,8 @@ int ckpt_probe_kind(const struct ckpt_probe *probe, const struct ckpt_kind **kin
 		    struct ckpt_err *err)
 {
 	*kindp = NULL;
+	if (probe->path_only && probe->link[0] != '/')
+		return 0;
 	for (unsigned int i = 0; i < ckpt_n_kinds; i++) {
 		const struct ckpt_kind *kind = ckpt_kinds[i];
 

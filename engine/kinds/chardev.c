@@ -24,7 +24,8 @@ static bool match(const struct ckpt_probe *probe)
 {
 	dev_t dev = probe->st.st_rdev;
 
-	return S_ISCHR(probe->st.st_mode) && major(dev) == MEM_MAJOR && is_known(minor(dev));
+	return S_ISCHR(probe->st.st_mode) && !probe->path_only && major(dev) == MEM_MAJOR &&
+	       is_known(minor(dev));
 }
 
 static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_err *err)
@@ -61,7 +62,7 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 static int create(struct ckpt_site *site, const struct ckpt_object *obj, struct ckpt_err *err)
 {
 	const Ckpt__Chardev *d = (const void *)obj->msg;
-	CKPT_FD fd = ckpt_path_open(d->path, (obj->file.flags & (O_ACCMODE | O_PATH)) | O_NOCTTY);
+	CKPT_FD fd = ckpt_path_open(d->path, (obj->file.flags & O_ACCMODE) | O_NOCTTY);
 	struct stat st;
 
 	(void)site;

@@ -27,7 +27,7 @@
 
 static bool match(const struct ckpt_probe *probe)
 {
-	return S_ISFIFO(probe->st.st_mode) && probe->link[0] == '/';
+	return S_ISFIFO(probe->st.st_mode) && probe->link[0] == '/' && !probe->path_only;
 }
 
 /* Is descriptor NAME in /proc/PID/fd, whose folder is DIR, the FIFO, open for writing? */
@@ -106,9 +106,6 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 	if (state == CKPT_PATH_LOST)
 		return ckpt_refuse(err, CKPT_E_DELETED_FILE, -ENOENT,
 				   "FIFO %s: it is not at its path any more", path);
-	if (c->flags & O_PATH)
-		return ckpt_refuse(err, CKPT_E_FILE_KIND, -EOPNOTSUPP,
-				   "FIFO %s: it is open as a path only (O_PATH)", path);
 	m->path = (char *)path;
 	if (state == CKPT_PATH_DELETED) {
 		m->has_mode = m->has_uid = m->has_gid = true;

@@ -43,19 +43,14 @@ static bool is_internal(const char *link)
 	return false;
 }
 
-/* A symbolic link can be opened only with O_PATH. */
+/* A symbolic link can be opened only with O_PATH; so can anything else. */
 static bool match(const struct ckpt_probe *probe)
 {
 	mode_t mode = probe->st.st_mode;
 
-	return (S_ISREG(mode) || S_ISDIR(mode) || S_ISLNK(mode)) && probe->link[0] == '/' &&
-	       !(S_ISREG(mode) && is_internal(probe->link));
-}
-
-static bool of_process(const struct ckpt_probe *probe)
-{
-	return probe->fs_magic == PROC_SUPER_MAGIC && !strncmp(probe->link, "/proc/", 6) &&
-	       probe->link[6] >= '0' && probe->link[6] <= '9';
+	return (S_ISREG(mode) || S_ISDIR(mode) || S_ISLNK(mode) || probe->path_only) &&
+	       probe->link[0] == '/' && !(S_ISREG(mode) && is_internal(probe->link)) &&
+	       !ckpt_probe_of_process(probe);
 }
 
 static void collect_deleted(struct ckpt_collect *c, Ckpt__File *f)
@@ -140,11 +135,6 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 	const char *path;
 	enum ckpt_path_state state;
 
-	if (of_process(c->probe))
-		return ckpt_refuse(err, CKPT_E_FILE_KIND, -EOPNOTSUPP,
-				   "file %s: it shows a process that will be "
-				   "another one",
-				   c->probe->link);
 	state = ckpt_path_of(c, &path);
 	f->path = (char *)path;
 	f->mode = st->st_mode;
@@ -156,7 +146,8 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 	/* An ordinary user does not see how many names there are behind a mapping. */
 	if (c->fd < 0)
 		f->other = (char *)ckpt_name_beside(c, path);
-	if (state != CKPT_PATH_LOST && !f->other && !S_ISLNK(st->st_mode)) {
+	if (state != CKPT_PATH_LOST && !f->other &&
+	    (S_ISREG(st->st_mode) || S_ISDIR(st->st_mode))) {
 		collect_deleted(c, f);
 		return check_limit(c, f, err);
 	}
@@ -178,7 +169,7 @@ static int plan_deleted(struct ckpt_planner *p, const struct ckpt_object *obj, c
 
 	if (first->kind != obj->kind)
 		return 0;
-	if (S_ISLNK(f->mode) || f->mtime_nsec >= 1000000000u ||
+	if ((!S_ISREG(f->mode) && !S_ISDIR(f->mode)) || f->mtime_nsec >= 1000000000u ||
 	    (obj->has_content && (!S_ISREG(f->mode) || obj->content_size != f->size)))
 		return ckpt_fail(err, -EBADMSG,
 				 "file %u: it cannot be a deleted file of that type and size",
@@ -208,8 +199,7 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 	if (!ckpt_path_sane(f->path) || f->size > INT64_MAX ||
 	    (f->other && (!ckpt_path_sane(f->other) || f->deleted)))
 		return ckpt_fail(err, -EBADMSG, "file %u: bad path or size", obj->id);
-	if (!S_ISREG(f->mode) && !S_ISDIR(f->mode) &&
-	    !(S_ISLNK(f->mode) && obj->file.flags & O_PATH))
+	if (!S_ISREG(f->mode) && !S_ISDIR(f->mode) && !(obj->file.flags & O_PATH))
 		return ckpt_fail(err, -EBADMSG, "file %u: bad type %#o", obj->id, f->mode);
 	if (f->deleted)
 		return plan_deleted(p, obj, f, err);

@@ -19,7 +19,8 @@
 
 static bool match(const struct ckpt_probe *probe)
 {
-	return S_ISFIFO(probe->st.st_mode) && !strncmp(probe->link, "pipe:[", 6);
+	return S_ISFIFO(probe->st.st_mode) && !probe->path_only &&
+	       !strncmp(probe->link, "pipe:[", 6);
 }
 
 static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_err *err)

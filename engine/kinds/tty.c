@@ -35,7 +35,7 @@ static bool match(const struct ckpt_probe *probe)
 {
 	unsigned int n = major(probe->st.st_rdev);
 
-	return S_ISCHR(probe->st.st_mode) &&
+	return S_ISCHR(probe->st.st_mode) && !probe->path_only &&
 	       (n == 2 || n == 3 || n == 4 || n == 5 || (n >= 128 && n < PTS + N_PTS) || n == 166 ||
 		n == 188 || n == 204 || n == 229);
 }

@@ -63,7 +63,8 @@ void ckpt_order_objects(struct ckpt_planner *p)
 				continue;
 			}
 			placed[id] = moved = true;
-			if (!p->by_task[id]) /* else after the task's setsid(): sessions.c */
+			/* Else after the task's setsid(): sessions.c; or last of all: plan.c. */
+			if (!p->by_task[id] && !p->last[id])
 				ckpt_planner_step(p, CKPT_CREATE, 0, id, -1, false);
 			release(p, waits, id);
 		}

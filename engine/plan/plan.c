@@ -73,6 +73,15 @@ void ckpt_made_by_task(struct ckpt_planner *p)
 	p->by_task[p->obj->id] = true;
 }
 
+void ckpt_made_last(struct ckpt_planner *p)
+{
+	if (!p->obj->task)
+		ckpt_problem(p, CKPT_E_IMAGE_DAMAGED, "%s %u: no process has it open",
+			     p->obj->kind->name, p->obj->id);
+	else
+		p->last[p->obj->id] = true;
+}
+
 void ckpt_problem(struct ckpt_planner *p, enum ckpt_code number, const char *fmt, ...)
 {
 	char text[900];
@@ -196,8 +205,29 @@ static void plan_task(struct ckpt_planner *p, const struct ckpt_task *task)
 	p->program = NULL;
 }
 
+/* The files that are made when all processes exist: by the first task that has them. */
+static void plan_last_files(struct ckpt_planner *p, const struct ckpt_task *task)
+{
+	bool *seen = ckpt_alloc(p->arena, p->snap->n_objects + 1);
+
+	for (size_t i = 0; i < task->n_fds; i++) {
+		uint32_t id = task->fds[i].object, maker = p->snap->objects[id - 1]->task;
+
+		if (!p->last[id] || seen[id])
+			continue;
+		seen[id] = true;
+		if (maker == task->id)
+			ckpt_planner_step(p, CKPT_MAKE, task->id, id, -1, false);
+		else
+			ckpt_planner_step(p, CKPT_FETCH, task->id, id,
+					  p->snap->tasks[maker - 1]->pid, false);
+		p->plan->has_last = true;
+	}
+}
+
 static void plan_steps_of_task(struct ckpt_planner *p, const struct ckpt_task *task)
 {
+	plan_last_files(p, task);
 	for (size_t i = 0; i < task->n_fds; i++)
 		ckpt_planner_step(p, CKPT_INSTALL, task->id, task->fds[i].object,
 				  task->fds[i].number, task->fds[i].cloexec);
@@ -261,6 +291,7 @@ int ckpt_plan_make(struct ckpt_plan **planp, struct ckpt_arena *arena,
 	plan->programs = ckpt_alloc(arena, snap->n_tasks * sizeof(*plan->programs));
 	p.comes_with = ckpt_alloc(arena, (snap->n_objects + 1) * sizeof(*p.comes_with));
 	p.by_task = ckpt_alloc(arena, snap->n_objects + 1);
+	p.last = ckpt_alloc(arena, snap->n_objects + 1);
 	ask_files(&p);
 	ckpt_order_objects(&p);
 	ckpt_plan_sessions(&p);

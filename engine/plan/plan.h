@@ -27,6 +27,8 @@ enum ckpt_verb {
 			  number, then ends */
 	CKPT_LEAD,     /* setpgid(): leads a group, before anyone joins it */
 	CKPT_GROUP,    /* setpgid(): joins one */
+	CKPT_MAKE,     /* kind->create() into the task's bank once all processes exist */
+	CKPT_FETCH,    /* what another task has made so, from its bank */
 	CKPT_INSTALL,  /* dup3() from the bank to the old number */
 	CKPT_ATTACH,   /* kind->attach() once all tasks have their descriptors */
 	CKPT_ENTER,    /* into the task's sysvec, which holds the commit */
@@ -37,8 +39,8 @@ struct ckpt_step {
 	uint32_t actor;  /* the task that does it, 0 for the builder */
 	uint32_t object; /* CKPT_FORK: the new task; CKPT_STAND_IN: 1 for a session, 0 for a group
 			  */
-	int number; /* CKPT_INSTALL; CKPT_STAND_IN: its pid; CKPT_GROUP: the group, -1: that of the
-		       restore */
+	int number; /* CKPT_INSTALL; CKPT_FETCH: the task's pid; CKPT_STAND_IN: its pid; CKPT_GROUP:
+		       the group, -1: that of the restore */
 	bool cloexec;
 };
 
@@ -48,8 +50,9 @@ struct ckpt_plan {
 	struct ckpt_step *steps; /* each after everything it needs */
 	size_t n_steps;
 	struct ckpt_layout *layout;
-	int *bank; /* by object id: its descriptor number before it is installed; [0]: the pages
-		      file */
+	int *bank;     /* by object id: its descriptor number before it is installed; [0]: the pages
+			  file */
+	bool has_last; /* CKPT_MAKE steps */
 	uint32_t outer; /* a session and group of the snapshot that become those of the restore; 0:
 			   none */
 	uint32_t outer_group;
@@ -83,6 +86,8 @@ void ckpt_comes_with(struct ckpt_planner *p, uint32_t maker); /* no create() of 
 								 me over with site->put() */
 void ckpt_made_by_task(struct ckpt_planner *p); /* create() runs in the owning task, after its
 						   setsid() */
+void ckpt_made_last(struct ckpt_planner *p); /* create() runs in the owning task when all processes
+						exist; it may need none that is made so */
 void ckpt_problem(struct ckpt_planner *p, enum ckpt_code number, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 void ckpt_loss(struct ckpt_planner *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

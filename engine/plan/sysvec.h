@@ -40,6 +40,7 @@ struct ckpt_sysvec {
 /* Words in the shared page on which threads and the coordinator meet. */
 struct ckpt_gates {
 	uint32_t forked;    /* tasks that have forked all their children */
+	uint32_t made;      /* tasks that have made what needs all processes */
 	uint32_t installed; /* tasks that have their descriptors */
 	uint32_t ready;     /* threads for which all is in place */
 	uint32_t commit;    /* 1: the restore is decided */

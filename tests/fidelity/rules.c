@@ -33,6 +33,7 @@ static const struct {
 	{ "*/fdinfo/*/ticks", "time goes on; stories check the count" },
 	{ "*/fdinfo/*/mnt_id",
 	  "pipes, sockets and memory files live in mounts inside of the kernel" },
+	{ "*/fdinfo/*/Pid", "is compared as NSpid", true },
 	{ "*/ns/user", "its own", true },
 	{ "*/ns/pid", "its own", true },
 	{ "*/ns/mnt", "its own, for its /proc", true },

@@ -101,6 +101,7 @@ static bool probe(struct stage *st, int fd, struct ckpt_probe *p)
 	getsockopt(fd, SOL_SOCKET, SO_TYPE, &p->type, &len);
 	fstatfs(fd, &fs);
 	p->fs_magic = fs.f_type;
+	p->path_only = fcntl(fd, F_GETFL) & O_PATH;
 	return fstat(fd, &p->st) == 0;
 }
 
