@@ -155,6 +155,7 @@ int ckpt_box_restore(struct ckpt_box *box, const struct ckpt_plan *plan,
 {
 	struct clone_args ca = {
 		.flags = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS |
+			 (plan->ipc_namespace ? CLONE_NEWIPC : 0) |
 			 (run->sibling ? CLONE_PARENT : 0),
 		.exit_signal = run->sibling ? 0 : SIGCHLD,
 	};

@@ -49,6 +49,20 @@ static int map_region(struct ckpt_job *job, struct ckpt_err *err)
 	return 0;
 }
 
+/* One that the program may only read is mapped for writing first if it has to be filled. */
+static int map_object(struct ckpt_job *job, const struct ckpt_object *obj, uint64_t at,
+		      struct ckpt_err *err)
+{
+	bool writable = (obj->file.flags & O_ACCMODE) != O_RDONLY;
+	int r = obj->kind->map(&job->site, obj, at, writable || obj->has_content, err);
+
+	if (r >= 0)
+		r = ckpt_read_runs(job->pages_fd, obj->content, 0, at, err);
+	if (r >= 0 && !writable && obj->has_content)
+		r = obj->kind->map(&job->site, obj, at, false, err);
+	return r;
+}
+
 static int map_shared_memory(struct ckpt_job *job, struct ckpt_err *err)
 {
 	const struct ckpt_layout *l = job->plan->layout;
@@ -59,11 +73,7 @@ static int map_shared_memory(struct ckpt_job *job, struct ckpt_err *err)
 
 		if (!s->object)
 			continue;
-		r = map_at(s->at, s->len, MAP_SHARED, err);
-		if (r >= 0)
-			r = ckpt_read_runs(job->pages_fd,
-					   job->plan->snap->objects[s->object - 1]->content, 0,
-					   s->at, err);
+		r = map_object(job, job->plan->snap->objects[s->object - 1], s->at, err);
 		if (r < 0)
 			return ckpt_in(err, r, "shared memory %u", s->object);
 	}
@@ -130,6 +140,7 @@ static const struct ckpt_site_ops site_ops = {
 	.put = site_put,
 	.number_used = site_number_used,
 	.made_path = ckpt_undo_note,
+	.on_failure = ckpt_undo_call,
 };
 
 /* Contents kept as pages: files without a name, memfds. What is mapped only was done above. */

@@ -158,9 +158,10 @@ enter_main(const struct ckpt_dump_opts *opts, pid_t inner, bool check, int pidfd
 	struct inside in = { .channel = channel };
 	struct ckpt_dump_stats stats = { 0 };
 	struct ckpt_err err = CKPT_ERR_INIT;
+	int ipc = same_namespace(opts->pid, "ipc") ? 0 : CLONE_NEWIPC;
 	pid_t pid = -1;
 
-	if (setns(pidfd, CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS) < 0)
+	if (setns(pidfd, CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | ipc) < 0)
 		ckpt_refuse(&err, CKPT_E_NAMESPACE, -errno,
 			    "process %d: its namespaces cannot be entered: %s", opts->pid,
 			    strerror(errno));

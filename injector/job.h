@@ -23,7 +23,9 @@ struct ckpt_slot {
 
 struct ckpt_undo {
 	const char *path, *aside;
-	uint64_t dev, ino; /* of what we made at PATH */
+	uint64_t dev, ino;         /* of what we made at PATH */
+	void (*call)(int64_t arg); /* instead of a path */
+	int64_t arg;
 	struct ckpt_undo *next;
 };
 
@@ -60,6 +62,7 @@ void ckpt_undo_all(struct ckpt_job *job); /* the restore failed: names that were
 void ckpt_undo_forget(struct ckpt_job *job); /* it succeeded: what was moved aside goes */
 int ckpt_undo_note(struct ckpt_site *site, const char *path, const char *aside,
 		   struct ckpt_err *err);
+void ckpt_undo_call(struct ckpt_site *site, void (*undo)(int64_t arg), int64_t arg);
 
 /* task.c: forks TASK with its number, as our child or as a child of our parent; in it the rest of
  * task.c takes over and does not return. Returns 0 in the caller. */

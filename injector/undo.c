@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Names in the file system that a restore made: taken back should it fail. Only what is still ours
- * is removed. */
+/* Names, in the file system and elsewhere, that a restore made: taken back should it fail. Only
+ * what is still ours is removed. */
 #include <errno.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -24,6 +24,15 @@ int ckpt_undo_note(struct ckpt_site *site, const char *path, const char *aside,
 	return 0;
 }
 
+void ckpt_undo_call(struct ckpt_site *site, void (*undo)(int64_t arg), int64_t arg)
+{
+	struct ckpt_job *job = (struct ckpt_job *)site;
+	struct ckpt_undo *u = ckpt_new(job->arena, struct ckpt_undo);
+
+	*u = (struct ckpt_undo){ .call = undo, .arg = arg, .next = job->undo };
+	job->undo = u;
+}
+
 static bool still_ours(const struct ckpt_undo *u)
 {
 	struct stat st;
@@ -35,6 +44,8 @@ static bool still_ours(const struct ckpt_undo *u)
 void ckpt_undo_all(struct ckpt_job *job)
 {
 	for (struct ckpt_undo *u = job->undo; u; u = u->next) {
+		if (u->call)
+			u->call(u->arg);
 		if (u->ino && still_ours(u))
 			unlink(u->path);
 		if (u->aside)

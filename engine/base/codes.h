@@ -39,6 +39,7 @@
 	X(SECCOMP,           230, 3, "run ckpt dump as root; a filter must not end or trap the process for what ckpt asks") \
 	X(TCP_CONNECTION,    250, 3, "close it before the dump, or let it come back closed: --tcp-close") \
 	X(GHOST_LIMIT,       261, 1, "raise --ghost-limit, or leave it out") \
+	X(SHM_PEER,          240, 3, "dump the processes that are attached to it too, or detach it before the dump") \
 	X(NO_IMAGE,          301, 1, "give the folder of a finished dump with -D") \
 	X(IMAGE_DAMAGED,     302, 1, "take the image from a backup or dump again") \
 	X(IMAGE_NEWER,       303, 1, "restore with the ckpt that wrote it, or a newer one") \
@@ -62,6 +63,8 @@
 	X(LOCK_TAKEN,        410, 1, "end the program that holds it") \
 	X(NO_DEVICE,         419, 1, "put the device there under that name") \
 	X(NO_ADDRESS,        420, 1, "give this machine the address, or a way to it") \
+	X(SHM_IN_USE,        417, 1, "end the programs that are attached to it (ipcs -mp)") \
+	X(SHM_TAKEN,         418, 1, "remove that one (ipcrm -m), or restore as an ordinary user: in an IPC namespace") \
 	X(KERNEL_FEATURE,    501, 3, "run `ckpt check` to see what this kernel lacks") \
 	X(OPTION,            502, 3, "leave the option out") \
 	X(COMMAND,           503, 3, "run `ckpt help` for the commands there are")

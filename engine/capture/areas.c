@@ -48,7 +48,6 @@ static const char *refusal(const struct ckpt_map *m)
 	} by_name[] = {
 		{ "[uprobes]", "a probe of a tracer is active" },
 		{ "/secretmem", "memory of memfd_secret(2) cannot be read" },
-		{ "/SYSV", "System V shared memory cannot be dumped" },
 		{ "/[aio]", "a context of io_setup(2) cannot be dumped" },
 		{ "anon_inode:", "this kind of file cannot be dumped" },
 	};
@@ -116,7 +115,7 @@ static int fill_file(struct ckpt_capture *c, struct ckpt_capture_task *t, const 
 	area->file = f ? f->obj->id : 0;
 	if (m->shared && m->flags & CKPT_MAP(MW))
 		area->flags |= CKPT__AREA__FLAG__WRITABLE_LATER;
-	if (f && !strcmp(f->probe.link, "/dev/zero (deleted)") && m->shared)
+	if (f && f->obj->kind->map && m->shared)
 		area->flags |= CKPT__AREA__FLAG__SHARED_ANON;
 	return 0;
 }
@@ -277,6 +276,12 @@ static int task_areas(struct ckpt_capture *c, struct ckpt_capture_task *t, struc
 	if (t->maps->code < 0) {
 		*err = t->maps->err;
 		return t->maps->code;
+	}
+	/* There is nobody left to ask behind a snapshot: then it was asked before. */
+	if (!c->src->ops->snapshot && ckpt_may_call(c, t->task->pid)) {
+		r = ckpt_capture_problem(c, ckpt_capture_future_locks(c, t, err), err);
+		if (r < 0)
+			return r;
 	}
 	return fill_areas(c, t, mm, err);
 }

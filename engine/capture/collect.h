@@ -84,6 +84,8 @@ int ckpt_call(struct ckpt_collect *c, long nr, const uint64_t arg[6], int buf_ar
  * through c->fd, or through a mapping where fd is -1. At restore kind->create() leaves it empty and
  * the engine fills it before link(). */
 void ckpt_has_content(struct ckpt_collect *c, uint64_t size);
+/* Areas of the tree that map this file, however it was opened. */
+size_t ckpt_count_mappings(struct ckpt_collect *c);
 /* Processors that are online: asked once for a capture, since every thread is compared with it. */
 long ckpt_cpus_online(struct ckpt_collect *c);
 /* Something that a user has to know but that does not stop the dump: kept in the image, printed. */

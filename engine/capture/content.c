@@ -129,6 +129,25 @@ static size_t find_pieces(const struct ckpt_capture *c, const struct ckpt_captur
 	return n;
 }
 
+size_t ckpt_count_mappings(struct ckpt_collect *cc)
+{
+	const struct ckpt_capture *c = cc->capture;
+	const struct ckpt_object *obj = c->files[cc->object - 1]->obj;
+	size_t n = 0;
+
+	for (size_t i = 0; i < c->n_tasks; i++) {
+		const Ckpt__Mm *mm = c->tasks[i].task->mm;
+
+		for (size_t j = 0; mm && j < mm->n_areas; j++) {
+			uint32_t file = mm->areas[j]->file;
+
+			n += file && c->files[file - 1]->obj->file.dev == obj->file.dev &&
+			     c->files[file - 1]->obj->file.ino == obj->file.ino;
+		}
+	}
+	return n;
+}
+
 static int add_mapped(struct ckpt_capture *c, struct ckpt_capture_file *f, struct ckpt_err *err)
 {
 	size_t n = find_pieces(c, f, NULL);

@@ -48,6 +48,13 @@ static bool is_shared_anon(const struct ckpt_map *m)
 	       (!strcmp(m->name, "/dev/zero" DELETED) || !strncmp(m->name, "[anon_shmem:", 12));
 }
 
+/* Memory, whatever its name says: no path leads to it. */
+static bool is_memory(const struct ckpt_map *m)
+{
+	return is_shared_anon(m) || !strncmp(m->name, "/memfd:", 7) ||
+	       !strncmp(m->name, "/SYSV", 5);
+}
+
 /* How the file of an area was opened, as far as the area tells. */
 static uint32_t open_mode(const struct ckpt_map *m)
 {
@@ -206,12 +213,10 @@ static long magic_of_folder(const char *path)
 /* All that the maps line says of a file that cannot be reached. */
 static void probe_nowhere(const struct ckpt_map *m, struct ckpt_probe *probe)
 {
-	bool memory = is_shared_anon(m) || !strncmp(m->name, "/memfd:", 7);
-
 	probe->st = (struct stat){ .st_dev = makedev(m->major, m->minor),
 				   .st_ino = m->ino,
 				   .st_mode = S_IFREG | 0600 };
-	probe->fs_magic = memory ? TMPFS_MAGIC : magic_of_folder(probe->link);
+	probe->fs_magic = is_memory(m) ? TMPFS_MAGIC : magic_of_folder(probe->link);
 	probe->domain = probe->type = probe->protocol = -1;
 }
 
@@ -226,11 +231,10 @@ struct found {
 static int probe_by_path(struct ckpt_capture *c, const struct ckpt_map *m, struct found *found,
 			 struct ckpt_err *err)
 {
-	bool memory = is_shared_anon(m) || !strncmp(m->name, "/memfd:", 7);
 	int r;
 
 	found->origin = CKPT_FROM_PATH;
-	found->fd = memory ? -ENOENT : open_path(found->probe.link);
+	found->fd = is_memory(m) ? -ENOENT : open_path(found->probe.link);
 	if (found->fd >= 0) {
 		r = ckpt_probe_fill(c, found->fd, &found->probe, err);
 		if (r < 0)

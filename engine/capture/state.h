@@ -213,6 +213,12 @@ int ckpt_probe_kind(const struct ckpt_probe *probe, const struct ckpt_kind **kin
 /* "socket:[12] (IPv4 stream socket)": for messages. */
 void ckpt_probe_describe(const struct ckpt_probe *probe, char *buf, size_t size);
 
+/* ---- future-locks.c ---- */
+/* Fills task->mm->lock_future. The address space has a page more for a moment: nobody may be
+ * looking at it. */
+int ckpt_capture_future_locks(struct ckpt_capture *c, struct ckpt_capture_task *t,
+			      struct ckpt_err *err);
+
 /* ---- areas.c, mapped.c ---- */
 /* Has the helper begin with them. */
 void ckpt_capture_areas_ahead(struct ckpt_capture *c);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Shared anonymous memory. The kernel backs it by a file of its own, "/dev/zero (deleted)", that
- * nobody has open. There is no create(): the engine makes it where it maps it (areas flagged
- * SHARED_ANON).
+ * nobody has open.
  */
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include "engine/capture/collect.h"
 #include "engine/model/object.h"
@@ -41,6 +41,20 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 	return 0;
 }
 
+static int map(struct ckpt_site *site, const struct ckpt_object *obj, uint64_t at, bool writable,
+	       struct ckpt_err *err)
+{
+	const Ckpt__Shm *s = (const void *)obj->msg;
+	void *p = mmap((void *)(uintptr_t)at, s->size, PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+
+	(void)site;
+	(void)writable; /* it always is */
+	return p == MAP_FAILED ? ckpt_fail(err, -errno, "cannot map %llu bytes",
+					   (unsigned long long)s->size) :
+				 0;
+}
+
 const struct ckpt_kind ckpt_kind_shm = {
 	.name = "shm",
 	.scope = CKPT_PER_FILE,
@@ -48,4 +62,5 @@ const struct ckpt_kind ckpt_kind_shm = {
 	.match = match,
 	.collect = collect,
 	.plan = plan,
+	.map = map,
 };

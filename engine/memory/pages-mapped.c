@@ -183,6 +183,16 @@ static bool swap_in_use(void)
 	return sysinfo(&info) < 0 || info.totalswap != info.freeswap;
 }
 
+/* Of a private one the kernel says that a page is there, but not whose. */
+static bool any_private(const struct ckpt_piece *piece, size_t n)
+{
+	size_t i = 0;
+
+	while (i < n && piece[i].shared)
+		i++;
+	return i < n;
+}
+
 int ckpt_pages_mapped(struct ckpt_run_list *list, struct ckpt_source *src,
 		      const struct ckpt_piece *piece, size_t n, uint64_t size, bool sparse,
 		      struct ckpt_piece **piecep, size_t *n_piecesp, struct ckpt_err *err)
@@ -190,7 +200,7 @@ int ckpt_pages_mapped(struct ckpt_run_list *list, struct ckpt_source *src,
 	struct resolved res = { .list = list, .src = src };
 	int r;
 
-	if (sparse && !swap_in_use())
+	if (sparse && !swap_in_use() && !any_private(piece, n))
 		r = add_all_resident(&res, piece, n, size, err);
 	else
 		r = add_all_read(&res, piece, n, size, err);

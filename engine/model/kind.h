@@ -6,6 +6,7 @@
  */
 #pragma once
 #include <stdbool.h>
+#include <stdint.h>
 #include <protobuf-c/protobuf-c.h>
 #include "engine/base/err.h"
 
@@ -47,6 +48,12 @@ struct ckpt_kind {
 	/* Create: once, in the builder, before any task exists. Returns a new descriptor, the
 	 * caller's. The engine then sets the status flags and the position. */
 	int (*create)(struct ckpt_site *site, const struct ckpt_object *obj, struct ckpt_err *err);
+
+	/* Map: in the builder, before that, instead of create(): shared memory that no descriptor
+	 * leads to. Maps all of it AT that address, over whatever is there; called again for the
+	 * same object to give up writing. The engine fills it, and tasks inherit it. */
+	int (*map)(struct ckpt_site *site, const struct ckpt_object *obj, uint64_t at,
+		   bool writable, struct ckpt_err *err);
 
 	/* Link: in the builder, when all objects exist: peers, queues, contents. */
 	int (*link)(struct ckpt_site *site, const struct ckpt_object *obj, struct ckpt_err *err);

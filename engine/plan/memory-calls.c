@@ -5,6 +5,7 @@
  * protect, tell the kernel what is where.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/prctl.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -163,6 +164,12 @@ static int map_flags(const Ckpt__Area *a)
 	return flags;
 }
 
+static const struct ckpt_object *object_of(const struct ckpt_program_builder *b,
+					   const Ckpt__Area *a)
+{
+	return b->p->snap->objects[a->file - 1];
+}
+
 /* Maps one area; returns the protection that it has then. */
 static int emit_map(struct ckpt_program_builder *b, size_t i)
 {
@@ -180,7 +187,9 @@ static int emit_map(struct ckpt_program_builder *b, size_t i)
 			if (b->layout->stages[s].object == a->file) /* size 0: a second mapping of
 								       the same memory */
 				move(b, b->layout->stages[s].at + a->offset, 0, len, a->start);
-		return PROT_READ | PROT_WRITE;
+		return (object_of(b, a)->file.flags & O_ACCMODE) == O_RDONLY ?
+			       PROT_READ :
+			       PROT_READ | PROT_WRITE;
 	}
 	if (ckpt_pages_between(&b->task->pages, a->start, a->end).n)
 		prot |= PROT_WRITE;
@@ -304,5 +313,6 @@ int ckpt_emit_memory(struct ckpt_program_builder *b, struct ckpt_err *err)
 			ckpt_emit_area_settings(b, a);
 	}
 	ckpt_emit_seals(b);
+	ckpt_emit_future_locks(b);
 	return 0;
 }

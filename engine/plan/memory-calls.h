@@ -10,10 +10,11 @@
 int ckpt_emit_memory(struct ckpt_program_builder *b, struct ckpt_err *err);
 
 /* memory-settings.c: what the program said of an area. The first before its pages are read, the
- * second when it has its protection; the last one for all areas, at the very end. */
+ * second when it has its protection; the other two at the very end. */
 void ckpt_emit_area_first(struct ckpt_program_builder *b, const Ckpt__Area *a);
 void ckpt_emit_area_settings(struct ckpt_program_builder *b, const Ckpt__Area *a);
 void ckpt_emit_seals(struct ckpt_program_builder *b);
+void ckpt_emit_future_locks(struct ckpt_program_builder *b);
 /* What this machine cannot set. */
 void ckpt_check_area_settings(struct ckpt_planner *p, const struct ckpt_task *task);
 

@@ -134,6 +134,12 @@ void ckpt_emit_seals(struct ckpt_program_builder *b)
 			     mm->areas[i]->end - mm->areas[i]->start, 0);
 }
 
+void ckpt_emit_future_locks(struct ckpt_program_builder *b)
+{
+	if (b->task->mm->lock_future)
+		EMIT(b, 0, 0, SYS_mlockall, b->task->mm->lock_future);
+}
+
 static void lacks(struct ckpt_planner *p, const struct ckpt_task *task, const char *what)
 {
 	ckpt_problem(p, CKPT_E_KERNEL_FEATURE, "process %d: this kernel has no %s", task->pid,
@@ -142,12 +148,17 @@ static void lacks(struct ckpt_planner *p, const struct ckpt_task *task, const ch
 
 static void check_locked(struct ckpt_planner *p, const struct ckpt_task *task)
 {
+	bool may = ckpt_host_has_init_cap(p->host, CAP_IPC_LOCK);
 	uint64_t bytes = 0, limit = p->host->limits[RLIMIT_MEMLOCK].rlim_max;
 
 	for (size_t i = 0; i < task->mm->n_areas; i++)
 		if (task->mm->areas[i]->flags & CKPT__AREA__FLAG__LOCKED)
 			bytes += task->mm->areas[i]->end - task->mm->areas[i]->start;
-	if (bytes > limit && !ckpt_host_has_init_cap(p->host, CAP_IPC_LOCK))
+	if (task->mm->lock_future && !limit && !may)
+		ckpt_problem(p, CKPT_E_PRIVILEGE,
+			     "process %d: locks its memory, and RLIMIT_MEMLOCK here is 0",
+			     task->pid);
+	if (bytes > limit && !may)
 		ckpt_problem(p, CKPT_E_PRIVILEGE,
 			     "process %d: has %llu bytes of locked memory, and here it can be %llu "
 			     "at most (RLIMIT_MEMLOCK); more takes cap_ipc_lock",

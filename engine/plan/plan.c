@@ -82,6 +82,11 @@ void ckpt_made_last(struct ckpt_planner *p)
 		p->last[p->obj->id] = true;
 }
 
+void ckpt_wants_ipc_namespace(struct ckpt_planner *p)
+{
+	p->plan->ipc_namespace = true;
+}
+
 void ckpt_problem(struct ckpt_planner *p, enum ckpt_code number, const char *fmt, ...)
 {
 	char text[900];

@@ -56,6 +56,7 @@ struct ckpt_plan {
 	uint32_t outer; /* a session and group of the snapshot that become those of the restore; 0:
 			   none */
 	uint32_t outer_group;
+	bool ipc_namespace;                  /* a box has one of its own */
 	struct ckpt_task_program **programs; /* by task id - 1; NULL for a zombie; program.h. All
 						NULL without a host */
 	struct ckpt_problems problems;       /* all that were found; a plan with any is not run */
@@ -88,6 +89,7 @@ void ckpt_made_by_task(struct ckpt_planner *p); /* create() runs in the owning t
 						   setsid() */
 void ckpt_made_last(struct ckpt_planner *p); /* create() runs in the owning task when all processes
 						exist; it may need none that is made so */
+void ckpt_wants_ipc_namespace(struct ckpt_planner *p); /* if there is a box */
 void ckpt_problem(struct ckpt_planner *p, enum ckpt_code number, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 void ckpt_loss(struct ckpt_planner *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -22,6 +22,8 @@ struct ckpt_site_ops {
 	 * the restore fail. */
 	int (*made_path)(struct ckpt_site *site, const char *path, const char *aside,
 			 struct ckpt_err *err);
+	/* The same of what is no path: UNDO(ARG) is called. */
+	void (*on_failure)(struct ckpt_site *site, void (*undo)(int64_t arg), int64_t arg);
 };
 
 struct ckpt_site {

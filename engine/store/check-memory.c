@@ -20,6 +20,8 @@ static int check_numbers(const struct ckpt_task *task, struct ckpt_err *err)
 					    (unsigned long long)pair[i][0],
 					    (unsigned long long)pair[i][1]);
 	}
+	if (mm->lock_future & ~(uint32_t)(MCL_FUTURE | MCL_ONFAULT))
+		return ckpt_unsound(err, "task %u: memory: locks %#x", task->id, mm->lock_future);
 	if (mm->auxv.len > AUXV_MAX || mm->auxv.len % 16)
 		return ckpt_unsound(err, "task %u: memory: auxiliary vector of %zu bytes", task->id,
 				    mm->auxv.len);
@@ -35,6 +37,13 @@ static uint32_t known_flags(void)
 	for (unsigned int i = 0; i < flags->n_values; i++)
 		known |= flags->values[i].value;
 	return known;
+}
+
+static bool in_shared(const struct ckpt_snapshot *snap, const Ckpt__Area *area)
+{
+	const struct ckpt_object *obj = snap->objects[area->file - 1];
+
+	return obj->kind->map && area->offset <= INT64_MAX && area->end - area->start <= INT64_MAX;
 }
 
 static int check_area(const struct ckpt_snapshot *snap, const struct ckpt_task *task,
@@ -55,6 +64,8 @@ static int check_area(const struct ckpt_snapshot *snap, const struct ckpt_task *
 		what = "what it maps is no file";
 	else if (!area->file && (area->shared || area->flags & CKPT__AREA__FLAG__SHARED_ANON))
 		what = "it is shared, but has no object";
+	else if (area->flags & CKPT__AREA__FLAG__SHARED_ANON && !in_shared(snap, area))
+		what = "it is not in the memory that it shares";
 	else if (area->offset % CKPT_PAGE || area->offset > INT64_MAX - (area->end - area->start))
 		what = "its offset is impossible";
 	if (!what)

@@ -37,6 +37,7 @@ static const struct {
 	{ "*/ns/user", "its own", true },
 	{ "*/ns/pid", "its own", true },
 	{ "*/ns/mnt", "its own, for its /proc", true },
+	{ "*/ns/ipc", "its own, where a System V segment has to be made", true },
 	{ "*/ns/time", "its own, for its clocks", true },
 	{ "*/timers", "numbers of processes are shown as seen from outside", true },
 	{ "*/timerslack", "the owner of the namespace may read it, an ordinary user not", true },
