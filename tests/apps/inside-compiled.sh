@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Compiled here: C++ with exceptions in flight, OpenMP, and another malloc (jemalloc) in front of libc's.
+# Compiled here: C++ with exceptions in flight, OpenMP, and other mallocs (jemalloc, tcmalloc) in front of libc's.
 . "$(dirname "$0")/inside.bash"
 need g++
 rounds=${INSIDE_ROUNDS:-40}
@@ -188,11 +188,12 @@ else
 fi
 build malloc.cc -o malloc
 story "malloc of libc" "$T/malloc"
-jemalloc=$(/sbin/ldconfig -p | sed -n 's/.*libjemalloc\.so.* => //p' | head -n 1)
-if [ -n "$jemalloc" ]; then
-	preload=$jemalloc
-	story "jemalloc" "$T/malloc"
-else
-	echo "skip - jemalloc: it is not installed"
-fi
+for library in jemalloc tcmalloc_minimal; do
+	preload=$(/sbin/ldconfig -p | sed -n "s/.*lib$library\.so.* => //p" | head -n 1)
+	if [ -n "$preload" ]; then
+		story "$library" "$T/malloc"
+	else
+		echo "skip - $library: it is not installed"
+	fi
+done
 good "C++ exceptions, OpenMP and malloc: $rounds checkpoints each, two restores"
