@@ -234,8 +234,24 @@ static void read_since(struct ckpt_cpu_clocks *clocks, pid_t tid, struct ckpt_as
 	a->switches = s.switches;
 }
 
+/* From a socket. */
+static bool receives(const struct ckpt_asleep *a)
+{
+	static const short calls[] = { SYS_read,     SYS_readv,  SYS_recvfrom, SYS_recvmsg,
+				       SYS_recvmmsg, SYS_accept, SYS_accept4 };
+	char path[64], link[16];
+	size_t i = 0;
+
+	while (i < sizeof(calls) / sizeof(calls[0]) && calls[i] != a->nr)
+		i++;
+	if (i == sizeof(calls) / sizeof(calls[0]))
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", a->tid, (int)a->arg[0]);
+	return readlink(path, link, sizeof(link)) > 7 && !memcmp(link, "socket:", 7);
+}
+
 struct ckpt_asleep *ckpt_asleep_read(struct ckpt_arena *arena, struct ckpt_cpu_clocks *clocks,
-				     pid_t tid)
+				     pid_t tid, bool sockets)
 {
 	struct ckpt_asleep a = { .tid = tid }, *kept;
 	bool timed;
@@ -244,7 +260,8 @@ struct ckpt_asleep *ckpt_asleep_read(struct ckpt_arena *arena, struct ckpt_cpu_c
 		return NULL;
 	a.exposed = any_stop_ends(a.nr);
 	timed = a.nr == SYS_restart_syscall ||
-		ckpt_interrupted_time(a.nr, a.arg).form != CKPT_TIME_NONE;
+		ckpt_interrupted_time(a.nr, a.arg).form != CKPT_TIME_NONE ||
+		(sockets && receives(&a));
 	if (!timed && !a.exposed)
 		return NULL;
 	if (timed && ckpt_proc_read(tid, "wchan", a.wchan, sizeof(a.wchan)) < 0)

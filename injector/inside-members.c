@@ -56,7 +56,7 @@ struct look {
 static int look_at_thread(void *arg, pid_t tid, struct ckpt_err *err)
 {
 	struct look *look = arg;
-	struct ckpt_asleep *a = ckpt_asleep_read(look->in->arena, &look->in->clocks, tid);
+	struct ckpt_asleep *a = ckpt_asleep_read(look->in->arena, &look->in->clocks, tid, true);
 
 	(void)err;
 	if (a) {

@@ -25,6 +25,7 @@
 #define LOOK_MS 1   /* between two looks at what is there */
 #define LOOKS_MS 20 /* at the start; then they are rarer */
 #define RARE_MS 5
+#define HURRY_NS 50000 /* where a thread was missed by chance */
 #define DISABLED_MS 20
 #define LOOKS_AT_ONCE (CKPT_WIRE_DATA / sizeof(struct ckpt_wire_look))
 #define TIDS_MAX (CKPT_WIRE_DATA / sizeof(int32_t))
@@ -36,6 +37,7 @@ struct call {
 	struct ckpt_member *m;
 	siginfo_t info;
 	size_t next; /* in m->called: threads are listed in the same order each time */
+	bool led;    /* somebody is in the handler, and calls who has to be called again */
 	unsigned int n_refused;
 };
 
@@ -54,8 +56,20 @@ static bool was_called(struct call *call, pid_t tid)
 	return false;
 }
 
-/* Each once: what waits for a parked thread would call it again as soon as it goes on. A process of
- * one thread may have been in the vDSO, where nobody notices. */
+/* It was called, and is neither in the handler nor about to be: it was in the vDSO, where nobody
+ * can be held. */
+static bool has_slipped(struct call *call, pid_t tid)
+{
+	uint64_t bit = 1ull << (call->in->opts.signal - 1);
+	char status[8192];
+
+	if (call->led || ckpt_proc_read(tid, "status", status, sizeof(status)) <= 0)
+		return false;
+	call->led = ckpt_status_number(status, "SigBlk", 16) & bit;
+	return !call->led && !(ckpt_status_number(status, "SigPnd", 16) & bit);
+}
+
+/* Each once, but where nobody is there yet who could lead. */
 static int call_thread(void *arg, pid_t tid, struct ckpt_err *err)
 {
 	struct call *call = arg;
@@ -63,8 +77,11 @@ static int call_thread(void *arg, pid_t tid, struct ckpt_err *err)
 	bool again = was_called(call, tid);
 
 	(void)err;
-	if ((again && m->n_called > 1) || (m->state == CKPT_MEMBER_HOOKS && tid == m->leader))
+	if (m->state == CKPT_MEMBER_HOOKS && tid == m->leader)
 		return 0;
+	if (again && !has_slipped(call, tid))
+		return 0;
+	call->in->hurry |= again;
 	if (!again) {
 		m->called = ckpt_grow(call->in->arena, m->called, m->n_called, &m->called_room, 16,
 				      sizeof(*m->called));
@@ -78,7 +95,7 @@ static int call_thread(void *arg, pid_t tid, struct ckpt_err *err)
 
 static int call_threads(struct ckpt_inside *in, struct ckpt_member *m, struct ckpt_err *err)
 {
-	struct call call = { .in = in, .m = m };
+	struct call call = { .in = in, .m = m, .led = m->state == CKPT_MEMBER_HOOKS };
 	int r;
 
 	call.info.si_signo = in->opts.signal;
@@ -209,6 +226,7 @@ static void take_connections(struct ckpt_inside *in)
 static int listen_a_moment(struct ckpt_inside *in, struct ckpt_err *err)
 {
 	struct pollfd *p = calloc(1 + in->n_members, sizeof(*p));
+	struct timespec moment = { 0, RARE_MS * MS };
 	size_t n = 0;
 	int r = 0;
 
@@ -218,7 +236,12 @@ static int listen_a_moment(struct ckpt_inside *in, struct ckpt_err *err)
 	for (struct ckpt_member *m = in->members; m; m = m->next)
 		if (m->sock >= 0 && m->state != CKPT_MEMBER_PARKED)
 			p[n++] = (struct pollfd){ m->sock, POLLIN, 0 };
-	poll(p, n, ckpt_now_ns() - in->frozen_at < LOOKS_MS * MS ? LOOK_MS : RARE_MS);
+	if (in->hurry)
+		moment.tv_nsec = HURRY_NS;
+	else if (ckpt_now_ns() - in->frozen_at < LOOKS_MS * MS)
+		moment.tv_nsec = LOOK_MS * MS;
+	in->hurry = false;
+	ppoll(p, n, &moment, NULL);
 	free(p);
 	take_connections(in);
 	for (struct ckpt_member *m = in->members; r >= 0 && m; m = m->next)

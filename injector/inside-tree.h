@@ -56,6 +56,7 @@ struct ckpt_inside {
 	int listener; /* -1: none */
 	uint64_t token, token_at;
 	uint64_t deadline, frozen_at;
+	bool hurry; /* somebody was called again */
 	struct ckpt_cpu_clocks clocks;
 	pthread_mutex_t lock; /* a connection serves one request after the other */
 	struct ckpt_wire_request request;

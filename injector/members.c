@@ -137,7 +137,7 @@ static int look_at_later(void *arg, pid_t pid, struct ckpt_err *err)
 static int look_at_thread(void *arg, pid_t tid, struct ckpt_err *err)
 {
 	struct ahead *ahead = arg;
-	struct ckpt_asleep *a = ckpt_asleep_read(ahead->tree->arena, &ahead->clocks, tid);
+	struct ckpt_asleep *a = ckpt_asleep_read(ahead->tree->arena, &ahead->clocks, tid, false);
 	struct ckpt_asleep **head = &ahead->tree->asleep[tid % CKPT_TREE_BUCKETS];
 
 	ahead->tree->has_threads |= tid != ahead->now->pid;

@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/time.h>
 #include "libinproc/inproc.h"
 #include "libinproc/sys.h"
@@ -61,6 +62,14 @@ static void limit_ms(struct ckpt_again *a, int32_t ms)
 {
 	a->limited = ms >= 0;
 	a->left = (struct timespec){ ms / 1000, ms % 1000 * 1000000l };
+}
+
+static void subtract(struct timespec *t, uint64_t ns)
+{
+	uint64_t all = t->tv_sec * 1000000000ull + t->tv_nsec;
+
+	all = all > ns ? all - ns : 0;
+	*t = (struct timespec){ all / 1000000000, all % 1000000000 };
 }
 
 static void to_ppoll(struct ckpt_again *a, uint64_t fds, uint64_t n)
@@ -120,6 +129,42 @@ static bool plan_wait(struct ckpt_again *a, long nr, const uint64_t arg[6])
 	}
 }
 
+/* The limit is the socket's (SO_RCVTIMEO): what is left of it is waited here, then the call is made
+ * again, and finds what it waits for. Not for those that send: they need less room than poll(2)
+ * asks for. */
+static bool plan_socket(struct ckpt_again *a, const struct ckpt_parked *p, const uint64_t arg[6])
+{
+	uint64_t flags = p->interrupted == SYS_recvfrom || p->interrupted == SYS_recvmmsg ? arg[3] :
+			 p->interrupted == SYS_recvmsg                                    ? arg[2] :
+											    0;
+	struct timeval limit = { 0 };
+	uint32_t len = sizeof(limit);
+
+	switch (p->interrupted) {
+	case SYS_read:
+	case SYS_readv:
+	case SYS_recvfrom:
+	case SYS_recvmsg:
+	case SYS_recvmmsg:
+	case SYS_accept:
+	case SYS_accept4:
+		break;
+	default:
+		return false;
+	}
+	if (!p->waited || (flags & MSG_OOB) ||
+	    ckpt_sys(SYS_getsockopt, arg[0], SOL_SOCKET, SO_RCVTIMEO, &limit, &len) < 0 ||
+	    !(limit.tv_sec || limit.tv_usec))
+		return false;
+	a->limited = true;
+	a->left = (struct timespec){ limit.tv_sec, limit.tv_usec * 1000 };
+	subtract(&a->left, p->waited);
+	a->socket = (struct pollfd){ arg[0], POLLIN, 0 };
+	a->rest_at = 0;
+	to_ppoll(a, (uintptr_t)&a->socket, 1);
+	return true;
+}
+
 void ckpt_again_plan(struct ckpt_again *a, const struct ckpt_parked *p, uint64_t mask)
 {
 	const greg_t *g = p->uc->uc_mcontext.gregs;
@@ -131,6 +176,8 @@ void ckpt_again_plan(struct ckpt_again *a, const struct ckpt_parked *p, uint64_t
 	if (p->interrupted >= 0) {
 		if (plan_wait(a, p->interrupted, arg))
 			a->sort = CKPT_AGAIN_WAIT;
+		else if (plan_socket(a, p, arg))
+			a->sort = CKPT_AGAIN_SOCKET;
 	} else if (ckpt_transfer_is_cut(p->cut, arg, g[REG_RAX])) {
 		memcpy(a->arg, arg, sizeof(a->arg));
 		a->nr = p->cut;
@@ -177,14 +224,6 @@ static int64_t wait_once(struct ckpt_again *a)
 	return ckpt_again_call(a->nr, a->arg);
 }
 
-static void subtract(struct timespec *t, uint64_t ns)
-{
-	uint64_t all = t->tv_sec * 1000000000ull + t->tv_nsec;
-
-	all = all > ns ? all - ns : 0;
-	*t = (struct timespec){ all / 1000000000, all % 1000000000 };
-}
-
 static void put_rest(const struct ckpt_again *a, int64_t ret)
 {
 	struct timeval tv = { a->left.tv_sec, a->left.tv_nsec / 1000 };
@@ -222,6 +261,13 @@ void ckpt_again_run(struct ckpt_again *a, ucontext_t *uc)
 	if (a->sort == CKPT_AGAIN_WAIT) {
 		g[REG_RIP] += 2; /* it had been wound back */
 		g[REG_RAX] = wait_on(a);
+	} else if (a->sort == CKPT_AGAIN_SOCKET) {
+		int64_t ready = wait_on(a);
+
+		if (ready <= 0) {
+			g[REG_RIP] += 2;
+			g[REG_RAX] = ready ? ready : -EAGAIN;
+		}
 	} else if (a->sort == CKPT_AGAIN_TRANSFER) {
 		ckpt_sys(SYS_rt_sigprocmask, SIG_SETMASK, &a->mask, NULL, 8);
 		g[REG_RAX] = ckpt_transfer_finish(a->nr, a->arg, g[REG_RAX]);

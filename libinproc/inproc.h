@@ -5,6 +5,7 @@
  * ckpt.h and the C library's names export.
  */
 #pragma once
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -61,6 +62,7 @@ struct ckpt_parked {
 	uint64_t switches;     /* voluntary ones until then */
 	long interrupted;      /* the call that only our signal interrupted, to be made again; -1 */
 	bool as_is;            /* our own wait, which goes on by itself, or none any more */
+	uint64_t waited;       /* in it, before, ns; 0: not known */
 	long cut;              /* a call that has transferred a part; -1 */
 	struct timespec *rest; /* a place for a time limit of that call */
 	uint64_t others;       /* signals pending for the process that other threads will take */
@@ -156,7 +158,7 @@ void ckpt_now_ended(const struct ckpt_end *end);
 
 /* ---- again.c ---- */
 struct ckpt_again {
-	enum { CKPT_AGAIN_NOT, CKPT_AGAIN_WAIT, CKPT_AGAIN_TRANSFER } sort;
+	enum { CKPT_AGAIN_NOT, CKPT_AGAIN_WAIT, CKPT_AGAIN_SOCKET, CKPT_AGAIN_TRANSFER } sort;
 	long nr;
 	uint64_t arg[6];
 	uint64_t mask; /* to wait with */
@@ -164,6 +166,7 @@ struct ckpt_again {
 	struct timespec left;
 	uint64_t rest_at; /* where the program wants to know what was left; 0: nowhere */
 	bool rest_is_timeval;
+	struct pollfd socket; /* that is waited for */
 };
 /* Did the signal meet a call that is gone on with? It has been told so then. */
 bool ckpt_again_is_here(const ucontext_t *uc);

@@ -346,6 +346,7 @@ static void init(struct ckpt_parked *me, ucontext_t *uc)
 	me->tid = ckpt_sys(SYS_gettid);
 	me->uc = uc;
 	me->interrupted = me->cut = -1;
+	me->waited = 0;
 	me->rest = &rest;
 	me->came = ckpt_now_ns();
 	ckpt_sys(SYS_getrusage, RUSAGE_THREAD, &usage);

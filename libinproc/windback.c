@@ -216,8 +216,10 @@ void ckpt_wind_back_rest(struct ckpt_parked *p, const struct ckpt_wire_look *loo
 	    ckpt_own_read(r.rip - 2, code, 2) && code[0] == 0x0f && code[1] == 0x05)
 		set_back(p, look->nr);
 	if (p->interrupted >= 0 && look->since && look->since < p->came &&
-	    look->switches == p->switches)
-		shorten(p, look->arg, p->came - look->since);
+	    look->switches == p->switches) {
+		p->waited = p->came - look->since;
+		shorten(p, look->arg, p->waited);
+	}
 }
 
 /* ---- signals of the program's own ---- */
