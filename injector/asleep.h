@@ -32,8 +32,8 @@ struct ckpt_cpu_clocks {
 
 /* Is the thread in a call that any stop ends with EINTR? */
 bool ckpt_asleep_exposed(pid_t tid);
-/* NULL: the thread does not wait so nor is exposed, or it cannot be told. SOCKETS: also who waits to
- * receive; the socket may have a limit. */
+/* NULL: the thread does not wait so nor is exposed, or it cannot be told. SOCKETS: also who waits
+ * to receive; the socket may have a limit. */
 struct ckpt_asleep *ckpt_asleep_read(struct ckpt_arena *arena, struct ckpt_cpu_clocks *clocks,
 				     pid_t tid, bool sockets);
 /* The thread is stopped now, since STOPPED_AT, with REGS: for how long had it been waiting? 0:

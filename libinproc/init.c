@@ -124,7 +124,7 @@ __attribute__((constructor(101))) static void start(void)
 		return;
 	ckpt_session->pid = ckpt_sys(SYS_getpid);
 	ckpt_stacks = make_stacks();
-	ckpt_config.vdso = getauxval(AT_SYSINFO_EHDR);
+	ckpt_vdso_init(getauxval(AT_SYSINFO_EHDR));
 	pthread_atfork(NULL, NULL, forked);
 	keep_environment(environ);
 	ckpt_wrap_init(environ);

@@ -199,6 +199,13 @@ extern const char ckpt_restorer[];
  * goes on behind the call. */
 bool ckpt_has_returned(ucontext_t *uc);
 
+/* ---- vdso.c ---- */
+void ckpt_vdso_init(uint64_t vdso);
+/* Is it in there? */
+bool ckpt_vdso_has(const ucontext_t *uc);
+/* It comes back with the signal and TOKEN as soon as it has left. False: nobody knows how. */
+bool ckpt_vdso_leave(const ucontext_t *uc, uint64_t token);
+
 /* ---- windback.c ---- */
 /* Memory of the program, of which nobody knows whether it is there: all of it, or false. */
 bool ckpt_own_read(uint64_t from, void *to, size_t len);

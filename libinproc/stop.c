@@ -19,7 +19,6 @@
 #define STUCK_MS 100 /* as long everybody waits for the next one to come */
 #define HOOK_REFUSED "CKPT-E0114: a hook of the program refused the checkpoint"
 #define REQUESTS_MAX 100
-#define VDSO_LEN 8192ull
 #define ARCH_GET_FS 0x1003
 #define ARCH_GET_GS 0x1004
 
@@ -164,7 +163,7 @@ static long n_threads(void)
 	return ckpt_sys(SYS_stat, "/proc/self/task", &st) < 0 ? -1 : (long)st.st_nlink - 2;
 }
 
-/* Whoever was in the vDSO went on for a moment. */
+/* Whoever could not be held where he was went on for a moment. */
 static bool call_again(struct ckpt_session *s)
 {
 	siginfo_t info = { 0 };
@@ -305,12 +304,6 @@ static void lead(struct ckpt_session *s, uint64_t token)
 
 /* ---- the handler ---- */
 
-/* The vDSO of another kernel is another one: nobody can go on in the middle of it. */
-static bool in_vdso(const ucontext_t *uc)
-{
-	return uc->uc_mcontext.gregs[REG_RIP] - ckpt_config.vdso < VDSO_LEN;
-}
-
 static void ask_again(struct ckpt_session *s)
 {
 	pid_t tid = ckpt_sys(SYS_gettid);
@@ -398,13 +391,12 @@ static void come(siginfo_t *info, void *uc, struct ckpt_again *again)
 	struct ckpt_session *s = ckpt_session;
 	struct ckpt_parked me;
 
-	if (in_vdso(uc)) {
-		/* Nobody may be leading yet: the signal is used up, and who will lead has to know.
-		 */
-		if (info->si_code == SI_QUEUE)
-			ask_again(s);
-		else
+	if (ckpt_vdso_has(uc)) {
+		if (info->si_code != SI_QUEUE)
 			ckpt_now_plain();
+		/* The signal is used up: who leads, or will lead, has to know. */
+		else if (!ckpt_vdso_leave(uc, (uintptr_t)info->si_value.sival_ptr))
+			ask_again(s);
 		return;
 	}
 	init(&me, uc);
