@@ -318,7 +318,7 @@ int ckpt_task_fork(struct ckpt_job *job, const struct ckpt_task *task, bool sibl
 {
 	pid_t pid = task->pid, parent = sibling ? getppid() : getpid();
 	struct clone_args ca = {
-		.flags = sibling ? CLONE_PARENT : 0,
+		.flags = sibling ? CLONE_PARENT : task->shares,
 		.exit_signal = sibling ? 0 : SIGCHLD, /* a sibling has that of its creator */
 		.set_tid = (uintptr_t)&pid,
 		.set_tid_size = 1,

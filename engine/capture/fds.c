@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -83,6 +84,31 @@ static void run(struct ckpt_job *base, struct ckpt_arena *arena)
 		look_at(job, &job->look[i], arena);
 }
 
+/* The first of those that have the descriptors of task I in common. */
+static size_t first_with(const struct ckpt_capture *c, size_t i)
+{
+	while (c->tasks[i].task->shares & CLONE_FILES)
+		i = c->tasks[i].task->parent - 1;
+	return i;
+}
+
+/* A descriptor of the source, which has one in each task: all in one table, where they share it. */
+static bool is_own(const struct ckpt_fd_batch *b, uint64_t number)
+{
+	const struct ckpt_capture *c = b->c;
+	size_t mine = 0;
+
+	if (number && number == (uint64_t)b->task->own_fd)
+		return true;
+	while (c->tasks[mine].frozen != b->task)
+		mine++;
+	for (size_t i = 0; number && i < c->n_tasks; i++)
+		if (number == (uint64_t)c->tasks[i].frozen->own_fd &&
+		    first_with(c, i) == first_with(c, mine))
+			return true;
+	return false;
+}
+
 static void add_entries(struct ckpt_fd_batch *b, const char *buf, long len, size_t *roomp)
 {
 	for (long at = 0; at < len;) {
@@ -93,7 +119,7 @@ static void add_entries(struct ckpt_fd_batch *b, const char *buf, long len, size
 		at += e->len;
 		if (!ckpt_parse_u64(&p, 10, &number) || number > INT_MAX)
 			continue; /* "." and ".." */
-		if (number && number == (uint64_t)b->task->own_fd)
+		if (is_own(b, number))
 			continue;
 		b->look = ckpt_capture_grow(b->c->arena, b->look, b->n, roomp, sizeof(b->look[0]));
 		b->look[b->n++] = (struct ckpt_look){ .number = number };

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kcmp.h>
+#include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <stdio.h>
 #include <string.h>
@@ -170,22 +171,22 @@ static void judge(struct ckpt_capture *c, const struct thread_look *t, const cha
 }
 
 /* Threads of one process share descriptors and folders, unless one of them called unshare(2). */
-static void check_thread(struct ckpt_capture *c, const struct ckpt_capture_task *t, pid_t tid)
+static void check_thread(struct ckpt_capture *c, struct ckpt_capture_task *t, pid_t tid)
 {
-	static const struct {
-		int type;
-		const char *what;
-	} shared[] = {
-		{ KCMP_FILES, "descriptors" },
-		{ KCMP_FS, "a working directory" },
-	};
-
-	for (size_t i = 0; i < 2; i++) {
-		if (c->src->ops->compare(c->src, t->frozen->pid, tid, shared[i].type, 0, 0) > 0)
+	if (c->src->ops->compare(c->src, t->frozen->pid, tid, KCMP_FILES, 0, 0) > 0)
+		ckpt_problem_add(c->problems, CKPT_E_SHARED_STATE,
+				 "%s: thread %d has descriptors of its own", t->who, tid);
+	if (c->src->ops->compare(c->src, t->frozen->pid, tid, KCMP_FS, 0, 0) <= 0)
+		return;
+	for (size_t i = 0; i < t->n_apart; i++)
+		if (c->src->ops->compare(c->src, t->apart[i], tid, KCMP_FS, 0, 0) == 0)
 			ckpt_problem_add(c->problems, CKPT_E_SHARED_STATE,
-					 "%s: thread %d has %s of its own", t->who, tid,
-					 shared[i].what);
-	}
+					 "%s: threads %d and %d share a working directory that is "
+					 "not that of the process",
+					 t->who, t->apart[i], tid);
+	t->apart = ckpt_capture_grow(c->arena, t->apart, t->n_apart, &t->apart_room,
+				     sizeof(t->apart[0]));
+	t->apart[t->n_apart++] = tid;
 }
 
 /* The batches of one task, judged in order. */
@@ -197,7 +198,7 @@ struct ckpt_scope_jobs {
 	struct ckpt_err err;
 };
 
-static int judge_batch(struct ckpt_capture *c, const struct ckpt_capture_task *t,
+static int judge_batch(struct ckpt_capture *c, struct ckpt_capture_task *t,
 		       const struct scope_job *job, struct ckpt_err *err)
 {
 	for (size_t i = 0; i < job->n; i++) {
@@ -307,8 +308,30 @@ void ckpt_capture_scope_end(struct ckpt_capture *c)
 	}
 }
 
+struct sharing {
+	int type; /* KCMP_ */
+	const char *what;
+	uint32_t flag; /* for clone(2), by which a child can have it in common with its parent; 0:
+			  it cannot be restored */
+};
+
+/* T has it in common with OTHER. */
+static void found_shared(struct ckpt_capture *c, const struct ckpt_capture_task *t,
+			 const struct ckpt_capture_task *other, const struct sharing *s)
+{
+	const struct ckpt_task *task = t->task;
+
+	if (s->flag && task->parent &&
+	    c->src->ops->compare(c->src, task->pid, c->snap->tasks[task->parent - 1]->pid, s->type,
+				 0, 0) == 0)
+		t->task->shares |= s->flag;
+	else
+		ckpt_problem_add(c->problems, CKPT_E_SHARED_STATE, "%s: it shares its %s with %s",
+				 t->who, s->what, other->who);
+}
+
 /* Sorted into OTHER by the order of kcmp(2): whoever is equal to one that is there shares it. */
-static int check_shared(struct ckpt_capture *c, int type, const char *what, struct ckpt_err *err)
+static int check_shared(struct ckpt_capture *c, const struct sharing *s, struct ckpt_err *err)
 {
 	const struct ckpt_capture_task **other = ckpt_alloc(c->arena, c->n_tasks * sizeof(*other));
 	size_t n = 0;
@@ -324,14 +347,12 @@ static int check_shared(struct ckpt_capture *c, int type, const char *what, stru
 			size_t mid = (low + high) / 2;
 
 			order = c->src->ops->compare(c->src, t->frozen->pid,
-						     other[mid]->frozen->pid, type, 0, 0);
+						     other[mid]->frozen->pid, s->type, 0, 0);
 			if (order < 0)
 				return ckpt_fail(err, order, "%s: cannot compare with process %d",
 						 t->who, other[mid]->frozen->pid);
 			if (!order)
-				ckpt_problem_add(c->problems, CKPT_E_SHARED_STATE,
-						 "%s: it shares its %s with %s", t->who, what,
-						 other[mid]->who);
+				found_shared(c, t, other[mid], s);
 			else if (order == 1)
 				high = mid;
 			else
@@ -350,17 +371,14 @@ static int check_shared(struct ckpt_capture *c, int type, const char *what, stru
  * both. */
 int ckpt_capture_shared(struct ckpt_capture *c, struct ckpt_err *err)
 {
-	static const struct {
-		int type;
-		const char *what;
-	} shared[] = {
-		{ KCMP_VM, "memory" },
-		{ KCMP_FILES, "descriptors" },
-		{ KCMP_FS, "working directory" },
+	static const struct sharing shared[] = {
+		{ KCMP_VM, "memory", 0 },
+		{ KCMP_FILES, "descriptors", CLONE_FILES },
+		{ KCMP_FS, "working directory", CLONE_FS },
 	};
 	int r = 0;
 
 	for (size_t i = 0; r >= 0 && c->n_tasks > 1 && i < sizeof(shared) / sizeof(shared[0]); i++)
-		r = check_shared(c, shared[i].type, shared[i].what, err);
+		r = check_shared(c, &shared[i], err);
 	return r;
 }

@@ -59,7 +59,9 @@ struct ckpt_capture_task {
 	struct ckpt_scope_jobs *scope; /* NULL: not looked at yet */
 	struct ckpt_maps_job *maps;    /* being read ahead; NULL: not yet, or no longer */
 	struct ckpt_scan_job *scan;    /* the same of its page map */
-	struct ckpt_span *shared;      /* private areas with pages that others have too */
+	pid_t *apart;                  /* threads with a working directory of their own */
+	size_t n_apart, apart_room;
+	struct ckpt_span *shared; /* private areas with pages that others have too */
 	size_t n_shared, shared_room;
 	struct ckpt_fd_extra *extra; /* of its descriptors, by number */
 	size_t n_extra, extra_room;

@@ -174,6 +174,8 @@ static struct json_object *json_task(const struct ckpt_task *task)
 		put_number(obj, "stop_signal", task->stop_signal);
 	if (task->run_state == CKPT_ZOMBIE)
 		put_number(obj, "exit_status", task->exit_status);
+	if (task->shares)
+		put_number(obj, "shares", task->shares);
 	json_object_object_add(obj, "comm",
 			       json_text(task->comm, strnlen(task->comm, sizeof(task->comm))));
 	put_lists(obj, task);

@@ -29,6 +29,7 @@ struct ckpt_task {
 	enum ckpt_task_state { CKPT_RUNNING, CKPT_STOPPED, CKPT_ZOMBIE } run_state;
 	int stop_signal; /* CKPT_STOPPED */
 	int exit_status; /* CKPT_ZOMBIE: as wait(2) gives it */
+	uint32_t shares; /* with its parent: CLONE_FS, CLONE_FILES */
 	char comm[16];
 	struct ckpt_fd *fds; /* by number */
 	size_t n_fds;

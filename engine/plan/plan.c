@@ -2,6 +2,7 @@
 /* Asks every kind, orders what they say, lays out memory, builds the programs, and keeps every
  * problem. */
 #include <errno.h>
+#include <linux/sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -44,6 +45,16 @@ const struct ckpt_object *ckpt_snapshot_object(const struct ckpt_snapshot *snap,
 const struct ckpt_task *ckpt_snapshot_task(const struct ckpt_snapshot *snap, uint32_t id)
 {
 	return id && id <= snap->n_tasks ? snap->tasks[id - 1] : NULL;
+}
+
+bool ckpt_snapshot_shares(const struct ckpt_snapshot *snap, const struct ckpt_task *task,
+			  uint32_t flag)
+{
+	bool any = task->shares & flag;
+
+	for (size_t i = task->id; i < snap->n_tasks; i++)
+		any |= snap->tasks[i]->parent == task->id && (snap->tasks[i]->shares & flag);
+	return any;
 }
 
 void ckpt_needs(struct ckpt_planner *p, uint32_t object)
@@ -232,8 +243,11 @@ static void plan_last_files(struct ckpt_planner *p, const struct ckpt_task *task
 
 static void plan_steps_of_task(struct ckpt_planner *p, const struct ckpt_task *task)
 {
-	plan_last_files(p, task);
-	for (size_t i = 0; i < task->n_fds; i++)
+	bool has = !(task->shares & CLONE_FILES); /* else its parent does it */
+
+	if (has)
+		plan_last_files(p, task);
+	for (size_t i = 0; has && i < task->n_fds; i++)
 		ckpt_planner_step(p, CKPT_INSTALL, task->id, task->fds[i].object,
 				  task->fds[i].number, task->fds[i].cloexec);
 	for (size_t i = 0; i < p->snap->n_objects; i++) {

@@ -81,6 +81,10 @@ const struct ckpt_object *ckpt_snapshot_object(const struct ckpt_snapshot *snap,
 /* The task that owns the object, NULL if there is none. */
 const struct ckpt_task *ckpt_snapshot_task(const struct ckpt_snapshot *snap, uint32_t id);
 
+/* Has TASK that in common with its parent or with a child? FLAG: CLONE_FS, CLONE_FILES. */
+bool ckpt_snapshot_shares(const struct ckpt_snapshot *snap, const struct ckpt_task *task,
+			  uint32_t flag);
+
 /* What a kind's plan() may say of its object. */
 void ckpt_needs(struct ckpt_planner *p, uint32_t object);     /* before my create() */
 void ckpt_comes_with(struct ckpt_planner *p, uint32_t maker); /* no create() of mine: MAKER's hands

@@ -72,6 +72,10 @@ static void emit_tiles(struct ckpt_program_builder *b, uint32_t thread,
 static void emit_close(struct ckpt_program_builder *b)
 {
 	const struct ckpt_task *task = b->task;
+	/* Who shares them may need them until all is in place. */
+	enum ckpt_when when = ckpt_snapshot_shares(b->p->snap, task, CLONE_FILES) ?
+				      CKPT_AFTER_COMMIT :
+				      CKPT_AFTER_MEMORY;
 	uint32_t from = 0;
 
 	for (size_t i = 0; i <= task->n_fds; i++) {
@@ -82,7 +86,7 @@ static void emit_close(struct ckpt_program_builder *b)
 				.nr = SYS_close_range,
 				.arg = { from, i < task->n_fds ? next - 1 : UINT32_MAX, 0 },
 			};
-			ckpt_program_call(b, 0, CKPT_AFTER_MEMORY, &call);
+			ckpt_program_call(b, 0, when, &call);
 		}
 		from = next + 1;
 	}

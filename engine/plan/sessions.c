@@ -48,6 +48,11 @@ static void plan_orphan(struct ckpt_planner *p, const struct ckpt_task *parent,
 {
 	uint32_t actor = parent->id;
 
+	if (child->shares)
+		ckpt_problem_add(&p->plan->problems, CKPT_E_SHARED_STATE,
+				 "process %d (%s): what it shares with its parent %d cannot be had "
+				 "in the session of a dead leader",
+				 child->pid, child->comm, parent->pid);
 	if (is_pid_of_task(p->snap, child->sid) ||
 	    (stands_in_already(p, child->sid, &actor) && actor != parent->id)) {
 		ckpt_problem_add(&p->plan->problems, CKPT_E_TASK_STATE,

@@ -5,6 +5,7 @@
  * business of each kind's plan().
  */
 #include <errno.h>
+#include <linux/sched.h>
 #include <stdio.h>
 #include "engine/store/check.h"
 #include "engine/store/image.h"
@@ -67,6 +68,9 @@ static int check_identity(const struct ckpt_task *task, uint32_t id, struct ckpt
 	if (task->pgid < 0 || task->pgid > PID_LIMIT || task->sid < 0 || task->sid > PID_LIMIT)
 		return ckpt_unsound(err, "task %u: group %d, session %d", id, task->pgid,
 				    task->sid);
+	if ((task->shares & ~(uint32_t)(CLONE_FS | CLONE_FILES)) ||
+	    (task->shares && (!task->parent || task->run_state == CKPT_ZOMBIE)))
+		return ckpt_unsound(err, "task %u: shares %#x", id, task->shares);
 	if (task->comm[sizeof(task->comm) - 1])
 		return ckpt_unsound(err, "task %u: its name has no end", id);
 	return 0;

@@ -150,6 +150,7 @@ static int copy_task(struct ckpt_snapshot_builder *b, struct ckpt_task *task, co
 	task->run_state = (enum ckpt_task_state)msg->state;
 	task->stop_signal = msg->stop_signal;
 	task->exit_status = msg->exit_status;
+	task->shares = msg->shares;
 	if (msg->comm.len)
 		memcpy(task->comm, msg->comm.data, msg->comm.len);
 	task->n_fds = msg->n_fds;

@@ -61,6 +61,8 @@ static void fill_task(Ckpt__Task *msg, const struct ckpt_task *task)
 	msg->stop_signal = task->stop_signal;
 	msg->has_exit_status = task->run_state == CKPT_ZOMBIE;
 	msg->exit_status = task->exit_status;
+	msg->has_shares = task->shares != 0;
+	msg->shares = task->shares;
 	msg->has_comm = true;
 	msg->comm.data = (uint8_t *)task->comm;
 	msg->comm.len = strnlen(task->comm, sizeof(task->comm));
