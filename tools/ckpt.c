@@ -25,6 +25,8 @@ const struct ckpt_command ckpt_commands[] = {
 	  ckpt_cmd_plan },
 	{ "show", CKPT_CMD_SHOW, "[-D DIR] [--json] [-p PID]", "print what is in an image",
 	  ckpt_cmd_show },
+	{ "core", CKPT_CMD_CORE, "[-D DIR] [-p PID] [-o FILE]",
+	  "write core files, for a debugger, of the processes in an image", ckpt_cmd_core },
 	{ "verify", CKPT_CMD_VERIFY, "[-D DIR]",
 	  "compare every byte of an image with its checksums", ckpt_cmd_verify },
 	{ NULL },

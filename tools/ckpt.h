@@ -55,6 +55,7 @@ int ckpt_cmd_check(struct ckpt_tool *t);
 int ckpt_cmd_plan(struct ckpt_tool *t);
 int ckpt_cmd_show(struct ckpt_tool *t);
 int ckpt_cmd_verify(struct ckpt_tool *t);
+int ckpt_cmd_core(struct ckpt_tool *t);
 
 /* ---- options ---- */
 enum ckpt_option_type {
@@ -104,6 +105,7 @@ struct ckpt_options {
 	int verbosity;                     /* -1: not given */
 	const char *words[CKPT_MAX_WORDS]; /* what followed the name of the command */
 	unsigned int n_words;
+	const char *output;
 	bool stacks;
 	uint64_t ghost_limit;
 	bool link_remap;

@@ -15,6 +15,9 @@
 #define PLAN CKPT_CMD_PLAN
 #define SHOW CKPT_CMD_SHOW
 #define VERIFY CKPT_CMD_VERIFY
+#define CORE CKPT_CMD_CORE
+#define OUR_VALUE(n, l, f, commands, v, t) \
+	{ .name = n, .letter = l, .type = CKPT_OPT_TEXT, .ours = true, .in = commands, AT(f), .value = v, .text = t }
 #define OUR_FLAG(n, f, commands, t) \
 	{ .name = n, .type = CKPT_OPT_FLAG, .ours = true, .in = commands, AT(f), .text = t }
 #define FLAG(n, l, f, commands, t) \
@@ -53,8 +56,9 @@ const struct ckpt_option ckpt_option_table[] = {
 	      "write the root's pid to FILE, which must not exist"),
 	FLAG("display-stats", 0, display_stats, DUMP | RESTORE, "print numbers at the end, one a line"),
 	OUR_FLAG("json", json, SHOW, "print JSON"),
-	{ .name = "pid", .letter = 'p', .type = CKPT_OPT_PID, .ours = true, .in = SHOW, AT(pid), .value = "PID",
+	{ .name = "pid", .letter = 'p', .type = CKPT_OPT_PID, .ours = true, .in = SHOW | CORE, AT(pid), .value = "PID",
 	  .text = "only that process" },
+	OUR_VALUE("output", 'o', output, CORE, "FILE", "write to FILE, which must not exist"),
 	OUR_FLAG("stacks", stacks, SHOW, "a back-trace of every thread"),
 	VALUE("ghost-limit", 0, CKPT_OPT_SIZE, ghost_limit, DUMP | CHECK, "SIZE",
 	      "refuse deleted files that are larger: 300, 10k, 20M, 1G (default: any size is carried)"),

@@ -51,6 +51,8 @@
 	X(FOLDER_BUSY,       309, 1, "wait until it is done, or choose another folder with -D") \
 	X(NOT_IN_IMAGE,      310, 1, "see what is in it with ckpt show") \
 	X(NOT_READABLE,      311, 1, "put back the files as they were at the dump, or choose another address: see ckpt show --memory") \
+	X(OUTPUT_EXISTS,     312, 1, "remove it, or choose another file with -o") \
+	X(OUTPUT,            313, 1, "free space, or choose another file with -o") \
 	X(PID_TAKEN,         401, 1, "end the process that has it, or restore in a pid namespace of its own") \
 	X(FILE_MISSING,      402, 1, "put the file back") \
 	X(FILE_CHANGED,      403, 1, "put back the file as it was at the dump") \

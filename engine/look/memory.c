@@ -174,6 +174,33 @@ static void of_kernel(const struct ckpt_look *look, struct ckpt_look_piece *piec
 		piece->end = piece->start + (inv->vdso.len - at);
 }
 
+/* MISSING in a guard region; else END is moved to where the next one begins. They are pairs of
+ * start and end, in order. */
+static bool in_guard(const Ckpt__Mm *mm, uint64_t addr, struct ckpt_look_piece *piece)
+{
+	size_t low = 0, high = mm->n_guards / 2;
+
+	while (low < high) {
+		size_t mid = (low + high) / 2;
+
+		if (mm->guards[2 * mid + 1] <= addr)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	if (low >= mm->n_guards / 2)
+		return false;
+	if (mm->guards[2 * low] > addr) {
+		if (mm->guards[2 * low] < piece->end)
+			piece->end = mm->guards[2 * low];
+		return false;
+	}
+	if (mm->guards[2 * low + 1] < piece->end)
+		piece->end = mm->guards[2 * low + 1];
+	missing(piece, "it is a guard region");
+	return true;
+}
+
 void ckpt_look_piece(struct ckpt_look *look, const struct ckpt_task *task, uint64_t addr,
 		     struct ckpt_look_piece *piece)
 {
@@ -187,6 +214,8 @@ void ckpt_look_piece(struct ckpt_look *look, const struct ckpt_task *task, uint6
 	}
 	piece->area = area;
 	piece->end = area->end;
+	if (in_guard(task->mm, addr, piece))
+		return;
 	if (!area->shared && in_runs(look, &task->pages, addr, &piece->end, piece))
 		return;
 	if (area->flags & CKPT__AREA__FLAG__VDSO)
