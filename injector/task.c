@@ -189,6 +189,9 @@ static int run_step(struct ckpt_job *job, const struct ckpt_task *task, const st
 	switch (s->verb) {
 	case CKPT_SESSION:
 		return setsid() < 0 ? ckpt_fail(err, -errno, "cannot make a session") : 0;
+	case CKPT_CONTROL:
+		return snap->objects[s->object - 1]->kind->control(
+			&job->site, snap->objects[s->object - 1], err);
 	case CKPT_CREATE:
 	case CKPT_MAKE:
 		return ckpt_builder_create(job, s->object, err);
@@ -293,8 +296,8 @@ task_main(struct ckpt_job *job, const struct ckpt_task *task, pid_t parent)
 		fail(job, task, &err);
 	}
 	run_steps(job, task,
-		  1u << CKPT_SESSION | 1u << CKPT_STAND_IN | 1u << CKPT_LEAD | 1u << CKPT_CREATE |
-			  1u << CKPT_FORK);
+		  1u << CKPT_SESSION | 1u << CKPT_CONTROL | 1u << CKPT_STAND_IN | 1u << CKPT_LEAD |
+			  1u << CKPT_CREATE | 1u << CKPT_FORK);
 	ckpt_gate_arrive(&job->gates->forked);
 	ckpt_gate_await(&job->gates->forked, n_tasks + count_stand_ins(job->plan));
 	run_steps(job, task, 1u << CKPT_GROUP | 1u << CKPT_MAKE);

@@ -37,6 +37,7 @@
 	X(LEASE_BREAKING,    221, 1, "let the process give its lease up before the dump") \
 	X(CONTENT_CHANGED,   260, 1, "dump again, or dump who changes it along with the tree") \
 	X(SECCOMP,           230, 3, "run ckpt dump as root; a filter must not end or trap the process for what ckpt asks") \
+	X(TERMINAL_DATA,     251, 1, "let its reader read it before the dump") \
 	X(TCP_CONNECTION,    250, 3, "close it before the dump, or let it come back closed: --tcp-close") \
 	X(GHOST_LIMIT,       261, 1, "raise --ghost-limit, or leave it out") \
 	X(SHM_PEER,          240, 3, "dump the processes that are attached to it too, or detach it before the dump") \
@@ -67,6 +68,7 @@
 	X(NO_ADDRESS,        420, 1, "give this machine the address, or a way to it") \
 	X(SHM_IN_USE,        417, 1, "end the programs that are attached to it (ipcs -mp)") \
 	X(SHM_TAKEN,         418, 1, "remove that one (ipcrm -m), or restore as an ordinary user: in an IPC namespace") \
+	X(TERMINAL_TAKEN,    421, 1, "end the program that has it, or restore where it is free") \
 	X(KERNEL_FEATURE,    501, 3, "run `ckpt check` to see what this kernel lacks") \
 	X(OPTION,            502, 3, "leave the option out") \
 	X(COMMAND,           503, 3, "run `ckpt help` for the commands there are")

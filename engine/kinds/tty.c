@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Terminals whose other end is outside: a shell's, or that of script(1) and the like. If the tree
- * has the leader of the terminal's session it opens the terminal again by its path; otherwise
- * (--shell-job) the terminal that ckpt itself has as standard input takes its place, and is asked
- * to be in the state the old one was in.
+ * Terminals. Of a pair whose master is in the tree both ends are made here, under the number they
+ * had; the leader of its session takes it by engine/kinds/ctty.c. Of others the other end is
+ * outside: a shell's, or that of script(1) and the like. If the tree has the leader of the
+ * terminal's session it opens the terminal again by its path; otherwise (--shell-job) the terminal
+ * that ckpt itself has as standard input takes its place, and is asked to be in the state the old
+ * one was in.
  */
 #include <asm/termbits.h>
 #include <errno.h>
@@ -13,22 +15,15 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
-#include "engine/base/text.h"
-#include "engine/capture/collect.h"
-#include "engine/capture/path.h"
+#include "engine/capture/tty.h"
 #include "engine/model/object.h"
-#include "engine/plan/host.h"
-#include "engine/plan/path.h"
 #include "engine/plan/site.h"
-#include "proto/tty.pb-c.h"
+#include "engine/plan/tty.h"
 
-#define CTTY makedev(5, 0)   /* /dev/tty: whatever terminal controls who opens it */
-#define MASTER makedev(5, 2) /* /dev/ptmx */
-#define PTS 136              /* .. 143 */
-#define N_PTS 8
+#define LARGE_FILE 0100000 /* the kernel's O_LARGEFILE, which open(2) adds by itself */
+#define MAX_PTYS 4096      /* held at a time to come to a number */
 
 /* Consoles, serial lines, virtual and pseudo terminals (Documentation/admin-guide/devices.txt). */
 static bool match(const struct ckpt_probe *probe)
@@ -36,187 +31,151 @@ static bool match(const struct ckpt_probe *probe)
 	unsigned int n = major(probe->st.st_rdev);
 
 	return S_ISCHR(probe->st.st_mode) && !probe->path_only &&
-	       (n == 2 || n == 3 || n == 4 || n == 5 || (n >= 128 && n < PTS + N_PTS) || n == 166 ||
+	       (n == 2 || n == 3 || n == 4 || n == 5 || (n >= 128 && n < 144) || n == 166 ||
 		n == 188 || n == 204 || n == 229);
-}
-
-/* As TIOCGDEV and /proc/PID/stat show it. */
-static dev_t decode(uint32_t dev)
-{
-	return makedev(dev >> 8 & 0xfff, (dev & 0xff) | (dev >> 12 & 0xfff00));
-}
-
-/* The Nth field of /proc/PID/stat, from 1; those before the third are of no use here. */
-static int stat_field(const char *text, unsigned int n, int64_t *valuep, struct ckpt_err *err)
-{
-	const char *at = strrchr(text, ')');
-
-	for (unsigned int i = 2; at && i < n; i++) {
-		at = strchr(at, ' ');
-		at += at != NULL;
-	}
-	return at && ckpt_parse_i64(&at, 10, valuep) ?
-		       0 :
-		       ckpt_fail(err, -EBADMSG, "stat: no field %u", n);
-}
-
-/* The session that the terminal controls, as seen from the task that has it; and its foreground
- * group. */
-static int collect_session(struct ckpt_collect *c, Ckpt__Tty *t, struct ckpt_err *err)
-{
-	int64_t session, dev, foreground;
-	char *text;
-	int r = ckpt_proc_text(c, "stat", &text, NULL, err);
-
-	if (r >= 0)
-		r = stat_field(text, 6, &session, err);
-	if (r >= 0)
-		r = stat_field(text, 7, &dev, err);
-	if (r >= 0)
-		r = stat_field(text, 8, &foreground, err);
-	if (r < 0 || (uint32_t)dev != t->device)
-		return r;
-	t->has_session = true;
-	t->session = session;
-	t->has_foreground = foreground > 0;
-	t->foreground = foreground > 0 ? foreground : 0;
-	return 0;
-}
-
-static int collect_state(struct ckpt_collect *c, Ckpt__Tty *t, struct ckpt_err *err)
-{
-	struct termios2 *termios = ckpt_new(c->arena, struct termios2);
-	struct winsize size;
-	int line = 0, exclusive = 0;
-
-	if (ioctl(c->fd, TCGETS2, termios) < 0 || ioctl(c->fd, TIOCGWINSZ, &size) < 0)
-		return ckpt_refuse(err, CKPT_E_FILE_KIND, -errno,
-				   "terminal %s: it has been hung up", c->probe->link);
-	if (ioctl(c->fd, TIOCGETD, &line) == 0 && line)
-		return ckpt_refuse(err, CKPT_E_FILE_KIND, -EOPNOTSUPP,
-				   "terminal %s: it has line discipline %d", c->probe->link, line);
-	if (ioctl(c->fd, TIOCGEXCL, &exclusive) == 0 && exclusive)
-		ckpt_lost(c, "process %d: terminal %s: that nobody else may open it (TIOCEXCL)",
-			  c->pid, t->path);
-	t->has_termios = t->has_rows = t->has_columns = true;
-	t->termios = (ProtobufCBinaryData){ sizeof(*termios), (void *)termios };
-	t->rows = size.ws_row;
-	t->columns = size.ws_col;
-	return 0;
-}
-
-/* The path of what /dev/tty stands for. */
-static char *path_of(struct ckpt_collect *c, dev_t dev)
-{
-	char path[64], link[256];
-	const char *name;
-	ssize_t n;
-
-	if (major(dev) >= PTS && major(dev) < PTS + N_PTS) {
-		snprintf(path, sizeof(path), "/dev/pts/%u",
-			 minor(dev) + ((major(dev) - PTS) << 20));
-		return ckpt_strdup(c->arena, path);
-	}
-	snprintf(path, sizeof(path), "/sys/dev/char/%u:%u", major(dev), minor(dev));
-	n = readlink(path, link, sizeof(link) - 1);
-	link[n > 0 ? n : 0] = '\0';
-	name = strrchr(link, '/');
-	snprintf(path, sizeof(path), "/dev/%.50s", name ? name + 1 : "tty");
-	return ckpt_strdup(c->arena, path);
 }
 
 static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_err *err)
 {
-	Ckpt__Tty *t = (void *)msg;
-	dev_t dev = c->probe->st.st_rdev;
-	unsigned int real;
-	const char *path;
-	int r;
-
-	if (dev == MASTER || major(dev) == 2 || (major(dev) >= 128 && major(dev) < PTS))
-		return ckpt_refuse(err, CKPT_E_FILE_KIND, -EOPNOTSUPP,
-				   "terminal %s: pty master: a process of the tree is "
-				   "the terminal of others",
-				   c->probe->link);
-	if (c->flags & O_PATH)
-		return ckpt_refuse(err, CKPT_E_FILE_KIND, -EOPNOTSUPP,
-				   "terminal %s: it is open as a path only (O_PATH)",
-				   c->probe->link);
-	if (ioctl(c->fd, TIOCGDEV, &real) < 0)
-		return ckpt_refuse(err, CKPT_E_FILE_KIND, -errno,
-				   "terminal %s: it has been hung up", c->probe->link);
-	t->device = real;
-	t->has_alias = t->alias = dev == CTTY;
-	if (!t->alias && ckpt_path_of(c, &path) != CKPT_PATH_SAME)
-		return ckpt_refuse(err, CKPT_E_DELETED_FILE, -ENOENT,
-				   "terminal %s: it is not at its path any more", path);
-	t->path = t->alias ? path_of(c, decode(real)) : (char *)path;
-	if (!c->shell_job)
-		return ckpt_refuse(err, CKPT_E_SHELL_JOB, -ENOTTY,
-				   "terminal %s: its other end is outside of the tree", t->path);
-	r = collect_state(c, t, err);
-	return r < 0 ? r : collect_session(c, t, err);
+	return ckpt_tty_collect(c, (void *)msg, err);
 }
 
-/* The task that leads the session of the terminal. */
-static const struct ckpt_task *leader_of(const struct ckpt_snapshot *snap, const Ckpt__Tty *t)
+/* ---- pairs ---- */
+
+static int set_size(int fd, const Ckpt__Tty *t)
 {
-	for (size_t i = 0; t->has_session && i < snap->n_tasks; i++)
-		if (snap->tasks[i]->pid == (pid_t)t->session &&
-		    snap->tasks[i]->sid == snap->tasks[i]->pid)
-			return snap->tasks[i];
-	return NULL;
+	struct winsize size = { .ws_row = t->rows, .ws_col = t->columns };
+
+	return ioctl(fd, TIOCSWINSZ, &size);
 }
 
-/* By path, as the terminal that it was. */
-static void plan_own(struct ckpt_planner *p, const struct ckpt_object *obj, const Ckpt__Tty *t,
-		     const struct ckpt_task *leader)
+/* The kernel gives the lowest number that is free. */
+static int open_numbered(const char *path, int flags, int number, struct ckpt_err *err)
 {
-	struct stat st;
-	char who[CKPT_WHO];
+	int held[MAX_PTYS], n = 0, found = -1, code = EBUSY;
 
-	ckpt_path_who(p, obj, who, sizeof(who));
-	if (obj->task != leader->id)
-		ckpt_problem(
-			p, CKPT_E_FILE_KIND,
-			"%sterminal %s: it controls the session of process %d, which did not open "
-			"it itself",
-			who, t->path, leader->pid);
-	ckpt_made_by_task(p);
-	if (!ckpt_planner_host(p))
-		return;
-	if (stat(t->path, &st) < 0 || !S_ISCHR(st.st_mode) || st.st_rdev != decode(t->device))
-		ckpt_problem(p, CKPT_E_NO_TERMINAL, "%sterminal %s: is not there any more", who,
-			     t->path);
-}
+	while (n < MAX_PTYS && found < 0) {
+		int at = -1, fd = open(path, flags | O_NOCTTY | O_CLOEXEC);
 
-static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ckpt_err *err)
-{
-	const Ckpt__Tty *t = (const void *)obj->msg;
-	const struct ckpt_host *host = ckpt_planner_host(p);
-	const struct ckpt_task *leader = leader_of(ckpt_planner_snapshot(p), t);
-	char who[CKPT_WHO];
-
-	if (!ckpt_path_sane(t->path) ||
-	    (t->has_termios && t->termios.len != sizeof(struct termios2)) ||
-	    t->foreground > INT32_MAX || t->rows > UINT16_MAX || t->columns > UINT16_MAX)
-		return ckpt_fail(err, -EBADMSG, "tty %u: bad path, state or size", obj->id);
-	if (leader) {
-		plan_own(p, obj, t, leader);
-		return 0;
+		if (fd < 0 || ioctl(fd, TIOCGPTN, &at) < 0)
+			code = errno;
+		if (fd >= 0 && at == number)
+			found = fd;
+		else if (fd >= 0)
+			held[n++] = fd;
+		if (fd < 0 || at < 0 || at > number)
+			break;
 	}
-	if (!host)
-		return 0;
-	ckpt_path_who(p, obj, who, sizeof(who));
-	if (!ckpt_planner_opts(p)->shell_job)
-		ckpt_problem(p, CKPT_E_SHELL_JOB, "%sterminal %s: it was a shell's", who, t->path);
-	else if (!host->stdin_is_tty)
-		ckpt_problem(
-			p, CKPT_E_NO_TERMINAL,
-			"%sterminal %s: standard input is no terminal that could take its place",
-			who, t->path);
+	for (int i = 0; i < n; i++)
+		close(held[i]);
+	if (found >= 0)
+		return found;
+	return ckpt_refuse(err, CKPT_E_TERMINAL_TAKEN, -code,
+			   "terminal /dev/pts/%d: cannot be had: %s", number, strerror(code));
+}
+
+/* O_CLOEXEC would stay visible among the flags of the file. */
+static int open_peer(int master, uint32_t flags, struct ckpt_err *err)
+{
+	int fd = ioctl(master, TIOCGPTPEER,
+		       (flags & (O_ACCMODE | LARGE_FILE)) | O_NONBLOCK | O_NOCTTY);
+
+	if (fd < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+		return ckpt_fail(err, -errno, "terminal: cannot open the other end");
+	return fd;
+}
+
+static int put_peers(struct ckpt_site *site, const struct ckpt_object *obj, const Ckpt__Tty *t,
+		     int master, struct ckpt_err *err)
+{
+	for (size_t i = 0; i < site->snap->n_objects; i++) {
+		const struct ckpt_object *o = site->snap->objects[i];
+		const Ckpt__Tty *other = (const void *)o->msg;
+		int r;
+
+		if (o->kind != obj->kind || o == obj || other->device != t->device ||
+		    !ckpt_tty_with_master(site->snap, o))
+			continue;
+		r = open_peer(master, o->file.flags, err);
+		if (r >= 0)
+			r = site->ops->put(site, o->id, r, err);
+		if (r < 0)
+			return ckpt_in(err, r, "tty %u", o->id);
+	}
 	return 0;
 }
+
+/* Nobody but us has it yet: no signal comes of a new size. */
+static int create_master(struct ckpt_site *site, const struct ckpt_object *obj, const Ckpt__Tty *t,
+			 struct ckpt_err *err)
+{
+	CKPT_FD fd = open_numbered(t->path, obj->file.flags & O_ACCMODE,
+				   ckpt_tty_pts(ckpt_tty_decode(t->device)), err);
+	int unlocked = 0, packet = t->pty->packet, r = 0;
+
+	if (fd < 0)
+		return fd;
+	if (ioctl(fd, TIOCSPTLCK, &unlocked) < 0 || ioctl(fd, TIOCPKT, &packet) < 0 ||
+	    (t->has_termios && ioctl(fd, TCSETS2, t->termios.data) < 0) || set_size(fd, t) < 0)
+		return ckpt_fail(err, -errno, "tty %u: cannot set its state", obj->id);
+	if (t->pty->closed) {
+		CKPT_FD peer = open_peer(fd, O_RDWR, err);
+
+		r = peer;
+	}
+	if (r >= 0)
+		r = put_peers(site, obj, t, fd, err);
+	return r < 0 ? r : ckpt_take_fd(&fd);
+}
+
+/* What has been hung up stays so: a number of its own it has not any more. */
+static int create_hung_up(const struct ckpt_object *obj, struct ckpt_err *err)
+{
+	CKPT_FD master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
+	int unlocked = 0;
+
+	if (master < 0 || ioctl(master, TIOCSPTLCK, &unlocked) < 0)
+		return ckpt_fail(err, -errno, "tty %u: cannot open /dev/ptmx", obj->id);
+	return open_peer(master, obj->file.flags, err);
+}
+
+/* Owner and permissions of its node, which only the ends that are not masters show. */
+static int link_up(struct ckpt_site *site, const struct ckpt_object *obj, struct ckpt_err *err)
+{
+	const Ckpt__Tty *t = (const void *)obj->msg;
+	int fd = site->ops->fd_of(site, obj->id, err);
+	struct stat st;
+
+	if (fd < 0)
+		return fd;
+	if (!t->pty || !t->pty->has_mode || !ckpt_tty_master(site->snap, t->device))
+		return 0;
+	if (fstat(fd, &st) < 0)
+		return ckpt_fail(err, -errno, "tty %u: cannot look", obj->id);
+	/* EPERM, and EINVAL for ids that this user namespace has not: it is ours then, as all of
+	 * the tree. */
+	if ((st.st_uid != t->pty->uid || st.st_gid != t->pty->gid) &&
+	    fchown(fd, t->pty->uid, t->pty->gid) < 0 && errno != EPERM && errno != EINVAL)
+		return ckpt_fail(err, -errno, "tty %u: cannot give it to its owner", obj->id);
+	if ((st.st_mode & 07777) != t->pty->mode && fchmod(fd, t->pty->mode) < 0)
+		return ckpt_fail(err, -errno, "tty %u: cannot set its mode", obj->id);
+	return 0;
+}
+
+/* When nobody has to open it any more. */
+static int finish_pty(const struct ckpt_object *obj, const Ckpt__Tty *t, int fd,
+		      struct ckpt_err *err)
+{
+	int locked = 1;
+
+	if (t->exclusive && ioctl(fd, TIOCEXCL) < 0)
+		return ckpt_fail(err, -errno, "tty %u: cannot make it exclusive", obj->id);
+	if (t->pty->locked && ioctl(fd, TIOCSPTLCK, &locked) < 0)
+		return ckpt_fail(err, -errno, "tty %u: cannot lock it", obj->id);
+	return 0;
+}
+
+/* ---- those whose other end is outside ---- */
 
 static int open_terminal(const char *path, uint32_t flags, struct ckpt_err *err)
 {
@@ -255,7 +214,13 @@ static int create(struct ckpt_site *site, const struct ckpt_object *obj, struct 
 {
 	const Ckpt__Tty *t = (const void *)obj->msg;
 
-	if (leader_of(site->snap, t))
+	if (t->hung_up)
+		return create_hung_up(obj, err);
+	if (t->pty && t->pty->master)
+		return create_master(site, obj, t, err);
+	if (ckpt_tty_master(site->snap, t->device))
+		return open_terminal("/dev/tty", obj->file.flags, err);
+	if (ckpt_tty_leader(site->snap, t))
 		return create_own(obj, t, err);
 	/* A restore that left its session has no /dev/tty, but its input is the same terminal. */
 	if (t->alias) {
@@ -309,6 +274,8 @@ static int attach(struct ckpt_site *site, const struct ckpt_object *obj, struct 
 
 	if (fd < 0)
 		return fd;
+	if (ckpt_tty_master(site->snap, t->device))
+		return finish_pty(obj, t, fd, err);
 	if (!t->has_session || !found || site->task->sid != (pid_t)t->session)
 		return 0;
 	sigemptyset(&stop);
@@ -331,7 +298,8 @@ const struct ckpt_kind ckpt_kind_tty = {
 	.message = &ckpt__tty__descriptor,
 	.match = match,
 	.collect = collect,
-	.plan = plan,
+	.plan = ckpt_tty_plan,
 	.create = create,
+	.link = link_up,
 	.attach = attach,
 };

@@ -58,6 +58,10 @@ struct ckpt_kind {
 	/* Link: in the builder, when all objects exist: peers, queues, contents. */
 	int (*link)(struct ckpt_site *site, const struct ckpt_object *obj, struct ckpt_err *err);
 
+	/* Control: CKPT_PER_TASK, of a session leader: right after its setsid(), before it forks,
+	 * when the builder's objects exist. */
+	int (*control)(struct ckpt_site *site, const struct ckpt_object *obj, struct ckpt_err *err);
+
 	/* Attach: in the owning task (CKPT_PER_FILE: the first task that has it), when all tasks
 	 * exist and have their descriptors; the bank is still open. For CKPT_PER_TASK too: working
 	 * directory, terminal. */

@@ -22,6 +22,7 @@ enum ckpt_verb {
 	CKPT_CREATE,   /* kind->create() into the bank */
 	CKPT_LINK,     /* kind->link() once all objects exist */
 	CKPT_SESSION,  /* setsid() */
+	CKPT_CONTROL,  /* kind->control(), by the leader of a session */
 	CKPT_FORK,     /* clone3() with the old pid */
 	CKPT_STAND_IN, /* forks a process for a dead leader of a session or group: it gives its
 			  number, then ends */

@@ -12,6 +12,7 @@ static const char *const verbs[] = {
 	[CKPT_FORK] = "fork",     [CKPT_STAND_IN] = "stand-in", [CKPT_LEAD] = "lead",
 	[CKPT_GROUP] = "group",   [CKPT_INSTALL] = "install",   [CKPT_ATTACH] = "attach",
 	[CKPT_ENTER] = "enter",   [CKPT_MAKE] = "make",         [CKPT_FETCH] = "fetch",
+	[CKPT_CONTROL] = "control",
 };
 
 static void print_step(const struct ckpt_plan *plan, const struct ckpt_step *s, int fd)

@@ -64,6 +64,13 @@ static void plan_orphan(struct ckpt_planner *p, const struct ckpt_task *parent,
 		ckpt_planner_step(p, CKPT_STAND_IN, parent->id, 1, child->sid, false);
 }
 
+static void plan_control(struct ckpt_planner *p, const struct ckpt_task *task)
+{
+	for (size_t i = 0; i < task->n_state; i++)
+		if (task->state[i]->kind->control)
+			ckpt_planner_step(p, CKPT_CONTROL, task->id, task->state[i]->id, -1, false);
+}
+
 /* BORN: the session in which each task is forked. */
 static void plan_task(struct ckpt_planner *p, const struct ckpt_task *task, pid_t *born)
 {
@@ -88,6 +95,7 @@ static void plan_task(struct ckpt_planner *p, const struct ckpt_task *task, pid_
 		}
 		if (leads && !after) {
 			ckpt_planner_step(p, CKPT_SESSION, task->id, 0, -1, false);
+			plan_control(p, task);
 			for (uint32_t id = 1; id <= snap->n_objects; id++)
 				if (p->by_task[id] && snap->objects[id - 1]->task == task->id)
 					ckpt_planner_step(p, CKPT_CREATE, task->id, id, -1, false);
