@@ -19,6 +19,7 @@ struct ckpt_inside_opts {
 	bool one;            /* without its children */
 	bool snapshot;       /* it goes on as soon as there is a copy of it */
 	unsigned int wait_s; /* for it to answer */
+	bool *told;          /* set as soon as it knows how it ended; may be NULL */
 };
 
 struct ckpt_dump_opts {

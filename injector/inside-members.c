@@ -142,6 +142,7 @@ int ckpt_inside_look_ahead(struct ckpt_inside *in, struct ckpt_err *err)
 
 	look.m = add(in, in->root, ckpt_proc_stat(in->root, &st) < 0 ? 0 : st.ppid);
 	look.m->pidfd = syscall(SYS_pidfd_open, in->root, 0);
+	look.m->toldp = in->opts.told;
 	for (; r >= 0 && look.m; look.m = look.m->next) {
 		r = ckpt_each_thread(look.m->pid, look_at_thread, &look, err);
 		if (r >= 0)

@@ -189,7 +189,9 @@ static int heard(struct ckpt_inside *in, struct ckpt_member *m, struct ckpt_err 
 		m->state = CKPT_MEMBER_HOOKS;
 		m->leader = tid[0];
 		return 0;
-	case CKPT_WIRE_HOOK:
+	case CKPT_WIRE_HOOK: /* it knows */
+		if (m->toldp)
+			*m->toldp = true;
 		return ckpt_refuse(err, CKPT_E_HOOK_REFUSED, -ECANCELED,
 				   "process %d: one of its hooks refused the checkpoint (%d)",
 				   m->pid, hello.value);
@@ -405,8 +407,12 @@ int ckpt_inside_stop(struct ckpt_inside *in, struct ckpt_err *err)
 	in->deadline = ckpt_now_ns() + in->opts.wait_s * 1000 * MS;
 	if (r >= 0)
 		r = stop(in, err);
-	if (r < 0)
-		ckpt_inside_let_go(in, false, err->text);
+	if (r < 0) {
+		char sentence[1400];
+
+		ckpt_err_sentence(err, sentence, sizeof(sentence));
+		ckpt_inside_let_go(in, false, sentence);
+	}
 	return r;
 }
 

@@ -37,6 +37,7 @@ struct ckpt_member {
 	size_t n_called, called_room;
 	pid_t blocks;                 /* a thread that blocked the signal in the last try */
 	enum ckpt_wire_excuse excuse; /* the last one */
+	bool *toldp;                  /* does it know how it ended? NULL: nobody asks */
 	struct ckpt_asleep *asleep;   /* what its threads waited in before */
 	struct ckpt_span *excluded;
 	size_t n_excluded;

@@ -114,8 +114,8 @@ void ckpt_inside_go(struct ckpt_member *m, bool done, const char *why)
 		return;
 	snprintf(text, sizeof(text), "%s", why);
 	req.len = done ? 0 : strlen(text) + 1;
-	if (m->state == CKPT_MEMBER_PARKED)
-		send_request(m, &req, text);
+	if (m->state == CKPT_MEMBER_PARKED && send_request(m, &req, text) && m->toldp)
+		*m->toldp = true;
 	close(m->sock);
 	m->sock = -1;
 }

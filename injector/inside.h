@@ -17,6 +17,10 @@
  * sent. */
 int ckpt_inside_check(pid_t pid, int *signalp, struct ckpt_err *err);
 
+/* Tells a program that waits in ckpt_now() WHY there is no checkpoint. */
+int ckpt_inside_tell(struct ckpt_arena *arena, pid_t pid, const char *why, struct ckpt_log *log,
+		     struct ckpt_err *err);
+
 struct ckpt_source_inside_opts {
 	struct ckpt_inside_opts inside;
 	struct ckpt_log *log;

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+#include "injector/inside.h"
 #include "tools/generations.h"
 #include "tools/signal.h"
 
@@ -20,7 +21,7 @@
 
 struct answer {
 	pid_t pid;
-	bool stop;
+	bool stop, told; /* the program waits for an answer, and has one */
 	struct ckpt_arena *arena;
 	struct ckpt_log log;
 	struct ckpt_problems problems;
@@ -80,6 +81,7 @@ static int dump(struct answer *a, const struct ckpt_generation *gen, struct ckpt
 		.answer = true,
 		.snapshot = !a->stop,
 		.wait_s = WAIT_S,
+		.told = &a->told,
 	};
 	const struct ckpt_dump_opts opts = {
 		.pid = a->pid,
@@ -122,6 +124,14 @@ static int checkpoint(struct answer *a, struct ckpt_err *err)
 	return r;
 }
 
+static void tell(struct answer *a, const char *why)
+{
+	struct ckpt_err err = CKPT_ERR_INIT;
+
+	if (ckpt_inside_tell(a->arena, a->pid, why, &a->log, &err) < 0)
+		ckpt_logf(&a->log, 2, "process %d: cannot be told: %s", a->pid, err.text);
+}
+
 int ckpt_signal_answer(pid_t pid, bool stop)
 {
 	struct answer a = { .pid = pid, .stop = stop };
@@ -139,6 +149,8 @@ int ckpt_signal_answer(pid_t pid, bool stop)
 		ckpt_err_sentence(&err, sentence, sizeof(sentence));
 		ckpt_logf(&a.log, 1, "process %d: no checkpoint: %s", a.pid, sentence);
 	}
+	if (r < 0 && a.arena && stop && !a.told)
+		tell(&a, sentence);
 	for (size_t i = 1; r < 0 && i < a.problems.n; i++)
 		ckpt_logf(&a.log, 1, "process %d: %s", a.pid, a.problems.v[i].text);
 	if (logfd >= 0)

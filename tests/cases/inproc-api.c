@@ -227,11 +227,41 @@ static void take_one(void)
 		case_fail("ckpt_now() is %d: %s", r, ckpt_error());
 }
 
+static bool is_sleep(pid_t pid)
+{
+	char *name = test_status(pid, "Name");
+	bool yes = name && !strcmp(name, "sleep");
+
+	free(name);
+	return yes;
+}
+
+/* The engine gives up before it has asked: a child has no library. */
+static void fail_before_it_is_reached(void)
+{
+	char *const argv[] = { "sleep", "100", NULL }, *const env[] = { "CKPT_SIGNAL=0", NULL };
+	pid_t child = CHECK_CALL(fork());
+
+	if (!child) {
+		execve("/bin/sleep", argv, env);
+		_exit(127);
+	}
+	CHECK(EVENTUALLY(is_sleep(child)));
+	CHECK_INT(ckpt_now(), -EIO);
+	if (!strstr(ckpt_error(), "CKPT-E") || !strstr(ckpt_error(), "ckpt's library"))
+		case_fail("ckpt_error() is \"%s\"", ckpt_error());
+	CHECK_CALL(kill(child, SIGKILL));
+	CHECK_INT(waitpid(child, NULL, 0), child);
+	take_one();
+	CHECK_TEXT(ckpt_error(), "");
+}
+
 static void setup_now(void)
 {
 	need_library();
 	take_one();
 	CHECK_TEXT(ckpt_error(), "");
+	fail_before_it_is_reached();
 	/* And nothing is left of it. */
 	CHECK_INT(waitpid(-1, NULL, WNOHANG | __WALL), -1);
 	CHECK_INT(errno, ECHILD);
