@@ -23,7 +23,6 @@
 #include "injector/source-ptrace.h"
 #include "injector/warm.h"
 
-#define SENTENCE 1400
 #define PREFAULT (512ul << 10) /* a small process needs no more */
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
@@ -349,14 +348,6 @@ static int end_tree(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_e
 	return ckpt_in(err, r, "the image in %s is complete, but", d->opts->dir);
 }
 
-static const char *sentence_of(struct dump *d, const struct ckpt_err *err)
-{
-	char *text = ckpt_alloc(d->arena, SENTENCE);
-
-	ckpt_err_sentence(err, text, SENTENCE);
-	return text;
-}
-
 static int run(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err *err)
 {
 	int r = open_source(d, err);
@@ -381,7 +372,7 @@ static int run(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err *e
 	if (r < 0) {
 		/* The tree goes on first: removing a large file takes its time. */
 		if (d->src)
-			d->src->why = sentence_of(d, err);
+			d->src->why = err;
 		ckpt_source_close(d->src);
 		d->src = NULL;
 		if (d->committed)

@@ -107,7 +107,11 @@ static void thaw_op(struct ckpt_source *src)
 
 static void close_op(struct ckpt_source *src)
 {
-	ckpt_inside_let_go(&of(src)->tree, false, src->why ? src->why : "the checkpoint failed");
+	char why[1400] = "the checkpoint failed";
+
+	if (src->why)
+		ckpt_err_sentence(src->why, why, sizeof(why));
+	ckpt_inside_let_go(&of(src)->tree, false, why);
 }
 
 static int kill_op(struct ckpt_source *src, struct ckpt_err *err)

@@ -101,7 +101,7 @@ struct ckpt_source {
 	const struct ckpt_source_ops *ops;
 	uint64_t frozen_at; /* when the first task was stopped, CLOCK_MONOTONIC in ns; 0 before */
 	uint64_t thawed_at; /* when a snapshot let them go on; 0: not yet */
-	const char *why;    /* it is closed after a failure: for who asked; may be NULL */
+	const struct ckpt_err *why; /* it is closed after a failure: for who asked; may be NULL */
 };
 
 static inline void ckpt_source_close(struct ckpt_source *src)
