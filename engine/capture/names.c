@@ -11,10 +11,10 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
 #include "engine/base/text.h"
+#include "engine/capture/mounts.h"
 #include "engine/capture/path.h"
 #include "engine/capture/policy.h"
 
@@ -54,41 +54,12 @@ const char *ckpt_name_beside(struct ckpt_collect *c, const char *path)
 
 /* ---- another mount ---- */
 
-struct mount {
-	unsigned int major, minor;
-	char root[PATH_MAX], point[PATH_MAX];
-};
-
-/* mountinfo writes blanks and the like as "\040". */
-static void unescape(char *s)
+/* The next one of that file system. */
+static bool next_mount(const char **textp, dev_t dev, struct ckpt_mount *m)
 {
-	char *to = s;
-
-	for (; *s; s++) {
-		if (s[0] == '\\' && strspn(s + 1, "01234567") >= 3) {
-			*to++ = (s[1] - '0') << 6 | (s[2] - '0') << 3 | (s[3] - '0');
-			s += 3;
-		} else {
-			*to++ = *s;
-		}
-	}
-	*to = '\0';
-}
-
-static bool next_mount(const char **textp, dev_t dev, struct mount *m)
-{
-	while (*textp && **textp) {
-		int n = sscanf(*textp, "%*d %*d %u:%u %4095s %4095s", &m->major, &m->minor, m->root,
-			       m->point);
-		const char *end = strchr(*textp, '\n');
-
-		*textp = end ? end + 1 : NULL;
-		if (n != 4 || makedev(m->major, m->minor) != dev)
-			continue;
-		unescape(m->root);
-		unescape(m->point);
-		return true;
-	}
+	while (ckpt_mount_next(textp, m))
+		if (m->dev == dev)
+			return true;
 	return false;
 }
 
@@ -105,7 +76,7 @@ static const char *below(const char *path, const char *folder)
 /* The file is INSIDE of its file system: does any mount show it? */
 static const char *shown_by(struct ckpt_collect *c, const char *text, const char *inside)
 {
-	struct mount *m = ckpt_new(c->arena, struct mount);
+	struct ckpt_mount *m = ckpt_new(c->arena, struct ckpt_mount);
 	char path[2 * PATH_MAX];
 
 	while (next_mount(&text, c->probe->st.st_dev, m)) {
@@ -122,7 +93,7 @@ static const char *shown_by(struct ckpt_collect *c, const char *text, const char
 
 static const char *other_mount(struct ckpt_collect *c, const char *path)
 {
-	struct mount *m = ckpt_new(c->arena, struct mount);
+	struct ckpt_mount *m = ckpt_new(c->arena, struct ckpt_mount);
 	struct ckpt_err ignored = CKPT_ERR_INIT;
 	char inside[2 * PATH_MAX], *text;
 	const char *found = NULL, *at;

@@ -128,12 +128,57 @@ static const char *type_name(int type)
 	return "";
 }
 
+/* What people call the kernel's own files, by the beginning of their links. */
+static const char *sort_name(const char *link)
+{
+	static const struct {
+		const char *begin, *name;
+	} sorts[] = {
+		{ "anon_inode:[io_uring]", "an io_uring" },
+		{ "anon_inode:[userfaultfd]", "a userfaultfd" },
+		{ "anon_inode:[perf_event]", "a counter of perf_event_open(2)" },
+		{ "anon_inode:bpf-map", "a BPF map" },
+		{ "anon_inode:bpf-prog", "a BPF program" },
+		{ "anon_inode:bpf_link", "a BPF link" },
+		{ "anon_inode:bpf", "a part of BPF" },
+		{ "anon_inode:btf", "type information of BPF" },
+		{ "anon_inode:kvm-vm", "a virtual machine of KVM" },
+		{ "anon_inode:kvm-vcpu", "a processor of a virtual machine" },
+		{ "anon_inode:kvm", "a part of a virtual machine" },
+		{ "anon_inode:[guest_memfd]", "memory of a virtual machine" },
+		{ "anon_inode:[landlock-ruleset]", "a Landlock ruleset" },
+		{ "anon_inode:seccomp notify", "who decides for a seccomp filter" },
+		{ "anon_inode:[fscontext]", "a file system that is being set up (fsopen)" },
+		{ "anon_inode:[vfio", "a device of VFIO" },
+		{ "anon_inode:[iommufd]", "an IOMMU" },
+		{ "anon_inode:sync_file", "a fence of a device" },
+		{ "anon_inode:gpio", "lines of a GPIO chip" },
+		{ "anon_inode:[infiniband", "events of InfiniBand" },
+		{ "anon_inode:", "a file of the kernel's own" },
+		{ "/secretmem", "secret memory (memfd_secret)" },
+		{ "/dmabuf:", "a buffer of a device (dma-buf)" },
+		{ "/[aio]", "asynchronous I/O" },
+		{ "/drm mm object", "memory of a graphics card" },
+		{ "/i915", "memory of a graphics card" },
+	};
+
+	for (size_t i = 0; i < sizeof(sorts) / sizeof(sorts[0]); i++)
+		if (!strncmp(link, sorts[i].begin, strlen(sorts[i].begin)))
+			return sorts[i].name;
+	return NULL;
+}
+
 void ckpt_probe_describe(const struct ckpt_probe *probe, char *buf, size_t size)
 {
 	unsigned int major = probe->st.st_rdev >> 8 & 0xfff, minor = probe->st.st_rdev & 0xff;
 	mode_t mode = probe->st.st_mode;
+	const char *sort = sort_name(probe->link);
 
-	if (S_ISSOCK(mode))
+	if (probe->path_only)
+		snprintf(buf, size, "%s (open as a path only)", probe->link);
+	else if (sort)
+		snprintf(buf, size, "%s (%s)", probe->link, sort);
+	else if (S_ISSOCK(mode))
 		snprintf(buf, size, "%s (%s %ssocket)", probe->link, domain_name(probe->domain),
 			 type_name(probe->type));
 	else if (S_ISCHR(mode))
@@ -142,8 +187,7 @@ void ckpt_probe_describe(const struct ckpt_probe *probe, char *buf, size_t size)
 		snprintf(buf, size, "%s (block device %u:%u)", probe->link, major, minor);
 	else if (S_ISLNK(mode))
 		snprintf(buf, size, "%s (symbolic link)", probe->link);
-	else if (strncmp(probe->link, "anon_inode:", 11) &&
-		 (probe->link[0] != '/' || probe->fs_magic))
+	else if (probe->link[0] != '/' || probe->fs_magic)
 		snprintf(buf, size, "%s (file system type %#lx)", probe->link, probe->fs_magic);
 	else
 		snprintf(buf, size, "%s", probe->link);
