@@ -45,7 +45,7 @@ struct ckpt_command {
 	/* Returns an exit status, or a negative errno with t->err or t->problems. */
 	int (*run)(struct ckpt_tool *t);
 	unsigned int least_words, most_words; /* that follow the name */
-	bool attended; /* it stops processes: ckpt_attend() */
+	bool attended;                        /* it stops processes: ckpt_attend() */
 };
 extern const struct ckpt_command ckpt_commands[]; /* ends with a NULL name */
 
@@ -56,6 +56,8 @@ int ckpt_cmd_plan(struct ckpt_tool *t);
 int ckpt_cmd_show(struct ckpt_tool *t);
 int ckpt_cmd_verify(struct ckpt_tool *t);
 int ckpt_cmd_core(struct ckpt_tool *t);
+int ckpt_cmd_mem(struct ckpt_tool *t);
+int ckpt_cmd_x(struct ckpt_tool *t);
 
 /* ---- options ---- */
 enum ckpt_option_type {
@@ -106,7 +108,8 @@ struct ckpt_options {
 	const char *words[CKPT_MAX_WORDS]; /* what followed the name of the command */
 	unsigned int n_words;
 	const char *output;
-	bool stacks;
+	const char *search, *hex, *regex, *area;
+	bool stacks, env, args;
 	uint64_t ghost_limit;
 	bool link_remap;
 	unsigned int timeout;
@@ -149,6 +152,8 @@ struct ckpt_tool {
 
 /* Opens the folder of images (made first if MAKE), the log in the work folder. */
 int ckpt_tool_open(struct ckpt_tool *t, bool make);
+/* Opens the folder opts.images_dir, for commands that are told it as a word. */
+int ckpt_tool_images(struct ckpt_tool *t);
 /* Closes both; FAILED: a folder that was made goes again, unless it holds the log. */
 void ckpt_tool_close(struct ckpt_tool *t, bool failed);
 /* PATH within the work folder; absolute ones stay as they are. */

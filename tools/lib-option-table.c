@@ -16,6 +16,8 @@
 #define SHOW CKPT_CMD_SHOW
 #define VERIFY CKPT_CMD_VERIFY
 #define CORE CKPT_CMD_CORE
+#define MEM CKPT_CMD_MEM
+#define X CKPT_CMD_X
 #define OUR_VALUE(n, l, f, commands, v, t) \
 	{ .name = n, .letter = l, .type = CKPT_OPT_TEXT, .ours = true, .in = commands, AT(f), .value = v, .text = t }
 #define OUR_FLAG(n, f, commands, t) \
@@ -32,7 +34,7 @@
 const struct ckpt_option ckpt_option_table[] = {
 	/* ---- what works ---- */
 	VALUE("tree", 't', CKPT_OPT_PID, tree, DUMP | CHECK, "PID", "root of the process tree"),
-	VALUE("images-dir", 'D', CKPT_OPT_TEXT, images_dir, CKPT_CMD_ALL & ~CHECK, "DIR",
+	VALUE("images-dir", 'D', CKPT_OPT_TEXT, images_dir, CKPT_CMD_ALL & ~(CHECK | X), "DIR",
 	      "folder of the image (default: the current one)"),
 	VALUE("work-dir", 'W', CKPT_OPT_TEXT, work_dir, DUMP | RESTORE, "DIR",
 	      "folder of the log and the pidfile (default: that of the image)"),
@@ -56,9 +58,15 @@ const struct ckpt_option ckpt_option_table[] = {
 	      "write the root's pid to FILE, which must not exist"),
 	FLAG("display-stats", 0, display_stats, DUMP | RESTORE, "print numbers at the end, one a line"),
 	OUR_FLAG("json", json, SHOW, "print JSON"),
-	{ .name = "pid", .letter = 'p', .type = CKPT_OPT_PID, .ours = true, .in = SHOW | CORE, AT(pid), .value = "PID",
+	{ .name = "pid", .letter = 'p', .type = CKPT_OPT_PID, .ours = true, .in = SHOW | CORE | MEM, AT(pid), .value = "PID",
 	  .text = "only that process" },
-	OUR_VALUE("output", 'o', output, CORE, "FILE", "write to FILE, which must not exist"),
+	OUR_VALUE("output", 'o', output, CORE | MEM | X, "FILE", "write to FILE, which must not exist"),
+	OUR_VALUE("search", 0, search, MEM, "TEXT", "where this text is in memory"),
+	OUR_VALUE("hex", 0, hex, MEM, "BYTES", "where these bytes are, two hexadecimal digits each"),
+	OUR_VALUE("regex", 0, regex, MEM, "REGEX", "where this Perl-compatible expression matches"),
+	OUR_VALUE("area", 0, area, MEM, "NAME", "search only areas of that name or file; alone: print it"),
+	OUR_FLAG("env", env, MEM, "the environment, as the process was started with it"),
+	OUR_FLAG("args", args, MEM, "the command line"),
 	OUR_FLAG("stacks", stacks, SHOW, "a back-trace of every thread"),
 	VALUE("ghost-limit", 0, CKPT_OPT_SIZE, ghost_limit, DUMP | CHECK, "SIZE",
 	      "refuse deleted files that are larger: 300, 10k, 20M, 1G (default: any size is carried)"),

@@ -75,6 +75,14 @@ static int open_log(struct ckpt_tool *t)
 	return 0;
 }
 
+int ckpt_tool_images(struct ckpt_tool *t)
+{
+	if (t->dirfd >= 0)
+		close(t->dirfd);
+	t->dirfd = -1;
+	return open_images(t, false);
+}
+
 int ckpt_tool_open(struct ckpt_tool *t, bool make)
 {
 	const unsigned int none = CKPT_CMD_CHECK | CKPT_CMD_X | CKPT_CMD_DIFF;

@@ -55,6 +55,8 @@
 	X(NOT_READABLE,      311, 1, "put back the files as they were at the dump, or choose another address: see ckpt show --memory") \
 	X(OUTPUT_EXISTS,     312, 1, "remove it, or choose another file with -o") \
 	X(OUTPUT,            313, 1, "free space, or choose another file with -o") \
+	X(NO_CONTENT,        314, 1, "see what the descriptors hold with ckpt show") \
+	X(PATTERN,           315, 2, "see ckpt-mem(1) for what can be looked for") \
 	X(PID_TAKEN,         401, 1, "end the process that has it, or restore in a pid namespace of its own") \
 	X(FILE_MISSING,      402, 1, "put the file back") \
 	X(FILE_CHANGED,      403, 1, "put back the file as it was at the dump") \

@@ -79,6 +79,12 @@ int ckpt_look_read(struct ckpt_look *look, const struct ckpt_task *task, uint64_
 int ckpt_look_verify(struct ckpt_look *look, uint64_t offset, uint64_t len, struct ckpt_err *err);
 /* Index of the area that holds ADDR or, if none does, of the first behind it. */
 size_t ckpt_look_area(const Ckpt__Mm *mm, uint64_t addr);
+/* "[heap]", "[stack]", the path of its file; "" if it has no name. */
+const char *ckpt_look_area_name(const struct ckpt_look *look, const struct ckpt_task *task,
+				const Ckpt__Area *area);
+/* Is it called NAME, or is that the last part of its path? */
+bool ckpt_look_area_is(const struct ckpt_look *look, const struct ckpt_task *task,
+		       const Ckpt__Area *area, const char *name);
 /* The object that has the content which OBJ shares with it; NULL if there is none. */
 const struct ckpt_object *ckpt_look_owner(const struct ckpt_look *look,
 					  const struct ckpt_object *obj);
