@@ -104,7 +104,9 @@ struct ckpt_wire_question {
 	{ SYS_prctl, 25 /* PR_GET_TSC */, 1, 4 }, \
 	{ SYS_prctl, 27 /* PR_GET_SECUREBITS */, -1, 0 }, \
 	{ SYS_prctl, 30 /* PR_GET_TIMERSLACK */, -1, 0 }, \
+	{ SYS_prctl, 34 /* PR_MCE_KILL_GET */, -1, 0 }, \
 	{ SYS_prctl, 40 /* PR_GET_TID_ADDRESS */, 1, 8 }, \
+	{ SYS_arch_prctl, 0x1011 /* ARCH_GET_CPUID */, -1, 0 }, \
 	{ SYS_get_mempolicy, 0, 0, 4 }, \
 	{ SYS_sigaltstack, 0, 1, 24 }, \
 	{ SYS_personality, 0xffffffff, -1, 0 }
