@@ -63,6 +63,7 @@ struct ckpt_parked {
 	long interrupted;      /* the call that only our signal interrupted, to be made again; -1 */
 	bool as_is;            /* our own wait, which goes on by itself, or none any more */
 	uint64_t waited;       /* in it, before, ns; 0: not known */
+	bool led;              /* this thread, a checkpoint: its stack was needed */
 	long cut;              /* a call that has transferred a part; -1 */
 	struct timespec *rest; /* a place for a time limit of that call */
 	uint64_t others;       /* signals pending for the process that other threads will take */
@@ -81,6 +82,7 @@ struct ckpt_session {
 	bool stopping;                       /* whoever comes is to be parked */
 	struct ckpt_parked *leader, *parked; /* the others */
 	uint32_t n_parked;                   /* futex: the leader waits on it */
+	uint32_t n_wanted;                   /* until so many are there */
 	pid_t again[CKPT_N_AGAIN];           /* threads that came at a bad moment */
 	bool stack_used[CKPT_N_STACKS];
 	int dumpable;      /* as the program has it */

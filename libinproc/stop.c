@@ -101,7 +101,7 @@ static enum role enter(struct ckpt_session *s, struct ckpt_parked *me, bool may_
 	if (s->stopping) {
 		me->next = s->parked;
 		s->parked = me;
-		s->n_parked++;
+		__atomic_add_fetch(&s->n_parked, 1, __ATOMIC_SEQ_CST);
 		role = PARKED;
 	} else if (may_lead && !s->leader) {
 		s->leader = me;
@@ -110,7 +110,8 @@ static enum role enter(struct ckpt_session *s, struct ckpt_parked *me, bool may_
 		role = LEADER;
 	}
 	unlock(s);
-	if (role == PARKED)
+	if (role == PARKED && __atomic_load_n(&s->n_parked, __ATOMIC_SEQ_CST) >=
+				      __atomic_load_n(&s->n_wanted, __ATOMIC_SEQ_CST))
 		ckpt_futex_wake(&s->n_parked);
 	return role;
 }
@@ -190,6 +191,8 @@ static bool wait_for_all(struct ckpt_session *s)
 	for (;;) {
 		long all = n_threads();
 
+		/* Not every one of hundreds has to wake us. */
+		__atomic_store_n(&s->n_wanted, all < 0 ? 0 : all - 1, __ATOMIC_SEQ_CST);
 		n = __atomic_load_n(&s->n_parked, __ATOMIC_SEQ_CST);
 		if (!end || n != before)
 			end = ckpt_now_ns() + STUCK_MS * 1000000ull;
@@ -340,6 +343,7 @@ static void init(struct ckpt_parked *me, ucontext_t *uc)
 	me->uc = uc;
 	me->interrupted = me->cut = -1;
 	me->waited = 0;
+	me->led = false;
 	me->rest = &rest;
 	me->came = ckpt_now_ns();
 	ckpt_sys(SYS_getrusage, RUSAGE_THREAD, &usage);
@@ -380,6 +384,7 @@ static void visit(struct ckpt_session *s, struct ckpt_parked *me, uint64_t token
 	me->others = 0;
 	if (!ckpt_context_save(&me->regs))
 		role = enter(s, me, token != s->spent && ckpt_token_is_fresh(token));
+	me->led |= role == LEADER;
 	if (role == LEADER)
 		lead(s, token);
 	else if (role == PARKED)
@@ -408,7 +413,8 @@ static void come(siginfo_t *info, void *uc, struct ckpt_again *again)
 		if (!take_next(info))
 			break;
 	}
-	shrink_stack(&me);
+	if (me.led)
+		shrink_stack(&me);
 	/* What comes after this look is too late: nothing else stands behind it. */
 	ckpt_wind_back_end(&me, again);
 }
