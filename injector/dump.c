@@ -250,15 +250,17 @@ static uint64_t xfeatures(const struct ckpt_snapshot *snap)
 	return all;
 }
 
-/* Clocks are those of the freeze, told by how long ago that was. */
+/* The date is that of the freeze; the other clocks are read when all timers have been: a program in
+ * which they go on from there has none that rings too early. */
 static void fill_clocks(const struct dump *d, Ckpt__Inventory *inv)
 {
-	uint64_t frozen_at = d->src->frozen_at, ago = clock_ns(CLOCK_MONOTONIC) - frozen_at;
+	uint64_t now = clock_ns(CLOCK_MONOTONIC), ago = now - d->src->frozen_at;
+	uint64_t since = d->src->thawed_at ? now - d->src->thawed_at : 0;
 
 	inv->has_time_ns = inv->has_monotonic_ns = inv->has_boottime_ns = true;
 	inv->time_ns = clock_ns(CLOCK_REALTIME) - ago;
-	inv->monotonic_ns = frozen_at;
-	inv->boottime_ns = clock_ns(CLOCK_BOOTTIME) - ago;
+	inv->monotonic_ns = now - since + inv->monotonic_ahead_ns;
+	inv->boottime_ns = clock_ns(CLOCK_BOOTTIME) - since + inv->boottime_ahead_ns;
 }
 
 static int fill_inventory(struct dump *d, struct ckpt_err *err)

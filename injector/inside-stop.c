@@ -14,6 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "engine/base/clocks.h"
 #include "injector/freeze.h"
 #include "injector/inside-tree.h"
 #include "injector/ptrace.h"
@@ -332,11 +333,13 @@ static int send_looks(struct ckpt_inside *in, struct ckpt_member *m, struct ckpt
 		int64_t r;
 
 		for (; a && n < LOOKS_AT_ONCE; a = a->next, n++) {
-			look[n] = (struct ckpt_wire_look){ .tid = a->tid,
-							   .nr = a->nr,
-							   .sp = a->sp,
-							   .since = a->since,
-							   .switches = a->switches };
+			look[n] = (struct ckpt_wire_look){
+				.tid = a->tid,
+				.nr = a->nr,
+				.sp = a->sp,
+				.since = a->since ? a->since + in->clock_ahead : 0,
+				.switches = a->switches
+			};
 			memcpy(look[n].arg, a->arg, sizeof(a->arg));
 		}
 		req.len = n * sizeof(*look);
@@ -402,6 +405,7 @@ int ckpt_inside_stop(struct ckpt_inside *in, struct ckpt_err *err)
 {
 	int r = ckpt_inside_look_ahead(in, err);
 
+	in->clock_ahead = ckpt_clock_ahead(in->members->pid, CKPT_MONOTONIC);
 	if (r >= 0)
 		r = ckpt_inside_listen(in, err);
 	in->deadline = ckpt_now_ns() + in->opts.wait_s * 1000 * MS;

@@ -56,6 +56,7 @@ struct ckpt_inside {
 	size_t n_members;
 	int listener; /* -1: none */
 	uint64_t token, token_at;
+	int64_t clock_ahead; /* by how many ns CLOCK_MONOTONIC of the tree is ahead of ours */
 	uint64_t deadline, frozen_at;
 	bool hurry; /* somebody was called again */
 	struct ckpt_cpu_clocks clocks;

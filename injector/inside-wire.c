@@ -131,7 +131,7 @@ int ckpt_inside_listen(struct ckpt_inside *in, struct ckpt_err *err)
 	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
 		return ckpt_fail(err, -errno, "cannot make a token");
 	in->token_at = ckpt_now_ns();
-	in->token = (uint64_t)random << 32 | (uint32_t)(in->token_at / 1000000);
+	in->token = (uint64_t)random << 32 | (uint32_t)((in->token_at + in->clock_ahead) / 1000000);
 	n = snprintf(name.sun_path + 1, sizeof(name.sun_path) - 1, CKPT_WIRE_NAME,
 		     (unsigned long long)in->token);
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

@@ -19,6 +19,7 @@
 #include "engine/plan/program.h"
 #include "engine/store/image.h"
 #include "injector/box.h"
+#include "injector/clock.h"
 #include "injector/job.h"
 #include "injector/ptrace.h"
 #include "injector/restore.h"
@@ -266,12 +267,15 @@ static int make_pidfile(const char *path, struct ckpt_err *err)
 static int build(struct ckpt_job *job, const struct ckpt_image *img,
 		 const struct ckpt_restore_run *run, uint64_t total, struct ckpt_err *err)
 {
-	int r = ckpt_builder_run(job, err);
+	int own_time = -1, r = ckpt_builder_run(job, err);
 
 	ckpt_logf(run->log, 3, "%zu objects made", job->plan->snap->n_objects);
 	if (r >= 0)
+		r = ckpt_clock_enter(job->plan, &own_time, err);
+	if (r >= 0)
 		r = ckpt_task_fork(job, job->plan->snap->tasks[0], run->sibling && getpid() != 1,
 				   err);
+	ckpt_clock_leave(own_time);
 	if (r < 0)
 		return r;
 	ckpt_logf(run->log, 3, "process %d forked", job->plan->snap->tasks[0]->pid);

@@ -104,6 +104,7 @@ struct ckpt_options {
 	const char *log_file;
 	const char *pidfile;
 	const char *feature;
+	const char *clock;                 /* NULL: auto */
 	int verbosity;                     /* -1: not given */
 	const char *words[CKPT_MAX_WORDS]; /* what followed the name of the command */
 	unsigned int n_words;
@@ -150,6 +151,8 @@ struct ckpt_tool {
 	struct ckpt_err err;
 };
 
+/* What --clock says. */
+enum ckpt_clock_choice ckpt_tool_clock(const struct ckpt_tool *t);
 /* Opens the folder of images (made first if MAKE), the log in the work folder. */
 int ckpt_tool_open(struct ckpt_tool *t, bool make);
 /* Opens the folder opts.images_dir, for commands that are told it as a word. */

@@ -9,7 +9,7 @@ int ckpt_cmd_plan(struct ckpt_tool *t)
 	const struct ckpt_restore_run run = {
 		.dirfd = t->dirfd,
 		.dir = t->opts.images_dir,
-		.plan = { .shell_job = t->opts.shell_job },
+		.plan = { .shell_job = t->opts.shell_job, .clock = ckpt_tool_clock(t) },
 		.log = &t->log,
 	};
 	struct ckpt_plan *plan = NULL;

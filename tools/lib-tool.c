@@ -83,6 +83,15 @@ int ckpt_tool_images(struct ckpt_tool *t)
 	return open_images(t, false);
 }
 
+enum ckpt_clock_choice ckpt_tool_clock(const struct ckpt_tool *t)
+{
+	if (!t->opts.clock)
+		return CKPT_CLOCK_AUTO;
+	return !strcmp(t->opts.clock, "host")     ? CKPT_CLOCK_HOST :
+	       !strcmp(t->opts.clock, "continue") ? CKPT_CLOCK_CONTINUE :
+						    CKPT_CLOCK_AUTO;
+}
+
 int ckpt_tool_open(struct ckpt_tool *t, bool make)
 {
 	const unsigned int none = CKPT_CMD_CHECK | CKPT_CMD_X | CKPT_CMD_DIFF;

@@ -237,6 +237,8 @@ int ckpt_capture_state(struct ckpt_capture *c, struct ckpt_err *err)
 		if (r >= 0)
 			r = ckpt_capture_go_on(c, err);
 	}
+	if (r >= 0)
+		r = ckpt_capture_clocks(c, err);
 	if (r < 0)
 		return r;
 	return collect_scope(c, CKPT_PER_TREE, root, root, 0, &unused, &n_unused, err);

@@ -152,12 +152,29 @@ static void judge_seccomp(struct ckpt_capture *c, const struct thread_look *t, c
 	ckpt_must_not_call(c, t->tid);
 }
 
+/* Clocks of its own are taken along, those of a part of the tree are not. */
+static void judge_clocks(struct ckpt_capture *c, const struct thread_look *t, const char *subject)
+{
+	const char *own = t->link[CKPT_NS_TIME];
+
+	if (!c->our_ns[CKPT_NS_TIME][0] || t->n_links <= CKPT_NS_TIME)
+		return;
+	if (!c->time_ns[0])
+		strcpy(c->time_ns, own);
+	if (strcmp(own, c->time_ns) || strcmp(own, t->link[CKPT_NS_TIME + 1]))
+		ckpt_problem_add(c->problems, CKPT_E_NAMESPACE,
+				 "%s: it, or what it forks, is in another time namespace than the "
+				 "rest of the tree",
+				 subject);
+}
+
 /* SUBJECT is the process, or its thread. */
 static void judge(struct ckpt_capture *c, const struct thread_look *t, const char *subject)
 {
 	uint64_t tracer = ckpt_status_u64(t->status, "TracerPid");
 
-	for (size_t i = 0; i < t->n_links; i++) {
+	judge_clocks(c, t, subject);
+	for (size_t i = 0; i < t->n_links && i < CKPT_NS_TIME; i++) {
 		if (c->our_ns[i][0] && strcmp(t->link[i], c->our_ns[i]))
 			ckpt_problem_add(c->problems, CKPT_E_NAMESPACE,
 					 "%s: it is in another %s namespace", subject,

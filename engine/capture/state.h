@@ -69,6 +69,7 @@ struct ckpt_capture_task {
 
 #define CKPT_FILE_BUCKETS 1024u
 #define CKPT_N_NAMESPACES 10
+#define CKPT_NS_TIME 8 /* that of the process; 9: that of its children */
 
 struct ckpt_capture {
 	struct ckpt_source *src;
@@ -81,6 +82,7 @@ struct ckpt_capture {
 
 	struct ckpt_capture_task *tasks;
 	size_t n_tasks, n_scopes_started, n_maps_started, n_scans_started;
+	char time_ns[32]; /* that of the tree, "" before its first process has been looked at */
 	char our_ns[CKPT_N_NAMESPACES][32]; /* "mnt:[4026531841]", "" where this kernel has none */
 
 	struct ckpt_capture_file **files; /* files[i] is object i + 1 */
@@ -214,6 +216,10 @@ int ckpt_probe_kind(const struct ckpt_probe *probe, const struct ckpt_kind **kin
 		    struct ckpt_err *err);
 /* "socket:[12] (IPv4 stream socket)": for messages. */
 void ckpt_probe_describe(const struct ckpt_probe *probe, char *buf, size_t size);
+
+/* ---- clocks.c ---- */
+/* Which clocks the tree has, when every process has been looked at. */
+int ckpt_capture_clocks(struct ckpt_capture *c, struct ckpt_err *err);
 
 /* ---- future-locks.c ---- */
 /* Fills task->mm->lock_future. The address space has a page more for a moment: nobody may be

@@ -142,6 +142,9 @@ int ckpt_host_probe(struct ckpt_host **hostp, struct ckpt_arena *arena,
 	h->box = !may_choose_pids(h);
 	h->stdin_is_tty = isatty(0);
 	h->xfeatures = xcr0();
+	for (int i = 0; i < CKPT_N_CLOCKS; i++)
+		h->clock_ns[i] = ckpt_clock_now(i);
+	h->has_time_ns = access("/proc/self/ns/time", F_OK) == 0;
 	h->has_timer_restore_ids =
 		prctl(PR_TIMER_CREATE_RESTORE_IDS, PR_TIMER_CREATE_RESTORE_IDS_GET, 0, 0, 0) >= 0;
 	r = probe_areas(h, arena, err);

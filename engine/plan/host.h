@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 #include "engine/base/arena.h"
+#include "engine/base/clocks.h"
 #include "engine/base/creds.h"
 #include "engine/base/err.h"
 #include "engine/model/snapshot.h"
@@ -29,7 +30,9 @@ struct ckpt_host {
 	size_t vdso_len;
 	bool *pid_taken; /* for tasks[i] of the snapshot and its threads, pgid and sid: any of them
 			    taken */
-	bool has_timer_restore_ids; /* PR_TIMER_CREATE_RESTORE_IDS, Linux 6.15 */
+	int64_t clock_ns[CKPT_N_CLOCKS]; /* now */
+	bool has_time_ns;                /* Linux 5.6 */
+	bool has_timer_restore_ids;      /* PR_TIMER_CREATE_RESTORE_IDS, Linux 6.15 */
 
 	/* By ckpt_host_probe_creds(): what a restored task starts with. */
 	struct ckpt_creds creds;

@@ -316,6 +316,7 @@ int ckpt_plan_make(struct ckpt_plan **planp, struct ckpt_arena *arena,
 	ckpt_plan_sessions(&p);
 	if (host) {
 		check_host(&p);
+		ckpt_plan_clock(&p);
 		r = ckpt_plan_bank(&p, err);
 		if (r >= 0)
 			r = ckpt_layout_make(&plan->layout, arena, snap, host, err);

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "engine/base/arena.h"
+#include "engine/base/clocks.h"
 #include "engine/base/err.h"
 #include "engine/base/problems.h"
 #include "engine/model/snapshot.h"
@@ -16,6 +17,9 @@ struct ckpt_layout;  /* memory/layout.h */
 struct ckpt_restore_opts {
 	bool shell_job;
 	bool leave_stopped;
+	/* Clocks that know no date: those of this machine, or going on from where they were. Auto:
+	 * they go on where they would otherwise go back, or had been their own. */
+	enum ckpt_clock_choice { CKPT_CLOCK_AUTO, CKPT_CLOCK_CONTINUE, CKPT_CLOCK_HOST } clock;
 };
 
 enum ckpt_verb {
@@ -57,11 +61,13 @@ struct ckpt_plan {
 	uint32_t outer; /* a session and group of the snapshot that become those of the restore; 0:
 			   none */
 	uint32_t outer_group;
-	bool ipc_namespace;                  /* a box has one of its own */
-	struct ckpt_task_program **programs; /* by task id - 1; NULL for a zombie; program.h. All
-						NULL without a host */
-	struct ckpt_problems problems;       /* all that were found; a plan with any is not run */
-	const char **losses;                 /* what the restore cannot bring back here */
+	bool own_clock;                        /* the tree gets a time namespace, */
+	int64_t clock_ahead_ns[CKPT_N_CLOCKS]; /* and its clocks are ahead of ours by so much */
+	bool ipc_namespace;                    /* a box has one of its own */
+	struct ckpt_task_program **programs;   /* by task id - 1; NULL for a zombie; program.h. All
+						  NULL without a host */
+	struct ckpt_problems problems;         /* all that were found; a plan with any is not run */
+	const char **losses;                   /* what the restore cannot bring back here */
 	size_t n_losses;
 };
 

@@ -36,6 +36,8 @@ void ckpt_planner_step(struct ckpt_planner *p, enum ckpt_verb verb, uint32_t act
 void ckpt_order_objects(struct ckpt_planner *p);
 /* sessions.c: FORK steps: who forks whom, and what cannot be had that way. */
 void ckpt_plan_sessions(struct ckpt_planner *p);
+/* clock.c */
+void ckpt_plan_clock(struct ckpt_planner *p);
 /* bank.c: a descriptor number for each object that no task uses. */
 int ckpt_plan_bank(struct ckpt_planner *p, struct ckpt_err *err);
 
