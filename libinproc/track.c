@@ -141,8 +141,9 @@ static int look_and_hold(int dirfd, const char *path, const struct stat *st)
 
 int ckpt_track_begin(int dirfd, const char *path)
 {
+	const uint64_t all = ~0ull;
 	struct stat st;
-	bool blocked;
+	uint64_t mask;
 	int at;
 
 	if (!ckpt_config.on || !ckpt_is_own_memory())
@@ -151,11 +152,13 @@ int ckpt_track_begin(int dirfd, const char *path)
 	if (ckpt_sys(SYS_newfstatat, dirfd, path, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
 	    !S_ISREG(st.st_mode) || !st.st_size || is_held(&st))
 		return -1;
-	/* A checkpoint must not find our descriptors where the program's are. */
-	blocked = ckpt_signal_block();
+	/* Neither a checkpoint nor a handler of the program must find our descriptors where the
+	 * program's are. Other threads could, for a few microseconds: Linux opens at the lowest
+	 * number, and a descriptor of /proc/self/maps that is kept would be another thing to be
+	 * seen, by who counts descriptors and by who dumps the program from outside. */
+	ckpt_sys(SYS_rt_sigprocmask, SIG_SETMASK, &all, &mask, 8);
 	at = look_and_hold(dirfd, path, &st);
-	if (!blocked)
-		ckpt_signal_unblock();
+	ckpt_sys(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, 8);
 	return at;
 }
 
@@ -170,19 +173,6 @@ void ckpt_track_end(int at, bool gone)
 }
 
 /* ---- for the checkpoint: nobody else runs ---- */
-
-size_t ckpt_tracked(struct ckpt_wire_tracked *v, size_t max)
-{
-	size_t n = 0;
-
-	for (int i = 0; i < N_HELD && n < max; i++) {
-		const struct held *h = &held[i];
-
-		if (h->state != FREE && is_ours(h))
-			v[n++] = (struct ckpt_wire_tracked){ h->dev, h->ino, h->fd, 0 };
-	}
-	return n;
-}
 
 void ckpt_track_restored(void)
 {

@@ -142,11 +142,3 @@ struct ckpt_wire_kept {
 struct ckpt_wire_range {
 	uint64_t start, len;
 };
-
-/* A file that was deleted while it was mapped: as /proc/PID/maps has it, and a descriptor of the
- * process, not below 900, that is open on it for reading. */
-struct ckpt_wire_tracked {
-	uint64_t dev, ino;
-	int32_t fd;
-	int32_t pad;
-};

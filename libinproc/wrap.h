@@ -140,7 +140,5 @@ bool ckpt_scan_maps(struct ckpt_scan *s);
 int ckpt_track_begin(int dirfd, const char *path);
 /* GONE: it did. errno stays as it is. */
 void ckpt_track_end(int held, bool gone);
-/* Deleted files that are mapped (as of their last use) and the descriptors that hold them. */
-size_t ckpt_tracked(struct ckpt_wire_tracked *v, size_t max);
 /* The restored descriptors may hold other files, with the same contents. */
 void ckpt_track_restored(void);

@@ -18,24 +18,6 @@ static void catch (int sig)
 	(void)sig;
 }
 
-static sigset_t set_of(int sig)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	if (sig)
-		sigaddset(&set, sig);
-	return set;
-}
-
-static bool blocked(int sig)
-{
-	sigset_t now;
-
-	sigprocmask(SIG_BLOCK, NULL, &now);
-	return sigismember(&now, sig);
-}
-
 static uint64_t status_mask(const char *path, const char *name)
 {
 	char line[256];

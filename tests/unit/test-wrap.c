@@ -5,6 +5,7 @@
  * untouchable. What has to do with programs that are started is in test-wrap-exec.c.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <pthread.h>
@@ -15,7 +16,9 @@
 #include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/times.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -45,24 +48,6 @@ static void ignore_it(int sig, siginfo_t *info, void *uc)
 	(void)sig;
 	(void)info;
 	(void)uc;
-}
-
-static sigset_t set_of(int sig)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	if (sig)
-		sigaddset(&set, sig);
-	return set;
-}
-
-static bool blocked(int sig)
-{
-	sigset_t now;
-
-	sigprocmask(SIG_BLOCK, NULL, &now);
-	return sigismember(&now, sig);
 }
 
 static void catch_usr1(void)
@@ -337,6 +322,38 @@ static void test_cancel(void)
 	}
 }
 
+static volatile int lowest, n_others;
+
+static void open_one(int sig)
+{
+	int fd = open("/dev/null", O_RDONLY);
+
+	(void)sig;
+	n_others += fd != lowest;
+	n_caught++;
+	close(fd);
+}
+
+/* Looking for what is mapped opens a file: no handler of the program may see that. */
+static void test_unlink(void)
+{
+	struct sigaction act = { .sa_handler = open_one, .sa_flags = SA_RESTART };
+	const struct itimerval each = { { 0, 100 }, { 0, 100 } }, none = { 0 };
+	char path[] = "/tmp/ckpt-unlink.XXXXXX";
+
+	close(lowest = mkstemp(path));
+	n_caught = n_others = 0;
+	sigaction(SIGALRM, &act, NULL);
+	setitimer(ITIMER_REAL, &each, NULL);
+	for (int i = 0; n_caught < 2000 && i < 1000000; i++)
+		if (truncate(path, 10) || unlink(path) || mknod(path, S_IFREG | 0600, 0))
+			break;
+	setitimer(ITIMER_REAL, &none, NULL);
+	ok(n_caught >= 2000, "handlers while files are deleted: %d", (int)n_caught);
+	is(n_others, 0, "find the descriptors that there are");
+	unlink(path);
+}
+
 static void test_usage(void)
 {
 	struct rusage r;
@@ -368,6 +385,7 @@ static int told(const char *with)
 	test_threads();
 	test_cancel();
 	test_usage();
+	test_unlink();
 	return tap_end();
 }
 

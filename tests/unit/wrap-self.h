@@ -2,6 +2,8 @@
 /* A program that runs itself without the preloaded library and with it. */
 #pragma once
 #include <limits.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -15,6 +17,24 @@ static const char *library_path(void)
 	if (!path[0] && !realpath("libckpt-inproc.so", path))
 		skip_all("there is no libckpt-inproc.so here: build it first");
 	return path;
+}
+
+__attribute__((unused)) static sigset_t set_of(int sig)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	if (sig)
+		sigaddset(&set, sig);
+	return set;
+}
+
+__attribute__((unused)) static bool blocked(int sig)
+{
+	sigset_t now;
+
+	sigprocmask(SIG_BLOCK, NULL, &now);
+	return sigismember(&now, sig);
 }
 
 /* Those of who runs the tests. */
