@@ -18,7 +18,7 @@ if [ -z "${INSIDE-}" ]; then
 	[ "$(id -u)" != 0 ] || as=(-u)
 	cp "$CKPT" "$from/ckpt-run" "$from/ckpt-signal" "$from/libckpt-inproc.so" "$BUILD/tests/fault/reaper" "$T"
 	[ ! -e "$BUILD/libinproc/examples/primes" ] || cp "$BUILD/libinproc/examples/primes" "$T"
-	cp "$0" "$(dirname "$0")/inside.bash" "$T"
+	cp "$0" "$(dirname "$0")"/{inside,common}.bash "$T"
 	chmod -R a+rX "$T"
 	chmod a+rwx "$T"
 	INSIDE=1 T=$T HOME=$T "$T/reaper" ${as[@]+"${as[@]}"} bash "$T/$(basename "$0")" </dev/null
@@ -27,31 +27,10 @@ if [ -z "${INSIDE-}" ]; then
 	exit "$status"
 fi
 
-cd "$T" || exit 1
+. "$T/common.bash"
 export CKPT_LIBRARY=$T/libckpt-inproc.so CKPT_ENGINE=$T/ckpt-signal
 rounds=${INSIDE_ROUNDS:-20} # checkpoints in a row
-n_images=0
-need() { command -v "$1" >/dev/null || skip "there is no $1"; }
-bad() {
-	echo "not ok - $VARIANT: $*"
-	[ ! -s "$T/ckpt.out" ] || sed 's/^/#   ckpt: /' "$T/ckpt.out"
-	[ ! -s "$T/out" ] || tail -n 20 "$T/out" | sed 's/^/#   program: /'
-	exit 1
-}
-good() { echo "ok - $VARIANT: $*"; exit 0; }
 
-# until_true COMMAND...: at most twenty seconds.
-until_true() {
-	local i
-	for ((i = 0; i < 1000; i++)); do
-		"$@" && return 0
-		sleep 0.02
-	done
-	return 1
-}
-# number FILE: what is in it, 0 if nothing is.
-number() { local is=0; read -r is 2>/dev/null <"$1"; echo "${is:-0}"; }
-greater() { [ "$(number "$1")" -gt "$2" ]; }
 # goes_on FILE: the number in it grows.
 goes_on() { until_true greater "$1" $(($(number "$1") + 1)); }
 
@@ -86,16 +65,12 @@ many() {
 	[ -n "$(state)" ] || bad "the program has died"
 }
 state() { ps -o state= -p "$pid"; }
-gone() { [ -z "$(ps -o pid= -s "$1")" ]; }
 # take: a checkpoint that ends it, and a restore.
 take() {
 	local old=$pid
 	ask --kill || bad "the checkpoint that ends it fails"
 	until_true gone "$old" || bad "process $old is still there after the checkpoint"
-	"$T/ckpt" restore -d -D "$T/img$n_images" >"$T/ckpt.out" 2>&1 || bad "the restore fails"
-	# In a pid namespace of its own, it has another number outside.
-	pid=$(sed -n 's/.* pid \([0-9]*\) outside.*/\1/p' "$T/ckpt.out")
-	pid=${pid:-$inner}
+	restore || bad "the restore fails"
 }
 # Without ckpt: is the script itself right?
 if [ -n "${CKPT_CASE_DRY-}" ]; then

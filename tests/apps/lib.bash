@@ -19,7 +19,7 @@ if [ -z "${VARIANT-}" ]; then
 		# The build folder may be closed to the ordinary user.
 		cp "$CKPT" "$T/ckpt"
 		for helper in reaper victim; do cp "$BUILD/tests/fault/$helper" "$T"; done
-		cp "$0" "$(dirname "$0")/lib.bash" "$T"
+		cp "$0" "$(dirname "$0")"/{lib,common}.bash "$T"
 		chmod -R a+rX "$T"
 		chmod a+rwx "$T"
 		VARIANT=$VARIANT T=$T SOURCES=$(cd "$(dirname "$0")/../.." && pwd) HOME=$T \
@@ -32,28 +32,7 @@ if [ -z "${VARIANT-}" ]; then
 	exit 0
 fi
 
-cd "$T" || exit 1
-n_images=0
-need() { command -v "$1" >/dev/null || skip "there is no $1"; }
-bad() {
-	echo "not ok - $VARIANT: $*"
-	[ ! -s "$T/ckpt.out" ] || sed 's/^/#   ckpt: /' "$T/ckpt.out"
-	[ ! -s "$T/out" ] || tail -n 20 "$T/out" | sed 's/^/#   program: /'
-	exit 1
-}
-good() { echo "ok - $VARIANT: $*"; exit 0; }
-
-# until_true COMMAND...: at most ten seconds.
-until_true() {
-	local i
-	for ((i = 0; i < 1000; i++)); do
-		"$@" && return 0
-		sleep 0.01
-	done
-	return 1
-}
-# greater FILE NUMBER: the file holds a greater number.
-greater() { local is; read -r is 2>/dev/null <"$1" && [ "$is" -gt "$2" ]; }
+. "$T/common.bash"
 
 # start COMMAND...: in a session of its own without anything of ours open; sets pid and inner (its own view of it).
 start() {
@@ -65,14 +44,6 @@ start() {
 dump() {
 	n_images=$((n_images + 1))
 	"$T/ckpt" dump -t "$pid" -D "$T/img$n_images" "$@" >"$T/ckpt.out" 2>&1
-}
-# gone PID: with all of its session, reaped.
-gone() { [ -z "$(ps -o pid= -s "$1")" ]; }
-restore() {
-	"$T/ckpt" restore -d -D "$T/img$n_images" "$@" >"$T/ckpt.out" 2>&1 || return 1
-	# In a pid namespace of its own, it has another number outside.
-	pid=$(sed -n 's/.* pid \([0-9]*\) outside.*/\1/p' "$T/ckpt.out")
-	pid=${pid:-$inner}
 }
 # take ARGS...: dump, see it gone, restore.
 take() {

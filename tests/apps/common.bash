@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# What lib.bash and inside.bash share: for the inner run of a script, in $T. VARIANT is what its results are told of.
+cd "$T" || exit 1
+n_images=0
+need() { command -v "$1" >/dev/null || skip "there is no $1"; }
+bad() {
+	echo "not ok - $VARIANT: $*"
+	[ ! -s "$T/ckpt.out" ] || sed 's/^/#   ckpt: /' "$T/ckpt.out"
+	[ ! -s "$T/out" ] || tail -n 20 "$T/out" | sed 's/^/#   program: /'
+	exit 1
+}
+good() { echo "ok - $VARIANT: $*"; exit 0; }
+
+# until_true COMMAND...: at most twenty seconds.
+until_true() {
+	local i
+	for ((i = 0; i < 2000; i++)); do
+		"$@" && return 0
+		sleep 0.01
+	done
+	return 1
+}
+# number FILE: what is in it, 0 if nothing is.
+number() { local is=0; read -r is 2>/dev/null <"$1"; echo "${is:-0}"; }
+# greater FILE NUMBER: the file holds a greater number.
+greater() { [ "$(number "$1")" -gt "$2" ]; }
+# gone PID: with all of its session, reaped.
+gone() { [ -z "$(ps -o pid= -s "$1")" ]; }
+# restore ARGS...: the last image; sets pid.
+restore() {
+	"$T/ckpt" restore -d -D "$T/img$n_images" "$@" >"$T/ckpt.out" 2>&1 || return 1
+	# In a pid namespace of its own, it has another number outside.
+	pid=$(sed -n 's/.* pid \([0-9]*\) outside.*/\1/p' "$T/ckpt.out")
+	pid=${pid:-$inner}
+}
