@@ -35,6 +35,7 @@
 	X(SIGNAL_QUEUE,      210, 3, "let the process take its signals before the dump") \
 	X(OUTSIDE_OWNER,     220, 3, "take the owner away (F_SETOWN 0), or dump the process that it is, too") \
 	X(WATCH_LOST,        222, 3, "remove the watch before the dump, have the file open, or run ckpt as root") \
+	X(QUEUE,             223, 3, "let the process take its messages and end mq_notify before the dump") \
 	X(LEASE_BREAKING,    221, 1, "let the process give its lease up before the dump") \
 	X(CONTENT_CHANGED,   260, 1, "dump again, or dump who changes it along with the tree") \
 	X(SECCOMP,           230, 3, "run ckpt dump as root; a filter must not end or trap the process for what ckpt asks") \

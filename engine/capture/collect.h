@@ -62,6 +62,8 @@ int ckpt_proc_text(struct ckpt_collect *c, const char *name, char **textp, size_
 int ckpt_status_text(struct ckpt_collect *c, const char **textp, struct ckpt_err *err);
 /* Is it an anonymous inode of that class: "anon_inode:[CLS]"? */
 bool ckpt_probe_anon(const struct ckpt_probe *probe, const char *cls);
+/* Is it a message queue? It looks like a file in the root folder. */
+bool ckpt_probe_mqueue(const struct ckpt_probe *probe);
 /* Is it a file of /proc/PID? */
 bool ckpt_probe_of_process(const struct ckpt_probe *probe);
 /* The object that descriptor NUMBER of the task PID refers to, 0: none. All files are known before

@@ -10,6 +10,7 @@
 #include "engine/capture/state.h"
 #include "engine/model/kind.h"
 
+#define MQUEUE_MAGIC 0x19800202
 #define N_MAGICS (sizeof(((struct ckpt_capture *)0)->magics) / sizeof(struct ckpt_fs_magic))
 
 bool ckpt_probe_anon(const struct ckpt_probe *probe, const char *cls)
@@ -18,6 +19,11 @@ bool ckpt_probe_anon(const struct ckpt_probe *probe, const char *cls)
 
 	return !strncmp(probe->link, "anon_inode:[", 12) && !strncmp(probe->link + 12, cls, n) &&
 	       !strcmp(probe->link + 12 + n, "]");
+}
+
+bool ckpt_probe_mqueue(const struct ckpt_probe *probe)
+{
+	return probe->fs_magic == MQUEUE_MAGIC && S_ISREG(probe->st.st_mode);
 }
 
 bool ckpt_probe_of_process(const struct ckpt_probe *probe)

@@ -50,7 +50,7 @@ static bool match(const struct ckpt_probe *probe)
 
 	return (S_ISREG(mode) || S_ISDIR(mode) || S_ISLNK(mode) || probe->path_only) &&
 	       probe->link[0] == '/' && !(S_ISREG(mode) && is_internal(probe->link)) &&
-	       !ckpt_probe_of_process(probe);
+	       !ckpt_probe_of_process(probe) && !ckpt_probe_mqueue(probe);
 }
 
 static void collect_deleted(struct ckpt_collect *c, Ckpt__File *f)
