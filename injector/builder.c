@@ -141,6 +141,7 @@ static const struct ckpt_site_ops site_ops = {
 	.number_used = site_number_used,
 	.made_path = ckpt_undo_note,
 	.on_failure = ckpt_undo_call,
+	.at_commit = ckpt_undo_decide,
 };
 
 /* Contents kept as pages: files without a name, memfds. What is mapped only was done above. */
@@ -192,7 +193,8 @@ static int fill_all(struct ckpt_job *job, struct ckpt_err *err)
 		const struct ckpt_object *obj = snap->objects[i];
 		int r;
 
-		if (!obj->has_content || !obj->kind->create || !job->made[obj->id])
+		if (!obj->has_content || !obj->kind->create || !job->made[obj->id] ||
+		    job->plan->content_unused[obj->id])
 			continue;
 		r = fill(job, obj, err);
 		if (r < 0)
@@ -235,6 +237,8 @@ static int prepare(struct ckpt_job *job, struct ckpt_err *err)
 	job->site.ops = &site_ops;
 	job->site.snap = job->plan->snap;
 	job->site.shell_job = job->plan->opts->shell_job;
+	job->site.content_unused = job->plan->content_unused;
+	job->site.opts = job->plan->opts;
 	job->made = ckpt_alloc(job->arena, job->plan->snap->n_objects + 1);
 	if (job->pages_fd >= 0) {
 		if (dup3(job->pages_fd, job->plan->bank[0], O_CLOEXEC) < 0)

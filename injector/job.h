@@ -29,6 +29,11 @@ struct ckpt_undo {
 	struct ckpt_undo *next;
 };
 
+struct ckpt_decided {
+	struct ckpt_at_commit what;
+	struct ckpt_decided *next;
+};
+
 struct ckpt_job {
 	struct ckpt_site site; /* first: kinds get a pointer to it */
 	struct ckpt_arena *arena;
@@ -41,6 +46,7 @@ struct ckpt_job {
 	uint32_t *n_steps;        /* and how many */
 	bool *made;               /* by object id: it is in the bank */
 	struct ckpt_undo *undo;
+	struct ckpt_decided *decided;
 	pid_t coordinator;
 	uint32_t n_threads;    /* of all tasks */
 	uint64_t blob_syscall; /* address of a `syscall` in the blob */
@@ -63,6 +69,10 @@ void ckpt_undo_forget(struct ckpt_job *job); /* it succeeded: what was moved asi
 int ckpt_undo_note(struct ckpt_site *site, const char *path, const char *aside,
 		   struct ckpt_err *err);
 void ckpt_undo_call(struct ckpt_site *site, void (*undo)(int64_t arg), int64_t arg);
+
+/* What was left until the restore is decided. */
+int ckpt_undo_decide(struct ckpt_site *site, const struct ckpt_at_commit *c, struct ckpt_err *err);
+int ckpt_undo_do_decided(struct ckpt_job *job, struct ckpt_err *err);
 
 /* task.c: forks TASK with its number, as our child or as a child of our parent; in it the rest of
  * task.c takes over and does not return. Returns 0 in the caller. */

@@ -295,6 +295,8 @@ static int commit(struct ckpt_job *job, const struct ckpt_restore_run *run, uint
 		  (unsigned long long)total);
 	ckpt_gate_arrive(&job->gates->commit);
 	r = await_all(job, &job->gates->done, run, total, err);
+	if (r >= 0)
+		r = ckpt_undo_do_decided(job, err);
 	return r < 0 ? r : ckpt_finish_rest(job, err);
 }
 

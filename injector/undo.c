@@ -61,3 +61,30 @@ void ckpt_undo_forget(struct ckpt_job *job)
 			unlink(u->aside);
 	job->undo = NULL;
 }
+
+int ckpt_undo_decide(struct ckpt_site *site, const struct ckpt_at_commit *c, struct ckpt_err *err)
+{
+	struct ckpt_job *job = (struct ckpt_job *)site;
+	struct ckpt_decided *d = ckpt_new(job->arena, struct ckpt_decided);
+
+	(void)err;
+	d->what = *c;
+	d->what.path = ckpt_strdup(job->arena, c->path);
+	d->what.from = c->from ? ckpt_strdup(job->arena, c->from) : NULL;
+	d->next = job->decided;
+	job->decided = d;
+	return 0;
+}
+
+int ckpt_undo_do_decided(struct ckpt_job *job, struct ckpt_err *err)
+{
+	for (const struct ckpt_decided *d = job->decided; d; d = d->next) {
+		const struct ckpt_at_commit *c = &d->what;
+		int r = c->from ? rename(c->from, c->path) : truncate(c->path, c->size);
+
+		if (r < 0)
+			return ckpt_fail(err, -errno, "file %s: cannot %s", c->path,
+					 c->from ? "be put back" : "be cut to its old size");
+	}
+	return 0;
+}

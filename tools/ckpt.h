@@ -112,7 +112,8 @@ struct ckpt_options {
 	const char *search, *hex, *regex, *area;
 	bool stacks, env, args;
 	uint64_t ghost_limit;
-	bool link_remap;
+	bool link_remap, file_list;
+	const char *file_validation, *carry, *files, *grown, *on_files; /* NULL: not given */
 	unsigned int timeout;
 	bool leave_running, leave_stopped, shell_job, file_locks, detached, sibling, display_stats,
 		json;
@@ -167,6 +168,8 @@ struct ckpt_file_policy ckpt_tool_file_policy(const struct ckpt_options *o);
 /* Goes on in a child that takes all back and ends when this process is killed; passes on to it what
  * asks for the end, and ends as it does: returns in the child alone, or with an error. */
 int ckpt_attend(struct ckpt_err *err);
+void ckpt_tool_file_list(struct ckpt_tool *t, const struct ckpt_snapshot *snap);
+int ckpt_tool_restore_opts(struct ckpt_tool *t, struct ckpt_restore_opts *opts);
 
 /* ---- reports ---- */
 /* "45.2 MiB" */

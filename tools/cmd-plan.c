@@ -6,14 +6,16 @@
 
 int ckpt_cmd_plan(struct ckpt_tool *t)
 {
-	const struct ckpt_restore_run run = {
+	struct ckpt_restore_run run = {
 		.dirfd = t->dirfd,
 		.dir = t->opts.images_dir,
-		.plan = { .shell_job = t->opts.shell_job, .clock = ckpt_tool_clock(t) },
 		.log = &t->log,
 	};
 	struct ckpt_plan *plan = NULL;
-	int r = ckpt_restore_plan(&run, t->arena, &plan, &t->problems, &t->err);
+	int r = ckpt_tool_restore_opts(t, &run.plan);
+
+	if (r >= 0)
+		r = ckpt_restore_plan(&run, t->arena, &plan, &t->problems, &t->err);
 
 	if (plan)
 		ckpt_plan_print(plan, STDOUT_FILENO, t->opts.verbosity > 0);

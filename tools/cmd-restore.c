@@ -14,22 +14,21 @@ static void started(const struct ckpt_restore_stats *stats, void *arg)
 
 int ckpt_cmd_restore(struct ckpt_tool *t)
 {
-	const struct ckpt_restore_run run = {
+	struct ckpt_restore_run run = {
 		.dirfd = t->dirfd,
 		.dir = t->opts.images_dir,
 		.detached = t->opts.detached,
 		.sibling = t->opts.sibling,
 		.pidfile = t->opts.pidfile ? ckpt_work_path(t, t->opts.pidfile) : NULL,
-		.plan = { .shell_job = t->opts.shell_job,
-			  .leave_stopped = t->opts.leave_stopped,
-			  .clock = ckpt_tool_clock(t) },
 		.log = &t->log,
 		.progress = ckpt_progress_show,
 		.progress_arg = &t->progress,
 	};
 	struct ckpt_restore_stats stats = { 0 };
-	int r;
+	int r = ckpt_tool_restore_opts(t, &run.plan);
 
+	if (r < 0)
+		return r;
 	ckpt_progress_init(&t->progress, "restoring");
 	r = ckpt_restore(&run, t->arena, &stats, started, t, &t->problems, &t->err);
 	ckpt_progress_end(&t->progress);

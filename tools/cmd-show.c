@@ -146,7 +146,9 @@ static int show(struct ckpt_tool *t, struct ckpt_look *look)
 		task = ckpt_look_process(look, t->opts.pid, &t->err);
 	if (t->opts.pid && !task)
 		return t->err.code;
-	if (t->opts.stacks)
+	if (t->opts.file_list)
+		ckpt_tool_file_list(t, snap);
+	else if (t->opts.stacks)
 		show_stacks(t, look, task);
 	else if (t->opts.json)
 		show_json(snap, task);

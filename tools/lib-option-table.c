@@ -26,6 +26,8 @@
 	{ .name = n, .letter = l, .type = CKPT_OPT_FLAG, .in = commands, AT(f), .text = t }
 #define VALUE(n, l, ty, f, commands, v, t) \
 	{ .name = n, .letter = l, .type = ty, .in = commands, AT(f), .value = v, .text = t }
+#define OURS(n, ty, f, commands, v, t) \
+	{ .name = n, .type = ty, .ours = true, .in = commands, AT(f), .value = v, .text = t }
 #define QUIET(n, l, ty, v, t) \
 	{ .name = n, .letter = l, .type = ty, .fate = CKPT_HARMLESS, .value = v, .text = t }
 #define NOT(n, l, ty, v, t) \
@@ -75,6 +77,18 @@ const struct ckpt_option ckpt_option_table[] = {
 	      "refuse deleted files that are larger: 300, 10k, 20M, 1G (default: any size is carried)"),
 	FLAG("link-remap", 0, link_remap, DUMP | CHECK,
 	     "give a file that has lost the names known here another one, in the same folder (default: yes)"),
+	VALUE("file-validation", 0, CKPT_OPT_CHOICE, file_validation, DUMP | RESTORE | PLAN | SHOW, "filesize|buildid|hash|none",
+	      "what files are compared by (default: build-id of code, size, and hash where there is one)"),
+	OURS("carry", CKPT_OPT_CHOICE, carry, DUMP, "none|mapped|all|written",
+	     "files that the image holds as well: code, all, what is open for writing (default: none)"),
+	OURS("files", CKPT_OPT_CHOICE, files, RESTORE | PLAN, "keep|rollback",
+	     "carried files that were written to since: a problem (default), or put back"),
+	OURS("grown", CKPT_OPT_CHOICE, grown, RESTORE | PLAN, "truncate|append|fail",
+	     "logs that have become longer: cut, gone on with at their end, a problem (default)"),
+	OURS("on-files", CKPT_OPT_TEXT, on_files, PLAN, "FILE",
+	     "answer for the machine where `ckpt show --file-list` wrote FILE"),
+	{ .name = "file-list", .type = CKPT_OPT_FLAG, .ours = true, .in = SHOW, AT(file_list),
+	  .text = "what this machine has at the paths of the image, for `ckpt plan --on-files`" },
 	VALUE("feature", 0, CKPT_OPT_TEXT, feature, CHECK, "NAME", "probe only that feature"),
 	FLAG("help", 'h', help, CKPT_CMD_ALL, "say how to use the command"),
 	FLAG("version", 'V', version, CKPT_CMD_ALL, "print the version"),
@@ -90,7 +104,6 @@ const struct ckpt_option ckpt_option_table[] = {
 	QUIET("evasive-devices", 0, CKPT_OPT_FLAG, NULL, "devices are opened by their path"),
 	QUIET("force-irmap", 0, CKPT_OPT_FLAG, NULL, "paths that are watched are found by themselves"),
 	QUIET("irmap-scan-path", 0, CKPT_OPT_TEXT, "PATH", "paths that are watched are found by themselves"),
-	QUIET("file-validation", 0, CKPT_OPT_CHOICE, "filesize|buildid", "files are always compared with what they were"),
 	QUIET("skip-file-rwx-check", 0, CKPT_OPT_FLAG, NULL, "the mode of files is not compared"),
 	QUIET("cpu-cap", 0, CKPT_OPT_TEXT, "LIST", "what the programs use of the processor is always checked"),
 	QUIET("weak-sysctls", 0, CKPT_OPT_FLAG, NULL, "no sysctl is restored"),

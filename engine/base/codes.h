@@ -73,6 +73,9 @@
 	X(SHM_IN_USE,        417, 1, "end the programs that are attached to it (ipcs -mp)") \
 	X(SHM_TAKEN,         418, 1, "remove that one (ipcrm -m), or restore as an ordinary user: in an IPC namespace") \
 	X(TERMINAL_TAKEN,    421, 1, "end the program that has it, or restore where it is free") \
+	X(FILE_BUILD,        425, 1, "install the build that was there at the dump, or dump with --carry mapped") \
+	X(FILE_GROWN,        426, 1, "restore with --grown append or --grown truncate, or cut the file yourself") \
+	X(CONFIG,            510, 1, "correct that line") \
 	X(KERNEL_FEATURE,    501, 3, "run `ckpt check` to see what this kernel lacks") \
 	X(OPTION,            502, 3, "leave the option out") \
 	X(COMMAND,           503, 3, "run `ckpt help` for the commands there are")

@@ -2,6 +2,7 @@
 /* What a kind may ask while it collects. Without a capture behind it (unit tests of kinds) it gets
  * the plain answers. */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/kcmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -118,6 +119,21 @@ bool ckpt_epoll_target_is(struct ckpt_collect *c, int tfd, uint32_t off, pid_t p
 
 	return c->src->ops->compare(c->src, pid, c->pid, KCMP_EPOLL_TFD, number,
 				    (uintptr_t)&slot) == 0;
+}
+
+bool ckpt_written_in_tree(struct ckpt_collect *c)
+{
+	const struct ckpt_capture *cap = c->capture;
+
+	for (size_t i = 0; cap && i < cap->n_files; i++) {
+		const struct ckpt_capture_file *f = cap->files[i];
+
+		if (f->probe.st.st_dev == c->probe->st.st_dev &&
+		    f->probe.st.st_ino == c->probe->st.st_ino &&
+		    (f->obj->file.flags & O_ACCMODE) != O_RDONLY && !(f->obj->file.flags & O_PATH))
+			return true;
+	}
+	return false;
 }
 
 bool ckpt_pid_in_tree(struct ckpt_collect *c, pid_t pid)

@@ -82,6 +82,8 @@ const struct ckpt_fd_extra *ckpt_fd_extras(struct ckpt_collect *c, size_t *np);
  * in *ERRP->code and returned. */
 int ckpt_call(struct ckpt_collect *c, long nr, const uint64_t arg[6], int buf_arg, void *buf,
 	      size_t buf_len, int64_t *retp, struct ckpt_err *err);
+/* Has anybody in the tree the inode of this file open, or mapped shared, for writing? */
+bool ckpt_written_in_tree(struct ckpt_collect *c);
 /* The content of this object (from 0 to SIZE) belongs into the image as pages; the engine reads it
  * through c->fd, or through a mapping where fd is -1. At restore kind->create() leaves it empty and
  * the engine fills it before link(). */

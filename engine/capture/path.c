@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The kernel marks the link of an unlinked file with " (deleted)", which may as well be part of a
  * name. */
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include "engine/capture/path.h"
@@ -28,4 +31,37 @@ enum ckpt_path_state ckpt_path_of(struct ckpt_collect *c, const char **pathp)
 	if (marked)
 		path[len - mark] = '\0';
 	return marked && st->st_nlink == 0 ? CKPT_PATH_DELETED : CKPT_PATH_LOST;
+}
+
+/* What an NFS client makes of an open file that is deleted: a name that goes with the last who has
+ * it open. */
+bool ckpt_is_silly(const struct ckpt_probe *probe)
+{
+	const char *name = strrchr(probe->link, '/') + 1;
+
+	return probe->fs_magic == NFS_SUPER_MAGIC && S_ISREG(probe->st.st_mode) &&
+	       !strncmp(name, ".nfs", 4) && strlen(name) > 12 &&
+	       strspn(name + 4, "0123456789abcdef") == strlen(name + 4);
+}
+
+/* Files that the kernel makes up have times and sizes that say nothing. */
+bool ckpt_is_made_up(const struct ckpt_probe *probe)
+{
+	static const long magic[] = { PROC_SUPER_MAGIC,    SYSFS_MAGIC,   CGROUP_SUPER_MAGIC,
+				      CGROUP2_SUPER_MAGIC, DEBUGFS_MAGIC, TRACEFS_MAGIC,
+				      SECURITYFS_MAGIC,    PSTOREFS_MAGIC };
+
+	for (size_t i = 0; i < sizeof(magic) / sizeof(magic[0]); i++)
+		if (probe->fs_magic == magic[i])
+			return true;
+	return false;
+}
+
+/* A description of our own; -1: it may not be read. */
+int ckpt_open_to_read(struct ckpt_collect *c)
+{
+	char link[40];
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", c->fd);
+	return c->fd < 0 ? -1 : open(link, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 }

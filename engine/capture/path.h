@@ -16,3 +16,9 @@ bool ckpt_path_leads_to(const char *path, const struct stat *st);
 /* The path of c's file without the " (deleted)" of the kernel, in the arena, and what it is worth.
  */
 enum ckpt_path_state ckpt_path_of(struct ckpt_collect *c, const char **pathp);
+/* A name that an NFS client gave a deleted file, which goes with the last who has it open. */
+bool ckpt_is_silly(const struct ckpt_probe *probe);
+/* A file of a file system that the kernel makes up: times and sizes say nothing. */
+bool ckpt_is_made_up(const struct ckpt_probe *probe);
+/* A description of our own of c's file; -1: it may not be read. */
+int ckpt_open_to_read(struct ckpt_collect *c);

@@ -19,9 +19,13 @@
 #include "engine/capture/path.h"
 #include "engine/capture/policy.h"
 #include "engine/model/object.h"
+#include "engine/plan/carried.h"
 #include "engine/plan/ghost.h"
+#include "engine/plan/host.h"
+#include "engine/plan/identity.h"
 #include "engine/plan/inode.h"
 #include "engine/plan/path.h"
+#include "engine/plan/validate.h"
 #include "proto/file.pb-c.h"
 
 #define ANY_TMPFILE (O_TMPFILE & ~O_DIRECTORY)
@@ -73,33 +77,72 @@ static void collect_deleted(struct ckpt_collect *c, Ckpt__File *f)
 		ckpt_has_content(c, f->size);
 }
 
-/* What an NFS client makes of an open file that is deleted: a name that goes with the last who has
- * it open. */
-static bool is_silly(const struct ckpt_probe *probe)
+static int collect_hash(struct ckpt_collect *c, Ckpt__File *f, struct ckpt_err *err)
 {
-	const char *name = strrchr(probe->link, '/') + 1;
+	CKPT_FD fd = ckpt_open_to_read(c);
 
-	return probe->fs_magic == NFS_SUPER_MAGIC && S_ISREG(probe->st.st_mode) &&
-	       !strncmp(name, ".nfs", 4) && strlen(name) > 12 &&
-	       strspn(name + 4, "0123456789abcdef") == strlen(name + 4);
+	if (fd < 0)
+		return 0;
+	f->sha256.data = ckpt_alloc(c->arena, CKPT_SHA256);
+	f->sha256.len = CKPT_SHA256;
+	f->has_sha256 = true;
+	return ckpt_in(err, ckpt_sha256(fd, f->size, f->sha256.data, err), "file %s", f->path);
 }
 
-/* What is only mapped is read by nobody at a restore, but by who looks into the image later: is it
- * still the same file? */
-static void collect_identity(struct ckpt_collect *c, Ckpt__File *f)
+/* What a restore, or who looks into the image later, compares the file with. */
+static int collect_identity(struct ckpt_collect *c, Ckpt__File *f, struct ckpt_err *err)
 {
+	const struct ckpt_file_policy *policy = c->policy;
 	const struct stat *st = &c->probe->st;
-	uint8_t id[CKPT_BUILD_ID_MAX];
 
-	if (c->number >= 0 || c->fd < 0 || !S_ISREG(st->st_mode))
-		return;
+	if (c->fd < 0 || !S_ISREG(st->st_mode) || ckpt_is_made_up(c->probe) ||
+	    (policy && policy->no_identity))
+		return 0;
 	f->has_mtime_sec = f->has_mtime_nsec = true;
 	f->mtime_sec = st->st_mtim.tv_sec;
 	f->mtime_nsec = st->st_mtim.tv_nsec;
-	f->build_id.len = ckpt_build_id(c->fd, id);
-	f->has_build_id = f->build_id.len > 0;
-	f->build_id.data = ckpt_alloc(c->arena, sizeof(id));
-	memcpy(f->build_id.data, id, f->build_id.len);
+	if (c->number < 0) {
+		f->build_id.data = ckpt_alloc(c->arena, CKPT_BUILD_ID_MAX);
+		f->build_id.len = ckpt_build_id(c->fd, f->build_id.data);
+		f->has_build_id = f->build_id.len > 0;
+	}
+	return policy && policy->hash && !policy->only_look ? collect_hash(c, f, err) : 0;
+}
+
+static bool is_to_carry(struct ckpt_collect *c)
+{
+	if (!c->policy || !S_ISREG(c->probe->st.st_mode) || ckpt_is_made_up(c->probe))
+		return false;
+	switch (c->policy->carry) {
+	case CKPT_CARRY_MAPPED:
+		return c->number < 0;
+	case CKPT_CARRY_ALL:
+		return true;
+	case CKPT_CARRY_WRITTEN:
+		return ckpt_written_in_tree(c);
+	case CKPT_CARRY_NONE:
+		break;
+	}
+	return false;
+}
+
+static void collect_carried(struct ckpt_collect *c, Ckpt__File *f)
+{
+	const struct stat *st = &c->probe->st;
+
+	if (!is_to_carry(c))
+		return;
+	CKPT_FD fd = ckpt_open_to_read(c);
+	if (fd < 0) {
+		ckpt_lost(c, "file %s: may not be read, so the image does not carry it", f->path);
+		return;
+	}
+	f->has_uid = f->has_gid = f->has_mtime_sec = f->has_mtime_nsec = true;
+	f->uid = st->st_uid;
+	f->gid = st->st_gid;
+	f->mtime_sec = st->st_mtim.tv_sec;
+	f->mtime_nsec = st->st_mtim.tv_nsec;
+	ckpt_has_content(c, f->size);
 }
 
 static int check_limit(struct ckpt_collect *c, const Ckpt__File *f, struct ckpt_err *err)
@@ -134,15 +177,20 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 	const struct stat *st = &c->probe->st;
 	const char *path;
 	enum ckpt_path_state state;
+	int r;
 
 	state = ckpt_path_of(c, &path);
 	f->path = (char *)path;
 	f->mode = st->st_mode;
 	f->has_size = S_ISREG(st->st_mode);
 	f->size = f->has_size ? st->st_size : 0;
-	collect_identity(c, f);
-	if (state == CKPT_PATH_SAME && !is_silly(c->probe))
+	r = collect_identity(c, f, err);
+	if (r < 0)
+		return r;
+	if (state == CKPT_PATH_SAME && !ckpt_is_silly(c->probe)) {
+		collect_carried(c, f);
 		return 0;
+	}
 	/* An ordinary user does not see how many names there are behind a mapping. */
 	if (c->fd < 0)
 		f->other = (char *)ckpt_name_beside(c, path);
@@ -169,7 +217,7 @@ static int plan_deleted(struct ckpt_planner *p, const struct ckpt_object *obj, c
 
 	if (first->kind != obj->kind)
 		return 0;
-	if ((!S_ISREG(f->mode) && !S_ISDIR(f->mode)) || f->mtime_nsec >= 1000000000u ||
+	if ((!S_ISREG(f->mode) && !S_ISDIR(f->mode)) ||
 	    (obj->has_content && (!S_ISREG(f->mode) || obj->content_size != f->size)))
 		return ckpt_fail(err, -EBADMSG,
 				 "file %u: it cannot be a deleted file of that type and size",
@@ -190,28 +238,121 @@ static int plan_deleted(struct ckpt_planner *p, const struct ckpt_object *obj, c
 	return 0;
 }
 
+static struct ckpt_seen seen(const Ckpt__File *f)
+{
+	return (struct ckpt_seen){
+		.size = f->size,
+		.has_mtime = f->has_mtime_sec,
+		.mtime = { f->mtime_sec, f->mtime_nsec },
+		.build_id = f->has_build_id && f->build_id.len ? f->build_id.data : NULL,
+		.build_id_len = f->build_id.len,
+		.sha256 = f->has_sha256 ? f->sha256.data : NULL,
+	};
+}
+
+/* A log that has become longer is no other file, if the user says so. */
+static bool plan_grown(struct ckpt_planner *p, const struct ckpt_object *obj, const Ckpt__File *f,
+		       const struct stat *st, const char *who)
+{
+	const struct ckpt_restore_opts *opts = ckpt_planner_opts(p);
+	bool appends = obj->file.flags & O_APPEND;
+	unsigned long long more = st->st_size - f->size;
+
+	if (!ckpt_writes(obj->file.flags) || obj->file.flags & O_PATH ||
+	    (uint64_t)st->st_size <= f->size)
+		return false;
+	if (opts->grown == CKPT_GROWN_TRUNCATE)
+		ckpt_loss(p, "%sfile %s: has grown by %llu bytes, which are cut off", who, f->path,
+			  more);
+	else if (opts->grown == CKPT_GROWN_APPEND && appends)
+		ckpt_loss(p, "%sfile %s: has grown by %llu bytes, which stay", who, f->path, more);
+	else if (appends)
+		ckpt_problem(p, CKPT_E_FILE_GROWN, "%sfile %s: had %llu bytes, has %llu now", who,
+			     f->path, (unsigned long long)f->size, (unsigned long long)st->st_size);
+	else
+		return false;
+	return true;
+}
+
+/* Content that is carried for a file which has a name: is it needed? */
+static void plan_carried(struct ckpt_planner *p, const struct ckpt_object *obj, const Ckpt__File *f,
+			 const char *who)
+{
+	const struct ckpt_restore_opts *opts = ckpt_planner_opts(p);
+	const struct ckpt_object *first = ckpt_carried_first(ckpt_planner_snapshot(p), obj);
+	bool written = ckpt_inode_written(ckpt_planner_snapshot(p), obj);
+	const struct ckpt_seen then = seen(f);
+	struct ckpt_verdict v = { .text = ": is not here, or cannot be opened" };
+	struct stat st;
+
+	if (ckpt_path_fits(p, f->path, f->mode, obj->file.flags, &st)) {
+		ckpt_validate(opts, f->path, &then, &st, &v);
+		if (v.number == CKPT_E_NONE && !v.text[0]) {
+			ckpt_content_unused(p);
+			return;
+		}
+	}
+	if (written)
+		ckpt_ghost_plan(p, who, &(struct ckpt_ghost){ f->path, S_IFREG, f->uid, f->gid });
+	ckpt_loss(p, "%sfile %s%s: %s", who, f->path, v.text,
+		  written ? "it is put back as it was at the dump" :
+			    "the copy that the image carries is used");
+	if (first != obj)
+		ckpt_comes_with(p, first->id);
+}
+
+static void plan_named(struct ckpt_planner *p, const struct ckpt_object *obj, const Ckpt__File *f,
+		       const char *who)
+{
+	const struct ckpt_seen then = seen(f);
+	struct ckpt_verdict v;
+	struct stat st;
+
+	if (obj->has_content)
+		ckpt_content_unused(p);
+	if (!ckpt_path_here(p, obj, where(f), f->mode, obj->file.flags, &st) || !S_ISREG(f->mode))
+		return;
+	ckpt_validate(ckpt_planner_opts(p), where(f), &then, &st, &v);
+	if (v.number != CKPT_E_NONE && !plan_grown(p, obj, f, &st, who))
+		ckpt_problem(p, v.number, "%sfile %s%s", who, f->path, v.text);
+	else if (v.number == CKPT_E_NONE && v.text[0])
+		ckpt_loss(p, "%sfile %s%s", who, f->path, v.text);
+}
+
+static bool is_sane(const struct ckpt_object *obj, const Ckpt__File *f)
+{
+	if (!ckpt_path_sane(f->path) || f->size > INT64_MAX || f->mtime_nsec >= 1000000000u)
+		return false;
+	if (f->other && (!ckpt_path_sane(f->other) || f->deleted))
+		return false;
+	if (f->has_sha256 && f->sha256.len != CKPT_SHA256)
+		return false;
+	if (f->build_id.len > CKPT_BUILD_ID_MAX)
+		return false;
+	return f->deleted || !obj->has_content ||
+	       (S_ISREG(f->mode) && obj->content_size == f->size && !f->other);
+}
+
 static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ckpt_err *err)
 {
+	const struct ckpt_snapshot *snap = ckpt_planner_snapshot(p);
 	const Ckpt__File *f = (const void *)obj->msg;
-	struct stat st;
 	char who[CKPT_WHO];
 
-	if (!ckpt_path_sane(f->path) || f->size > INT64_MAX ||
-	    (f->other && (!ckpt_path_sane(f->other) || f->deleted)))
-		return ckpt_fail(err, -EBADMSG, "file %u: bad path or size", obj->id);
+	if (!is_sane(obj, f))
+		return ckpt_fail(err, -EBADMSG, "file %u: bad path, size or content", obj->id);
 	if (!S_ISREG(f->mode) && !S_ISDIR(f->mode) && !(obj->file.flags & O_PATH))
 		return ckpt_fail(err, -EBADMSG, "file %u: bad type %#o", obj->id, f->mode);
 	if (f->deleted)
 		return plan_deleted(p, obj, f, err);
-	if (obj->has_content)
-		return ckpt_fail(err, -EBADMSG, "file %u: it has a name and content", obj->id);
-	if (!ckpt_path_here(p, obj, where(f), f->mode, obj->file.flags, &st) ||
-	    !ckpt_planner_host(p))
+	if (!ckpt_planner_host(p))
 		return 0;
-	if (S_ISREG(f->mode) && (uint64_t)st.st_size != f->size)
-		ckpt_problem(p, CKPT_E_FILE_CHANGED, "%sfile %s: had %llu bytes, has %llu now",
-			     ckpt_path_who(p, obj, who, sizeof(who)), f->path,
-			     (unsigned long long)f->size, (unsigned long long)st.st_size);
+	ckpt_path_who(p, obj, who, sizeof(who));
+	/* A copy that somebody writes to would take what is written along into nothing. */
+	if (obj->has_content && (ckpt_planner_opts(p)->rollback || !ckpt_inode_written(snap, obj)))
+		plan_carried(p, obj, f, who);
+	else
+		plan_named(p, obj, f, who);
 	return 0;
 }
 
@@ -246,6 +387,13 @@ static int open_named(const Ckpt__File *f, int flags)
 	return fd;
 }
 
+/* What differs the plan has found, and the user accepted. */
+static bool may_differ(const struct ckpt_site *site)
+{
+	return site->opts &&
+	       (site->opts->validation == CKPT_BY_NOTHING || site->opts->grown != CKPT_GROWN_FAIL);
+}
+
 static int create(struct ckpt_site *site, const struct ckpt_object *obj, struct ckpt_err *err)
 {
 	const Ckpt__File *f = (const void *)obj->msg;
@@ -253,15 +401,22 @@ static int create(struct ckpt_site *site, const struct ckpt_object *obj, struct 
 
 	if (f->deleted)
 		return create_deleted(site, obj, err);
+	if (ckpt_carried_used(site, obj))
+		return ckpt_carried_make(site, obj, f->path, f->size, err);
 	CKPT_FD fd = open_named(f, (obj->file.flags & CKPT_OPEN_FLAGS & ~ANY_TMPFILE) | O_NOCTTY);
 	if (fd < 0)
 		return ckpt_fail(err, fd, "file %s: cannot open", f->path);
 	if (fstat(fd, &st) < 0)
 		return ckpt_fail(err, -errno, "file %s: cannot stat", f->path);
 	if ((st.st_mode & S_IFMT) != (f->mode & S_IFMT) ||
-	    (S_ISREG(f->mode) && (uint64_t)st.st_size != f->size))
+	    (S_ISREG(f->mode) && (uint64_t)st.st_size != f->size && !may_differ(site)))
 		return ckpt_refuse(err, CKPT_E_FILE_CHANGED, -ESTALE,
 				   "file %s: it has just become another one", f->path);
+	if (S_ISREG(f->mode) && (uint64_t)st.st_size > f->size && ckpt_writes(obj->file.flags) &&
+	    site->opts->grown == CKPT_GROWN_TRUNCATE &&
+	    site->ops->at_commit(
+		    site, &(struct ckpt_at_commit){ .path = where(f), .size = f->size }, err) < 0)
+		return err->code;
 	return ckpt_take_fd(&fd);
 }
 
@@ -290,8 +445,16 @@ static int settle(struct ckpt_site *site, const struct ckpt_object *obj, struct 
 	struct timespec mtime = { f->mtime_sec, f->mtime_nsec };
 	int r;
 
-	if (!f->deleted)
+	if (!f->deleted && !ckpt_carried_used(site, obj))
 		return 0;
+	if (!f->deleted)
+		return ckpt_in(
+			err,
+			ckpt_carried_settle(site, obj,
+					    &(struct ckpt_carried_attributes){
+						    f->path, f->uid, f->gid, f->mode, mtime },
+					    err),
+			"file %s", f->path);
 	r = ckpt_inode_settle(site, obj, err);
 	if (r < 0 || ckpt_inode_last(site->snap, obj) != obj)
 		return ckpt_in(err, r, "deleted file %s", f->path);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "engine/plan/file-list.h"
 #include "engine/plan/path.h"
 
 bool ckpt_path_sane(const char *path)
@@ -66,6 +67,35 @@ static int access_for(uint32_t flags)
 	}
 }
 
+/* lstat(2), or what a list of another machine says. */
+static int look(struct ckpt_planner *p, const char *path, struct stat *st)
+{
+	const struct ckpt_file_list *list = ckpt_planner_opts(p)->on_files;
+	const struct ckpt_file_entry *entry;
+
+	if (!list)
+		return lstat(path, st);
+	entry = ckpt_file_list_find(list, path);
+	errno = ENOENT;
+	if (!entry || !entry->st.st_mode)
+		return -1;
+	*st = entry->st;
+	return 0;
+}
+
+static bool may_open(struct ckpt_planner *p, const char *path, uint32_t flags)
+{
+	return ckpt_planner_opts(p)->on_files ||
+	       faccessat(AT_FDCWD, path, access_for(flags), AT_EACCESS | AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+bool ckpt_path_fits(struct ckpt_planner *p, const char *path, mode_t mode, uint32_t flags,
+		    struct stat *st)
+{
+	return look(p, path, st) == 0 && (st->st_mode & S_IFMT) == (mode & S_IFMT) &&
+	       may_open(p, path, flags);
+}
+
 bool ckpt_path_here(struct ckpt_planner *p, const struct ckpt_object *obj, const char *path,
 		    mode_t mode, uint32_t flags, struct stat *st)
 {
@@ -75,7 +105,7 @@ bool ckpt_path_here(struct ckpt_planner *p, const struct ckpt_object *obj, const
 	if (!ckpt_planner_host(p))
 		return true;
 	ckpt_path_who(p, obj, who, sizeof(who));
-	if (lstat(path, st) < 0) {
+	if (look(p, path, st) < 0) {
 		ckpt_problem(p, errno == EACCES ? CKPT_E_PRIVILEGE : CKPT_E_FILE_MISSING,
 			     "%sfile %s: cannot look: %s", who, path, strerror(errno));
 		return false;
@@ -85,7 +115,7 @@ bool ckpt_path_here(struct ckpt_planner *p, const struct ckpt_object *obj, const
 			     type_name(mode), type_name(st->st_mode));
 		return false;
 	}
-	if (faccessat(AT_FDCWD, path, access_for(flags), AT_EACCESS | AT_SYMLINK_NOFOLLOW) < 0) {
+	if (!may_open(p, path, flags)) {
 		ckpt_problem(p, CKPT_E_PRIVILEGE, "%sfile %s: cannot open: %s", who, path,
 			     strerror(errno));
 		return false;

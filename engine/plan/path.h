@@ -15,6 +15,9 @@ const char *ckpt_path_who(struct ckpt_planner *p, const struct ckpt_object *obj,
  * not, that is made a problem of the plan. Without a host nobody looks: true, and ST is zero. */
 bool ckpt_path_here(struct ckpt_planner *p, const struct ckpt_object *obj, const char *path,
 		    mode_t mode, uint32_t flags, struct stat *st);
+/* The same without a word. */
+bool ckpt_path_fits(struct ckpt_planner *p, const char *path, mode_t mode, uint32_t flags,
+		    struct stat *st);
 /* The same for the folder that PATH is in, which has to take a new file. */
 bool ckpt_path_folder_here(struct ckpt_planner *p, const struct ckpt_object *obj, const char *path);
 /* Opens PATH, whose last part is no symbolic link, with FLAGS to the letter: O_NOFOLLOW would stay

@@ -98,6 +98,11 @@ void ckpt_wants_ipc_namespace(struct ckpt_planner *p)
 	p->plan->ipc_namespace = true;
 }
 
+void ckpt_content_unused(struct ckpt_planner *p)
+{
+	p->plan->content_unused[p->obj->id] = true;
+}
+
 void ckpt_problem(struct ckpt_planner *p, enum ckpt_code number, const char *fmt, ...)
 {
 	char text[900];
@@ -309,6 +314,7 @@ int ckpt_plan_make(struct ckpt_plan **planp, struct ckpt_arena *arena,
 	plan->problems.arena = arena;
 	plan->programs = ckpt_alloc(arena, snap->n_tasks * sizeof(*plan->programs));
 	p.comes_with = ckpt_alloc(arena, (snap->n_objects + 1) * sizeof(*p.comes_with));
+	plan->content_unused = ckpt_alloc(arena, snap->n_objects + 1);
 	p.by_task = ckpt_alloc(arena, snap->n_objects + 1);
 	p.last = ckpt_alloc(arena, snap->n_objects + 1);
 	ask_files(&p);

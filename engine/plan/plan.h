@@ -14,7 +14,29 @@ struct ckpt_host;    /* host.h: facts about this machine */
 struct ckpt_planner; /* what plan() of a kind talks to */
 struct ckpt_layout;  /* memory/layout.h */
 
+struct ckpt_file_list; /* file-list.h */
+
+/* What a file has to have in common with that of the dump. */
+enum ckpt_validation {
+	CKPT_BY_BEST,    /* code: its build-id; else size, and the hash if there is one */
+	CKPT_BY_BUILD,   /* the same, but a new time is not told */
+	CKPT_BY_SIZE,    /* nothing but that */
+	CKPT_BY_HASH,    /* the hash, where there is one, also if the time is the same */
+	CKPT_BY_NOTHING, /* its type */
+};
+
+/* A log that has become longer. */
+enum ckpt_grown {
+	CKPT_GROWN_FAIL,
+	CKPT_GROWN_APPEND,   /* it is gone on with at its new end */
+	CKPT_GROWN_TRUNCATE, /* it is cut to the size that it had */
+};
+
 struct ckpt_restore_opts {
+	enum ckpt_validation validation;
+	enum ckpt_grown grown;
+	bool rollback;                         /* files that were written to are put back */
+	const struct ckpt_file_list *on_files; /* files of another machine; NULL: look here */
 	bool shell_job;
 	bool leave_stopped;
 	/* Clocks that know no date: those of this machine, or going on from where they were. Auto:
@@ -67,6 +89,7 @@ struct ckpt_plan {
 	struct ckpt_task_program **programs;   /* by task id - 1; NULL for a zombie; program.h. All
 						  NULL without a host */
 	struct ckpt_problems problems;         /* all that were found; a plan with any is not run */
+	bool *content_unused;                  /* by object id: this machine's own file will do */
 	const char **losses;                   /* what the restore cannot bring back here */
 	size_t n_losses;
 };
@@ -101,6 +124,8 @@ void ckpt_made_by_task(struct ckpt_planner *p); /* create() runs in the owning t
 void ckpt_made_last(struct ckpt_planner *p); /* create() runs in the owning task when all processes
 						exist; it may need none that is made so */
 void ckpt_wants_ipc_namespace(struct ckpt_planner *p); /* if there is a box */
+/* My content stays in the image: create() opens something that is here. */
+void ckpt_content_unused(struct ckpt_planner *p);
 void ckpt_problem(struct ckpt_planner *p, enum ckpt_code number, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 void ckpt_loss(struct ckpt_planner *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -9,6 +9,13 @@
 
 struct ckpt_site;
 
+/* What is done to a file when the restore is decided and nothing of the tree runs yet. */
+struct ckpt_at_commit {
+	const char *path;
+	const char *from; /* is renamed to PATH; NULL: PATH is cut to SIZE bytes */
+	uint64_t size;
+};
+
 struct ckpt_site_ops {
 	/* The descriptor of an object that exists, in the bank. Borrowed. -1 with an error if there
 	 * is none. */
@@ -24,6 +31,9 @@ struct ckpt_site_ops {
 			 struct ckpt_err *err);
 	/* The same of what is no path: UNDO(ARG) is called. */
 	void (*on_failure)(struct ckpt_site *site, void (*undo)(int64_t arg), int64_t arg);
+	/* Has that done. Strings are copied. */
+	int (*at_commit)(struct ckpt_site *site, const struct ckpt_at_commit *c,
+			 struct ckpt_err *err);
 };
 
 struct ckpt_site {
@@ -31,4 +41,6 @@ struct ckpt_site {
 	const struct ckpt_snapshot *snap;
 	const struct ckpt_task *task; /* attach(): the task that it runs in */
 	bool shell_job;
+	const bool *content_unused;           /* of the plan; may be NULL */
+	const struct ckpt_restore_opts *opts; /* may be NULL */
 };

@@ -19,7 +19,8 @@ head -c 3000000 /dev/zero | tr '\0' x >d/large
 echo small >d/small
 sum=$(sha256sum <d/large)
 hold "$T/d/large" "$T/d/small"
-expect 'a limit' 1 "^ckpt: CKPT-E0261: .*fd 10: deleted file $T/d/large: it has 3000000 bytes, more than the limit of 1048576; raise --ghost-limit" \
+expect 'a limit' \
+	1 "^ckpt: CKPT-E0261: .*fd 10: deleted file $T/d/large: it has 3000000 bytes, more than the limit of 1048576; raise --ghost-limit" \
 	dump -t "$PID" -D img --ghost-limit 1m
 check 'no image is left' test ! -e img/image
 expect 'check says so too' 1 '^ckpt: CKPT-E0261: .*3000000' check -t "$PID" --ghost-limit 2900K
