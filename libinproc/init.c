@@ -3,7 +3,6 @@
  * anything is missing the program runs as if the library were not there. */
 #include <pthread.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -15,39 +14,10 @@
 #define PR_SET_VMA 0x53564d41
 #define PR_SET_VMA_ANON_NAME 0
 #endif
-#define KEPT_MAX 16384
 
 struct ckpt_config ckpt_config;
 struct ckpt_session *ckpt_session;
 char *ckpt_stacks;
-
-/* What the engine is started with: strings of its own, for the program may change its
- * environment. */
-static char kept[KEPT_MAX], *kept_env[16];
-static const char *const kept_names[] = {
-	"CKPT_DIR=",    "CKPT_KEEP=", "CKPT_LOG=", "CKPT_ROOT=", "CKPT_ENGINE=",
-	"CKPT_SIGNAL=", "PATH=",      "HOME=",     "TMPDIR=",    "LD_LIBRARY_PATH="
-};
-
-static void keep_environment(char **env)
-{
-	size_t used = 0, n = 0;
-
-	for (; *env; env++) {
-		size_t len = strlen(*env) + 1;
-
-		for (size_t i = 0; i < sizeof(kept_names) / sizeof(kept_names[0]); i++) {
-			if (strncmp(*env, kept_names[i], strlen(kept_names[i])) ||
-			    used + len > sizeof(kept) || n + 1 == 16)
-				continue;
-			kept_env[n++] = memcpy(kept + used, *env, len);
-			if (!strncmp(*env, "CKPT_ENGINE=", 12))
-				ckpt_config.engine = kept + used + 12;
-			used += len;
-		}
-	}
-	ckpt_config.engine_env = kept_env;
-}
 
 /* A fork finds it cleared, whoever made it and however. */
 static struct ckpt_session *make_session(void)
@@ -126,7 +96,6 @@ __attribute__((constructor(101))) static void start(void)
 	ckpt_stacks = make_stacks();
 	ckpt_vdso_init(getauxval(AT_SYSINFO_EHDR));
 	pthread_atfork(NULL, NULL, forked);
-	keep_environment(environ);
 	ckpt_wrap_init(environ);
 	ckpt_config.signal = sig;
 	ckpt_config.on = take_signal(sig);

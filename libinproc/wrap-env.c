@@ -3,13 +3,14 @@
  * Programs that this one starts get the library, too, also those that are given an environment of
  * its own making: LD_PRELOAD and our variables are added where they are missing. What the program
  * says itself stays: other values, and CKPT_SIGNAL=0, which means that it does not want us there.
+ * The engine gets what was there at the start, whatever the program has done to it since.
  */
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
 #include "libinproc/wrap.h"
 
-#define TEXT_MAX 12288   /* of the variables that are kept */
+#define TEXT_MAX 24576   /* of the variables that are kept */
 #define ENTRIES_MAX 4000 /* of an environment: the new one is on the stack */
 #define PRELOAD_MAX 4096
 #define PRELOAD "LD_PRELOAD="
@@ -23,17 +24,53 @@ static size_t n_kept;
 /* Our name as the dynamic linker was given it. */
 static const char *library;
 
-static bool keep(size_t *usedp, const char *first, const char *second)
+/* Of the engine: ours, and these. NULL at the end. */
+static char *engine_env[CKPT_KEPT_MAX + 5];
+static size_t n_engine;
+static const char *const engine_names[] = { "PATH=", "HOME=", "TMPDIR=", "LD_LIBRARY_PATH=" };
+
+static char *store(size_t *usedp, const char *first, const char *second)
 {
 	size_t a = strlen(first), b = strlen(second) + 1;
+	char *at = text + *usedp;
 
-	if (n_kept == CKPT_KEPT_MAX || a + b > sizeof(text) - *usedp)
-		return false;
-	memcpy(text + *usedp, first, a);
-	memcpy(text + *usedp + a, second, b);
-	kept[n_kept++] = text + *usedp;
+	if (a + b > sizeof(text) - *usedp)
+		return NULL;
+	memcpy(at, first, a);
+	memcpy(at + a, second, b);
 	*usedp += a + b;
-	return true;
+	return at;
+}
+
+static bool is_ours(const char *entry)
+{
+	return !strncmp(entry, "CKPT_", 5) && strchr(entry, '=');
+}
+
+static bool is_for_engine(const char *entry)
+{
+	for (size_t i = 0; i < sizeof(engine_names) / sizeof(engine_names[0]); i++) {
+		if (!strncmp(entry, engine_names[i], strlen(engine_names[i])))
+			return true;
+	}
+	return is_ours(entry);
+}
+
+static void keep(size_t *usedp, const char *entry)
+{
+	char *copy;
+
+	if (n_kept == CKPT_KEPT_MAX || n_engine + 1 == sizeof(engine_env) / sizeof(engine_env[0]) ||
+	    !is_for_engine(entry))
+		return;
+	copy = store(usedp, entry, "");
+	if (!copy)
+		return;
+	engine_env[n_engine++] = copy;
+	if (is_ours(copy))
+		kept[n_kept++] = copy;
+	if (!strncmp(copy, "CKPT_ENGINE=", 12))
+		ckpt_config.engine = copy + 12;
 }
 
 void ckpt_env_init(char *const env[])
@@ -42,14 +79,14 @@ void ckpt_env_init(char *const env[])
 	Dl_info info;
 
 	/* Another folder than this one knows no relative name. */
-	if (!dladdr(text, &info) || info.dli_fname[0] != '/' ||
-	    !keep(&used, PRELOAD, info.dli_fname))
-		return;
-	library = kept[0] + PRELOAD_LEN;
-	for (; *env; env++) {
-		if (!strncmp(*env, "CKPT_", 5) && strchr(*env, '='))
-			keep(&used, *env, "");
-	}
+	if (dladdr(text, &info) && info.dli_fname[0] == '/')
+		kept[0] = store(&used, PRELOAD, info.dli_fname);
+	if (kept[0])
+		library = kept[0] + PRELOAD_LEN;
+	n_kept = 1;
+	for (; *env; env++)
+		keep(&used, *env);
+	ckpt_config.engine_env = engine_env;
 }
 
 /* Is the library in that list? Entries end with a blank or a colon. */
