@@ -110,7 +110,8 @@ struct ckpt_options {
 	unsigned int n_words;
 	const char *output;
 	const char *search, *hex, *regex, *area;
-	bool stacks, env, args;
+	bool view_tree, view_files, view_memory, view_sockets, view_stats;
+	bool raw, stacks, env, args;
 	uint64_t ghost_limit;
 	bool link_remap, file_list;
 	const char *file_validation, *carry, *files, *grown, *on_files; /* NULL: not given */

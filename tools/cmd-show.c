@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include "engine/look/look.h"
 #include "engine/look/stacks.h"
+#include "engine/look/views.h"
 #include "engine/model/show.h"
 #include "engine/plan/plan.h"
 #include "tools/ckpt.h"
@@ -113,50 +114,87 @@ static void print_json(struct json_object *all)
 	json_object_put(all);
 }
 
-static void show_json(const struct ckpt_snapshot *snap, const struct ckpt_task *task)
+static struct json_object *json_of_all(const struct ckpt_snapshot *snap,
+				       const struct ckpt_task *task)
 {
-	struct json_object *all = ckpt_json_snapshot(snap);
+	struct json_object *all = ckpt_json_snapshot(snap), *one;
 
-	if (!task) {
-		print_json(all);
-		return;
-	}
-	print_json(json_of_task(task, all));
+	if (!task)
+		return all;
+	one = json_of_task(task, all);
 	json_object_put(all);
+	return one;
 }
 
-static void show_stacks(struct ckpt_tool *t, struct ckpt_look *look, const struct ckpt_task *task)
+static void show_raw(const struct ckpt_snapshot *snap, const struct ckpt_task *task)
+{
+	if (task)
+		show_task(snap, task);
+	else
+		ckpt_show_snapshot(snap, STDOUT_FILENO);
+}
+
+/* The views that were asked for, one behind the other; as JSON members of one object. */
+static void show_views(struct ckpt_tool *t, struct ckpt_look *look, const struct ckpt_task *task,
+		       const bool *wanted, struct json_object *json)
 {
 	struct ckpt_stacks stacks;
+	struct ckpt_table table;
+	size_t n = 0;
 
+	for (size_t i = 0; i < CKPT_N_VIEWS; i++) {
+		if (!wanted[i])
+			continue;
+		ckpt_views[i].fill(look, task, &table);
+		if (json)
+			json_object_object_add(json, table.name, ckpt_table_json(&table));
+		else
+			printf("%s%s\n", n++ ? "\n" : "", table.name);
+		if (!json)
+			ckpt_table_print(&table, stdout);
+	}
+	if (!t->opts.stacks)
+		return;
 	ckpt_stacks_make(look, task, &stacks);
-	if (t->opts.json)
-		print_json(ckpt_stacks_json(&stacks));
+	if (json)
+		json_object_object_add(json, "stacks", ckpt_stacks_json(&stacks));
 	else
 		ckpt_stacks_print(&stacks, stdout);
-	fflush(stdout);
 }
 
 static int show(struct ckpt_tool *t, struct ckpt_look *look)
 {
-	const struct ckpt_snapshot *snap = look->snap;
+	const struct ckpt_options *o = &t->opts;
+	const bool wanted[CKPT_N_VIEWS] = {
+		[CKPT_VIEW_TREE] = o->view_tree,     [CKPT_VIEW_FILES] = o->view_files,
+		[CKPT_VIEW_MEMORY] = o->view_memory, [CKPT_VIEW_SOCKETS] = o->view_sockets,
+		[CKPT_VIEW_STATS] = o->view_stats,
+	};
+	const bool any = o->view_tree || o->view_files || o->view_memory || o->view_sockets ||
+			 o->view_stats || o->stacks;
 	const struct ckpt_task *task = NULL;
 
-	if (t->opts.pid)
-		task = ckpt_look_process(look, t->opts.pid, &t->err);
-	if (t->opts.pid && !task)
+	if (o->pid)
+		task = ckpt_look_process(look, o->pid, &t->err);
+	if (o->pid && !task)
 		return t->err.code;
-	if (t->opts.file_list)
-		ckpt_tool_file_list(t, snap);
-	else if (t->opts.stacks)
-		show_stacks(t, look, task);
-	else if (t->opts.json)
-		show_json(snap, task);
-	else if (task)
-		show_task(snap, task);
-	else
-		ckpt_show_snapshot(snap, STDOUT_FILENO);
-	return 0;
+	if (o->file_list) {
+		ckpt_tool_file_list(t, look->snap);
+	} else if (any && o->json) {
+		struct json_object *json = json_object_new_object();
+
+		show_views(t, look, task, wanted, json);
+		print_json(json);
+	} else if (any) {
+		show_views(t, look, task, wanted, NULL);
+	} else if (o->json) {
+		print_json(json_of_all(look->snap, task));
+	} else if (task || o->raw) {
+		show_raw(look->snap, task);
+	} else {
+		ckpt_view_summary(look, stdout);
+	}
+	return fflush(stdout) ? ckpt_fail(&t->err, -errno, "standard output: cannot write") : 0;
 }
 
 int ckpt_cmd_show(struct ckpt_tool *t)

@@ -101,9 +101,8 @@ static int put_content(struct ckpt_look *look, const struct ckpt_object *obj,
 	return r < 0 ? r : finish(sink, err);
 }
 
-/* SINK NULL: only counts. */
-static int put_data(const ProtobufCMessage *msg, struct ckpt_sink *sink, uint64_t *bytesp,
-		    int depth, struct ckpt_err *err)
+static int put_data(const ProtobufCMessage *msg, struct ckpt_sink *sink, int depth,
+		    struct ckpt_err *err)
 {
 	struct ckpt_value v;
 	int r = 0;
@@ -115,45 +114,23 @@ static int put_data(const ProtobufCMessage *msg, struct ckpt_sink *sink, uint64_
 		for (size_t k = 0; k < n && r >= 0; k++) {
 			ckpt_field_get(msg, field, k, &v);
 			if (v.type == CKPT_VALUE_MESSAGE && depth < DEPTH_MAX)
-				r = put_data(v.msg, sink, bytesp, depth + 1, err);
-			if (v.type != CKPT_VALUE_BYTES || strcmp(field->name, "data"))
-				continue;
-			*bytesp += v.len;
-			if (sink)
+				r = put_data(v.msg, sink, depth + 1, err);
+			else if (v.type == CKPT_VALUE_BYTES && !strcmp(field->name, "data"))
 				r = put(sink, v.data, v.len, err);
 		}
 	}
 	return r;
 }
 
-/* Of a pipe only the reading end has data: whichever of the ends of one inode has it. */
-static const struct ckpt_object *with_data(const struct ckpt_look *look,
-					   const struct ckpt_object *obj, uint64_t *bytesp)
-{
-	*bytesp = 0;
-	put_data(obj->msg, NULL, bytesp, 0, NULL);
-	for (size_t i = 0; !*bytesp && obj->file.ino && i < look->snap->n_objects; i++) {
-		const struct ckpt_object *o = look->snap->objects[i];
-
-		if (o == obj || o->kind != obj->kind || o->file.ino != obj->file.ino ||
-		    o->file.dev != obj->file.dev)
-			continue;
-		put_data(o->msg, NULL, bytesp, 0, NULL);
-		if (*bytesp)
-			return o;
-	}
-	return obj;
-}
-
 bool ckpt_object_holds(const struct ckpt_look *look, const struct ckpt_object *obj,
 		       uint64_t *bytesp)
 {
 	const struct ckpt_object *owner = ckpt_look_owner(look, obj);
+	uint32_t id = look->data_of[obj->id - 1];
 
-	if (owner)
-		*bytesp = owner->content_size;
-	else
-		with_data(look, obj, bytesp);
+	*bytesp = owner ? owner->content_size : 0;
+	if (!owner && id)
+		*bytesp = ckpt_look_data(look->snap->objects[id - 1]->msg);
 	return owner || *bytesp;
 }
 
@@ -162,13 +139,12 @@ int ckpt_extract_object(struct ckpt_look *look, const struct ckpt_object *obj,
 {
 	const struct ckpt_object *owner = ckpt_look_owner(look, obj);
 	const char *path = ckpt_look_path(obj);
-	uint64_t bytes;
+	uint32_t id = look->data_of[obj->id - 1];
 
 	if (owner)
 		return put_content(look, owner, sink, err);
-	obj = with_data(look, obj, &bytes);
-	if (bytes)
-		return put_data(obj->msg, sink, &bytes, 0, err);
+	if (id)
+		return put_data(look->snap->objects[id - 1]->msg, sink, 0, err);
 	if (path)
 		return ckpt_refuse(err, CKPT_E_NO_CONTENT, -ENODATA,
 				   "%s: a file that has a name is not in the image", path);

@@ -12,6 +12,7 @@ static void prepare(struct ckpt_look *look)
 
 	look->files = ckpt_alloc(look->arena, (n + 1) * sizeof(*look->files));
 	look->elfs = ckpt_alloc(look->arena, (n + 1) * sizeof(*look->elfs));
+	ckpt_look_share(look);
 	look->verified = ckpt_alloc(look->arena, (chunks / 64 + 1) * sizeof(*look->verified));
 }
 

@@ -24,6 +24,9 @@ struct ckpt_look {
 	struct ckpt_look_file *files; /* by object id - 1 */
 	struct ckpt_elf **elfs;       /* the same; NULL: not opened yet */
 	struct ckpt_elf *vdso;
+	/* Objects that are opens of one file, by object id - 1: the one of them that has its
+	 * content or holds unread data, as an id; 0: none. */
+	uint32_t *content_of, *data_of;
 	uint64_t *verified; /* a bit for each chunk of the pages file */
 };
 
@@ -101,5 +104,11 @@ struct ckpt_look_file {
 	bool unproven; /* nothing but its size could be compared */
 };
 const struct ckpt_look_file *ckpt_look_file(struct ckpt_look *look, const struct ckpt_object *obj);
+/* ---- sharing.c ---- */
+/* Fills content_of and data_of. */
+void ckpt_look_share(struct ckpt_look *look);
+/* Bytes of unread data in a message: of all its fields that are called "data". */
+uint64_t ckpt_look_data(const ProtobufCMessage *msg);
+
 /* The path of a file object, NULL if it has none. */
 const char *ckpt_look_path(const struct ckpt_object *obj);

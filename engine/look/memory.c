@@ -59,16 +59,9 @@ static bool in_runs(const struct ckpt_look *look, const struct ckpt_pages *pages
 const struct ckpt_object *ckpt_look_owner(const struct ckpt_look *look,
 					  const struct ckpt_object *obj)
 {
-	if (obj->has_content)
-		return obj;
-	for (size_t i = 0; i < look->snap->n_objects; i++) {
-		const struct ckpt_object *o = look->snap->objects[i];
+	uint32_t id = look->content_of[obj->id - 1];
 
-		if (o->has_content && o->kind == obj->kind && o->file.dev == obj->file.dev &&
-		    o->file.ino == obj->file.ino)
-			return o;
-	}
-	return NULL;
+	return id ? look->snap->objects[id - 1] : NULL;
 }
 
 static uint64_t round_up(uint64_t n)

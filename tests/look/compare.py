@@ -15,7 +15,7 @@ for line in open(sys.argv[1]):
         gdb.setdefault(int(tid), []).append((int(pc, 16), name.strip()))
 ckpt, wrong, names = {}, 0, 0
 want = re.compile(sys.argv[3] if len(sys.argv) > 3 else "$^")
-for group in json.load(open(sys.argv[2])):
+for group in json.load(open(sys.argv[2]))["stacks"]:
     for tid in group["tids"]:
         ckpt[tid] = group
 

@@ -80,8 +80,7 @@ if command -v script >/dev/null; then
 	start bash -c 'printf "\033[31mred" | sleep 1000; true'
 	sleep 0.3
 	ckpt dump -t "$PID" -D red
-	child=$(sed -n 's/.*process \([0-9]*\) "sleep".*/\1/p' <("$CKPT" show -D red -p "$PID"; "$CKPT" show -D red) | head -n 1)
-	child=${child:-$("$CKPT" show -D red | sed -n 's/^ *\([0-9]*\) running "sleep".*/\1/p' | head -n 1)}
+	child=$("$CKPT" show -D red --tree | awk '/sleep 1000$/ && !/bash/ { print $1 }')
 	ckpt x red "fd:$child:0"
 	check 'raw into a file' grep -q "$(printf '\033')" "$T/out"
 	script -qec "$CKPT x red fd:$child:0" /dev/null </dev/null >screen 2>&1
