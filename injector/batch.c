@@ -277,7 +277,7 @@ static bool can_chain(struct ckpt_batch *b, struct ckpt_tracee *t)
 	if (!g->pop_rax || !g->pop_rdi || !g->pop_rsi || !g->pop_rdx || !g->store)
 		return false;
 	if (!t->proc->silent_signal)
-		t->proc->silent_signal = find_signal(b, t->proc->pid);
+		t->proc->silent_signal = find_signal(b, t->tid);
 	if (!ckpt_filters_bear(t, SYS_tgkill,
 			       (uint64_t[6]){ t->proc->pid, t->tid, t->proc->silent_signal }))
 		return false;

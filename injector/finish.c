@@ -42,7 +42,7 @@ int ckpt_finish_seize(struct ckpt_job *job, struct ckpt_err *err)
 		for (size_t i = 0; i < snap->tasks[t]->n_threads; i++) {
 			pid_t tid = snap->tasks[t]->threads[i].tid;
 
-			if (seize(tid) < 0)
+			if (!snap->tasks[t]->threads[i].ended && seize(tid) < 0)
 				return ckpt_fail(err, -errno, "thread %d: cannot attach", tid);
 		}
 	return 0;
@@ -73,12 +73,15 @@ static int stop_all(struct ckpt_job *job, struct ckpt_err *err)
 
 	for (size_t t = 0; t < snap->n_tasks; t++)
 		for (size_t i = 0; i < snap->tasks[t]->n_threads; i++)
-			if (ptrace(PTRACE_INTERRUPT, snap->tasks[t]->threads[i].tid, 0, 0) < 0)
+			if (!snap->tasks[t]->threads[i].ended &&
+			    ptrace(PTRACE_INTERRUPT, snap->tasks[t]->threads[i].tid, 0, 0) < 0)
 				return ckpt_fail(err, -errno, "thread %d: cannot stop",
 						 snap->tasks[t]->threads[i].tid);
 	for (size_t t = 0; t < snap->n_tasks; t++)
 		for (size_t i = 0; i < snap->tasks[t]->n_threads; i++) {
-			int r = wait_stop(snap->tasks[t]->threads[i].tid, PTRACE_CONT, err);
+			int r = snap->tasks[t]->threads[i].ended ?
+					0 :
+					wait_stop(snap->tasks[t]->threads[i].tid, PTRACE_CONT, err);
 
 			if (r < 0)
 				return r;
@@ -127,14 +130,14 @@ static int last_calls(struct ckpt_job *job, const struct ckpt_task *task, struct
 	for (size_t i = 0; i < prog->n_parked; i++) {
 		const struct ckpt_sv_call *c = &prog->parked[i];
 
-		r = call_in(job, task->pid, c->nr, c->arg, &ret, err);
+		r = call_in(job, ckpt_task_acts(task)->tid, c->nr, c->arg, &ret, err);
 		if (r < 0)
 			return r;
 		if (c->flags & CKPT_SV_EQUAL ? ret != c->want : ret < 0 && ret > -4096)
 			return ckpt_fail(err, ret < 0 ? ret : -EIO,
 					 "process %d: call %d failed at the end", task->pid, c->nr);
 	}
-	r = call_in(job, task->pid, SYS_munmap, unmap, &ret, err);
+	r = call_in(job, ckpt_task_acts(task)->tid, SYS_munmap, unmap, &ret, err);
 	if (r >= 0 && ret < 0)
 		r = ckpt_fail(err, ret, "process %d: cannot unmap the restorer", task->pid);
 	return r;
@@ -180,11 +183,11 @@ static void let_go(const struct ckpt_task *task)
 		ptrace(PTRACE_DETACH, task->threads[i].tid, 0, 0);
 }
 
-static bool has_stopped(pid_t pid)
+static bool is_in_state(pid_t tid, char state)
 {
 	struct ckpt_proc_stat st;
 
-	return ckpt_proc_stat(pid, &st) >= 0 && st.state == 'T';
+	return ckpt_proc_stat(tid, &st) >= 0 && st.state == state;
 }
 
 /* Lets a process go into a stop, and waits for it: its parent, still held, must not hear of it
@@ -196,7 +199,7 @@ static int let_stop(const struct ckpt_task *task, struct ckpt_err *err)
 	if (kill(task->pid, SIGSTOP) < 0)
 		return ckpt_fail(err, -errno, "process %d: cannot stop", task->pid);
 	let_go(task);
-	for (int i = 0; !has_stopped(task->pid); i++) {
+	for (int i = 0; !is_in_state(ckpt_task_acts(task)->tid, 'T'); i++) {
 		if (i == STOP_WAIT_MS)
 			return ckpt_fail(err, -ETIMEDOUT, "process %d: does not stop", task->pid);
 		nanosleep(&ms, NULL);
@@ -208,7 +211,8 @@ static int let_stop(const struct ckpt_task *task, struct ckpt_err *err)
 static int untie(const struct ckpt_task *task, struct ckpt_err *err)
 {
 	for (size_t i = 0; i < task->n_threads; i++)
-		if (ptrace(PTRACE_SETOPTIONS, task->threads[i].tid, 0, PTRACE_O_TRACESYSGOOD) < 0)
+		if (!task->threads[i].ended &&
+		    ptrace(PTRACE_SETOPTIONS, task->threads[i].tid, 0, PTRACE_O_TRACESYSGOOD) < 0)
 			return ckpt_fail(err, -errno, "thread %d: cannot set options",
 					 task->threads[i].tid);
 	return 0;
@@ -225,19 +229,45 @@ static int finish_task(struct ckpt_job *job, const struct ckpt_task *task, struc
 	int r = last_calls(job, task, err);
 
 	for (size_t i = 0; r >= 0 && i < task->n_threads; i++)
-		r = set_registers(&task->threads[i], err);
+		if (!task->threads[i].ended)
+			r = set_registers(&task->threads[i], err);
 	if (r < 0 || !is_to_stop(job, task))
 		return r;
 	r = untie(task, err);
 	return r < 0 ? r : let_stop(task, err);
 }
 
+/* Main threads that had ended do so again, while the restorer is still there for them. */
+static int end_main_threads(struct ckpt_job *job, struct ckpt_err *err)
+{
+	const struct ckpt_snapshot *snap = job->plan->snap;
+	struct timespec ms = { 0, 1000000 };
+
+	ckpt_gate_arrive(&job->gates->leave);
+	for (size_t t = 0; t < snap->n_tasks; t++) {
+		const struct ckpt_task *task = snap->tasks[t];
+
+		if (!task->n_threads || !task->threads[0].ended)
+			continue;
+		for (int i = 0; !is_in_state(task->pid, 'Z'); i++) {
+			if (i == STOP_WAIT_MS)
+				return ckpt_fail(err, -ETIMEDOUT,
+						 "process %d: its main thread does not end",
+						 task->pid);
+			nanosleep(&ms, NULL);
+		}
+	}
+	return 0;
+}
+
 /* Children before parents: a stopped child's SIGCHLD is dropped at its parent's last calls. */
 int ckpt_finish_rest(struct ckpt_job *job, struct ckpt_err *err)
 {
 	const struct ckpt_snapshot *snap = job->plan->snap;
-	int r = stop_all(job, err);
+	int r = end_main_threads(job, err);
 
+	if (r >= 0)
+		r = stop_all(job, err);
 	for (size_t t = snap->n_tasks; r >= 0 && t-- > 0;)
 		if (snap->tasks[t]->run_state != CKPT_ZOMBIE)
 			r = finish_task(job, snap->tasks[t], err);

@@ -76,7 +76,7 @@ static int let_run(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_er
 
 static int settle_threads(struct ckpt_tree *tree, struct ckpt_proc *proc, struct ckpt_err *err)
 {
-	int r = ckpt_vm_areas_read(tree->arena, proc->pid, &proc->areas, err);
+	int r = ckpt_vm_areas_read(tree->arena, ckpt_proc_acts(proc), &proc->areas, err);
 
 	if (r < 0)
 		return r;
@@ -131,7 +131,8 @@ static int look_for_children(struct ckpt_proc *proc, bool of_leader, struct look
 		struct ckpt_tracee *t = proc->threads[i];
 		int r;
 
-		if (t->state != CKPT_TRACEE_STOPPED || (t->children_seen && (!of_leader || i)))
+		if (t->state != CKPT_TRACEE_STOPPED ||
+		    (t->children_seen && (!of_leader || (i && !proc->ended))))
 			continue;
 		t->children_seen = true;
 		r = ckpt_each_child(proc->pid, t->tid, seize_child, look, err);
@@ -173,6 +174,8 @@ static int look_around(struct ckpt_tree *tree, bool again, bool *newp, struct ck
 
 static int check_leaders(struct ckpt_tree *tree, struct ckpt_err *err)
 {
+	int r = 0;
+
 	for (struct ckpt_proc *proc = tree->procs; proc; proc = proc->next) {
 		struct ckpt_proc_stat st;
 
@@ -182,11 +185,14 @@ static int check_leaders(struct ckpt_tree *tree, struct ckpt_err *err)
 			proc->gone = true;
 			continue;
 		}
-		proc->zombie = true;
-		if (st.n_threads > 1)
-			return ckpt_refuse(err, CKPT_E_TASK_STATE, -EBUSY,
-					   "process %d: its main thread has ended, others go on",
-					   proc->pid);
+		proc->ended = st.n_threads > 1;
+		proc->zombie = !proc->ended;
+		if (proc->ended)
+			r = ckpt_proc_exit_status(proc->pid, &proc->exit_status);
+		if (r < 0)
+			return ckpt_fail(err, r,
+					 "process %d: cannot read how its main thread ended",
+					 proc->pid);
 	}
 	return 0;
 }

@@ -67,6 +67,8 @@ struct ckpt_proc {
 	struct ckpt_proc *next;
 	pid_t pid, ppid;
 	bool zombie, gone;
+	bool ended; /* its main thread, with EXIT_STATUS; others go on */
+	int exit_status;
 	unsigned int doubts; /* looks at it that told nothing */
 	bool stopped;        /* by a signal */
 	int stop_signal;
@@ -114,6 +116,10 @@ int ckpt_tree_stop(struct ckpt_tree *tree, struct ckpt_err *err);
 
 /* Lets go of one process, while the others stay. */
 void ckpt_proc_release(struct ckpt_proc *proc);
+
+/* A thread of it that lives: the leader, if that has not ended. What only a living thread has
+ * (memory, descriptors) is asked for by its number. */
+pid_t ckpt_proc_acts(const struct ckpt_proc *proc);
 
 /* NULL if there is none. */
 struct ckpt_tracee *ckpt_tree_thread(const struct ckpt_tree *tree, pid_t tid);

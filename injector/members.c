@@ -28,6 +28,14 @@ struct ckpt_proc *ckpt_tree_proc(const struct ckpt_tree *tree, pid_t pid)
 	return t && t->proc->pid == pid ? t->proc : NULL;
 }
 
+pid_t ckpt_proc_acts(const struct ckpt_proc *proc)
+{
+	for (size_t i = 0; proc->ended && i < proc->n; i++)
+		if (proc->threads[i]->state != CKPT_TRACEE_GONE)
+			return proc->threads[i]->tid;
+	return proc->pid;
+}
+
 struct ckpt_tracee *ckpt_proc_add(struct ckpt_tree *tree, struct ckpt_proc *proc, pid_t tid)
 {
 	struct ckpt_tracee *t = ckpt_new(tree->arena, struct ckpt_tracee),

@@ -246,6 +246,19 @@ int ckpt_proc_stat(pid_t tid, struct ckpt_proc_stat *st)
 	return 0;
 }
 
+int ckpt_proc_exit_status(pid_t tid, int *statusp)
+{
+	char text[1024];
+	int r = ckpt_proc_read(tid, "stat", text, sizeof(text));
+	const char *last = r < 0 ? NULL : strrchr(text, ' ');
+	int64_t number;
+
+	if (r < 0 || !last || !ckpt_parse_i64(&last, 10, &number))
+		return r < 0 ? r : -EBADMSG;
+	*statusp = number;
+	return 0;
+}
+
 uint64_t ckpt_status_number(const char *status, const char *key, int base)
 {
 	const char *p = ckpt_line_after(status, key);

@@ -75,5 +75,7 @@ struct ckpt_proc_stat {
 	int64_t n_threads;
 };
 int ckpt_proc_stat(pid_t tid, struct ckpt_proc_stat *st);
+/* How an ended thread did, as wait(2) gives it. */
+int ckpt_proc_exit_status(pid_t tid, int *statusp);
 /* A number of /proc/TID/status; 0 if there is no such line. */
 uint64_t ckpt_status_number(const char *status, const char *key, int base);

@@ -70,8 +70,8 @@ static int find_gadgets(struct ckpt_tree *tree, const struct ckpt_tracee *t, str
 
 	if (proc->has_gadgets)
 		return 0;
-	r = ckpt_gadgets_find(tree->cache, proc->pid, &proc->areas, &proc->gadgets, err);
-	if (r >= 0 && ckpt_gadgets_hold(proc->pid, &proc->gadgets)) {
+	r = ckpt_gadgets_find(tree->cache, t->tid, &proc->areas, &proc->gadgets, err);
+	if (r >= 0 && ckpt_gadgets_hold(t->tid, &proc->gadgets)) {
 		proc->has_gadgets = true;
 		return 0;
 	}
@@ -145,15 +145,15 @@ static int place_frame(struct ckpt_remote *remote, struct ckpt_tracee *t, struct
 		if (!r)
 			continue;
 		memset(remote->saved, 0, l->len);
-		if (s.touched && ckpt_vm_get(t->proc->pid, s.addr, remote->saved, l->len) < 0)
+		if (s.touched && ckpt_vm_get(t->tid, s.addr, remote->saved, l->len) < 0)
 			continue;
 		memset(remote->frame, 0, l->len);
 		ckpt_frame_make(remote->frame, s.addr, l, &t->proc->gadgets, &t->back, t->mask,
 				remote->xstate);
 		remote->chain_is_there = remote->data_len && make_chain(remote, t, s.addr);
-		if (ckpt_vm_put(t->proc->pid, s.addr, remote->frame, l->len) < 0) {
+		if (ckpt_vm_put(t->tid, s.addr, remote->frame, l->len) < 0) {
 			if (s.touched)
-				ckpt_vm_put(t->proc->pid, s.addr, remote->saved, l->len);
+				ckpt_vm_put(t->tid, s.addr, remote->saved, l->len);
 			continue;
 		}
 		remote->at = s.addr;
@@ -212,7 +212,7 @@ void ckpt_remote_finish(struct ckpt_tree *tree)
 	pthread_mutex_lock(&remote->lock);
 	if (back) /* else it was killed: nobody has that memory any more, or others have it with the
 		     frame */
-		ckpt_vm_put(t->proc->pid, remote->at, remote->saved, remote->layout.len);
+		ckpt_vm_put(t->tid, remote->at, remote->saved, remote->layout.len);
 	remote->active = NULL;
 	pthread_mutex_unlock(&remote->lock);
 }
@@ -321,10 +321,10 @@ static struct user_regs_struct regs_for_chain(const struct ckpt_remote *remote,
 static int put_chain(const struct ckpt_remote *remote, const struct ckpt_tracee *t)
 {
 	const struct ckpt_frame_layout *l = &remote->layout;
-	int r = ckpt_vm_put(t->proc->pid, remote->at, remote->frame, l->front);
+	int r = ckpt_vm_put(t->tid, remote->at, remote->frame, l->front);
 
 	return r < 0 ? r :
-		       ckpt_vm_put(t->proc->pid, remote->at + l->data, remote->frame + l->data,
+		       ckpt_vm_put(t->tid, remote->at + l->data, remote->frame + l->data,
 				   remote->data_len);
 }
 
@@ -349,8 +349,7 @@ static int ask_chain(struct ckpt_remote *remote, struct ckpt_tracee *t, struct c
 		r = run(t, PTRACE_CONT, remote->signal, err);
 		if (r < 0)
 			return r;
-		r = ckpt_vm_get(t->proc->pid, remote->at + remote->layout.data, data,
-				remote->data_len);
+		r = ckpt_vm_get(t->tid, remote->at + remote->layout.data, data, remote->data_len);
 		if (r < 0)
 			return lost(t, r, "read its memory", err);
 		if (ckpt_batch_take(remote->batch, t, data))
@@ -434,7 +433,7 @@ static int make(struct ckpt_remote *remote, struct ckpt_tracee *t, struct ckpt_c
 
 	if (r < 0)
 		return r;
-	r = has_buf ? ckpt_vm_put(t->proc->pid, remote->at, call->buf, call->buf_len) : 0;
+	r = has_buf ? ckpt_vm_put(t->tid, remote->at, call->buf, call->buf_len) : 0;
 	if (r < 0)
 		return lost(t, r, "write to its memory", err);
 	for (int i = 0; i < AGAIN_MAX; i++) {
@@ -444,7 +443,7 @@ static int make(struct ckpt_remote *remote, struct ckpt_tracee *t, struct ckpt_c
 		if (!never_seen_by_programs(call->ret))
 			break;
 	}
-	r = has_buf ? ckpt_vm_get(t->proc->pid, remote->at, call->buf, call->buf_len) : 0;
+	r = has_buf ? ckpt_vm_get(t->tid, remote->at, call->buf, call->buf_len) : 0;
 	return r < 0 ? lost(t, r, "read its memory", err) : 0;
 }
 

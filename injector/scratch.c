@@ -126,8 +126,8 @@ static uint64_t in_own_stack(const struct ckpt_tracee *t, size_t len)
 	if (!own_stack(t, &a))
 		return 0;
 	lo = a->start + room_in(a);
-	at = near_to(t->proc->pid, lo, top_of(t), len);
-	return at ? at : untouched(t->proc->pid, lo, top_of(t), len, true);
+	at = near_to(t->tid, lo, top_of(t), len);
+	return at ? at : untouched(t->tid, lo, top_of(t), len, true);
 }
 
 /* Where the stack pointers of all threads in an area leave off. */
@@ -153,8 +153,8 @@ static uint64_t in_main_stack(const struct ckpt_tracee *t, size_t len)
 		const struct ckpt_vm_area *a = &areas->v[i];
 
 		if (a->what == CKPT_AREA_STACK && ckpt_vm_area_is_plain(a))
-			return untouched(t->proc->pid, a->start + room_in(a),
-					 lowest_top(t->proc, a), len, false);
+			return untouched(t->tid, a->start + room_in(a), lowest_top(t->proc, a), len,
+					 false);
 	}
 	return 0;
 }
@@ -171,7 +171,8 @@ static uint64_t in_other_stack(const struct ckpt_tracee *t, size_t len)
 		if (other == t || other->state != CKPT_TRACEE_STOPPED || !own_stack(other, &a) ||
 		    a->end - a->start < 2 * ROOM)
 			continue;
-		at = untouched(proc->pid, a->start + ROOM, lowest_top(proc, a) - ROOM, len, false);
+		at = untouched(ckpt_proc_acts(proc), a->start + ROOM, lowest_top(proc, a) - ROOM,
+			       len, false);
 		if (at)
 			return at;
 	}
@@ -189,7 +190,7 @@ static uint64_t in_largest_hole(const struct ckpt_tracee *t, size_t len)
 
 		if (!ckpt_vm_area_is_plain(a) || a->end - a->start < best_size)
 			continue;
-		at = untouched(t->proc->pid, a->start + ROOM, a->end, len, true);
+		at = untouched(t->tid, a->start + ROOM, a->end, len, true);
 		if (at) {
 			best = at;
 			best_size = a->end - a->start;
@@ -252,5 +253,5 @@ uint64_t ckpt_scratch_keep(const struct ckpt_tracee *t, const void *bytes, size_
 	at = (is_stack && top - a->start >= DEEP + CKPT_PAGE ? top - DEEP : top) & ~63ull;
 	if (at < a->start || at >= top + 1)
 		return 0;
-	return ckpt_vm_put(t->proc->pid, at, bytes, len) < 0 ? 0 : at;
+	return ckpt_vm_put(t->tid, at, bytes, len) < 0 ? 0 : at;
 }

@@ -37,6 +37,15 @@ static int refuse(struct ckpt_proc *proc, pid_t tid, int r, struct ckpt_err *err
 			   tid);
 }
 
+/* Then none of them executes a program, and the leader has ended for good. */
+static bool others_stand(const struct ckpt_proc *proc)
+{
+	for (size_t i = 1; i < proc->n; i++)
+		if (proc->threads[i]->state == CKPT_TRACEE_STOPPED)
+			return ckpt_proc_stands(proc);
+	return false;
+}
+
 static int not_seized(struct ckpt_tree *tree, struct ckpt_proc *proc, pid_t tid, int r,
 		      struct ckpt_err *err)
 {
@@ -51,9 +60,10 @@ static int not_seized(struct ckpt_tree *tree, struct ckpt_proc *proc, pid_t tid,
 		return r == -ESRCH ? doubt(proc) : refuse(proc, tid, r, err);
 	if (tid != proc->pid)
 		return 0;
-	if (st.n_threads > 1 && doubt(proc))
+	if (st.n_threads > 1 && !proc->ended && !others_stand(proc) && doubt(proc))
 		return CKPT_SEIZE_DOUBT;
-	proc->zombie = true;
+	proc->ended = st.n_threads > 1;
+	proc->zombie = !proc->ended;
 	return 0;
 }
 

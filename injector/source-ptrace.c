@@ -51,6 +51,14 @@ static int thread_of(const struct source *s, pid_t tid, struct ckpt_tracee **tp,
 	return ckpt_fail(err, -ESRCH, "thread %d: cannot find it among those that are frozen", tid);
 }
 
+/* Who has what is asked of TID. */
+static pid_t acts_for(const struct source *s, pid_t tid)
+{
+	const struct ckpt_proc *proc = ckpt_tree_proc(&s->tree, tid);
+
+	return proc ? ckpt_proc_acts(proc) : tid;
+}
+
 /* ---- freeze and thaw ---- */
 
 static void list_task(struct ckpt_arena *arena, const struct ckpt_proc *proc, struct ckpt_frozen *f)
@@ -58,6 +66,8 @@ static void list_task(struct ckpt_arena *arena, const struct ckpt_proc *proc, st
 	f->pid = proc->pid;
 	f->ppid = proc->ppid;
 	f->zombie = proc->zombie;
+	f->ended = proc->ended;
+	f->exit_status = proc->exit_status;
 	f->stopped = proc->stopped;
 	f->stop_signal = proc->stopped ? proc->stop_signal : 0;
 	f->tids = ckpt_alloc(arena, proc->n * sizeof(f->tids[0]));
@@ -148,7 +158,7 @@ static int open_proc_op(struct ckpt_source *src, pid_t tid, const char *name, st
 	int fd;
 
 	let_rest(of(src), name);
-	snprintf(path, sizeof(path), "/proc/%d/%s", tid, name);
+	snprintf(path, sizeof(path), "/proc/%d/%s", acts_for(of(src), tid), name);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	return fd < 0 ? ckpt_fail(err, -errno, "%s: cannot open", path) : fd;
 }
@@ -159,8 +169,7 @@ static int read_link_op(struct ckpt_source *src, pid_t tid, const char *name, ch
 	char path[128];
 	ssize_t n;
 
-	(void)src;
-	snprintf(path, sizeof(path), "/proc/%d/%s", tid, name);
+	snprintf(path, sizeof(path), "/proc/%d/%s", acts_for(of(src), tid), name);
 	n = readlink(path, buf, size);
 	if (n < 0 || (size_t)n >= size)
 		return ckpt_fail(err, n < 0 ? -errno : -ENAMETOOLONG, "%s: cannot read the link",
@@ -171,11 +180,15 @@ static int read_link_op(struct ckpt_source *src, pid_t tid, const char *name, ch
 
 static int pidfd_of(struct source *s, pid_t pid)
 {
+	pid_t acts = acts_for(s, pid);
+
 	if (s->pidfd_of == pid)
 		return s->pidfd;
 	ckpt_close_fd(&s->pidfd);
 	s->pidfd_of = 0;
-	s->pidfd = syscall(SYS_pidfd_open, pid, 0);
+	s->pidfd = acts == pid ? syscall(SYS_pidfd_open, pid, 0) :
+				 syscall(SYS_pidfd_open, acts, O_EXCL); /* PIDFD_THREAD, Linux 6.9
+									 */
 	if (s->pidfd < 0)
 		return -errno;
 	s->pidfd_of = pid;
@@ -201,9 +214,9 @@ static int dup_fd_op(struct ckpt_source *src, pid_t pid, int number, struct ckpt
 static int compare_op(struct ckpt_source *src, pid_t pid1, pid_t pid2, int type, uint64_t idx1,
 		      uint64_t idx2)
 {
-	int r = syscall(SYS_kcmp, pid1, pid2, type, idx1, idx2);
+	int r = syscall(SYS_kcmp, acts_for(of(src), pid1), acts_for(of(src), pid2), type, idx1,
+			idx2);
 
-	(void)src;
 	return r < 0 ? -errno : r;
 }
 
@@ -215,7 +228,7 @@ static int read_forced(struct source *s, pid_t pid, uint64_t addr, void *buf, si
 	ssize_t n;
 
 	pthread_mutex_lock(&s->lock);
-	n = kept(&s->mem_fd, &s->mem_of, pid, "/mem", O_RDONLY);
+	n = kept(&s->mem_fd, &s->mem_of, acts_for(s, pid), "/mem", O_RDONLY);
 	if (n >= 0) {
 		n = pread(n, buf, len, addr);
 		if (n < 0)
@@ -248,7 +261,8 @@ static int read_some(struct source *s, pid_t pid, const struct iovec *range, siz
 		memcpy(remote, range + first, m * sizeof(*remote));
 		remote[0].iov_base = (char *)remote[0].iov_base + done;
 		remote[0].iov_len -= done;
-		got = process_vm_readv(pid, &(struct iovec){ buf, len }, 1, remote, m, 0);
+		got = process_vm_readv(acts_for(s, pid), &(struct iovec){ buf, len }, 1, remote, m,
+				       0);
 		if (got < 0 && errno != EFAULT)
 			return ckpt_fail(err, -errno, "process %d: cannot read its memory", pid);
 		if (got <= 0) {
@@ -303,7 +317,7 @@ static int call_op(struct ckpt_source *src, pid_t tid, struct ckpt_call *call, s
 {
 	struct source *s = of(src);
 	struct ckpt_tracee *t;
-	int r = thread_of(s, tid, &t, err);
+	int r = thread_of(s, acts_for(s, tid), &t, err);
 
 	return r < 0 ? r : ckpt_remote_call(&s->tree, t, call, err);
 }
@@ -379,11 +393,14 @@ static int peek_signal_op(struct ckpt_source *src, pid_t tid, bool of_process, u
 			  siginfo_t *info, struct ckpt_err *err)
 {
 	struct ckpt_tracee *t;
-	int r = thread_of(of(src), tid, &t, err);
+	pid_t acts = acts_for(of(src), tid);
+	int r = thread_of(of(src), acts, &t, err);
 
 	if (r < 0)
 		return r;
-	r = ckpt_pt_peek_signal(tid, of_process, n, info);
+	if (acts != tid && !of_process) /* it has ended, and they with it */
+		return 0;
+	r = ckpt_pt_peek_signal(acts, of_process, n, info);
 	return r < 0 ? ckpt_fail(err, r, "thread %d: cannot read its pending signals", tid) : r;
 }
 

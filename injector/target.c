@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "injector/freeze.h"
 #include "injector/ptrace.h"
 #include "injector/target.h"
 
@@ -49,12 +50,27 @@ static int check_tracer(pid_t pid, const char *status, struct ckpt_err *err)
 			   "process %d: process %d (%s) traces it already", pid, tracer, comm);
 }
 
+static int pick_living(void *arg, pid_t tid, struct ckpt_err *err)
+{
+	struct ckpt_proc_stat st;
+
+	(void)err;
+	if (ckpt_proc_stat(tid, &st) >= 0 && st.state != 'Z' && st.state != 'X')
+		*(pid_t *)arg = tid;
+	return 0;
+}
+
+/* That of a thread that lives: a main thread that has ended has none any more. */
 static int open_memory(pid_t pid)
 {
+	struct ckpt_err ignored = CKPT_ERR_INIT;
+	pid_t acts = pid;
 	char path[32];
 	int fd;
 
-	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	if (ckpt_each_thread(pid, pick_living, &acts, &ignored) < 0)
+		acts = pid;
+	snprintf(path, sizeof(path), "/proc/%d/mem", acts);
 	/* There is none for a moment when a thread executes a program, until it has become the
 	 * leader. */
 	for (int i = 0; i < OPENS_MAX; i++) {

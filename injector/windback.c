@@ -39,14 +39,14 @@ static int leave_sequence(struct ckpt_tracee *t, struct ckpt_err *err)
 	int r = ckpt_pt_rseq(t->tid, &t->rseq);
 
 	if (r < 0 || !t->rseq.addr ||
-	    ckpt_vm_get(t->proc->pid, t->rseq.addr + SECTION_AT, &at, sizeof(at)) < 0 || !at ||
-	    ckpt_vm_get(t->proc->pid, at, &s, sizeof(s)) < 0 || t->found.rip - s.start >= s.len)
+	    ckpt_vm_get(t->tid, t->rseq.addr + SECTION_AT, &at, sizeof(at)) < 0 || !at ||
+	    ckpt_vm_get(t->tid, at, &s, sizeof(s)) < 0 || t->found.rip - s.start >= s.len)
 		return 0;
 	t->found.rip = s.abort;
 	r = set_regs(t, &t->found);
 	if (r < 0)
 		return ckpt_fail(err, r, "thread %d: cannot set its registers", t->tid);
-	ckpt_vm_put(t->proc->pid, t->rseq.addr + SECTION_AT, &none, sizeof(none));
+	ckpt_vm_put(t->tid, t->rseq.addr + SECTION_AT, &none, sizeof(none));
 	return 0;
 }
 
@@ -65,7 +65,7 @@ static long called(const struct ckpt_tracee *t, const struct ckpt_asleep *a)
 
 	if (t->found.orig_rax != SYS_restart_syscall)
 		return t->found.orig_rax;
-	if (ckpt_vm_get(t->proc->pid, t->found.rip - 2 - CODE, code, CODE) < 0)
+	if (ckpt_vm_get(t->tid, t->found.rip - 2 - CODE, code, CODE) < 0)
 		return ckpt_interrupted_behind_restart(&t->found, NULL, 0, a ? a->wchan : "");
 	return ckpt_interrupted_behind_restart(&t->found, code, CODE, a ? a->wchan : "");
 }
@@ -99,7 +99,7 @@ static void shorten(struct ckpt_tracee *t, long nr, const struct ckpt_asleep *a)
 			*where = (uint32_t)left;
 		return;
 	}
-	if (ckpt_vm_get(t->proc->pid, arg[time.arg], &spec, sizeof(spec)) < 0)
+	if (ckpt_vm_get(t->tid, arg[time.arg], &spec, sizeof(spec)) < 0)
 		return;
 	/* Had its time run out it would have returned: it did, and this is the next one, which had
 	 * not begun to wait. */

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include "engine/base/cleanup.h"
+#include "engine/base/text.h"
 #include "engine/capture/state.h"
 
 static ProtobufCMessage *new_message(struct ckpt_arena *arena,
@@ -114,7 +115,7 @@ static int collect_state(struct ckpt_capture *c, const struct ckpt_kind *kind,
 	char subject[128];
 	int r;
 
-	if (kind->scope == CKPT_PER_THREAD && cc->tid != cc->pid)
+	if (cc->tid != cc->pid && kind->scope == CKPT_PER_THREAD)
 		snprintf(subject, sizeof(subject), "%s: thread %d", who(c, cc->pid), cc->tid);
 	else
 		snprintf(subject, sizeof(subject), "%s", who(c, cc->pid));
@@ -152,7 +153,7 @@ static int collect_scope(struct ckpt_capture *c, enum ckpt_scope scope, pid_t pi
 	for (unsigned int i = 0; i < ckpt_n_kinds; i++) {
 		int r;
 
-		if (ckpt_kinds[i]->scope != scope)
+		if (ckpt_kinds[i]->scope != scope || (c->of_ended && !ckpt_kinds[i]->of_ended))
 			continue;
 		r = collect_state(c, ckpt_kinds[i], &cc, task, &found[n], err);
 		if (r < 0)
@@ -165,14 +166,15 @@ static int collect_scope(struct ckpt_capture *c, enum ckpt_scope scope, pid_t pi
 }
 
 /* brk(2) with 0 only tells where it is; maps shows it rounded up. */
-static int collect_brk(struct ckpt_capture *c, const struct ckpt_task *task, struct ckpt_err *err)
+static int collect_brk(struct ckpt_capture *c, const struct ckpt_task *task, pid_t acts,
+		       struct ckpt_err *err)
 {
 	static const uint64_t arg[6];
 	struct ckpt_collect cc = { .src = c->src,
 				   .arena = c->arena,
 				   .capture = c,
 				   .pid = task->pid,
-				   .tid = task->pid };
+				   .tid = acts };
 	int64_t brk;
 	int r = ckpt_call(&cc, SYS_brk, arg, -1, NULL, 0, &brk, err);
 
@@ -188,7 +190,7 @@ static int collect_thread(struct ckpt_capture *c, struct ckpt_capture_task *t, s
 			  struct ckpt_err *err)
 {
 	struct ckpt_thread *thread = &t->task->threads[i];
-	int r = ckpt_capture_scope_thread(c, t, i, err);
+	int r = ckpt_capture_scope_thread(c, t, t->frozen->ended ? i - 1 : i, err);
 
 	if (r < 0 || !ckpt_may_call(c, thread->tid))
 		return r;
@@ -196,21 +198,46 @@ static int collect_thread(struct ckpt_capture *c, struct ckpt_capture_task *t, s
 			     &thread->state, &thread->n_state, err);
 }
 
+/* A main thread that has ended: what is still seen of it. */
+static int collect_ended(struct ckpt_capture *c, struct ckpt_capture_task *t, struct ckpt_err *err)
+{
+	struct ckpt_thread *thread = &t->task->threads[0];
+	char name[32], *text;
+	int r;
+
+	snprintf(name, sizeof(name), "task/%d/status", thread->tid);
+	CKPT_FD fd = c->src->ops->open_proc(c->src, thread->tid, name, err);
+	if (fd < 0)
+		return fd;
+	r = ckpt_read_all(c->arena, fd, &text, NULL, err);
+	if (r < 0)
+		return ckpt_in(err, r, "%s", name);
+	ckpt_status_keep(c, thread->tid, text);
+	c->of_ended = true;
+	r = collect_scope(c, CKPT_PER_THREAD, thread->tid, thread->tid, t->task->id, &thread->state,
+			  &thread->n_state, err);
+	c->of_ended = false;
+	return r;
+}
+
 /* Of what runs under a seccomp that is not to be lifted, which has been named, nothing is asked. */
 static int collect_leader(struct ckpt_capture *c, struct ckpt_capture_task *t, struct ckpt_err *err)
 {
 	struct ckpt_task *task = t->task;
+	pid_t acts = t->frozen->tids[0];
 	int r = ckpt_capture_scope_thread(c, t, 0, err);
 
-	if (r < 0 || !ckpt_may_call(c, task->pid))
+	if (r < 0 || !ckpt_may_call(c, acts))
 		return r;
-	r = collect_brk(c, task, err);
-	if (r >= 0 && c->src->ops->snapshot)
-		r = ckpt_capture_future_locks(c, t, err);
+	r = collect_brk(c, task, acts, err);
 	/* Where one remote call is not possible no other is. */
 	if (r < 0)
 		return ckpt_capture_problem(c, ckpt_in(err, r, "%s", t->who), err);
-	return collect_scope(c, CKPT_PER_TASK, task->pid, task->pid, task->id, &task->state,
+	if (t->frozen->ended)
+		r = collect_ended(c, t, err);
+	if (r < 0)
+		return r;
+	return collect_scope(c, CKPT_PER_TASK, task->pid, acts, task->id, &task->state,
 			     &task->n_state, err);
 }
 
@@ -218,7 +245,7 @@ static int collect_task(struct ckpt_capture *c, struct ckpt_capture_task *t, str
 {
 	int r = collect_leader(c, t, err);
 
-	for (size_t i = 0; r >= 0 && i < t->task->n_threads; i++)
+	for (size_t i = t->frozen->ended ? 1 : 0; r >= 0 && i < t->task->n_threads; i++)
 		r = collect_thread(c, t, i, err);
 	return r;
 }

@@ -39,7 +39,10 @@ struct ckpt_frozen {
 	bool zombie;
 	bool stopped;    /* by a stop signal, before the freeze */
 	int stop_signal; /* which one, where STOPPED */
-	pid_t *tids;     /* the leader first; of a zombie just the leader */
+	bool ended; /* its main thread, with EXIT_STATUS; others go on. Asked for the process, a
+		       source asks one of those */
+	int exit_status;
+	pid_t *tids; /* the leader first, unless it has ended; of a zombie just the leader */
 	size_t n_tids;
 	/* From inside: */
 	int own_fd;                       /* a descriptor that is not the program's; 0: none */

@@ -108,6 +108,7 @@ struct ckpt_capture {
 	unsigned int n_magics;
 
 	struct ckpt_object *object; /* being collected */
+	bool of_ended;              /* of a main thread that has ended */
 	struct ckpt_status {
 		struct ckpt_status *next;
 		pid_t tid;

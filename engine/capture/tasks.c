@@ -109,14 +109,17 @@ static uint32_t find_parent(const struct ckpt_capture *c, size_t before, pid_t p
 static int fill_threads(struct ckpt_capture *c, struct ckpt_capture_task *t, struct ckpt_err *err)
 {
 	struct ckpt_task *task = t->task;
+	size_t first = t->frozen->ended ? 1 : 0;
 	int r;
 
-	task->n_threads = t->frozen->n_tids;
+	task->n_threads = first + t->frozen->n_tids;
 	task->threads = ckpt_alloc(c->arena, task->n_threads * sizeof(task->threads[0]));
-	for (size_t i = 0; i < task->n_threads; i++) {
+	task->threads[0].tid = task->pid;
+	task->threads[0].ended = t->frozen->ended;
+	for (size_t i = first; i < task->n_threads; i++) {
 		struct ckpt_thread *thread = &task->threads[i];
 
-		thread->tid = t->frozen->tids[i];
+		thread->tid = t->frozen->tids[i - first];
 		r = c->src->ops->regs(c->src, thread->tid, c->arena, &thread->regs, err);
 		if (r < 0) {
 			ckpt_in(err, r, "%s: thread %d", t->who, thread->tid);
@@ -170,11 +173,9 @@ static int fill_task(struct ckpt_capture *c, size_t i, struct ckpt_err *err)
 	task->stop_signal = f->stopped ? f->stop_signal : 0;
 	if (f->zombie) {
 		task->exit_status = t->stat.exit_code;
-		if (t->stat.n_threads > 1)
-			ckpt_problem_add(c->problems, CKPT_E_TASK_STATE,
-					 "%s: its main thread has ended, others go on", t->who);
 		return 0;
 	}
+	task->exit_status = f->ended ? f->exit_status : 0;
 	task->mm = make_mm(c->arena, &t->stat);
 	return fill_threads(c, t, err);
 }

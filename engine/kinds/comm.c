@@ -68,6 +68,7 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 const struct ckpt_kind ckpt_kind_comm = {
 	.name = "comm",
 	.scope = CKPT_PER_THREAD,
+	.of_ended = true,
 	.message = &ckpt__comm__descriptor,
 	.collect = collect,
 	.plan = plan,

@@ -421,6 +421,7 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 const struct ckpt_kind ckpt_kind_creds = {
 	.name = "creds",
 	.scope = CKPT_PER_THREAD,
+	.of_ended = true,
 	.message = &ckpt__creds__descriptor,
 	.collect = collect,
 	.plan = plan,

@@ -321,6 +321,7 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 const struct ckpt_kind ckpt_kind_sched = {
 	.name = "sched",
 	.scope = CKPT_PER_THREAD,
+	.of_ended = true,
 	.message = &ckpt__sched__descriptor,
 	.collect = collect,
 	.plan = plan,

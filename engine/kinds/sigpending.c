@@ -193,6 +193,7 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 const struct ckpt_kind ckpt_kind_sigpending = {
 	.name = "sigpending",
 	.scope = CKPT_PER_THREAD,
+	.of_ended = true,
 	.message = &ckpt__sigpending__descriptor,
 	.collect = collect,
 	.plan = plan,

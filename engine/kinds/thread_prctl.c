@@ -147,6 +147,14 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 			 m->store_bypass, "speculative store bypass");
 	plan_speculation(p, task, !host || host->can_indirect_branch, PR_SPEC_INDIRECT_BRANCH,
 			 m->indirect_branch, "indirect branch speculation");
+	/* The end of a main thread that others outlive would send it. */
+	if (m->pdeathsig && task->parent &&
+	    ckpt_planner_snapshot(p)->tasks[task->parent - 1]->n_threads &&
+	    ckpt_planner_snapshot(p)->tasks[task->parent - 1]->threads[0].ended)
+		ckpt_problem(p, CKPT_E_TASK_STATE,
+			     "process %d: it has a parent-death signal, and the main thread of its "
+			     "parent has ended",
+			     task->pid);
 	/* A change of credentials clears it: this kind comes after creds. */
 	if (m->pdeathsig)
 		ckpt_call_late(p, CKPT_LAST, SYS_prctl,

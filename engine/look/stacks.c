@@ -105,6 +105,8 @@ static void of_task(struct ckpt_look *look, const struct ckpt_task *task, uint64
 	for (size_t i = 0; u && i < task->n_threads; i++) {
 		struct ckpt_stack *stack = &stacks->v[stacks->n];
 
+		if (task->threads[i].ended)
+			continue;
 		stack->task = task;
 		stack->thread = &task->threads[i];
 		stack->same_as = stacks->n++;

@@ -128,6 +128,8 @@ static struct json_object *json_thread(const struct ckpt_thread *thread)
 	struct json_object *obj = json_object_new_object();
 
 	put_number(obj, "tid", thread->tid);
+	if (thread->ended)
+		json_object_object_add(obj, "ended", json_object_new_boolean(true));
 	put_unsigned(obj, "ip", thread->regs.gp.rip);
 	put_unsigned(obj, "sp", thread->regs.gp.rsp);
 	put_unsigned(obj, "sigmask", thread->regs.sigmask);

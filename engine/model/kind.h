@@ -40,6 +40,10 @@ struct ckpt_kind {
 	 * dump. */
 	int (*collect)(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_err *err);
 
+	/* CKPT_PER_THREAD: asked also of a main thread that has ended while others go on. Remote
+	 * calls are then answered by one of those. */
+	bool of_ended;
+
 	/* Plan: pure, of an image that may be hostile. Checks the message, says what it needs and
 	 * in what order, or emits its system calls. Also run at the end of a capture, so that what
 	 * could not be restored is refused there. An error is a problem of the plan. */

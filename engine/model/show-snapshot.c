@@ -247,9 +247,14 @@ static void show_threads(const struct ckpt_task *task, FILE *out)
 	for (size_t i = 0; i < task->n_threads; i++) {
 		const struct ckpt_thread *thread = &task->threads[i];
 
-		fprintf(out, "  thread %d at %#llx, stack %#llx, blocked signals %#" PRIx64 "\n",
-			thread->tid, (unsigned long long)thread->regs.gp.rip,
-			(unsigned long long)thread->regs.gp.rsp, thread->regs.sigmask);
+		if (thread->ended)
+			fprintf(out, "  thread %d has ended, exit status %#x\n", thread->tid,
+				task->exit_status);
+		else
+			fprintf(out,
+				"  thread %d at %#llx, stack %#llx, blocked signals %#" PRIx64 "\n",
+				thread->tid, (unsigned long long)thread->regs.gp.rip,
+				(unsigned long long)thread->regs.gp.rsp, thread->regs.sigmask);
 		for (size_t k = 0; k < thread->n_state; k++) {
 			fprintf(out, "    ");
 			show_object(thread->state[k], out);

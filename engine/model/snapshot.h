@@ -17,6 +17,7 @@ struct ckpt_fd {
 
 struct ckpt_thread {
 	pid_t tid;
+	bool ended; /* a main thread that others have outlived: it has no registers */
 	struct ckpt_regs regs;
 	struct ckpt_object **state; /* CKPT_PER_THREAD objects, in the order of ckpt_kinds[] */
 	size_t n_state;
@@ -28,7 +29,7 @@ struct ckpt_task {
 	pid_t pid, pgid, sid;
 	enum ckpt_task_state { CKPT_RUNNING, CKPT_STOPPED, CKPT_ZOMBIE } run_state;
 	int stop_signal; /* CKPT_STOPPED */
-	int exit_status; /* CKPT_ZOMBIE: as wait(2) gives it */
+	int exit_status; /* CKPT_ZOMBIE: as wait(2) gives it; or of a main thread that has ended */
 	uint32_t shares; /* with its parent: CLONE_FS, CLONE_FILES */
 	char comm[16];
 	struct ckpt_fd *fds; /* by number */
@@ -40,6 +41,12 @@ struct ckpt_task {
 	Ckpt__Mm *mm;            /* NULL of a zombie */
 	struct ckpt_pages pages; /* contents of its private areas */
 };
+
+/* The first thread that lives. */
+static inline const struct ckpt_thread *ckpt_task_acts(const struct ckpt_task *task)
+{
+	return &task->threads[task->threads[0].ended ? 1 : 0];
+}
 
 struct ckpt_snapshot {
 	Ckpt__Inventory *inventory;

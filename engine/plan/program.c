@@ -61,7 +61,8 @@ static void emit_tiles(struct ckpt_program_builder *b, uint32_t thread,
 									  bytes by 1 row */
 	struct ckpt_sv_call call = { .flags = CKPT_SV_TILES };
 
-	if (!(ckpt_xstate_bv(regs->xstate, regs->xstate_len) >> CKPT_XFEATURE_TILEDATA & 1))
+	if (!regs->xstate_len ||
+	    !(ckpt_xstate_bv(regs->xstate, regs->xstate_len) >> CKPT_XFEATURE_TILEDATA & 1))
 		return;
 	call.arg[0] = ckpt_program_data(b, config, sizeof(config));
 	ckpt_program_call(b, thread, CKPT_AFTER_MEMORY, &call);
@@ -143,15 +144,23 @@ static size_t put_thread(struct ckpt_program_builder *b, uint32_t thread, struct
 	}
 	to[n++] = (struct ckpt_sv_call){ .flags = CKPT_SV_ARRIVE,
 					 .arg = { gate(b, offsetof(struct ckpt_gates, done)) } };
+	if (!b->task->threads[thread].ended) {
+		to[n++] = (struct ckpt_sv_call){
+			.flags = CKPT_SV_AWAIT,
+			.arg = { gate(b, offsetof(struct ckpt_gates, never)), 1 }
+		};
+		return n;
+	}
 	to[n++] =
 		(struct ckpt_sv_call){ .flags = CKPT_SV_AWAIT,
-				       .arg = { gate(b, offsetof(struct ckpt_gates, never)), 1 } };
+				       .arg = { gate(b, offsetof(struct ckpt_gates, leave)), 1 } };
+	to[n++] = (struct ckpt_sv_call){ .nr = SYS_exit, .arg = { b->task->exit_status >> 8 } };
 	return n;
 }
 
 static size_t count_calls(const struct ckpt_thread_calls *t)
 {
-	size_t n = 5;
+	size_t n = 6;
 
 	for (int when = 0; when < CKPT_PARKED; when++)
 		n += t->phase[when].n;

@@ -47,5 +47,6 @@ struct ckpt_gates {
 	uint32_t done;      /* threads that have nothing more to do */
 	uint32_t never;     /* stays 0: where a thread waits to be given its registers */
 	uint32_t failed;    /* tasks that gave up */
+	uint32_t leave;     /* 1: main threads that others outlive end */
 	uint32_t decided;   /* 1: the tree is on its own, whatever becomes of the coordinator */
 };

@@ -155,8 +155,12 @@ static int check_threads(const struct ckpt_snapshot *snap, const struct ckpt_tas
 
 		if (!is_pid(thread->tid))
 			return ckpt_unsound(err, "task %u: thread %d", task->id, thread->tid);
-		if (!thread->regs.xstate || thread->regs.xstate_len < XSTATE_MIN ||
-		    thread->regs.xstate_len > XSTATE_MAX)
+		if (thread->ended && (i || task->n_threads < 2 || task->exit_status & ~0xff00))
+			return ckpt_unsound(err, "task %u: thread %d has ended, status %#x",
+					    task->id, thread->tid, task->exit_status);
+		if (!thread->ended &&
+		    (!thread->regs.xstate || thread->regs.xstate_len < XSTATE_MIN ||
+		     thread->regs.xstate_len > XSTATE_MAX))
 			return ckpt_unsound(err, "task %u: thread %d: %zu bytes of extended state",
 					    task->id, thread->tid, thread->regs.xstate_len);
 		r = check_state(snap, thread->state, thread->n_state, task->id, thread->tid, err);

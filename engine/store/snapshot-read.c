@@ -103,6 +103,7 @@ static int copy_thread(struct ckpt_snapshot_builder *b, struct ckpt_thread *thre
 		return ckpt_record_damaged(err, in, "the registers of a thread have a wrong size");
 	thread->tid = msg->tid;
 	thread->regs.sigmask = msg->sigmask;
+	thread->ended = msg->ended;
 	memcpy(&thread->regs.gp, msg->gp.data, msg->gp.len);
 	thread->regs.xstate = try_alloc(b->arena, msg->xstate.len, 1);
 	if (!thread->regs.xstate)

@@ -46,6 +46,7 @@ static void fill_thread(Ckpt__Thread *msg, const struct ckpt_thread *thread)
 	msg->xstate.data = thread->regs.xstate;
 	msg->xstate.len = thread->regs.xstate_len;
 	msg->sigmask = thread->regs.sigmask;
+	msg->has_ended = msg->ended = thread->ended;
 }
 
 static void fill_task(Ckpt__Task *msg, const struct ckpt_task *task)
@@ -59,7 +60,8 @@ static void fill_task(Ckpt__Task *msg, const struct ckpt_task *task)
 	msg->state = (Ckpt__Task__State)task->run_state;
 	msg->has_stop_signal = task->run_state == CKPT_STOPPED;
 	msg->stop_signal = task->stop_signal;
-	msg->has_exit_status = task->run_state == CKPT_ZOMBIE;
+	msg->has_exit_status = task->run_state == CKPT_ZOMBIE ||
+			       (task->n_threads && task->threads[0].ended);
 	msg->exit_status = task->exit_status;
 	msg->has_shares = task->shares != 0;
 	msg->shares = task->shares;
