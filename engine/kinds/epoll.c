@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
 #include "engine/base/text.h"
@@ -23,6 +24,14 @@
 /* All that is left of the events of an entry with EPOLLONESHOT that has fired. */
 #define PRIVATE ((uint32_t)(EPOLLONESHOT | EPOLLET | EPOLLWAKEUP | EPOLLEXCLUSIVE))
 #define ANY_EVENT (EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLERR | EPOLLHUP)
+
+struct params { /* struct epoll_params, Linux 6.9 */
+	uint32_t busy_usecs;
+	uint16_t busy_budget;
+	uint8_t prefer_busy, pad;
+};
+#define SET_PARAMS _IOW(0x8a, 1, struct params)
+#define GET_PARAMS _IOR(0x8a, 2, struct params)
 
 static bool match(const struct ckpt_probe *probe)
 {
@@ -118,6 +127,18 @@ static uint32_t find_target(struct ckpt_collect *c, const Ckpt__Epoll *m,
 	return search_tree(c, t, off);
 }
 
+/* How it polls network devices. */
+static void collect_params(struct ckpt_collect *c, Ckpt__Epoll *m)
+{
+	struct params params = { 0 };
+
+	if (ioctl(c->fd, GET_PARAMS, &params) < 0)
+		return;
+	m->has_busy_usecs = m->busy_usecs = params.busy_usecs;
+	m->has_busy_budget = m->busy_budget = params.busy_budget;
+	m->has_prefer_busy = m->prefer_busy = params.prefer_busy;
+}
+
 static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_err *err)
 {
 	Ckpt__Epoll *m = (void *)msg;
@@ -126,6 +147,7 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 
 	if (r < 0)
 		return r;
+	collect_params(c, m);
 	m->targets = ckpt_alloc(c->arena, count_lines(text) * sizeof(*m->targets));
 	for (const char *at = text; (at = strstr(at, "tfd:")); at++) {
 		Ckpt__EpollTarget *t;
@@ -169,12 +191,17 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 
 static int create(struct ckpt_site *site, const struct ckpt_object *obj, struct ckpt_err *err)
 {
-	int fd = epoll_create1(EPOLL_CLOEXEC);
+	const Ckpt__Epoll *m = (const void *)obj->msg;
+	struct params params = { m->busy_usecs, m->busy_budget, m->prefer_busy, 0 };
+	CKPT_FD fd = epoll_create1(EPOLL_CLOEXEC);
 
 	(void)site;
 	if (fd < 0)
 		return ckpt_fail(err, -errno, "epoll %u: cannot create", obj->id);
-	return fd;
+	if ((m->busy_usecs || m->busy_budget || m->prefer_busy) &&
+	    ioctl(fd, SET_PARAMS, &params) < 0)
+		return ckpt_fail(err, -errno, "epoll %u: cannot set how it polls", obj->id);
+	return ckpt_take_fd(&fd);
 }
 
 static bool has_fired(const Ckpt__EpollTarget *t)

@@ -8,10 +8,10 @@
 #include "engine/plan/program.h"
 
 static const char *const verbs[] = {
-	[CKPT_CREATE] = "create", [CKPT_LINK] = "link",         [CKPT_SESSION] = "session",
-	[CKPT_FORK] = "fork",     [CKPT_STAND_IN] = "stand-in", [CKPT_LEAD] = "lead",
-	[CKPT_GROUP] = "group",   [CKPT_INSTALL] = "install",   [CKPT_ATTACH] = "attach",
-	[CKPT_ENTER] = "enter",   [CKPT_MAKE] = "make",         [CKPT_FETCH] = "fetch",
+	[CKPT_CREATE] = "create",   [CKPT_LINK] = "link",         [CKPT_SESSION] = "session",
+	[CKPT_FORK] = "fork",       [CKPT_STAND_IN] = "stand-in", [CKPT_LEAD] = "lead",
+	[CKPT_GROUP] = "group",     [CKPT_INSTALL] = "install",   [CKPT_ATTACH] = "attach",
+	[CKPT_ENTER] = "enter",     [CKPT_MAKE] = "make",         [CKPT_FETCH] = "fetch",
 	[CKPT_CONTROL] = "control",
 };
 

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 #include "tests/lib/case.h"
 
@@ -157,8 +158,68 @@ static void check_many(void)
 	}
 }
 
+/* One of several that wait for the same file; the same file by several numbers. */
+static void setup_exclusive(void)
+{
+	ep = CHECK_CALL(epoll_create1(0));
+	inner = CHECK_CALL(epoll_create1(0));
+	ev[0] = CHECK_CALL(eventfd(0, 0));
+	ev[1] = CHECK_CALL(dup(ev[0]));
+	ev[2] = CHECK_CALL(dup(ev[0]));
+	add(ep, ev[0], EPOLLIN | EPOLLEXCLUSIVE, 1);
+	add(inner, ev[0], EPOLLIN | EPOLLEXCLUSIVE | EPOLLET, 2);
+	add(ep, ev[1], EPOLLIN, 3);
+	add(ep, ev[2], EPOLLIN | EPOLLONESHOT, 4);
+	close(ev[2]);
+}
+
+static void check_exclusive(void)
+{
+	struct epoll_event e = { .events = EPOLLIN };
+
+	CHECK(epoll_ctl(ep, EPOLL_CTL_MOD, ev[0], &e) < 0 && errno == EINVAL);
+	CHECK_INT(epoll_wait(ep, got, 10, 0), 0);
+	fire(ev[0]);
+	CHECK_INT(epoll_wait(ep, got, 10, 0), 3);
+	CHECK_INT(got[0].data.u64 + got[1].data.u64 + got[2].data.u64, 8);
+	CHECK_INT(epoll_wait(ep, got, 10, 0), 2);
+	CHECK_INT(epoll_wait(inner, got, 10, 0), 1);
+	CHECK_INT(epoll_wait(inner, got, 10, 0), 0);
+}
+
+/* How it asks the network card, Linux 6.9. */
+struct params {
+	uint32_t usecs;
+	uint16_t budget;
+	uint8_t prefer, pad;
+};
+#define SET_PARAMS _IOW(0x8a, 1, struct params)
+#define GET_PARAMS _IOR(0x8a, 2, struct params)
+
+static void setup_params(void)
+{
+	struct params p = { 50, 8, 1, 0 };
+
+	ep = CHECK_CALL(epoll_create1(0));
+	if (ioctl(ep, SET_PARAMS, &p) < 0)
+		case_skip("no parameters of epoll: %m");
+}
+
+static void check_params(void)
+{
+	struct params p = { 0 };
+
+	CHECK_CALL(ioctl(ep, GET_PARAMS, &p));
+	CHECK_INT(p.usecs, 50);
+	CHECK_INT(p.budget, 8);
+	CHECK_INT(p.prefer, 1);
+}
+
 CASES({ "epoll keeps entries, data, modes and nesting", setup, check },
       { "epoll keeps entries whose number was closed or reused", setup_closed, check_closed },
       { "an epoll shared with a child stays shared", setup_shared, check_shared },
       { "an edge that was not seen yet is seen once", setup_ready, check_ready },
-      { "epoll keeps 300 entries", setup_many, check_many })
+      { "epoll keeps 300 entries", setup_many, check_many },
+      { "epoll keeps exclusive entries and one file by several numbers", setup_exclusive,
+	check_exclusive },
+      { "epoll keeps how it polls", setup_params, check_params })

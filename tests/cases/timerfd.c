@@ -101,5 +101,49 @@ static void check_running(void)
 	CHECK(n >= 1 && n < 50);
 }
 
+/* Every clock, and a time that is given up when the clock is set. */
+static const int clocks[] = { CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME, CLOCK_REALTIME_ALARM,
+			      CLOCK_BOOTTIME_ALARM };
+static int of_clock[ARRAY_SIZE(clocks)], n_clocks, cancelled, read_once;
+
+static void setup_clocks(void)
+{
+	struct timespec now;
+	uint64_t n;
+
+	for (n_clocks = 0; n_clocks < (int)ARRAY_SIZE(clocks); n_clocks++) {
+		of_clock[n_clocks] = timerfd_create(clocks[n_clocks], TFD_NONBLOCK);
+		if (of_clock[n_clocks] < 0) /* an alarm wants a privilege */
+			break;
+		CHECK_CALL(timerfd_settime(of_clock[n_clocks], 0,
+					   &(struct itimerspec){ { 3, 5 }, { 1000, 0 } }, NULL));
+	}
+	CHECK(n_clocks >= 3);
+	clock_gettime(CLOCK_REALTIME, &now);
+	cancelled = make(CLOCK_REALTIME, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET,
+			 (now.tv_sec + 1000) * SECOND, 0);
+	read_once = make(CLOCK_REALTIME, 0, 1, 500 * SECOND);
+	test_sleep_ms(2);
+	CHECK(read(read_once, &n, 8) == 8);
+}
+
+static void check_clocks(void)
+{
+	struct itimerspec t;
+	uint64_t n;
+
+	for (int i = 0; i < n_clocks; i++) {
+		CHECK_CALL(timerfd_gettime(of_clock[i], &t));
+		CHECK(ns(t.it_value) > 900 * SECOND && ns(t.it_value) <= 1000 * SECOND);
+		CHECK_INT(ns(t.it_interval), 3 * SECOND + 5);
+		CHECK(read(of_clock[i], &n, 8) < 0 && errno == EAGAIN);
+	}
+	CHECK(left(cancelled) > 900 * SECOND);
+	CHECK(read(cancelled, &n, 8) < 0 && errno == EAGAIN);
+	CHECK(left(read_once) > 400 * SECOND);
+	CHECK(read(read_once, &n, 8) < 0 && errno == EAGAIN);
+}
+
 CASES({ "timer descriptors keep what is left, interval and unread ticks", setup, check },
-      { "timer descriptors go on running", setup_running, check_running })
+      { "timer descriptors go on running", setup_running, check_running },
+      { "timer descriptors of every clock", setup_clocks, check_clocks })
