@@ -70,6 +70,10 @@ struct ckpt_kind {
 	 * exist and have their descriptors; the bank is still open. For CKPT_PER_TASK too: working
 	 * directory, terminal. */
 	int (*attach)(struct ckpt_site *site, const struct ckpt_object *obj, struct ckpt_err *err);
+
+	/* Late: CKPT_PER_FILE, pure as plan() is: system calls of the first task that has it, in
+	 * its last stage, where the file is at its numbers. For what needs threads. */
+	int (*late)(struct ckpt_planner *p, const struct ckpt_object *obj, struct ckpt_err *err);
 };
 
 /* Every kind in engine/kinds/, in name order; the list is made by autogen.sh. */

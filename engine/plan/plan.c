@@ -209,6 +209,19 @@ static void ask_thread(struct ckpt_planner *p, const struct ckpt_task *task, siz
 	}
 }
 
+static void ask_late(struct ckpt_planner *p, const struct ckpt_task *task)
+{
+	struct ckpt_err err = CKPT_ERR_INIT;
+
+	p->thread = 0;
+	for (size_t i = 0; i < p->snap->n_objects; i++) {
+		p->obj = p->snap->objects[i];
+		if (p->obj->kind->scope == CKPT_PER_FILE && p->obj->kind->late &&
+		    p->obj->task == task->id && p->obj->kind->late(p, p->obj, &err) < 0)
+			ckpt_problem_add_err(&p->plan->problems, &err);
+	}
+}
+
 static void plan_task(struct ckpt_planner *p, const struct ckpt_task *task)
 {
 	struct ckpt_err err = CKPT_ERR_INIT;
@@ -221,6 +234,7 @@ static void plan_task(struct ckpt_planner *p, const struct ckpt_task *task)
 	}
 	for (size_t i = 0; i < task->n_threads; i++)
 		ask_thread(p, task, i);
+	ask_late(p, task);
 	if (p->program)
 		p->plan->programs[task->id - 1] = ckpt_program_close(p->program);
 	p->program = NULL;

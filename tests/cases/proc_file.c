@@ -84,21 +84,45 @@ static void check(void)
 	expect_pid(thread_stat, child);
 }
 
-/* What cannot be opened by who restores. */
+/* Of threads, which are there last of all. */
 static pthread_t thread;
-static int late;
+static int opened;
+static pid_t tid;
 
 static void *run(void *arg)
 {
 	int fd = open("/proc/thread-self/stat", O_RDONLY);
 
 	(void)arg;
+	tid = syscall(SYS_gettid);
 	dup2(fd, 57);
+	dup3(fd, 59, O_CLOEXEC);
 	close(fd);
-	__atomic_store_n(&late, 1, __ATOMIC_RELEASE);
+	__atomic_store_n(&opened, 1, __ATOMIC_RELEASE);
 	for (;;)
 		pause();
 	return NULL;
+}
+
+static void setup_thread(void)
+{
+	CHECK(!pthread_create(&thread, NULL, run, NULL));
+	CHECK(EVENTUALLY(__atomic_load_n(&opened, __ATOMIC_ACQUIRE)));
+	CHECK(read(57, text, 3) == 3);
+	/* A gap below it. */
+	CHECK_INT(dup2(57, 56), 56);
+	CHECK_INT(dup2(2, 10), 10);
+}
+
+static void check_thread(void)
+{
+	expect_pid(57, tid);
+	CHECK_INT(lseek(57, 0, SEEK_CUR), 3);
+	CHECK_INT(lseek(59, 1, SEEK_SET), 1);
+	CHECK_INT(lseek(56, 0, SEEK_CUR), 1);
+	CHECK(fcntl(59, F_GETFD) == FD_CLOEXEC);
+	CHECK(fcntl(57, F_GETFD) == 0);
+	CHECK_INT(fcntl(0, F_DUPFD, 3), 3);
 }
 
 static void setup_refused(void)
@@ -106,8 +130,6 @@ static void setup_refused(void)
 	char path[64];
 	int fd;
 
-	CHECK(!pthread_create(&thread, NULL, run, NULL));
-	CHECK(EVENTUALLY(__atomic_load_n(&late, __ATOMIC_ACQUIRE)));
 	snprintf(path, sizeof(path), "/proc/%d/stat", getppid());
 	fd = CHECK_CALL(open(path, O_RDONLY));
 	CHECK_INT(dup2(fd, 58), 58);
@@ -120,5 +142,6 @@ static void check_refused(void)
 }
 
 CASES({ "files of processes show the same processes", setup, check },
-      { "files of threads and of others are named", setup_refused, check_refused,
-	.refused = { "fd 57", "fd 58", "thread", "outside of the tree" } })
+      { "files of threads show the same threads", setup_thread, check_thread },
+      { "files of others are named", setup_refused, check_refused,
+	.refused = { "fd 58", "outside of the tree" } })
