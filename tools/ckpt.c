@@ -31,6 +31,8 @@ const struct ckpt_command ckpt_commands[] = {
 	  "print or search the memory of a process in an image", ckpt_cmd_mem, 0, 2 },
 	{ "x", CKPT_CMD_X, "DIR fd:PID:NUMBER | object:ID", "write out what a descriptor held",
 	  ckpt_cmd_x, 2, 2 },
+	{ "diff", CKPT_CMD_DIFF, "DIR1 DIR2 [--json]", "what changed between two images",
+	  ckpt_cmd_diff, 2, 2 },
 	{ "verify", CKPT_CMD_VERIFY, "[-D DIR]",
 	  "compare every byte of an image with its checksums", ckpt_cmd_verify },
 	{ NULL },

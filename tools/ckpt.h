@@ -58,6 +58,7 @@ int ckpt_cmd_verify(struct ckpt_tool *t);
 int ckpt_cmd_core(struct ckpt_tool *t);
 int ckpt_cmd_mem(struct ckpt_tool *t);
 int ckpt_cmd_x(struct ckpt_tool *t);
+int ckpt_cmd_diff(struct ckpt_tool *t);
 
 /* ---- options ---- */
 enum ckpt_option_type {

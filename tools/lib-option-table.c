@@ -18,6 +18,7 @@
 #define CORE CKPT_CMD_CORE
 #define MEM CKPT_CMD_MEM
 #define X CKPT_CMD_X
+#define DIFF CKPT_CMD_DIFF
 #define OUR_VALUE(n, l, f, commands, v, t) \
 	{ .name = n, .letter = l, .type = CKPT_OPT_TEXT, .ours = true, .in = commands, AT(f), .value = v, .text = t }
 #define OUR_FLAG(n, f, commands, t) \
@@ -36,7 +37,7 @@
 const struct ckpt_option ckpt_option_table[] = {
 	/* ---- what works ---- */
 	VALUE("tree", 't', CKPT_OPT_PID, tree, DUMP | CHECK, "PID", "root of the process tree"),
-	VALUE("images-dir", 'D', CKPT_OPT_TEXT, images_dir, CKPT_CMD_ALL & ~(CHECK | X), "DIR",
+	VALUE("images-dir", 'D', CKPT_OPT_TEXT, images_dir, CKPT_CMD_ALL & ~(CHECK | X | DIFF), "DIR",
 	      "folder of the image (default: the current one)"),
 	VALUE("work-dir", 'W', CKPT_OPT_TEXT, work_dir, DUMP | RESTORE, "DIR",
 	      "folder of the log and the pidfile (default: that of the image)"),
@@ -62,7 +63,7 @@ const struct ckpt_option ckpt_option_table[] = {
 	VALUE("pidfile", 0, CKPT_OPT_TEXT, pidfile, RESTORE, "FILE",
 	      "write the root's pid to FILE, which must not exist"),
 	FLAG("display-stats", 0, display_stats, DUMP | RESTORE, "print numbers at the end, one a line"),
-	OUR_FLAG("json", json, SHOW, "print JSON"),
+	OUR_FLAG("json", json, SHOW | DIFF, "print JSON"),
 	{ .name = "pid", .letter = 'p', .type = CKPT_OPT_PID, .ours = true, .in = SHOW | CORE | MEM, AT(pid), .value = "PID",
 	  .text = "only that process" },
 	OUR_VALUE("output", 'o', output, CORE | MEM | X, "FILE", "write to FILE, which must not exist"),
