@@ -86,6 +86,9 @@ int ckpt_stage_task(struct ckpt_job *job, const struct ckpt_task *task, struct c
 int ckpt_read_runs(int pages_fd, struct ckpt_pages runs, uint64_t from, uint64_t to,
 		   struct ckpt_err *err);
 
+/* numbers.c: waits a moment for numbers that nobody has any more but that are not free yet. */
+void ckpt_numbers_await(const struct ckpt_snapshot *snap);
+
 /* gate.c */
 void ckpt_gate_arrive(uint32_t *word);
 void ckpt_gate_await(uint32_t *word, uint32_t least);

@@ -124,6 +124,12 @@ static int vector_failed(struct ckpt_job *job, const struct ckpt_task *task,
 		return ckpt_fail(err, -EIO, "process %d: the restorer failed", task->pid);
 	v = (const void *)(prog->bytes + (prog->vec[s->thread] - job->plan->layout->home));
 	c = &v->call[s->failed - 1];
+	for (size_t i = 1; c->flags & CKPT_SV_CLONE && s->ret == -EEXIST && i < task->n_threads;
+	     i++)
+		if (prog->vec[i] == (uint64_t)c->want)
+			return ckpt_refuse(err, CKPT_E_PID_TAKEN, -EEXIST,
+					   "process %d (%s): the number of its thread %d is taken",
+					   task->pid, task->comm, task->threads[i].tid);
 	return ckpt_fail(
 		err, s->ret < 0 ? (int)s->ret : -EIO,
 		"process %d: thread %d: step %u of its last stage (call %d, %#llx, %#llx, %#llx) returned %lld",
@@ -348,6 +354,7 @@ int ckpt_restore_here(const struct ckpt_plan *plan, const struct ckpt_image *img
 		return r;
 	block_signals(&job, &old);
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+	ckpt_numbers_await(plan->snap);
 	r = build_and_commit(&job, img, run, err);
 	if (r < 0) {
 		kill_tree(&job);

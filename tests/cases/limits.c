@@ -165,7 +165,67 @@ static void check_proc(void)
 	CHECK_TEXT(test_read("/proc/self/coredump_filter", NULL), "0000007f\n");
 }
 
+/* Who logged in: it can be set once. */
+static void setup_login(void)
+{
+	n = open("/proc/self/loginuid", O_WRONLY);
+	if (n < 0)
+		case_skip("no audit: %m");
+	if (write(n, "1234", 4) != 4)
+		case_skip("the login uid cannot be set: %m");
+	close(n);
+}
+
+static void check_login(void)
+{
+	CHECK_TEXT(test_read("/proc/self/loginuid", NULL), "1234");
+}
+
+/* A share of a processor that is guaranteed. */
+static const struct sched share = { .size = sizeof(share),
+				    .policy = 6, /* SCHED_DEADLINE */
+				    .flags = 2,  /* reclaim */
+				    .runtime = 10000000,
+				    .deadline = 90000000,
+				    .period = 100000000 };
+
+static void *run_deadline(void *arg)
+{
+	struct sched now;
+
+	if (syscall(SYS_sched_setattr, 0, &share, 0) < 0)
+		ready = -1;
+	else
+		ready = 1;
+	while (!stop)
+		test_sleep_ms(1);
+	get(&now);
+	CHECK_INT(now.policy, share.policy);
+	CHECK_INT(now.flags, share.flags);
+	CHECK_INT(now.runtime, share.runtime);
+	CHECK_INT(now.deadline, share.deadline);
+	CHECK_INT(now.period, share.period);
+	return arg;
+}
+
+static void setup_deadline(void)
+{
+	CHECK(!pthread_create(&threads[0], NULL, run_deadline, NULL));
+	CHECK(EVENTUALLY(ready));
+	if (ready < 0)
+		case_skip("no SCHED_DEADLINE here");
+	n = 1;
+}
+
+static void check_deadline(void)
+{
+	stop = true;
+	CHECK(!pthread_join(threads[0], NULL));
+}
+
 CASES({ "limits stay", setup, check },
       { "limits below what is in use stay", setup_tight, check_tight },
       { "priority, policy, affinity and slack of each thread stay", setup_sched, check_sched },
-      { "what was written into files of /proc stays", setup_proc, check_proc })
+      { "what was written into files of /proc stays", setup_proc, check_proc },
+      { "a deadline stays", setup_deadline, check_deadline, .flags = CASE_ROOT },
+      { "who logged in is known", setup_login, check_login, .flags = CASE_ROOT })

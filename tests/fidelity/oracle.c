@@ -290,6 +290,7 @@ static void add_process(struct oracle *o, pid_t pid, const pid_t *pids, size_t n
 	add_text(o, OF_TASK("coredump_filter"));
 	add_text(o, OF_TASK("personality"));
 	add_text(o, OF_TASK("timers"));
+	add_text(o, OF_TASK("loginuid"));
 	add_text(o, OF_TASK("cgroup"));
 	add_link(o, OF_TASK("cwd"));
 	add_link(o, OF_TASK("root"));

@@ -134,15 +134,11 @@ static void make_odd(void)
 	int secret = syscall(SYS_MEMFD_SECRET, 0);
 	volatile bool done = false;
 	pthread_t thread;
-	int pipes[2];
 
 	flock(open("/tmp", O_RDONLY), LOCK_SH);
-	if (pipe(pipes) || fcntl(pipes[0], F_SETOWN, getpid()))
-		_exit(1);
 	if (secret >= 0 && (ftruncate(secret, 4096) < 0 ||
 			    mmap(NULL, 4096, PROT_READ, MAP_SHARED, secret, 0) == MAP_FAILED))
 		_exit(1);
-	syscall(SYS_pidfd_open, getpid(), 0);
 	pthread_create(&thread, NULL, unshare_here, (void *)&done);
 	while (!done)
 		sched_yield();
@@ -167,14 +163,14 @@ static void test_all_named(void)
 	ok(has_problem(&all, CKPT_E_SHARED_STATE, "descriptors of its own"),
 	   "a thread apart is named");
 	ok(has_problem(&all, CKPT_E_FILE_LOCK, "FLOCK"), "a lock is named");
-	ok(has_problem(&all, CKPT_E_FILE_KIND, "owner for SIGIO"), "an owner for signals is named");
-	ok(has_problem(&all, CKPT_E_FILE_KIND, "pidfd"), "a file of no kind is named");
+	if (has_secret)
+		ok(has_problem(&all, CKPT_E_FILE_KIND, "secretmem"), "a file of no kind is named");
 	if (has_secret)
 		ok(has_problem(&all, CKPT_E_AREA_KIND, "memfd_secret"), "secret memory is named");
 	ok(is_running(pid), "and it goes on");
 	all = (struct ckpt_problems){ .arena = arena };
 	is(ckpt_dump(&opts, arena, &stats, &all, &err), -ENOTSUP, "a dump refuses it");
-	ok(all.n > 5, "for all of that");
+	ok(all.n > 2, "for all of that");
 	is(files_left(), 0, "no file is left");
 	ok(is_running(pid), "and it still goes on");
 	end(pid);

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Numbers that are being given back. Since Linux 6.15 a thread is out of sight, and its process has
+ * ended to whoever waits for it, before its number can be had again; where the processors are busy
+ * that takes its time. A restore right after the dump would find it taken by nobody.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <time.h>
+#include <unistd.h>
+#include "engine/base/cleanup.h"
+#include "injector/job.h"
+
+#define AWAIT_MS 2000
+
+/* F_SETOWN looks for the number and not for who has it. */
+static bool is_nobodys(int fd, pid_t tid)
+{
+	return fcntl(fd, F_SETOWN, tid) == 0 && kill(tid, 0) < 0 && errno == ESRCH;
+}
+
+void ckpt_numbers_await(const struct ckpt_snapshot *snap)
+{
+	struct timespec ms = { 0, 1000000 };
+	CKPT_FD fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	int left = AWAIT_MS;
+
+	for (size_t t = 0; fd >= 0 && t < snap->n_tasks; t++) {
+		const struct ckpt_task *task = snap->tasks[t];
+
+		for (; left && is_nobodys(fd, task->pid); left--)
+			nanosleep(&ms, NULL);
+		for (size_t i = 1; i < task->n_threads; i++)
+			for (; left && is_nobodys(fd, task->threads[i].tid); left--)
+				nanosleep(&ms, NULL);
+	}
+}
