@@ -14,6 +14,7 @@
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
+#include "engine/model/rules.h"
 #include "engine/base/log.h"
 #include "engine/capture/capture.h"
 #include "engine/plan/plan.h"
@@ -165,6 +166,7 @@ static int capture(struct dump *d, struct ckpt_err *err)
 		.shell_job = d->opts->shell_job,
 		.file_locks = d->opts->file_locks || d->opts->inside,
 		.tcp_close = d->opts->tcp_close,
+		.rules = d->opts->rules,
 		.files = &d->files,
 		.log = d->opts->log,
 		.helper = d->helper,
@@ -179,6 +181,11 @@ static int capture(struct dump *d, struct ckpt_err *err)
 	r = ckpt_capture(d->src, &opts, d->arena, &d->snap, &d->work, d->problems, err);
 	if (r < 0)
 		return r;
+	for (size_t i = 0; d->opts->rules && i < d->opts->rules->n; i++)
+		if (!d->opts->rules->v[i].used)
+			ckpt_problem_add(d->problems, CKPT_E_RULE_UNUSED,
+					 "rule \"%s\": matches nothing in the tree",
+					 d->opts->rules->v[i].text);
 	ckpt_logf(d->opts->log, 3, "captured: %zu objects, %llu KiB of memory", d->snap->n_objects,
 		  (unsigned long long)ckpt_memory_size(d->work) >> 10);
 	return plan_problems(d, err);

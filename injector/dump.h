@@ -29,7 +29,8 @@ struct ckpt_dump_opts {
 	const char *dir;                       /* its name, for messages */
 	bool leave_running, leave_stopped, shell_job, file_locks, tcp_close;
 	struct ckpt_file_policy files;
-	unsigned int timeout_s; /* for the freeze and the capture; 0: none */
+	struct ckpt_rules *rules; /* of the user; may be NULL */
+	unsigned int timeout_s;   /* for the freeze and the capture; 0: none */
 	struct ckpt_log *log;
 	void (*progress)(void *arg, uint64_t done, uint64_t total); /* bytes of memory; may be NULL;
 								       called by one thread */

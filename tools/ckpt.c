@@ -75,6 +75,8 @@ static int run(struct ckpt_tool *t)
 	t->problems.arena = t->arena;
 	r = ckpt_tool_open(t, t->opts.command->bit == CKPT_CMD_DUMP);
 	if (r >= 0)
+		r = ckpt_tool_rules(t);
+	if (r >= 0)
 		r = t->opts.command->run(t);
 	ckpt_tool_close(t, r < 0);
 	return r;

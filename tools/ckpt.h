@@ -67,6 +67,7 @@ enum ckpt_option_type {
 	CKPT_OPT_PID,    /* pid_t */
 	CKPT_OPT_NUMBER, /* unsigned int */
 	CKPT_OPT_LEVEL,  /* int: -v, -vvv, -v4, --verbosity=4 */
+	CKPT_OPT_LIST,   /* struct ckpt_option_list: may be given several times */
 	CKPT_OPT_SIZE,   /* digits and K, M or G */
 	CKPT_OPT_CHOICE, /* one of VALUE, separated by | */
 };
@@ -94,7 +95,14 @@ extern const struct ckpt_option ckpt_option_table[]; /* ends with a NULL name */
 #define CKPT_MAX_OPTIONS 192
 #define CKPT_MAX_WORDS 4
 
+#define CKPT_MAX_LIST 256
+struct ckpt_option_list {
+	const char *v[CKPT_MAX_LIST];
+	unsigned int n;
+};
+
 struct ckpt_options {
+	struct ckpt_option_list rule, rules, external, inherit_fd;
 	const struct ckpt_command *command; /* NULL: none was given, HELP or VERSION is set */
 	const char *topic;                  /* `ckpt help TOPIC` that is no command */
 	bool help, version;
@@ -146,6 +154,7 @@ struct ckpt_tool {
 	struct ckpt_options opts;
 	struct ckpt_arena *arena;
 	struct ckpt_log log;
+	struct ckpt_rules rules;
 	int dirfd;     /* images folder, -1: not opened */
 	bool made_dir; /* by this dump */
 	int logfd;     /* what the log owns, -1: nothing */
@@ -160,6 +169,8 @@ enum ckpt_clock_choice ckpt_tool_clock(const struct ckpt_tool *t);
 int ckpt_tool_open(struct ckpt_tool *t, bool make);
 /* Opens the folder opts.images_dir, for commands that are told it as a word. */
 int ckpt_tool_images(struct ckpt_tool *t);
+/* Reads --rule and its like. */
+int ckpt_tool_rules(struct ckpt_tool *t);
 /* Closes both; FAILED: a folder that was made goes again, unless it holds the log. */
 void ckpt_tool_close(struct ckpt_tool *t, bool failed);
 /* PATH within the work folder; absolute ones stay as they are. */

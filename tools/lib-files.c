@@ -63,6 +63,7 @@ int ckpt_tool_restore_opts(struct ckpt_tool *t, struct ckpt_restore_opts *opts)
 {
 	const struct ckpt_options *o = &t->opts;
 
+	opts->rules = &t->rules;
 	opts->shell_job = o->shell_job;
 	opts->leave_stopped = o->leave_stopped;
 	opts->clock = ckpt_tool_clock(t);

@@ -121,6 +121,14 @@ static bool one_of(const char *choices, const char *s)
 	return false;
 }
 
+static const char *append(struct ckpt_option_list *list, const char *text)
+{
+	if (list->n == CKPT_MAX_LIST)
+		return "one of at most 256: put them into a file";
+	list->v[list->n++] = text;
+	return NULL;
+}
+
 /* The kind of value that was expected, NULL if TEXT is one; it is then stored at FIELD unless that
  * is NULL. */
 static const char *take(const struct ckpt_option *opt, const char *text, void *field)
@@ -158,6 +166,8 @@ static const char *take(const struct ckpt_option *opt, const char *text, void *f
 		if (field)
 			*(const char **)field = text;
 		return NULL;
+	case CKPT_OPT_LIST:
+		return *text ? append(field, text) : "a value that is not empty";
 	case CKPT_OPT_TEXT:
 	case CKPT_OPT_FLAG:
 		break;

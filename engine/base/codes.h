@@ -39,6 +39,8 @@
 	X(LEASE_BREAKING,    221, 1, "let the process give its lease up before the dump") \
 	X(CONTENT_CHANGED,   260, 1, "dump again, or dump who changes it along with the tree") \
 	X(SECCOMP,           230, 3, "run ckpt dump as root; a filter must not end or trap the process for what ckpt asks") \
+	X(RULE_UNUSED,       252, 1, "look at the names and numbers that `ckpt show` or /proc/PID/fd tell") \
+	X(RULE_FAILS,        253, 1, "leave the rule out to let it pass") \
 	X(TERMINAL_DATA,     251, 1, "let its reader read it before the dump") \
 	X(TCP_CONNECTION,    250, 3, "close it before the dump, or let it come back closed: --tcp-close") \
 	X(GHOST_LIMIT,       261, 1, "raise --ghost-limit, or leave it out") \
@@ -76,6 +78,8 @@
 	X(FILE_BUILD,        425, 1, "install the build that was there at the dump, or dump with --carry mapped") \
 	X(FILE_GROWN,        426, 1, "restore with --grown append or --grown truncate, or cut the file yourself") \
 	X(CONFIG,            510, 1, "correct that line") \
+	X(EXTERNAL,          422, 1, "say what takes its place: --inherit-fd fd[N]:KEY, or --rule KEY=ACTION") \
+	X(RULE_CANNOT,       423, 1, "choose another action for it") \
 	X(KERNEL_FEATURE,    501, 3, "run `ckpt check` to see what this kernel lacks") \
 	X(OPTION,            502, 3, "leave the option out") \
 	X(COMMAND,           503, 3, "run `ckpt help` for the commands there are")

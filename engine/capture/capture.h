@@ -14,11 +14,13 @@
 #include "engine/capture/policy.h"
 #include "engine/capture/source.h"
 #include "engine/memory/pages.h"
+#include "engine/model/rules.h"
 #include "engine/model/snapshot.h"
 
 struct ckpt_capture_opts {
 	bool shell_job;                       /* the root need not lead its session */
 	bool file_locks;                      /* locks are captured, not refused */
+	struct ckpt_rules *rules;             /* of the user; may be NULL */
 	bool tcp_close;                       /* connections of TCP may be lost */
 	struct ckpt_log *log;                 /* may be NULL */
 	const struct ckpt_file_policy *files; /* may be NULL */

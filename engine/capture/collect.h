@@ -45,8 +45,10 @@ struct ckpt_collect {
 			    borrowed; -1: none can be had */
 	uint32_t flags;  /* CKPT_PER_FILE: F_GETFL */
 	const struct ckpt_probe *probe;
-	bool shell_job;                        /* -j was given */
-	bool tcp_close;                        /* connections of TCP may be lost */
+	bool shell_job;               /* -j was given */
+	const struct ckpt_rule *rule; /* of kind "external": why it is */
+	const char *was;              /* the same: the kind that would have claimed it, or "" */
+	bool tcp_close;               /* connections of TCP may be lost */
 	const struct ckpt_file_policy *policy; /* policy.h; may be NULL */
 };
 

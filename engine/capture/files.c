@@ -210,18 +210,50 @@ static struct ckpt_capture_file *unclaimed_file(struct ckpt_capture *c, const st
 	return ckpt_new(c->arena, struct ckpt_capture_file);
 }
 
+static void keep_names(struct ckpt_object *obj, const struct ckpt_probe *probe, uint32_t mount)
+{
+	obj->file.link = probe->link;
+	obj->file.rdev = probe->st.st_rdev;
+	obj->file.mount = mount;
+	obj->file.domain = probe->domain > 0 ? probe->domain : 0;
+	obj->file.type = probe->domain > 0 ? probe->type : 0;
+}
+
+/* That the user keeps it out of the image. */
+static const struct ckpt_rule *find_rule(struct ckpt_capture *c, const struct found *d,
+					 const struct ckpt_kind *kind)
+{
+	struct ckpt_object obj = { .id = c->n_files + 1,
+				   .file = { .dev = d->probe.st.st_dev,
+					     .ino = d->probe.st.st_ino } };
+
+	if (!c->opts->rules || !c->opts->rules->n)
+		return NULL;
+	keep_names(&obj, &d->probe, d->look->info.mount);
+	return ckpt_rules_match(c->opts->rules, &obj, kind ? kind->name : "", d->t->frozen->pid,
+				d->look->number);
+}
+
 /* A file that has not been seen yet. Without an object if no kind wants it, which is a problem and
  * has been added. */
 static int new_file(struct ckpt_capture *c, struct found *d, struct ckpt_capture_file **filep,
 		    struct ckpt_err *err)
 {
+	const struct ckpt_rule *rule;
 	const struct ckpt_kind *kind;
 	struct ckpt_capture_file *f;
+	const char *was;
 	int r = ckpt_probe_kind(&d->probe, &kind, err);
 
 	if (r < 0)
 		return r;
+	rule = find_rule(c, d, kind);
+	was = kind ? kind->name : "";
+	if (rule)
+		kind = ckpt_kind_find("external");
 	f = kind ? ckpt_capture_file_add(c, kind, &d->probe) : unclaimed_file(c, d);
+	f->rule = rule;
+	f->was = was;
 	f->origin = CKPT_FROM_FD;
 	f->pid = d->t->frozen->pid;
 	f->number = d->look->number;
@@ -230,6 +262,7 @@ static int new_file(struct ckpt_capture *c, struct found *d, struct ckpt_capture
 	if (!kind)
 		return 0;
 	f->obj->task = d->t->task->id;
+	keep_names(f->obj, &f->probe, d->look->info.mount);
 	f->obj->file.flags = d->look->info.flags & ~O_CLOEXEC;
 	f->obj->file.has_pos = d->has_pos;
 	f->obj->file.pos = d->has_pos ? d->look->info.pos : 0;

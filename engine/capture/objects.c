@@ -82,6 +82,8 @@ static int collect_file(struct ckpt_capture *c, struct ckpt_capture_file *f, str
 		.fd = -1,
 		.flags = f->obj->file.flags,
 		.probe = &f->probe,
+		.rule = f->rule,
+		.was = f->was,
 		.shell_job = c->opts->shell_job,
 		.tcp_close = c->opts->tcp_close,
 		.policy = c->opts->files,

@@ -26,6 +26,8 @@ enum ckpt_file_origin {
 struct ckpt_capture_file {
 	struct ckpt_object *obj; /* NULL: no kind wants it */
 	struct ckpt_probe probe;
+	const struct ckpt_rule *rule; /* that keeps it out of the image; NULL: none */
+	const char *was;              /* RULE: the kind that would have claimed it */
 	enum ckpt_file_origin origin;
 	pid_t pid;           /* the first task that has it */
 	int number;          /* of PID; -1: only mapped */
@@ -176,9 +178,10 @@ uint32_t ckpt_file_hash(uint64_t a, uint64_t b);
 struct ckpt_fdinfo {
 	uint32_t flags; /* as open(2) takes them, O_CLOEXEC among them */
 	uint64_t pos;
-	char lock[16]; /* "POSIX", "FLOCK", "LEASE", ... of a lock that is held through it, else ""
-			*/
-	uint64_t id;   /* of an eventfd: no two have the same; else 0 */
+	char lock[16];  /* "POSIX", "FLOCK", "LEASE", ... of a lock that is held through it, else ""
+			 */
+	uint64_t id;    /* of an eventfd: no two have the same; else 0 */
+	uint32_t mount; /* mnt_id */
 };
 int ckpt_fdinfo_parse(const char *text, struct ckpt_fdinfo *info, struct ckpt_err *err);
 

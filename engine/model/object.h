@@ -19,6 +19,11 @@ struct ckpt_object {
 		bool has_pos;   /* lseek() works on it */
 		uint64_t pos;
 		uint64_t dev, ino; /* identity at the dump; tells objects of one pipe or file */
+		/* What rules of the user go by. */
+		const char *link; /* target of /proc/PID/fd/N; NULL: unknown */
+		uint64_t rdev;    /* of a device */
+		uint32_t mount;   /* mnt_id of fdinfo */
+		int domain, type; /* of a socket; 0: of none */
 	} file;
 	/* Contents kept as pages (memfd, deleted files, shared anonymous memory). */
 	bool has_content;

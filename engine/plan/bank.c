@@ -17,6 +17,10 @@ static bool *used_numbers(struct ckpt_planner *p, int top)
 		for (size_t i = 0; i < p->snap->tasks[t]->n_fds; i++)
 			if (p->snap->tasks[t]->fds[i].number <= top)
 				used[p->snap->tasks[t]->fds[i].number] = true;
+	/* Nor those that rules give away. */
+	for (size_t i = 0; p->opts->rules && i < p->opts->rules->n; i++)
+		if (p->opts->rules->v[i].action.fd >= 0 && p->opts->rules->v[i].action.fd <= top)
+			used[p->opts->rules->v[i].action.fd] = true;
 	return used;
 }
 

@@ -331,6 +331,9 @@ int ckpt_plan_make(struct ckpt_plan **planp, struct ckpt_arena *arena,
 	plan->content_unused = ckpt_alloc(arena, snap->n_objects + 1);
 	p.by_task = ckpt_alloc(arena, snap->n_objects + 1);
 	p.last = ckpt_alloc(arena, snap->n_objects + 1);
+	plan->ruled = ckpt_alloc(arena, (snap->n_objects + 1) * sizeof(*plan->ruled));
+	ckpt_rules_apply(&p);
+	snap = p.snap;
 	ask_files(&p);
 	ckpt_order_objects(&p);
 	ckpt_plan_sessions(&p);

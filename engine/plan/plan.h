@@ -7,6 +7,7 @@
 #include "engine/base/clocks.h"
 #include "engine/base/err.h"
 #include "engine/base/problems.h"
+#include "engine/model/rules.h"
 #include "engine/model/snapshot.h"
 #include "engine/plan/sysvec.h"
 
@@ -37,6 +38,7 @@ struct ckpt_restore_opts {
 	enum ckpt_grown grown;
 	bool rollback;                         /* files that were written to are put back */
 	const struct ckpt_file_list *on_files; /* files of another machine; NULL: look here */
+	struct ckpt_rules *rules; /* of the user; may be NULL */
 	bool shell_job;
 	bool leave_stopped;
 	/* Clocks that know no date: those of this machine, or going on from where they were. Auto:
@@ -74,7 +76,8 @@ struct ckpt_step {
 struct ckpt_plan {
 	const struct ckpt_snapshot *snap;
 	const struct ckpt_restore_opts *opts;
-	struct ckpt_step *steps; /* each after everything it needs */
+	const struct ckpt_rule **ruled; /* by object id: the rule that took it, NULL: none */
+	struct ckpt_step *steps;        /* each after everything it needs */
 	size_t n_steps;
 	struct ckpt_layout *layout;
 	int *bank;     /* by object id: its descriptor number before it is installed; [0]: the pages

@@ -32,6 +32,8 @@ struct ckpt_planner {
 
 void ckpt_planner_step(struct ckpt_planner *p, enum ckpt_verb verb, uint32_t actor, uint32_t object,
 		       int number, bool cloexec);
+/* rules.c: what the user wants different; before any kind is asked. */
+void ckpt_rules_apply(struct ckpt_planner *p);
 /* order.c: CREATE and LINK steps of the builder, each after what it needs; a cycle is a problem. */
 void ckpt_order_objects(struct ckpt_planner *p);
 /* sessions.c: FORK steps: who forks whom, and what cannot be had that way. */

@@ -71,8 +71,17 @@ static void print_program(const struct ckpt_plan *plan, uint32_t task, int fd)
 	}
 }
 
+static void print_rules(const struct ckpt_plan *plan, int fd)
+{
+	for (size_t id = 1; id <= plan->snap->n_objects; id++)
+		if (plan->ruled[id])
+			dprintf(fd, "rule \"%s\": takes object %zu: %s\n", plan->ruled[id]->text,
+				id, plan->snap->objects[id - 1]->file.link ?: "?");
+}
+
 void ckpt_plan_print(const struct ckpt_plan *plan, int fd, bool with_programs)
 {
+	print_rules(plan, fd);
 	for (size_t i = 0; i < plan->n_steps; i++)
 		print_step(plan, &plan->steps[i], fd);
 	for (size_t i = 0; with_programs && i < plan->snap->n_tasks; i++)

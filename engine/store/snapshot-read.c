@@ -220,13 +220,23 @@ static int add_mm(struct ckpt_snapshot_builder *b, const struct ckpt_record_in *
 	return task->mm ? 0 : err->code;
 }
 
-static void copy_file_state(struct ckpt_object *obj, const Ckpt__FileState *file)
+/* The record's own memory is used for the next one. */
+static void copy_file_state(struct ckpt_snapshot_builder *b, struct ckpt_object *obj,
+			    const Ckpt__FileState *file)
 {
+	size_t size = file->link ? strlen(file->link) + 1 : 0;
+	char *link = size ? try_alloc(b->arena, size, 1) : NULL;
+
 	obj->file.flags = file->flags;
 	obj->file.has_pos = file->has_pos;
 	obj->file.pos = file->pos;
 	obj->file.dev = file->dev;
 	obj->file.ino = file->ino;
+	obj->file.link = link ? memcpy(link, file->link, size) : NULL;
+	obj->file.rdev = file->rdev;
+	obj->file.mount = file->mount;
+	obj->file.domain = file->domain;
+	obj->file.type = file->type;
 }
 
 static int add_object(struct ckpt_snapshot_builder *b, const struct ckpt_record_in *in,
@@ -254,7 +264,7 @@ static int add_object(struct ckpt_snapshot_builder *b, const struct ckpt_record_
 	obj->task = rec->task;
 	obj->tid = rec->tid;
 	if (rec->file)
-		copy_file_state(obj, rec->file);
+		copy_file_state(b, obj, rec->file);
 	obj->msg =
 		ckpt_record_unpack(in, kind->message, b->arena, rec->body.data, rec->body.len, err);
 	if (!obj->msg)

@@ -111,6 +111,18 @@ static int write_mm(struct ckpt_record_out *out, const struct ckpt_task *task, s
 	return ckpt_record_write(out, &rec, &task->mm->base, err);
 }
 
+static void write_names(const struct ckpt_object *obj, Ckpt__FileState *file)
+{
+	file->link = (char *)obj->file.link;
+	file->has_rdev = obj->file.rdev != 0;
+	file->rdev = obj->file.rdev;
+	file->has_mount = obj->file.mount != 0;
+	file->mount = obj->file.mount;
+	file->has_domain = file->has_type = obj->file.domain != 0;
+	file->domain = obj->file.domain;
+	file->type = obj->file.type;
+}
+
 static int write_object(struct ckpt_record_out *out, const struct ckpt_object *obj,
 			struct ckpt_err *err)
 {
@@ -131,6 +143,7 @@ static int write_object(struct ckpt_record_out *out, const struct ckpt_object *o
 		file.has_dev = file.has_ino = true;
 		file.dev = obj->file.dev;
 		file.ino = obj->file.ino;
+		write_names(obj, &file);
 		rec.file = &file;
 	}
 	return ckpt_record_write(out, &rec, obj->msg, err);

@@ -13,6 +13,9 @@ check 'three fields in each row' test -z "$(awk -F '\t' 'NF != 3' table)"
 value() {
 	case $1 in
 	SIZE) echo 300M ;;
+	SELECTOR=ACTION) echo kind:x=drop ;;
+	'fd[N]:KEY') echo 'fd[3]:x' ;;
+	FILE) echo /dev/null ;;
 	*'|'*) echo "${1%%|*}" ;;
 	PID | N | FD | PORT | SECONDS) echo 3 ;;
 	*) echo x ;;
