@@ -35,6 +35,8 @@ const struct ckpt_command ckpt_commands[] = {
 	  ckpt_cmd_diff, 2, 2 },
 	{ "verify", CKPT_CMD_VERIFY, "[-D DIR]",
 	  "compare every byte of an image with its checksums", ckpt_cmd_verify },
+	{ "config", CKPT_CMD_CONFIG, "[--config FILE]",
+	  "print every option, its value and where that comes from", ckpt_cmd_config },
 	{ NULL },
 };
 

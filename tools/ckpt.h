@@ -23,6 +23,7 @@ enum {
 	CKPT_CMD_PLAN = 1 << 3,
 	CKPT_CMD_SHOW = 1 << 4,
 	CKPT_CMD_VERIFY = 1 << 5,
+	CKPT_CMD_CONFIG = 1 << 23,
 	CKPT_CMD_CORE = 1 << 24, /* what looks into an image */
 	CKPT_CMD_MEM = 1 << 25,
 	CKPT_CMD_X = 1 << 26,
@@ -55,6 +56,7 @@ int ckpt_cmd_check(struct ckpt_tool *t);
 int ckpt_cmd_plan(struct ckpt_tool *t);
 int ckpt_cmd_show(struct ckpt_tool *t);
 int ckpt_cmd_verify(struct ckpt_tool *t);
+int ckpt_cmd_config(struct ckpt_tool *t);
 int ckpt_cmd_core(struct ckpt_tool *t);
 int ckpt_cmd_mem(struct ckpt_tool *t);
 int ckpt_cmd_x(struct ckpt_tool *t);
@@ -128,11 +130,22 @@ struct ckpt_options {
 	bool leave_running, leave_stopped, shell_job, file_locks, detached, sibling, display_stats,
 		json;
 	bool tcp_close;
-	bool seen[CKPT_MAX_OPTIONS]; /* by index in the table */
+	const char *config;
+	bool no_default_config;
+	bool seen[CKPT_MAX_OPTIONS];          /* by index in the table */
+	const char *given[CKPT_MAX_OPTIONS];  /* the same: its value as it was written, */
+	const char *origin[CKPT_MAX_OPTIONS]; /* and where: "FILE:LINE", "command line"; or NULL */
+	struct ckpt_config_text *config_texts;
 };
 
 /* Usage errors have no code of the catalogue (exit status 2); a refused one has CKPT_E_OPTION. */
 int ckpt_options_parse(struct ckpt_options *o, int argc, char **argv, struct ckpt_err *err);
+/* One option, "--name=value", that was found at ORIGIN in a configuration file. Both are kept. */
+int ckpt_options_apply(struct ckpt_options *o, const char *arg, const char *origin,
+		       struct ckpt_err *err);
+/* All files that are to be read: CONFIG is that of --config, or NULL. PROGRAM: argv[0]. */
+int ckpt_config_read(struct ckpt_options *o, const char *program, const char *config,
+		     bool no_default, struct ckpt_err *err);
 /* Is the option understood by that command? */
 bool ckpt_option_belongs(const struct ckpt_option *opt, unsigned int command);
 

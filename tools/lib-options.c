@@ -16,6 +16,7 @@ struct cursor {
 	struct ckpt_err *err;
 	int argc, i; /* I: the argument that is being read */
 	char **argv;
+	const char *origin; /* NULL: the command line */
 };
 
 static int usage(struct ckpt_err *err, const char *what, const char *why)
@@ -80,7 +81,8 @@ static const struct ckpt_option *by_letter(const struct ckpt_options *o, char le
 
 bool ckpt_option_belongs(const struct ckpt_option *opt, unsigned int command)
 {
-	return (opt->in & command) || (!opt->ours && (command & CKPT_CMD_CRIU));
+	return (opt->in & command) || command == CKPT_CMD_CONFIG ||
+	       (!opt->ours && (command & CKPT_CMD_CRIU));
 }
 
 static bool number(const char *s, unsigned long max, unsigned long *valuep)
@@ -152,7 +154,8 @@ static const char *take(const struct ckpt_option *opt, const char *text, void *f
 	case CKPT_OPT_LEVEL:
 		if (!number(text, INT_MAX, &n))
 			return "a level from 0 to 4";
-		*(int *)field = n > 4 ? 4 : n;
+		if (field)
+			*(int *)field = n > 4 ? 4 : n;
 		return NULL;
 	case CKPT_OPT_SIZE:
 		if (!size(text, &bytes))
@@ -179,15 +182,30 @@ static const char *take(const struct ckpt_option *opt, const char *text, void *f
 	return NULL;
 }
 
+static int check_value(struct cursor *c, const struct ckpt_option *opt, const char *shown,
+		       const char *value, void *field)
+{
+	const char *expected = value ? take(opt, value, field) : NULL;
+
+	if (!expected)
+		return 0;
+	return ckpt_refuse(c->err, CKPT_E_NONE, -EINVAL, "%s: \"%s\" is not %s%s (see `ckpt help`)",
+			   shown, value, opt->type == CKPT_OPT_CHOICE ? "one of " : "", expected);
+}
+
 static int set(struct cursor *c, const struct ckpt_option *opt, const char *shown,
 	       const char *value, bool on)
 {
 	void *field = opt->fate == CKPT_WORKS ? (char *)c->o + opt->at : NULL;
-	const char *expected;
+	size_t i = opt - ckpt_option_table;
 
+	/* A file is for all commands: it may say what means nothing to this one. */
+	if (c->origin && c->o->command && !ckpt_option_belongs(opt, c->o->command->bit))
+		return check_value(c, opt, shown, value, NULL);
 	/* Asked for what is done anyway: no note. */
-	c->o->seen[opt - ckpt_option_table] =
-		on && !(opt->fate == CKPT_NOTED && value && !strcmp(value, "ignore"));
+	c->o->seen[i] = on && !(opt->fate == CKPT_NOTED && value && !strcmp(value, "ignore"));
+	c->o->given[i] = value ? value : on ? "yes" : "no";
+	c->o->origin[i] = c->origin ? c->origin : "command line";
 	if (opt->type == CKPT_OPT_FLAG) {
 		if (field)
 			*(bool *)field = on;
@@ -199,13 +217,7 @@ static int set(struct cursor *c, const struct ckpt_option *opt, const char *show
 		*level = *level < 0 ? 1 : *level < 4 ? *level + 1 : 4;
 		return 0;
 	}
-	if (!value)
-		return 0;
-	expected = take(opt, value, field);
-	if (!expected)
-		return 0;
-	return ckpt_refuse(c->err, CKPT_E_NONE, -EINVAL, "%s: \"%s\" is not %s%s (see `ckpt help`)",
-			   shown, value, opt->type == CKPT_OPT_CHOICE ? "one of " : "", expected);
+	return check_value(c, opt, shown, value, field);
 }
 
 /* The value of an option that must have one: attached, or the next argument. */
@@ -328,6 +340,8 @@ static int judge(const struct ckpt_options *o, struct ckpt_err *err)
 		if (!o->seen[p - ckpt_option_table])
 			continue;
 		snprintf(shown, sizeof(shown), "--%s", p->name);
+		if (o->command->bit == CKPT_CMD_CONFIG)
+			continue;
 		if (!ckpt_option_belongs(p, o->command->bit))
 			return ckpt_refuse(err, CKPT_E_NONE, -EINVAL,
 					   "%s: ckpt %s has no such option (see `ckpt help %s`)",
@@ -348,28 +362,66 @@ static int judge(const struct ckpt_options *o, struct ckpt_err *err)
 	return 0;
 }
 
-int ckpt_options_parse(struct ckpt_options *o, int argc, char **argv, struct ckpt_err *err)
+static void init(struct ckpt_options *o)
 {
-	struct cursor c = { o, err, argc, 1, argv };
-	bool only_words = false;
-	unsigned int n_words = 0;
-	int r = 0;
-
 	*o = (struct ckpt_options){ .images_dir = ".",
 				    .verbosity = -1,
 				    .link_remap = true,
 				    .timeout = 10 };
-	for (; c.i < argc && r >= 0; c.i++) {
-		const char *arg = argv[c.i];
+}
+
+static int read_args(struct cursor *c)
+{
+	bool only_words = false;
+	unsigned int n_words = 0;
+	int r = 0;
+
+	for (; c->i < c->argc && r >= 0; c->i++) {
+		const char *arg = c->argv[c->i];
 
 		if (!only_words && !strcmp(arg, "--"))
 			only_words = true;
 		else if (only_words || arg[0] != '-' || !arg[1])
-			r = take_command(&c, arg, &n_words);
+			r = take_command(c, arg, &n_words);
 		else if (arg[1] == '-')
-			r = read_long(&c, arg);
+			r = read_long(c, arg);
 		else
-			r = read_short(&c, arg);
+			r = read_short(c, arg);
 	}
+	return r;
+}
+
+int ckpt_options_apply(struct ckpt_options *o, const char *arg, const char *origin,
+		       struct ckpt_err *err)
+{
+	struct cursor c = { .o = o, .err = err, .argc = 1, .origin = origin };
+
+	return read_long(&c, arg);
+}
+
+/* Twice: the command line says which files are read first, and wins over them. */
+int ckpt_options_parse(struct ckpt_options *o, int argc, char **argv, struct ckpt_err *err)
+{
+	struct cursor c = { .o = o, .err = err, .argc = argc, .i = 1, .argv = argv };
+	const struct ckpt_command *command;
+	const char *config;
+	bool no_default;
+	int r;
+
+	init(o);
+	r = read_args(&c);
+	if (r < 0 || !o->command || o->help || o->version)
+		return r < 0 ? r : judge(o, err);
+	config = o->config;
+	no_default = o->no_default_config;
+	command = o->command;
+	init(o);
+	o->command = command;
+	r = ckpt_config_read(o, argv[0], config, no_default, err);
+	if (r < 0)
+		return r;
+	o->command = NULL;
+	c.i = 1;
+	r = read_args(&c);
 	return r < 0 ? r : judge(o, err);
 }

@@ -80,6 +80,7 @@
 	X(CONFIG,            510, 1, "correct that line") \
 	X(EXTERNAL,          422, 1, "say what takes its place: --inherit-fd fd[N]:KEY, or --rule KEY=ACTION") \
 	X(RULE_CANNOT,       423, 1, "choose another action for it") \
+	X(CONFIG_FILE,       511, 1, "name another one, or read none with --no-default-config") \
 	X(KERNEL_FEATURE,    501, 3, "run `ckpt check` to see what this kernel lacks") \
 	X(OPTION,            502, 3, "leave the option out") \
 	X(COMMAND,           503, 3, "run `ckpt help` for the commands there are")
