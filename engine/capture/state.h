@@ -123,6 +123,8 @@ struct ckpt_capture {
 		char *text;
 	} fdinfo; /* of the last descriptor asked for */
 
+	struct ckpt_watched_search *watched; /* of watched.c: one for each file system */
+
 	struct ckpt_object **state; /* objects that are not files; they get their ids at the end */
 	size_t n_state, state_room;
 	size_t lost_room;

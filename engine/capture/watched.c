@@ -18,8 +18,9 @@
 #include "engine/capture/mounts.h"
 #include "engine/capture/state.h"
 
-#define SEARCH_MS 1000
+#define SEARCH_MS 1000 /* for all watches of a file system */
 #define MAX_FOLDERS 65536
+#define MAX_SEEN (1u << 18)
 
 bool ckpt_watched_number(const char *line, const char *key, uint64_t *valuep)
 {
@@ -116,13 +117,21 @@ static const char *by_handle(struct ckpt_collect *c, const struct ckpt_watched *
 
 /* ---- by searching ---- */
 
-struct search {
-	struct ckpt_collect *c;
-	const struct ckpt_watched *w;
-	mode_t *modep;
+#define BUCKETS 4096u
+
+/* Of one file system. It goes on where it stopped: what was seen on the way may be asked for next.
+ */
+struct ckpt_watched_search {
+	struct ckpt_watched_search *next;
+	dev_t dev;
 	const char **folder; /* to be looked into */
-	size_t n, room, done;
-	int64_t until;
+	size_t n, room, done, n_seen;
+	int64_t left_ms;
+	struct seen {
+		struct seen *next;
+		uint64_t ino;
+		const char *path;
+	} * seen[BUCKETS];
 };
 
 static int64_t now_ms(void)
@@ -133,86 +142,127 @@ static int64_t now_ms(void)
 	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-static void add_folder(struct search *s, const char *path)
+static void add_folder(struct ckpt_capture *c, struct ckpt_watched_search *s, const char *path)
 {
-	for (size_t i = 0; i < s->n && i < 256; i++)
-		if (!strcmp(s->folder[i], path))
-			return;
 	if (s->n == MAX_FOLDERS)
 		return;
-	s->folder = ckpt_capture_grow(s->c->arena, s->folder, s->n, &s->room, sizeof(s->folder[0]));
-	s->folder[s->n++] = ckpt_strdup(s->c->arena, path);
+	s->folder = ckpt_capture_grow(c->arena, s->folder, s->n, &s->room, sizeof(s->folder[0]));
+	s->folder[s->n++] = path;
+}
+
+static void add_seen(struct ckpt_capture *c, struct ckpt_watched_search *s, uint64_t ino,
+		     const char *path)
+{
+	struct seen *e;
+
+	if (s->n_seen == MAX_SEEN)
+		return;
+	s->n_seen++;
+	e = ckpt_new(c->arena, struct seen);
+	e->ino = ino;
+	e->path = path;
+	e->next = s->seen[ino % BUCKETS];
+	s->seen[ino % BUCKETS] = e;
 }
 
 /* PATH and all folders above it. */
-static const char *look_up(struct search *s, const char *path)
+static void add_above(struct ckpt_capture *c, struct ckpt_watched_search *s, const char *path)
 {
-	char *at = ckpt_strdup(s->c->arena, path);
+	char *at = ckpt_strdup(c->arena, path);
+	struct stat st;
 
-	for (;;) {
-		char *last;
-
-		if (is_it(at, s->w, s->modep))
-			return at;
+	for (char *last = at; last && at[1]; last[last == at] = '\0') {
+		if (lstat(at, &st) == 0)
+			add_seen(c, s, st.st_ino, ckpt_strdup(c->arena, at));
 		last = strrchr(at, '/');
-		if (!last || !at[1])
-			return NULL;
-		last[last == at] = '\0';
 	}
 }
 
-static const char *look_into(struct search *s, const char *folder)
+static void look_into(struct ckpt_capture *c, struct ckpt_watched_search *s, const char *folder)
 {
 	DIR *dir = opendir(folder);
-	const char *found = NULL;
 	struct stat st;
 
-	if (dir && fstat(dirfd(dir), &st) == 0 && st.st_dev == s->w->dev)
-		for (struct dirent *e = readdir(dir); e && !found; e = readdir(dir)) {
-			char path[PATH_MAX];
+	if (dir && fstat(dirfd(dir), &st) == 0 && st.st_dev == s->dev)
+		for (struct dirent *e = readdir(dir); e; e = readdir(dir)) {
+			char path[PATH_MAX], *kept;
 
 			if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..") ||
 			    snprintf(path, sizeof(path), "%s/%s", folder[1] ? folder : "",
 				     e->d_name) >= (int)sizeof(path))
 				continue;
-			if (e->d_ino == s->w->ino && is_it(path, s->w, s->modep))
-				found = ckpt_strdup(s->c->arena, path);
-			else if (e->d_type == DT_DIR)
-				add_folder(s, path);
+			kept = ckpt_strdup(c->arena, path);
+			add_seen(c, s, e->d_ino, kept);
+			if (e->d_type == DT_DIR)
+				add_folder(c, s, kept);
 		}
 	if (dir)
 		closedir(dir);
-	return found;
 }
 
-static const char *look_around(struct search *s)
+/* What is open, and the working directories. */
+static void look_around(struct ckpt_capture *c, struct ckpt_watched_search *s)
 {
-	struct ckpt_capture *cap = s->c->capture;
-	const char *found = NULL;
-
-	for (size_t i = 0; i < cap->n_files && !found; i++)
-		if (cap->files[i]->probe.link[0] == '/')
-			found = look_up(s, cap->files[i]->probe.link);
-	for (size_t i = 0; i < cap->n_tasks && !found; i++) {
+	for (size_t i = 0; i < c->n_files; i++)
+		if (c->files[i]->probe.link[0] == '/')
+			add_above(c, s, c->files[i]->probe.link);
+	for (size_t i = 0; i < c->n_tasks; i++) {
 		struct ckpt_err ignored = CKPT_ERR_INIT;
 		char cwd[PATH_MAX];
 
-		if (cap->src->ops->read_link(cap->src, cap->tasks[i].frozen->pid, "cwd", cwd,
-					     sizeof(cwd), &ignored) <= 0 ||
+		if (c->src->ops->read_link(c->src, c->tasks[i].frozen->pid, "cwd", cwd, sizeof(cwd),
+					   &ignored) <= 0 ||
 		    cwd[0] != '/')
 			continue;
-		found = look_up(s, cwd);
-		add_folder(s, cwd);
+		add_above(c, s, cwd);
+		add_folder(c, s, ckpt_strdup(c->arena, cwd));
 	}
-	return found;
 }
 
-static const char *search(struct search *s)
+static struct ckpt_watched_search *search_of(struct ckpt_capture *c, dev_t dev, const char *mounts)
 {
-	const char *found = NULL;
+	struct ckpt_mount *m = ckpt_new(c->arena, struct ckpt_mount);
+	struct ckpt_watched_search *s;
+	struct stat st;
 
-	while (!found && s->done < s->n && now_ms() < s->until)
-		found = look_into(s, s->folder[s->done++]);
+	for (s = c->watched; s; s = s->next)
+		if (s->dev == dev)
+			return s;
+	s = ckpt_new(c->arena, struct ckpt_watched_search);
+	s->dev = dev;
+	s->left_ms = SEARCH_MS;
+	s->next = c->watched;
+	c->watched = s;
+	look_around(c, s);
+	for (const char *at = mounts; ckpt_mount_next(&at, m);)
+		if (m->dev == dev && lstat(m->point, &st) == 0) {
+			add_folder(c, s, ckpt_strdup(c->arena, m->point));
+			add_seen(c, s, st.st_ino, s->folder[s->n - 1]);
+		}
+	return s;
+}
+
+static const char *known(const struct ckpt_watched_search *s, const struct ckpt_watched *w,
+			 mode_t *modep)
+{
+	for (const struct seen *e = s->seen[w->ino % BUCKETS]; e; e = e->next)
+		if (e->ino == w->ino && is_it(e->path, w, modep))
+			return e->path;
+	return NULL;
+}
+
+static const char *by_search(struct ckpt_capture *c, const struct ckpt_watched *w,
+			     const char *mounts, mode_t *modep)
+{
+	struct ckpt_watched_search *s = search_of(c, w->dev, mounts);
+	const char *found = known(s, w, modep);
+	int64_t from = now_ms(), until = from + s->left_ms;
+
+	while (!found && s->done < s->n && s->n_seen < MAX_SEEN && now_ms() < until) {
+		look_into(c, s, s->folder[s->done++]);
+		found = known(s, w, modep);
+	}
+	s->left_ms -= now_ms() - from;
 	return found;
 }
 
@@ -229,21 +279,13 @@ static char *mounts(struct ckpt_collect *c)
 
 const char *ckpt_watched_path(struct ckpt_collect *c, const struct ckpt_watched *w, mode_t *modep)
 {
-	struct search s = { .c = c, .w = w, .modep = modep, .until = now_ms() + SEARCH_MS };
 	struct ckpt_mount *m = ckpt_new(c->arena, struct ckpt_mount);
 	const char *text = mounts(c), *found = NULL;
 
 	for (const char *at = text; !found && w->handle_len && ckpt_mount_next(&at, m);)
 		if (m->dev == w->dev)
 			found = by_handle(c, w, m->point, modep);
-	if (!found && c->capture)
-		found = look_around(&s);
-	for (const char *at = text; !found && ckpt_mount_next(&at, m);)
-		if (m->dev == w->dev) {
-			add_folder(&s, m->point);
-			found = is_it(m->point, w, modep) ? ckpt_strdup(c->arena, m->point) : NULL;
-		}
-	return found ? found : search(&s);
+	return found || !c->capture ? found : by_search(c->capture, w, text, modep);
 }
 
 uint32_t ckpt_watched_object(struct ckpt_collect *c, const struct ckpt_watched *w)

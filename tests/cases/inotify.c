@@ -95,6 +95,36 @@ static void check_deleted(void)
 	CHECK_INT(next(watch)->wd, deleted);
 }
 
+/* Many, which a user has to search for. */
+#define MANY 300
+
+static void setup_many(void)
+{
+	watch = CHECK_CALL(inotify_init1(IN_NONBLOCK));
+	CHECK_CALL(mkdir("many", 0755));
+	for (int i = 1; i <= MANY; i++) {
+		char name[40];
+
+		snprintf(name, sizeof(name), "many/%d", i);
+		CHECK_CALL(mkdir(name, 0755));
+		strcat(name, "/deep");
+		CHECK_CALL(mkdir(name, 0755));
+		CHECK_INT(inotify_add_watch(watch, name, IN_CREATE), i);
+	}
+}
+
+static void check_many(void)
+{
+	CHECK(case_gap_ns() < 10000000000ll);
+	for (int i = 1; i <= MANY; i += 7) {
+		char name[40];
+
+		snprintf(name, sizeof(name), "many/%d/deep/new", i);
+		touch(name);
+		CHECK_INT(next(watch)->wd, i);
+	}
+}
+
 /* Events that wait are lost, by name; the watch goes on. */
 static void setup_queue(void)
 {
@@ -134,6 +164,7 @@ static void check_lost(void)
 
 CASES({ "watches keep their numbers, masks and what they see", setup, check },
       { "a deleted file is still watched", setup_deleted, check_deleted, .flags = CASE_LOSSY },
+      { "300 watches are found in time", setup_many, check_many },
       { "a watch with events that wait goes on", setup_queue, check_queue },
       { "what a user cannot find is named", setup_lost, check_lost, .flags = CASE_USER,
 	.refused = { "fd 66", "CKPT-E0222" } })
