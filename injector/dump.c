@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A dump from outside. Until the image is committed the tree only stands still; whatever fails, and
- * whatever signal asks us to stop, lets it go on. Signals are blocked and looked at between steps,
- * so that none ends us half-way.
+ * whatever signal asks us to stop, lets it go on.
  */
 #include <config.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -21,7 +19,9 @@
 #include "engine/store/image.h"
 #include "injector/dump.h"
 #include "injector/inside.h"
+#include "injector/precopy.h"
 #include "injector/source-ptrace.h"
+#include "injector/stops.h"
 #include "injector/warm.h"
 
 #define PREFAULT (512ul << 10) /* a small process needs no more */
@@ -35,7 +35,7 @@ struct dump {
 	const struct ckpt_dump_opts *opts;
 	struct ckpt_arena *arena;
 	struct ckpt_problems *problems;
-	sigset_t watched, old_mask;
+	struct ckpt_stops stops;
 	struct rlimit old_limit;    /* of descriptors */
 	uint64_t started, deadline; /* CLOCK_MONOTONIC; 0: none */
 	struct ckpt_source *src;
@@ -48,6 +48,9 @@ struct dump {
 	const char **made; /* names that files were given */
 	size_t n_made, made_room;
 	bool committed;
+	struct ckpt_precopy_opts precopy_opts;
+	struct ckpt_precopy precopy;
+	uint32_t *crc; /* of the chunks of the pages file */
 };
 
 static uint64_t clock_ns(clockid_t clock)
@@ -56,41 +59,6 @@ static uint64_t clock_ns(clockid_t clock)
 
 	clock_gettime(clock, &t);
 	return t.tv_sec * 1000000000ull + t.tv_nsec;
-}
-
-/* A signal that we would have ignored anyway (nohup) stays without effect. */
-static void block_signals(struct dump *d)
-{
-	static const int stops[] = { SIGINT, SIGTERM, SIGHUP, SIGALRM, SIGQUIT, SIGPIPE };
-	sigset_t blocked;
-
-	sigemptyset(&d->watched);
-	for (size_t i = 0; i < sizeof(stops) / sizeof(stops[0]); i++) {
-		struct sigaction sa;
-
-		if (!sigaction(stops[i], NULL, &sa) && sa.sa_handler != SIG_IGN)
-			sigaddset(&d->watched, stops[i]);
-	}
-	blocked = d->watched;
-	/* A file that gets too large is to be an error of write(2). */
-	sigaddset(&blocked, SIGXFSZ);
-	pthread_sigmask(SIG_BLOCK, &blocked, &d->old_mask);
-}
-
-/* What made us stop has been reported by then and must not end us as well. */
-static void unblock_signals(struct dump *d, int result)
-{
-	static const struct timespec now;
-	sigset_t taken;
-
-	sigemptyset(&taken);
-	if (result == -ECANCELED)
-		taken = d->watched;
-	if (!sigismember(&d->old_mask, SIGXFSZ))
-		sigaddset(&taken, SIGXFSZ);
-	for (int i = 0; i < _NSIG && sigtimedwait(&taken, NULL, &now) > 0; i++)
-		;
-	pthread_sigmask(SIG_SETMASK, &d->old_mask, NULL);
 }
 
 /* Held descriptors need not be opened twice; a tree has many. The kernel makes its table of them
@@ -114,17 +82,12 @@ static void raise_limit(struct dump *d)
 
 static int check_signals(const struct dump *d, struct ckpt_err *err)
 {
-	sigset_t pending;
+	int sig = ckpt_stops_pending(&d->stops);
 
-	if (sigpending(&pending) < 0)
-		return 0;
-	for (int sig = 1; sig < 32; sig++) {
-		if (sigismember(&pending, sig) > 0 && sigismember(&d->watched, sig) > 0)
-			return ckpt_fail(err, -ECANCELED,
-					 "process %d: dump stopped by SIG%s, the process goes on",
-					 d->opts->pid, sigabbrev_np(sig));
-	}
-	return 0;
+	return sig ? ckpt_fail(err, -ECANCELED,
+			       "process %d: dump stopped by SIG%s, the process goes on",
+			       d->opts->pid, sigabbrev_np(sig)) :
+		     0;
 }
 
 /* Between the steps of a capture. */
@@ -170,6 +133,7 @@ static int capture(struct dump *d, struct ckpt_err *err)
 		.files = &d->files,
 		.log = d->opts->log,
 		.helper = d->helper,
+		.live = d->precopy.live,
 		.go_on = go_on,
 		.arg = d,
 	};
@@ -204,6 +168,13 @@ static int open_source(struct dump *d, struct ckpt_err *err)
 	return ckpt_source_ptrace_open(&d->src, d->arena, d->opts->pid, &opts, err);
 }
 
+static uint64_t frozen_for(const struct dump *d)
+{
+	uint64_t until = d->src->thawed_at ? d->src->thawed_at : clock_ns(CLOCK_MONOTONIC);
+
+	return until - d->src->frozen_at;
+}
+
 static int copy_memory(struct dump *d, struct ckpt_err *err)
 {
 	const struct ckpt_memory_copy copy = {
@@ -213,13 +184,18 @@ static int copy_memory(struct dump *d, struct ckpt_err *err)
 		.go_on = go_on_copying,
 		.go_on_arg = d,
 	};
-	uint32_t *crc;
+	uint64_t size = ckpt_memory_size(d->work);
 	size_t n;
-	int r = ckpt_memory_copy(d->work, &copy, &crc, &n, err);
+	int r = 0;
 
+	if (d->precopy.live)
+		r = ckpt_precopy_check(&d->precopy, &d->precopy_opts, frozen_for(d),
+				       size - ckpt_live_size(d->precopy.live), err);
+	if (r >= 0)
+		r = ckpt_memory_copy(d->work, &copy, &d->crc, &n, err);
 	if (r < 0)
 		return r;
-	ckpt_image_set_checksums(d->writer, ckpt_memory_size(d->work), crc, n);
+	ckpt_image_set_checksums(d->writer, size, d->crc, n);
 	ckpt_logf(d->opts->log, 4, "memory is copied");
 	return 0;
 }
@@ -304,13 +280,6 @@ static void fill_stats(const struct dump *d, struct ckpt_dump_stats *stats)
 	stats->n_losses = d->snap->n_lost;
 }
 
-static uint64_t frozen_for(const struct dump *d)
-{
-	uint64_t until = d->src->thawed_at ? d->src->thawed_at : clock_ns(CLOCK_MONOTONIC);
-
-	return until - d->src->frozen_at;
-}
-
 /* A program that asked by itself is told when there is an image, not before. */
 static bool waits_for_image(const struct dump *d)
 {
@@ -328,9 +297,12 @@ static int commit(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err
 		d->src->ops->thaw(d->src);
 		stats->frozen_ns = frozen_for(d);
 	}
+	stats->frozen_ns += d->precopy.frozen_ns;
 	inv->has_frozen_ns = true;
 	inv->frozen_ns = stats->frozen_ns;
-	r = check_signals(d, err);
+	r = d->precopy.live ? ckpt_live_checksums(d->precopy.live, d->crc, err) : 0;
+	if (r >= 0)
+		r = check_signals(d, err);
 	if (r < 0)
 		return r;
 	r = ckpt_image_commit(d->writer, d->snap, &stats->bytes, err);
@@ -352,9 +324,29 @@ static int end_tree(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_e
 		r = d->src->ops->stop(d->src, err);
 	else
 		r = d->src->ops->kill(d->src, err);
-	stats->frozen_ns = frozen_for(d);
+	stats->frozen_ns = frozen_for(d) + d->precopy.frozen_ns;
 	/* Some may have died: the image is all that is left of them. */
 	return ckpt_in(err, r, "the image in %s is complete, but", d->opts->dir);
+}
+
+/* While the tree runs. */
+static int copy_ahead(struct dump *d, struct ckpt_err *err)
+{
+	int r;
+
+	d->precopy_opts = (struct ckpt_precopy_opts){
+		.pid = d->opts->pid,
+		.ptrace = { .timeout_s = d->opts->timeout_s, .log = d->opts->log },
+		.live = { .fd = ckpt_image_writer_pages_fd(d->writer),
+			  .log = d->opts->log,
+			  .go_on = go_on_copying,
+			  .go_on_arg = d },
+		.max_freeze_ns = d->opts->max_freeze_ms * 1000000ull,
+	};
+	r = ckpt_precopy(&d->precopy, d->arena, &d->precopy_opts, err);
+	if (r >= 0)
+		ckpt_warm_start(&d->warm, d->helper, d->opts->pid);
+	return r;
 }
 
 static int run(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err *err)
@@ -368,6 +360,8 @@ static int run(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err *e
 	if (r >= 0)
 		r = check_signals(d, err);
 	ckpt_logf(d->opts->log, 4, "source and image are open");
+	if (r >= 0 && d->opts->live)
+		r = copy_ahead(d, err);
 	if (r >= 0)
 		r = capture(d, err);
 	if (r >= 0)
@@ -425,16 +419,18 @@ static void init(struct dump *d, const struct ckpt_dump_opts *opts, struct ckpt_
 	if (!problems->arena)
 		problems->arena = arena;
 	d->started = clock_ns(CLOCK_MONOTONIC);
-	block_signals(d);
+	ckpt_stops_block(&d->stops);
 	raise_limit(d);
 	d->helper = ckpt_helper_open(arena);
-	ckpt_warm_start(&d->warm, d->helper, opts->pid);
+	if (!opts->live)
+		ckpt_warm_start(&d->warm, d->helper, opts->pid);
 	prefault(arena);
 }
 
 static void finish(struct dump *d, int result)
 {
 	ckpt_memory_close(d->work);
+	ckpt_live_close(d->precopy.live);
 	ckpt_source_close(d->src);
 	for (size_t i = 0; i < d->n_made && !d->committed; i++)
 		unlink(d->made[i]);
@@ -442,7 +438,7 @@ static void finish(struct dump *d, int result)
 	ckpt_helper_close(d->helper);
 	if (d->old_limit.rlim_max)
 		setrlimit(RLIMIT_NOFILE, &d->old_limit);
-	unblock_signals(d, result);
+	ckpt_stops_unblock(&d->stops, result == -ECANCELED);
 }
 
 static int dump_once(const struct ckpt_dump_opts *opts, struct ckpt_arena *arena,

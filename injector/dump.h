@@ -28,6 +28,8 @@ struct ckpt_dump_opts {
 	int dirfd;                             /* images folder, borrowed */
 	const char *dir;                       /* its name, for messages */
 	bool leave_running, leave_stopped, shell_job, file_locks, tcp_close;
+	bool live;                  /* memory is copied while it runs, and again where it changed */
+	unsigned int max_freeze_ms; /* with LIVE: as long at most, or none; 0: any */
 	struct ckpt_file_policy files;
 	struct ckpt_rules *rules; /* of the user; may be NULL */
 	unsigned int timeout_s;   /* for the freeze and the capture; 0: none */

@@ -13,6 +13,7 @@
 #include "engine/plan/plan.h"
 #include "engine/plan/site.h"
 #include "engine/plan/sysvec.h"
+#include "injector/stops.h"
 
 /* One for each task, in memory that all processes of the restore share until they enter their own.
  */
@@ -48,9 +49,9 @@ struct ckpt_job {
 	struct ckpt_undo *undo;
 	struct ckpt_decided *decided;
 	pid_t coordinator;
-	uint32_t n_threads;    /* of all tasks */
-	uint64_t blob_syscall; /* address of a `syscall` in the blob */
-	sigset_t watched;      /* blocked meanwhile; one of them ends the restore */
+	uint32_t n_threads;      /* of all tasks */
+	uint64_t blob_syscall;   /* address of a `syscall` in the blob */
+	struct ckpt_stops stops; /* one of them ends the restore */
 };
 
 /* builder.c: makes the shared memory and every object; nothing of the tree exists yet. */

@@ -142,10 +142,9 @@ static int vector_failed(struct ckpt_job *job, const struct ckpt_task *task,
 static int check_tasks(struct ckpt_job *job, struct ckpt_err *err)
 {
 	const struct ckpt_snapshot *snap = job->plan->snap;
-	struct timespec none = { 0 };
-	int sig = sigtimedwait(&job->watched, NULL, &none);
+	int sig = ckpt_stops_pending(&job->stops);
 
-	if (sig > 0)
+	if (sig)
 		return ckpt_fail(err, -ECANCELED, "stopped by signal %d (%s)", sig, strsignal(sig));
 	for (size_t i = 0; i < snap->n_tasks; i++) {
 		const struct ckpt_sv_status *s =
@@ -325,34 +324,17 @@ static int build_and_commit(struct ckpt_job *job, const struct ckpt_image *img,
 	return r;
 }
 
-/* What asks us to stop is looked at between steps, so that all is taken back; what we ignore stays
- * ignored. */
-static void block_signals(struct ckpt_job *job, sigset_t *old)
-{
-	static const int stops[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGALRM };
-
-	sigemptyset(&job->watched);
-	for (size_t i = 0; i < sizeof(stops) / sizeof(stops[0]); i++) {
-		struct sigaction sa;
-
-		if (!sigaction(stops[i], NULL, &sa) && sa.sa_handler != SIG_IGN)
-			sigaddset(&job->watched, stops[i]);
-	}
-	sigprocmask(SIG_BLOCK, &job->watched, old);
-	signal(SIGCHLD, SIG_DFL); /* ignored by our caller, children would leave no status */
-}
-
 int ckpt_restore_here(const struct ckpt_plan *plan, const struct ckpt_image *img,
 		      const struct ckpt_restore_run *run, struct ckpt_arena *arena,
 		      struct ckpt_err *err)
 {
 	struct ckpt_job job;
-	sigset_t old;
 	int r = open_job(&job, plan, img, run, arena, err);
 
 	if (r < 0)
 		return r;
-	block_signals(&job, &old);
+	ckpt_stops_block(&job.stops);
+	signal(SIGCHLD, SIG_DFL); /* ignored by our caller, children would leave no status */
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 	ckpt_numbers_await(plan->snap);
 	r = build_and_commit(&job, img, run, err);
@@ -363,7 +345,7 @@ int ckpt_restore_here(const struct ckpt_plan *plan, const struct ckpt_image *img
 		ckpt_undo_forget(&job);
 	}
 	prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0);
-	sigprocmask(SIG_SETMASK, &old, NULL);
+	ckpt_stops_unblock(&job.stops, r == -ECANCELED);
 	munmap(job.slots, plan->snap->n_tasks * sizeof(*job.slots));
 	return r;
 }

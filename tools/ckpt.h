@@ -124,9 +124,9 @@ struct ckpt_options {
 	bool view_tree, view_files, view_memory, view_sockets, view_stats;
 	bool raw, stacks, env, args;
 	uint64_t ghost_limit;
-	bool link_remap, file_list;
+	bool link_remap, file_list, live;
 	const char *file_validation, *carry, *files, *grown, *on_files; /* NULL: not given */
-	unsigned int timeout;
+	unsigned int timeout, max_freeze;
 	bool leave_running, leave_stopped, shell_job, file_locks, detached, sibling, display_stats,
 		json;
 	bool tcp_close;

@@ -14,6 +14,8 @@ int ckpt_cmd_dump(struct ckpt_tool *t)
 		.file_locks = t->opts.file_locks,
 		.tcp_close = t->opts.tcp_close,
 		.rules = &t->rules,
+		.live = t->opts.live,
+		.max_freeze_ms = t->opts.max_freeze,
 		.timeout_s = t->opts.timeout,
 		.files = ckpt_tool_file_policy(&t->opts),
 		.log = &t->log,

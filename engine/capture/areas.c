@@ -6,6 +6,7 @@
 #include "engine/base/cleanup.h"
 #include "engine/base/text.h"
 #include "engine/capture/state.h"
+#include "engine/memory/live.h"
 
 #define AHEAD 128 /* tasks; each costs a descriptor */
 
@@ -29,8 +30,8 @@ static bool is_vdso(const char *name)
 	return !strcmp(name, "[vdso]") || starts_with(name, "[vvar");
 }
 
-/* Why an area cannot be dumped, NULL if it can. */
-static const char *refusal(const struct ckpt_map *m)
+/* Why an area cannot be dumped, NULL if it can. TRACKED: by us, which shows. */
+static const char *refusal(const struct ckpt_map *m, bool tracked)
 {
 	static const struct {
 		uint64_t flags;
@@ -57,7 +58,7 @@ static const char *refusal(const struct ckpt_map *m)
 			return by_name[i].why;
 	}
 	for (size_t i = 0; i < sizeof(by_flag) / sizeof(by_flag[0]); i++) {
-		if (m->flags & by_flag[i].flags)
+		if (m->flags & by_flag[i].flags & ~(tracked ? CKPT_MAP(UW) : 0))
 			return by_flag[i].why;
 	}
 	/* That of memory which can only be executed is the kernel's own choice. */
@@ -124,7 +125,8 @@ static int fill_area(struct ckpt_capture *c, struct ckpt_capture_task *t, const 
 		     Ckpt__Area *area, struct ckpt_err *err)
 {
 	bool vdso = is_vdso(m->name);
-	const char *why = vdso ? NULL : refusal(m);
+	bool tracked = ckpt_live_track(c->opts->live, t->frozen->pid) != NULL;
+	const char *why = vdso ? NULL : refusal(m, tracked);
 	int r = 0;
 
 	ckpt__area__init(area);

@@ -17,6 +17,8 @@
 #include "engine/model/rules.h"
 #include "engine/model/snapshot.h"
 
+struct ckpt_live;
+
 struct ckpt_capture_opts {
 	bool shell_job;                       /* the root need not lead its session */
 	bool file_locks;                      /* locks are captured, not refused */
@@ -24,6 +26,7 @@ struct ckpt_capture_opts {
 	bool tcp_close;                       /* connections of TCP may be lost */
 	struct ckpt_log *log;                 /* may be NULL */
 	const struct ckpt_file_policy *files; /* may be NULL */
+	const struct ckpt_live *live;         /* memory that has been copied before, or NULL */
 	struct ckpt_helper *helper; /* reads ahead; to be closed when the tree goes on again, which
 				       takes its time */
 	/* Asked between steps; a negative errno (with ERR set) ends the capture. May be NULL. */

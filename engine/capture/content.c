@@ -10,12 +10,14 @@
 #include <string.h>
 #include "engine/base/cleanup.h"
 #include "engine/capture/state.h"
+#include "engine/memory/live.h"
 
 #define AHEAD 128 /* tasks; each costs a descriptor */
 
 struct ckpt_scan_job {
 	struct ckpt_job job;
 	int fd; /* the page map */
+	const struct ckpt_track *track;
 	struct ckpt_scan found;
 	int code;
 	struct ckpt_err err;
@@ -25,7 +27,7 @@ static void scan(struct ckpt_job *base, struct ckpt_arena *arena)
 {
 	struct ckpt_scan_job *job = (struct ckpt_scan_job *)base;
 
-	job->code = ckpt_memory_scan(arena, job->fd, &job->found, &job->err);
+	job->code = ckpt_memory_scan(arena, job->fd, job->track, &job->found, &job->err);
 }
 
 static void start_scan(struct ckpt_capture *c, struct ckpt_capture_task *t)
@@ -33,6 +35,7 @@ static void start_scan(struct ckpt_capture *c, struct ckpt_capture_task *t)
 	struct ckpt_scan_job *job = t->scan = ckpt_new(c->arena, struct ckpt_scan_job);
 
 	job->job.run = scan;
+	job->track = ckpt_live_track(c->opts->live, t->frozen->pid);
 	job->fd = c->src->ops->open_proc(c->src, t->frozen->pid, "pagemap", &job->err);
 	job->code = job->fd;
 	if (job->fd >= 0)
@@ -212,10 +215,34 @@ static int add_task(struct ckpt_capture *c, struct ckpt_capture_task *t, struct 
 	return ckpt_capture_problem(c, r, err);
 }
 
+/* A device, or a worker of the kernel, writes to memory that was handed to it before, and nobody
+ * sees which. */
+static bool is_written_unseen(const struct ckpt_capture *c)
+{
+	for (size_t i = 0; i < c->n_files; i++) {
+		const struct ckpt_object *obj = c->files[i]->obj;
+
+		if (obj && obj->file.flags & O_DIRECT && S_ISREG(c->files[i]->probe.st.st_mode))
+			return true;
+	}
+	return false;
+}
+
+static void go_on_from_live(struct ckpt_capture *c)
+{
+	if (!c->opts->live)
+		return;
+	if (is_written_unseen(c))
+		ckpt_logf(c->opts->log, 1,
+			  "files are open with O_DIRECT: all memory is copied once more");
+	ckpt_memory_go_on(c->work, c->opts->live, !is_written_unseen(c));
+}
+
 int ckpt_capture_memory(struct ckpt_capture *c, struct ckpt_err *err)
 {
 	int r = 0;
 
+	go_on_from_live(c);
 	for (size_t i = 0; r >= 0 && i < c->n_tasks; i++) {
 		start_until(c, i + AHEAD);
 		if (c->tasks[i].task->mm)

@@ -366,7 +366,11 @@ int ckpt_memory_copy(struct ckpt_memory_work *w, const struct ckpt_memory_copy *
 		     uint32_t **crcp, size_t *np, struct ckpt_err *err)
 {
 	size_t n_chunks = (w->size + CKPT_CHUNK - 1) / CKPT_CHUNK;
-	struct copy c = { .w = w, .opts = opts, .lock = PTHREAD_MUTEX_INITIALIZER };
+	struct copy c = { .w = w,
+			  .opts = opts,
+			  .lock = PTHREAD_MUTEX_INITIALIZER,
+			  .chunk = w->kept / CKPT_CHUNK,
+			  .done = w->kept };
 	int r;
 
 	c.crc = ckpt_alloc(w->arena, n_chunks * sizeof(c.crc[0]));
@@ -379,7 +383,7 @@ int ckpt_memory_copy(struct ckpt_memory_work *w, const struct ckpt_memory_copy *
 	if (ftruncate(opts->fd, w->size) < 0 && errno != EINVAL)
 		return ckpt_fail(err, -errno, "image: cannot make room for %llu bytes of memory",
 				 (unsigned long long)w->size);
-	run(&c, useful_threads(opts, n_chunks));
+	run(&c, useful_threads(opts, n_chunks - c.chunk));
 	if (c.failed) {
 		*err = c.err;
 		return err->code;

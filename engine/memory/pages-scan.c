@@ -6,76 +6,110 @@
  */
 #include <errno.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 #include "engine/memory/pages-work.h"
-
-/* Linux 6.7; the category GUARD came with 6.16 */
-struct page_region {
-	uint64_t start, end, categories;
-};
-struct pm_scan_arg {
-	uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
-	uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
-};
-#define PAGEMAP_SCAN _IOWR('f', 16, struct pm_scan_arg)
-#define PAGE_IS_FILE (1 << 2)
-#define PAGE_IS_PRESENT (1 << 3)
-#define PAGE_IS_SWAPPED (1 << 4)
-#define PAGE_IS_PFNZERO (1 << 5)
-#define PAGE_IS_GUARD (1 << 8)
+#include "engine/memory/scan.h"
+#include "engine/memory/track.h"
 
 #define PM_GUARD (1ull << 58) /* Linux 6.15 */
 #define PM_FILE (1ull << 61)
 #define PM_SWAPPED (1ull << 62)
 #define PM_PRESENT (1ull << 63)
 
-#define N_REGIONS 512
+struct finder {
+	int fd;
+	const struct ckpt_track *track; /* NULL: nothing is tracked */
+	struct ckpt_run_list pages, guards, unchanged;
+	bool no_guards;   /* a category that this kernel does not know */
+	bool surprised;   /* what should be tracked is not */
+	uint64_t barrier; /* start of the range */
+};
 
-/* Returns -ENOTTY where the kernel lacks it. */
-static int scan(struct ckpt_run_list *list, struct ckpt_run_list *guards, int fd, bool with_guards,
-		struct ckpt_err *err)
+static void see(void *arg, const struct ckpt_page_region *r)
 {
-	struct page_region region[N_REGIONS];
-	struct pm_scan_arg arg = {
-		.size = sizeof(arg),
-		.end = CKPT_TASK_SIZE,
-		.vec = (uintptr_t)region,
-		.vec_len = N_REGIONS,
-		.category_mask = PAGE_IS_FILE | PAGE_IS_PFNZERO,
-		.category_inverted = PAGE_IS_FILE | PAGE_IS_PFNZERO,
-		.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
-		.return_mask = with_guards ? PAGE_IS_GUARD : 0,
-	};
+	struct finder *f = arg;
+	uint64_t n = (r->end - r->start) / CKPT_PAGE;
 
-	while (arg.start < arg.end) {
-		int n = ioctl(fd, PAGEMAP_SCAN, &arg);
-
-		if (n < 0)
-			return ckpt_fail(err, -errno, "pagemap: cannot scan");
-		for (int i = 0; i < n; i++) {
-			const struct page_region *r = &region[i];
-
-			ckpt_run_add(r->categories & PAGE_IS_GUARD ? guards : list, r->start,
-				     (r->end - r->start) / CKPT_PAGE, CKPT_UNASSIGNED, 0);
-		}
-		if (arg.walk_end <= arg.start)
-			return ckpt_fail(err, -EIO, "pagemap: cannot scan");
-		arg.start = arg.walk_end;
+	if (r->categories & CKPT_PAGE_GUARD) {
+		ckpt_run_add(&f->guards, r->start, n, CKPT_UNASSIGNED, 0);
+		return;
 	}
-	return 0;
+	ckpt_run_add(&f->pages, r->start, n, CKPT_UNASSIGNED, f->barrier);
+	if (r->categories & CKPT_PAGE_WP_ALLOWED && !(r->categories & CKPT_PAGE_WRITTEN))
+		ckpt_run_add(&f->unchanged, r->start, n, CKPT_UNASSIGNED, f->barrier);
+	f->surprised |= !(r->categories & CKPT_PAGE_WP_ALLOWED);
 }
 
-int ckpt_memory_scan(struct ckpt_arena *arena, int pagemap_fd, struct ckpt_scan *found,
-		     struct ckpt_err *err)
+static int find(struct finder *f, uint64_t start, uint64_t end, uint64_t none, struct ckpt_err *err)
 {
-	struct ckpt_run_list list = { .arena = arena }, guards = { .arena = arena };
-	int r = scan(&list, &guards, pagemap_fd, true, err);
+	const struct ckpt_pm_scan scan = {
+		.start = start,
+		.end = end,
+		.category_mask = none,
+		.category_inverted = none,
+		.category_anyof_mask = CKPT_PAGE_PRESENT | CKPT_PAGE_SWAPPED,
+		.return_mask = (f->no_guards ? 0 : CKPT_PAGE_GUARD) |
+			       (f->track ? CKPT_PAGE_WP_ALLOWED | CKPT_PAGE_WRITTEN : 0),
+	};
 
-	if (r == -EINVAL && !list.n)
-		r = scan(&list, &guards, pagemap_fd, false, err);
-	found->pages = (struct ckpt_pages){ list.v, list.n };
-	found->guards = (struct ckpt_pages){ guards.v, guards.n };
+	f->barrier = start;
+	return start < end ? ckpt_scan_each(f->fd, &scan, see, f, err) : 0;
+}
+
+/* Whether a page is one of a file takes the kernel as long as all the rest: it is not asked where
+ * memory was anonymous, and tracked, before; and if it still is tracked it is the same. */
+static int find_anonymous(struct finder *f, struct ckpt_span span, struct ckpt_err *err)
+{
+	size_t n_pages = f->pages.n, n_guards = f->guards.n, n_unchanged = f->unchanged.n;
+	int r;
+
+	f->surprised = false;
+	r = find(f, span.start, span.end, CKPT_PAGE_ZERO, err);
+	if (r < 0 || !f->surprised)
+		return r;
+	f->pages.n = n_pages;
+	f->guards.n = n_guards;
+	f->unchanged.n = n_unchanged;
+	return find(f, span.start, span.end, CKPT_PAGE_ZERO | CKPT_PAGE_FILE, err);
+}
+
+static int find_all(struct finder *f, struct ckpt_err *err)
+{
+	uint64_t at = 0;
+
+	for (size_t i = 0; f->track && i < f->track->n; i++) {
+		const struct ckpt_tracked *a = &f->track->area[i];
+		int r;
+
+		if (!a->anonymous || a->span.start < at)
+			continue;
+		r = find(f, at, a->span.start, CKPT_PAGE_ZERO | CKPT_PAGE_FILE, err);
+		if (r >= 0)
+			r = find_anonymous(f, a->span, err);
+		if (r < 0)
+			return r;
+		at = a->span.end;
+	}
+	return find(f, at, CKPT_TASK_SIZE, CKPT_PAGE_ZERO | CKPT_PAGE_FILE, err);
+}
+
+int ckpt_memory_scan(struct ckpt_arena *arena, int pagemap_fd, const struct ckpt_track *track,
+		     struct ckpt_scan *found, struct ckpt_err *err)
+{
+	struct finder f = { .fd = pagemap_fd,
+			    .track = track,
+			    .pages.arena = arena,
+			    .guards.arena = arena,
+			    .unchanged.arena = arena };
+	int r = find_all(&f, err);
+
+	if (r == -EINVAL && !f.pages.n) {
+		f.no_guards = true;
+		r = find_all(&f, err);
+	}
+	found->pages = (struct ckpt_pages){ f.pages.v, f.pages.n };
+	found->guards = (struct ckpt_pages){ f.guards.v, f.guards.n };
+	found->unchanged = (struct ckpt_pages){ f.unchanged.v, f.unchanged.n };
 	found->none = r == -ENOTTY;
 	return found->none ? 0 : r;
 }

@@ -34,7 +34,9 @@ struct ckpt_memory_work {
 	struct ckpt_arena *arena;
 	struct ckpt_memory_part *part;
 	size_t n, room;
-	uint64_t size; /* of the pages file so far */
+	uint64_t size;                /* of the pages file so far */
+	uint64_t kept;                /* of it, that is there already: whole chunks */
+	const struct ckpt_live *live; /* what has been copied before, may be NULL */
 };
 
 /* Runs as they are found: neighbours become one. */
@@ -55,6 +57,12 @@ bool ckpt_span_has(const struct ckpt_span *span, size_t n, uint64_t address);
  * possible before. */
 int ckpt_pages_cut(struct ckpt_run_list *list, struct ckpt_scan *found, int pagemap_fd,
 		   const Ckpt__Mm *mm, struct ckpt_err *err);
+
+/* ---- pages-live.c ---- */
+/* Pages of FOUND that have no place yet, have been copied before and are unchanged get the place
+ * that they have. */
+void ckpt_pages_keep(struct ckpt_pages *found, struct ckpt_arena *arena,
+		     const struct ckpt_pages *unchanged, const struct ckpt_pages *before);
 
 /* ---- pages-share.c ---- */
 /* Makes task->pages of FOUND: pages that the task still shares with its parent get the parent's

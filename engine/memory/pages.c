@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "engine/memory/live.h"
 #include "engine/memory/pages-work.h"
 
 struct ckpt_memory_work *ckpt_memory_open(struct ckpt_source *src, struct ckpt_arena *arena)
@@ -22,6 +23,12 @@ void ckpt_memory_close(struct ckpt_memory_work *w)
 		ckpt_close_fd(&w->part[i].fd);
 		w->part[i].fd = -1;
 	}
+}
+
+void ckpt_memory_go_on(struct ckpt_memory_work *w, const struct ckpt_live *live, bool good)
+{
+	w->live = good ? live : NULL;
+	w->size = w->kept = ckpt_live_size(live);
 }
 
 uint64_t ckpt_memory_size(const struct ckpt_memory_work *w)
@@ -143,6 +150,11 @@ int ckpt_memory_add_task(struct ckpt_memory_work *w, const struct ckpt_memory_ta
 	}
 	if (r < 0)
 		return r;
+	if (w->live) {
+		const struct ckpt_pages before = ckpt_live_pages(w->live, task->pid);
+
+		ckpt_pages_keep(&task->pages, w->arena, &add->found->unchanged, &before);
+	}
 	part.fd = ckpt_take_fd(&mem);
 	part.shared = add->shared;
 	part.n_shared = add->n_shared;

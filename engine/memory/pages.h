@@ -14,7 +14,9 @@
 #include "engine/model/object.h"
 #include "engine/model/snapshot.h"
 
+struct ckpt_live;
 struct ckpt_memory_work;
+struct ckpt_track;
 
 /* Part of an object as a task has it mapped. */
 struct ckpt_piece {
@@ -25,18 +27,22 @@ struct ckpt_piece {
 };
 
 struct ckpt_memory_work *ckpt_memory_open(struct ckpt_source *src, struct ckpt_arena *arena);
+/* LIVE: what has been copied already. Its pages file is gone on with; if it is GOOD, what has not
+ * changed since stays where it is. Right after the opening; borrowed. */
+void ckpt_memory_go_on(struct ckpt_memory_work *work, const struct ckpt_live *live, bool good);
 /* Closes the descriptors that it holds. NULL is fine. */
 void ckpt_memory_close(struct ckpt_memory_work *work);
 
 /* The pages of a whole address space, before anything is known of its areas. */
 struct ckpt_scan {
 	struct ckpt_pages pages;
-	struct ckpt_pages guards; /* guard regions (madvise(2), Linux 6.13) */
-	bool none;                /* this kernel cannot scan: they are found area by area */
+	struct ckpt_pages guards;    /* guard regions (madvise(2), Linux 6.13) */
+	struct ckpt_pages unchanged; /* of PAGES: tracked, and not written since the last look */
+	bool none;                   /* this kernel cannot scan: they are found area by area */
 };
-/* Fills FOUND. May run in any thread. */
-int ckpt_memory_scan(struct ckpt_arena *arena, int pagemap_fd, struct ckpt_scan *found,
-		     struct ckpt_err *err);
+/* Fills FOUND. May run in any thread. TRACK: NULL if it is not tracked. */
+int ckpt_memory_scan(struct ckpt_arena *arena, int pagemap_fd, const struct ckpt_track *track,
+		     struct ckpt_scan *found, struct ckpt_err *err);
 
 struct ckpt_memory_task {
 	struct ckpt_task *task;

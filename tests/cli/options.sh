@@ -34,7 +34,7 @@ while IFS=$'\t' read -r spelled fate _; do
 	esac
 	case $name in
 	images-dir | json | pid | help | version | log-file | tree | files | memory | sockets | stats | stacks | raw) continue ;;
-	carry | config | on-files | file-list | output | search | hex | regex | area | env | args) continue ;;
+	carry | config | on-files | file-list | output | search | hex | regex | area | env | args | live | max-freeze) continue ;;
 	esac
 	case $fate in
 	works | harmless) expect "$name" 1 '^ckpt: CKPT-E0301: ' plan -D none "${args[@]}" ;;

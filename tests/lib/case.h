@@ -24,6 +24,8 @@ enum case_flag {
 	CASE_GOES = 16,   /* no dump -R */
 	CASE_LOSSY = 32,  /* changes all the time: the oracle is not asked */
 	CASE_INSIDE = 64, /* only of programs with the preloaded library */
+	CASE_LIVE = 256, /* dump --live; not of programs with the preloaded library. $CASE_LIVE: all
+			  */
 	CASE_MANY = 128, /* many checkpoints one after the other where it goes on, $CKPT_MANY, 30 */
 };
 

@@ -161,6 +161,8 @@ static int ckpt(struct keeper *k, const char *command, char *const more[])
 		argv[n++] = more[i];
 	for (int i = 0; i < 4 && k->r->story->options[i] && strcmp(command, "check"); i++)
 		argv[n++] = (char *)k->r->story->options[i];
+	if (!strcmp(command, "dump") && (k->r->story->flags & CASE_LIVE || getenv("CASE_LIVE")))
+		argv[n++] = (char *)"--live";
 	argv[n] = NULL;
 	return run(k, argv);
 }

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside of engine/memory/live*.c: what is to be copied in one round. */
+#pragma once
+#include "engine/memory/live.h"
+#include "engine/memory/pages-work.h"
+
+struct ckpt_live_task {
+	struct ckpt_track track;
+	struct ckpt_pages pages; /* by address: where each of them is */
+};
+
+struct ckpt_live_item {
+	struct ckpt_live_task *task;
+	uint64_t at, len; /* addresses */
+	uint64_t offset;  /* in the pages file */
+};
+
+struct ckpt_live_lost {
+	struct ckpt_live_task *task;
+	struct ckpt_span span;
+};
+
+struct ckpt_live {
+	struct ckpt_arena *arena;
+	struct ckpt_live_opts opts;
+	struct ckpt_live_task *task;
+	size_t n, room;
+	uint64_t size;               /* of the pages file so far */
+	struct ckpt_live_item *item; /* of this round, by offset */
+	size_t n_items, items_room;
+	struct ckpt_live_lost *lost; /* of this round: could not be read */
+	size_t n_lost, lost_room;
+	struct ckpt_live_chunk {
+		uint32_t crc;
+		bool known; /* CRC is that of what is there */
+	} * chunk;
+	size_t n_chunks;
+};
+
+/* ---- live-copy.c ---- */
+int ckpt_live_copy_items(struct ckpt_live *live, struct ckpt_err *err);

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The rounds, and where each page has its place. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include "engine/memory/live-work.h"
+#include "engine/store/image.h"
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000ull + t.tv_nsec;
+}
+
+struct ckpt_live *ckpt_live_open(struct ckpt_arena *arena, const struct ckpt_live_opts *opts)
+{
+	struct ckpt_live *live = ckpt_new(arena, struct ckpt_live);
+
+	live->arena = arena;
+	live->opts = *opts;
+	return live;
+}
+
+void ckpt_live_close(struct ckpt_live *live)
+{
+	for (size_t i = 0; live && i < live->n; i++)
+		ckpt_track_close(&live->task[i].track);
+}
+
+int ckpt_live_add(struct ckpt_live *live, struct ckpt_source *src, pid_t pid, struct ckpt_err *err)
+{
+	struct ckpt_live_task task = { 0 };
+	const char *why = NULL;
+	int r = ckpt_track_open(&task.track, src, pid, &why, err);
+
+	if (r > 0)
+		ckpt_logf(live->opts.log, 1,
+			  "process %d: its memory is copied while it stands still: %s", pid, why);
+	if (r)
+		return r < 0 ? r : 0;
+	live->task =
+		ckpt_grow(live->arena, live->task, live->n, &live->room, 16, sizeof(*live->task));
+	live->task[live->n++] = task;
+	return 0;
+}
+
+static struct ckpt_live_task *find(const struct ckpt_live *live, pid_t pid)
+{
+	for (size_t i = 0; live && i < live->n; i++)
+		if (live->task[i].track.pid == pid)
+			return &live->task[i];
+	return NULL;
+}
+
+const struct ckpt_track *ckpt_live_track(const struct ckpt_live *live, pid_t pid)
+{
+	const struct ckpt_live_task *t = find(live, pid);
+
+	return t ? &t->track : NULL;
+}
+
+struct ckpt_pages ckpt_live_pages(const struct ckpt_live *live, pid_t pid)
+{
+	const struct ckpt_live_task *t = find(live, pid);
+
+	return t ? t->pages : (struct ckpt_pages){ NULL, 0 };
+}
+
+uint64_t ckpt_live_size(const struct ckpt_live *live)
+{
+	return live ? (live->size + CKPT_CHUNK - 1) / CKPT_CHUNK * CKPT_CHUNK : 0;
+}
+
+/* ---- a place for every page ---- */
+
+static void add_item(struct ckpt_live *live, struct ckpt_live_task *t, uint64_t at, uint64_t n,
+		     uint64_t offset)
+{
+	live->item = ckpt_grow(live->arena, live->item, live->n_items, &live->items_room, 256,
+			       sizeof(*live->item));
+	live->item[live->n_items++] = (struct ckpt_live_item){ t, at, n * CKPT_PAGE, offset };
+}
+
+/* What was written: pages that have a place keep it, others get the next one. Both lists are
+ * sorted, and so is what becomes of them. */
+static void place(struct ckpt_live *live, struct ckpt_live_task *t,
+		  const struct ckpt_pages *written)
+{
+	struct ckpt_run_list all = { .arena = live->arena };
+	size_t k = 0;
+
+	for (size_t i = 0; i < written->n; i++) {
+		uint64_t at = written->run[i].at, end = at + written->run[i].n_pages * CKPT_PAGE;
+
+		while (at < end) {
+			const struct ckpt_run *old = k < t->pages.n ? &t->pages.run[k] : NULL;
+			uint64_t old_end = old ? old->at + old->n_pages * CKPT_PAGE : 0, stop = end;
+
+			if (old && old_end <= at) {
+				all.v = ckpt_grow(all.arena, all.v, all.n, &all.room, 64,
+						  sizeof(*all.v));
+				all.v[all.n++] = *old;
+				k++;
+				continue;
+			}
+			if (old && old->at <= at) {
+				stop = stop < old_end ? stop : old_end;
+				add_item(live, t, at, (stop - at) / CKPT_PAGE,
+					 old->offset + (at - old->at));
+			} else {
+				uint64_t n;
+
+				stop = old && old->at < stop ? old->at : stop;
+				n = (stop - at) / CKPT_PAGE;
+				add_item(live, t, at, n, live->size);
+				ckpt_run_add(&all, at, n, live->size, 0);
+				live->size += n * CKPT_PAGE;
+			}
+			at = stop;
+		}
+	}
+	for (; k < t->pages.n; k++) {
+		all.v = ckpt_grow(all.arena, all.v, all.n, &all.room, 64, sizeof(*all.v));
+		all.v[all.n++] = t->pages.run[k];
+	}
+	t->pages = (struct ckpt_pages){ all.v, all.n };
+}
+
+/* Pages that could not be read, for they were given back meanwhile, have no place. They are few. */
+static void forget(struct ckpt_live_task *t, struct ckpt_arena *arena, const struct ckpt_span *lost)
+{
+	struct ckpt_run_list rest = { .arena = arena };
+
+	for (size_t i = 0; i < t->pages.n; i++) {
+		const struct ckpt_run *run = &t->pages.run[i];
+		uint64_t end = run->at + run->n_pages * CKPT_PAGE,
+			 before = lost->start < end ? lost->start : end,
+			 after = lost->end > run->at ? lost->end : run->at;
+
+		if (run->at < before)
+			ckpt_run_add(&rest, run->at, (before - run->at) / CKPT_PAGE, run->offset,
+				     0);
+		if (after < end)
+			ckpt_run_add(&rest, after > run->at ? after : run->at,
+				     (end - after) / CKPT_PAGE, run->offset + (after - run->at), 0);
+	}
+	t->pages = (struct ckpt_pages){ rest.v, rest.n };
+}
+
+static int find_written(struct ckpt_live *live, struct ckpt_live_task *t, struct ckpt_err *err)
+{
+	struct ckpt_run_list written = { .arena = live->arena };
+	struct ckpt_pages pages;
+	int r = ckpt_track_areas(&t->track, live->arena, err);
+
+	if (r >= 0)
+		r = ckpt_track_take(&t->track, &written, err);
+	if (r == -ESRCH) { /* it has ended */
+		*err = (struct ckpt_err)CKPT_ERR_INIT;
+		r = 0;
+	}
+	pages = (struct ckpt_pages){ written.v, written.n };
+	if (r >= 0)
+		place(live, t, &pages);
+	return r;
+}
+
+static int by_offset(const void *a, const void *b)
+{
+	const struct ckpt_live_item *x = a, *y = b;
+
+	return (x->offset > y->offset) - (x->offset < y->offset);
+}
+
+int ckpt_live_copy(struct ckpt_live *live, struct ckpt_live_round *round, struct ckpt_err *err)
+{
+	uint64_t start = now_ns();
+	int r = 0;
+
+	live->n_items = 0;
+	live->n_lost = 0;
+	for (size_t i = 0; r >= 0 && i < live->n; i++)
+		r = find_written(live, &live->task[i], err);
+	if (r < 0)
+		return r;
+	qsort(live->item, live->n_items, sizeof(*live->item), by_offset);
+	*round = (struct ckpt_live_round){ 0 };
+	for (size_t i = 0; i < live->n_items; i++)
+		round->bytes += live->item[i].len;
+	r = ckpt_live_copy_items(live, err);
+	for (size_t i = 0; i < live->n_lost; i++)
+		forget(live->lost[i].task, live->arena, &live->lost[i].span);
+	round->ns = now_ns() - start;
+	return r;
+}

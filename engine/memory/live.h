@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Memory that is copied while its program runs, and again where it was written meanwhile, until
+ * little is left for the freeze. Every page has its place in the pages file; a newer copy takes the
+ * place of the older one.
+ */
+#pragma once
+#include "engine/base/log.h"
+#include "engine/capture/source.h"
+#include "engine/memory/track.h"
+#include "engine/model/pages.h"
+
+struct ckpt_live;
+
+struct ckpt_live_opts {
+	int fd; /* the pages file, borrowed */
+	struct ckpt_log *log;
+	/* Between chunks; a failure ends it. As in struct ckpt_memory_copy. */
+	int (*go_on)(void *arg, struct ckpt_err *err);
+	void *go_on_arg;
+};
+
+struct ckpt_live *ckpt_live_open(struct ckpt_arena *arena, const struct ckpt_live_opts *opts);
+/* Closes everything; tracking ends. NULL is fine. */
+void ckpt_live_close(struct ckpt_live *live);
+/* Begins to track a task that SRC has frozen. One that cannot be tracked is named in the log. */
+int ckpt_live_add(struct ckpt_live *live, struct ckpt_source *src, pid_t pid, struct ckpt_err *err);
+
+struct ckpt_live_round {
+	uint64_t bytes; /* that had changed since the round before, and were copied */
+	uint64_t ns;    /* it took */
+};
+/* Copies what was written since the round before; the first one everything. */
+int ckpt_live_copy(struct ckpt_live *live, struct ckpt_live_round *round, struct ckpt_err *err);
+
+/* What is tracked of a task, NULL if it is not. */
+const struct ckpt_track *ckpt_live_track(const struct ckpt_live *live, pid_t pid);
+/* Where its pages are; empty for who is not tracked. */
+struct ckpt_pages ckpt_live_pages(const struct ckpt_live *live, pid_t pid);
+/* Bytes of the pages file that are taken: whole chunks. */
+uint64_t ckpt_live_size(const struct ckpt_live *live);
+/* Writes their checksums, one for each chunk. */
+int ckpt_live_checksums(struct ckpt_live *live, uint32_t *crc, struct ckpt_err *err);

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A scan returns when its vector is full and is gone on with from there. */
+#include <errno.h>
+#include "engine/memory/scan.h"
+
+#define N_REGIONS 512
+
+int ckpt_scan_each(int fd, const struct ckpt_pm_scan *scan,
+		   void (*each)(void *arg, const struct ckpt_page_region *region), void *arg,
+		   struct ckpt_err *err)
+{
+	struct ckpt_page_region region[N_REGIONS];
+	struct ckpt_pm_scan s = *scan;
+
+	s.size = sizeof(s);
+	s.vec = (uintptr_t)region;
+	s.vec_len = N_REGIONS;
+	while (s.start < s.end) {
+		int n = ioctl(fd, CKPT_PAGEMAP_SCAN, &s);
+
+		if (n < 0)
+			return ckpt_fail(err, -errno, "pagemap: cannot scan");
+		for (int i = 0; i < n; i++)
+			each(arg, &region[i]);
+		if (s.walk_end <= s.start)
+			return ckpt_fail(err, -EIO, "pagemap: cannot scan");
+		s.start = s.walk_end;
+	}
+	return 0;
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The tree stands for a moment at the start, for the tracking to begin. */
+#include <errno.h>
+#include "injector/precopy.h"
+#include "injector/ptrace.h"
+
+#define ROUNDS_MAX 30
+#define SMALL (512ull << 10) /* that is copied in no time */
+#define NS_PER_MS 1000000ull
+
+static int begin(struct ckpt_precopy *pre, struct ckpt_arena *arena,
+		 const struct ckpt_precopy_opts *opts, struct ckpt_err *err)
+{
+	struct ckpt_source *src;
+	struct ckpt_frozen *task;
+	size_t n;
+	int r = ckpt_source_ptrace_open(&src, arena, opts->pid, &opts->ptrace, err);
+
+	if (r < 0)
+		return r;
+	r = src->ops->freeze(src, arena, &task, &n, err);
+	for (size_t i = 0; r >= 0 && i < n; i++)
+		if (!task[i].zombie)
+			r = ckpt_live_add(pre->live, src, task[i].pid, err);
+	ckpt_source_close(src);
+	pre->frozen_ns = ckpt_now_ns() - src->frozen_at;
+	return r;
+}
+
+static uint64_t time_for(const struct ckpt_precopy *pre, uint64_t bytes)
+{
+	return pre->bytes_per_ms ? bytes * NS_PER_MS / pre->bytes_per_ms : 0;
+}
+
+int ckpt_precopy_check(const struct ckpt_precopy *pre, const struct ckpt_precopy_opts *opts,
+		       uint64_t frozen_ns, uint64_t bytes, struct ckpt_err *err)
+{
+	uint64_t all = frozen_ns + time_for(pre, bytes);
+
+	if (!opts->max_freeze_ns || all <= opts->max_freeze_ns)
+		return 0;
+	return ckpt_refuse(
+		err, CKPT_E_MAX_FREEZE, -ETIME,
+		"process %d: it would stand still for %llu ms: %llu KiB of memory change "
+		"faster than they are copied",
+		opts->pid, (unsigned long long)(all / NS_PER_MS + 1),
+		(unsigned long long)bytes >> 10);
+}
+
+int ckpt_precopy(struct ckpt_precopy *pre, struct ckpt_arena *arena,
+		 const struct ckpt_precopy_opts *opts, struct ckpt_err *err)
+{
+	struct ckpt_live_round round = { 0 };
+	uint64_t before = UINT64_MAX;
+	unsigned int n_worse = 0;
+	int r;
+
+	pre->live = ckpt_live_open(arena, &opts->live);
+	r = begin(pre, arena, opts, err);
+	for (int i = 0; r >= 0 && i < ROUNDS_MAX && n_worse < 2; i++) {
+		r = ckpt_live_copy(pre->live, &round, err);
+		if (r < 0)
+			return r;
+		ckpt_logf(opts->live.log, 3, "round %d: %llu KiB in %llu us", i + 1,
+			  (unsigned long long)round.bytes >> 10,
+			  (unsigned long long)round.ns / 1000);
+		if (round.bytes <= SMALL)
+			break;
+		pre->bytes_per_ms = round.bytes * NS_PER_MS / round.ns;
+		n_worse = round.bytes > before - before / 10 ? n_worse + 1 : 0;
+		before = round.bytes;
+	}
+	return r < 0 ? r : ckpt_precopy_check(pre, opts, pre->frozen_ns, round.bytes, err);
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Memory that is copied before the freeze, while the tree runs. */
+#pragma once
+#include "engine/memory/live.h"
+#include "injector/source-ptrace.h"
+
+struct ckpt_precopy_opts {
+	pid_t pid;
+	struct ckpt_ptrace_opts ptrace;
+	struct ckpt_live_opts live;
+	uint64_t max_freeze_ns; /* 0: as it comes */
+};
+
+struct ckpt_precopy {
+	struct ckpt_live *live;
+	uint64_t frozen_ns;    /* to begin with it */
+	uint64_t bytes_per_ms; /* that are copied */
+};
+
+/* Copies until what is left is small, or does not get smaller; then refuses (CKPT_E_MAX_FREEZE) if
+ * the tree would stand still for longer than it may. PRE->live is to be closed, also on failure. */
+int ckpt_precopy(struct ckpt_precopy *pre, struct ckpt_arena *arena,
+		 const struct ckpt_precopy_opts *opts, struct ckpt_err *err);
+/* Stands still for FROZEN_NS already, and BYTES are to be copied yet: is it too long? */
+int ckpt_precopy_check(const struct ckpt_precopy *pre, const struct ckpt_precopy_opts *opts,
+		       uint64_t frozen_ns, uint64_t bytes, struct ckpt_err *err);

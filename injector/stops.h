@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Signals that ask us to stop: blocked, and looked at between steps, so that none ends us half-way.
+ */
+#pragma once
+#include <signal.h>
+#include <stdbool.h>
+
+struct ckpt_stops {
+	sigset_t watched, old_mask;
+};
+
+/* What we ignore already (nohup) stays without effect. */
+void ckpt_stops_block(struct ckpt_stops *s);
+/* The one that came, or 0. */
+int ckpt_stops_pending(const struct ckpt_stops *s);
+/* REPORTED: what came has had its effect and does not end us as well. */
+void ckpt_stops_unblock(struct ckpt_stops *s, bool reported);
