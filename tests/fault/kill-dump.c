@@ -160,6 +160,9 @@ int main(int argc, char **argv)
 	for (int i = 0; victim_sorts[i]; i++)
 		if (argc < 2 || !strcmp(argv[1], victim_sorts[i]))
 			torment(&f, victim_sorts[i], fault_setting("KILL_ROUNDS", 15));
+	/* Under a seccomp filter, which binds again as soon as ckpt is dead. */
+	if (!geteuid() && (argc < 2 || !strcmp(argv[1], "filtered")))
+		torment(&f, "filtered", fault_setting("KILL_ROUNDS", 15));
 	if (n_interrupted[true])
 		fault_failed(&f, "%lu waits are interrupted by kills of ckpt", n_interrupted[true]);
 	if (n_interrupted[false] > 3 + n_kills / 200)

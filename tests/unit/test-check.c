@@ -3,6 +3,7 @@
  * not their contents. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <signal.h>
 #include <unistd.h>
 #include "engine/store/image.h"
@@ -72,6 +73,14 @@ static void tasks(void)
 	BAD(z->mm = t->mm);
 	BAD((z->fds = t->fds, z->n_fds = 1));
 	BAD((z->threads = t->threads, z->n_threads = 1));
+	GOOD(u->shares = CLONE_FS | CLONE_FILES);
+	BAD(u->shares = CLONE_VM);
+	BAD(t->shares = CLONE_FS);
+	BAD(z->shares = CLONE_FS);
+	GOOD((t->threads[0].ended = true, t->exit_status = 0x700));
+	BAD((t->threads[0].ended = true, t->exit_status = 9));
+	BAD(t->threads[1].ended = true);
+	BAD((t->threads[0].ended = true, t->n_threads = 1));
 }
 
 static void threads_and_objects(void)
