@@ -5,9 +5,11 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
 #include "engine/plan/host.h"
@@ -185,6 +187,31 @@ static int fill(struct ckpt_job *job, const struct ckpt_object *obj, struct ckpt
 	return r;
 }
 
+/* Huge pages are not written to but mapped. */
+static int fill_huge(struct ckpt_job *job, const struct ckpt_object *obj, uint64_t page,
+		     struct ckpt_err *err)
+{
+	size_t len = (obj->content_size + page - 1) & ~(page - 1);
+	void *p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, job->plan->bank[obj->id], 0);
+	int r;
+
+	if (p == MAP_FAILED)
+		return ckpt_fail(err, -errno, "%s %u: cannot map %zu bytes of huge pages",
+				 obj->kind->name, obj->id, len);
+	r = ckpt_read_runs(job->pages_fd, obj->content, 0, (uintptr_t)p, err);
+	munmap(p, len);
+	return r;
+}
+
+static int fill_any(struct ckpt_job *job, const struct ckpt_object *obj, struct ckpt_err *err)
+{
+	struct statfs fs;
+
+	if (fstatfs(job->plan->bank[obj->id], &fs) == 0 && fs.f_type == HUGETLBFS_MAGIC)
+		return obj->content.n ? fill_huge(job, obj, fs.f_bsize, err) : 0;
+	return fill(job, obj, err);
+}
+
 static int fill_all(struct ckpt_job *job, struct ckpt_err *err)
 {
 	const struct ckpt_snapshot *snap = job->plan->snap;
@@ -196,7 +223,7 @@ static int fill_all(struct ckpt_job *job, struct ckpt_err *err)
 		if (!obj->has_content || !obj->kind->create || !job->made[obj->id] ||
 		    job->plan->content_unused[obj->id])
 			continue;
-		r = fill(job, obj, err);
+		r = fill_any(job, obj, err);
 		if (r < 0)
 			return r;
 	}

@@ -46,6 +46,7 @@
 	X(TCP_CONNECTION,    250, 3, "close it before the dump, or let it come back closed: --tcp-close") \
 	X(GHOST_LIMIT,       261, 1, "raise --ghost-limit, or leave it out") \
 	X(SHM_PEER,          240, 3, "dump the processes that are attached to it too, or detach it before the dump") \
+	X(HUGE_PAGES,        241, 1, "reserve more: /proc/sys/vm/nr_hugepages") \
 	X(NO_IMAGE,          301, 1, "give the folder of a finished dump with -D") \
 	X(IMAGE_DAMAGED,     302, 1, "take the image from a backup or dump again") \
 	X(IMAGE_NEWER,       303, 1, "restore with the ckpt that wrote it, or a newer one") \

@@ -37,7 +37,6 @@ static const char *refusal(const struct ckpt_map *m, bool tracked)
 		uint64_t flags;
 		const char *why;
 	} by_flag[] = {
-		{ CKPT_MAP(HT), "huge pages of hugetlbfs cannot be dumped" },
 		{ CKPT_MAP(UM) | CKPT_MAP(UW) | CKPT_MAP(UI),
 		  "its page faults go to a userfaultfd" },
 		{ CKPT_MAP(SS), "a shadow stack cannot be dumped" },
@@ -64,6 +63,8 @@ static const char *refusal(const struct ckpt_map *m, bool tracked)
 	/* That of memory which can only be executed is the kernel's own choice. */
 	if (m->pkey && m->prot != PROT_EXEC)
 		return "it has a protection key (pkey_mprotect(2))";
+	if (m->flags & CKPT_MAP(HT) && starts_with(m->name, "/SYSV"))
+		return "System V shared memory of huge pages cannot be dumped";
 	if (m->ino && m->name[0] != '/' && !starts_with(m->name, "[anon_shmem:"))
 		return "this kind of file cannot be dumped";
 	return NULL;
@@ -97,9 +98,15 @@ static uint32_t area_flags(const struct ckpt_map *m)
 	return flags;
 }
 
+/* Behind it is a file of the kernel's, but of that mapping alone. */
+static bool is_huge_anon(const struct ckpt_map *m)
+{
+	return m->flags & CKPT_MAP(HT) && !m->shared && starts_with(m->name, "/anon_hugepage");
+}
+
 static bool is_file(const struct ckpt_map *m)
 {
-	return m->ino || m->name[0] == '/';
+	return !is_huge_anon(m) && (m->ino || m->name[0] == '/');
 }
 
 /* The file is taken even if the area is refused: both may be worth a problem. */
@@ -119,6 +126,11 @@ static int fill_file(struct ckpt_capture *c, struct ckpt_capture_task *t, const 
 	if (f && f->obj->kind->map && m->shared)
 		area->flags |= CKPT__AREA__FLAG__SHARED_ANON;
 	return 0;
+}
+
+static bool is_shared_memory(const Ckpt__Area *area)
+{
+	return area->flags & CKPT__AREA__FLAG__SHARED_ANON;
 }
 
 static int fill_area(struct ckpt_capture *c, struct ckpt_capture_task *t, const struct ckpt_map *m,
@@ -146,6 +158,10 @@ static int fill_area(struct ckpt_capture *c, struct ckpt_capture_task *t, const 
 				  t->who, (unsigned long long)m->start, (unsigned long long)m->end,
 				  m->unknown);
 	area->has_flags = area->flags != 0;
+	area->has_huge_shift = m->flags & CKPT_MAP(HT) &&
+			       (is_huge_anon(m) || is_shared_memory(area));
+	if (area->has_huge_shift)
+		area->huge_shift = __builtin_ctzll((uint64_t)m->page_kb << 10);
 	if (m->name[0] == '[')
 		area->name = ckpt_strdup(c->arena, m->name);
 	return r;

@@ -160,8 +160,9 @@ static int add_mapped(struct ckpt_capture *c, struct ckpt_capture_file *f, struc
 		return ckpt_refuse(err, CKPT_E_DELETED_FILE, -ENOTSUP,
 				   "%s: its content cannot be read", f->probe.link);
 	find_pieces(c, f, piece);
-	return ckpt_memory_add_mapped(c->work, f->obj, piece, n, f->probe.fs_magic == TMPFS_MAGIC,
-				      err);
+	return ckpt_memory_add_mapped(
+		c->work, f->obj, piece, n,
+		f->probe.fs_magic == TMPFS_MAGIC || f->probe.fs_magic == HUGETLBFS_MAGIC, err);
 }
 
 static int add_content(struct ckpt_capture *c, struct ckpt_capture_file *first,

@@ -44,8 +44,9 @@ static const char *plain_name(struct ckpt_arena *arena, const char *name)
 
 static bool is_shared_anon(const struct ckpt_map *m)
 {
-	return m->shared &&
-	       (!strcmp(m->name, "/dev/zero" DELETED) || !strncmp(m->name, "[anon_shmem:", 12));
+	return m->shared && (!strcmp(m->name, "/dev/zero" DELETED) ||
+			     !strcmp(m->name, "/anon_hugepage" DELETED) ||
+			     !strncmp(m->name, "[anon_shmem:", 12));
 }
 
 /* Memory, whatever its name says: no path leads to it. */
@@ -216,7 +217,10 @@ static void probe_nowhere(const struct ckpt_map *m, struct ckpt_probe *probe)
 	probe->st = (struct stat){ .st_dev = makedev(m->major, m->minor),
 				   .st_ino = m->ino,
 				   .st_mode = S_IFREG | 0600 };
-	probe->fs_magic = is_memory(m) ? TMPFS_MAGIC : magic_of_folder(probe->link);
+	probe->st.st_blksize = (blksize_t)m->page_kb << 10;
+	probe->fs_magic = m->flags & CKPT_MAP(HT) ? HUGETLBFS_MAGIC :
+			  is_memory(m)            ? TMPFS_MAGIC :
+						    magic_of_folder(probe->link);
 	probe->domain = probe->type = probe->protocol = -1;
 }
 

@@ -126,15 +126,14 @@ static void scan_shared(struct ckpt_map *m, const char *p, const char *end)
 		m->shared_kb += kb;
 }
 
-/* "ProtectionKey:         3" */
-static void scan_pkey(struct ckpt_map *m, const char *p, const char *end)
+/* "ProtectionKey:         3", "KernelPageSize:     2048 kB"; KEY_LEN with the colon. */
+static uint64_t scan_value(const char *p, const char *end, size_t key_len)
 {
-	uint64_t key;
+	uint64_t value;
 
-	for (p += 14; p < end && *p == ' '; p++)
+	for (p += key_len; p < end && *p == ' '; p++)
 		;
-	if (decimal(&p, end, &key))
-		m->pkey = key;
+	return decimal(&p, end, &value) ? value : 0;
 }
 
 /* "VmFlags: rd wr mr mw me ac " */
@@ -167,7 +166,9 @@ static bool scan_line(struct scanner *s, const char *line, const char *end)
 		 (!memcmp(line, "Shared_Clean:", 13) || !memcmp(line, "Shared_Dirty:", 13)))
 		scan_shared(&s->v[s->n - 1], line, end);
 	else if (*line == 'P' && end - line > 14 && !memcmp(line, "ProtectionKey:", 14))
-		scan_pkey(&s->v[s->n - 1], line, end);
+		s->v[s->n - 1].pkey = scan_value(line, end, 14);
+	else if (*line == 'K' && end - line > 15 && !memcmp(line, "KernelPageSize:", 15))
+		s->v[s->n - 1].page_kb = scan_value(line, end, 15);
 	return true;
 }
 

@@ -34,6 +34,7 @@ struct ckpt_map {
 	uint32_t major, minor; /* of the super block, which is not always the st_dev of the file */
 	uint32_t prot;         /* PROT_* */
 	bool shared;
+	uint32_t page_kb;   /* size of its pages */
 	uint8_t pkey;       /* protection key */
 	char unknown[3];    /* a flag that is not in the list above, else "" */
 	uint64_t flags;     /* CKPT_MAP(...) */

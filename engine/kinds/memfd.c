@@ -45,9 +45,9 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 
 	m->name = ckpt_strdup(c->arena, c->probe->link + strlen(PREFIX));
 	m->name[strlen(m->name) - strlen(SUFFIX)] = '\0';
-	if (c->probe->fs_magic == HUGETLBFS_MAGIC)
-		return ckpt_refuse(err, CKPT_E_FILE_KIND, -EOPNOTSUPP,
-				   "memfd %s: it is of huge pages", m->name);
+	m->has_huge_shift = c->probe->fs_magic == HUGETLBFS_MAGIC;
+	if (m->has_huge_shift)
+		m->huge_shift = __builtin_ctzll(st->st_blksize);
 	if (seals < 0)
 		return ckpt_fail(err, -errno, "memfd %s: cannot ask for its seals", m->name);
 	if (c->fd < 0)
@@ -93,7 +93,8 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 
 	if (first->kind != obj->kind)
 		return 0;
-	if (m->size > INT64_MAX || strlen(m->name) > MAX_NAME || m->mode & ~07777u ||
+	if ((m->has_huge_shift && (m->huge_shift < 16 || m->huge_shift > 40)) ||
+	    m->size > INT64_MAX || strlen(m->name) > MAX_NAME || m->mode & ~07777u ||
 	    m->seals & ~SEALS || (obj->has_content && obj->content_size != m->size) ||
 	    (obj->content.n && ((const Ckpt__Memfd *)(const void *)first->msg)->size != m->size))
 		return ckpt_fail(err, -EBADMSG, "memfd %u: bad name, size, mode or seals", obj->id);
@@ -115,7 +116,8 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 static int create(struct ckpt_site *site, const struct ckpt_object *obj, struct ckpt_err *err)
 {
 	const Ckpt__Memfd *m = (const void *)obj->msg;
-	unsigned int flags = MFD_CLOEXEC | (m->seals == F_SEAL_SEAL ? 0 : MFD_ALLOW_SEALING);
+	unsigned int huge = m->has_huge_shift ? MFD_HUGETLB | m->huge_shift << MAP_HUGE_SHIFT : 0,
+		     flags = MFD_CLOEXEC | huge | (m->seals == F_SEAL_SEAL ? 0 : MFD_ALLOW_SEALING);
 	CKPT_FD fd = memfd_create(m->name, flags | MFD_EXEC);
 	int r;
 

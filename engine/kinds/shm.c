@@ -4,6 +4,7 @@
  * nobody has open.
  */
 #include <errno.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -26,6 +27,9 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 		return ckpt_refuse(err, CKPT_E_FILE_KIND, -EOPNOTSUPP,
 				   "shared anonymous memory that was opened as a file");
 	s->size = c->probe->st.st_size;
+	s->has_huge_shift = c->probe->fs_magic == HUGETLBFS_MAGIC;
+	if (s->has_huge_shift)
+		s->huge_shift = __builtin_ctzll(c->probe->st.st_blksize);
 	ckpt_has_content(c, s->size);
 	return 0;
 }
@@ -35,7 +39,9 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 	const Ckpt__Shm *s = (const void *)obj->msg;
 
 	(void)p;
-	if (!s->size || s->size > INT64_MAX || (obj->has_content && obj->content_size != s->size))
+	if (!s->size || s->size > INT64_MAX ||
+	    (s->has_huge_shift && (s->huge_shift < 16 || s->huge_shift > 40)) ||
+	    (obj->has_content && obj->content_size != s->size))
 		return ckpt_fail(err, -EBADMSG, "shm %u: bad size %llu", obj->id,
 				 (unsigned long long)s->size);
 	return 0;
@@ -45,8 +51,9 @@ static int map(struct ckpt_site *site, const struct ckpt_object *obj, uint64_t a
 	       struct ckpt_err *err)
 {
 	const Ckpt__Shm *s = (const void *)obj->msg;
+	int huge = s->has_huge_shift ? MAP_HUGETLB | (int)(s->huge_shift << MAP_HUGE_SHIFT) : 0;
 	void *p = mmap((void *)(uintptr_t)at, s->size, PROT_READ | PROT_WRITE,
-		       MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+		       MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED | huge, -1, 0);
 
 	(void)site;
 	(void)writable; /* it always is */

@@ -112,7 +112,8 @@ static bool share_pages(struct ckpt_pages a, struct ckpt_pages b)
 
 static bool can_stage(const Ckpt__Area *a)
 {
-	return !a->shared && !(a->flags & (CKPT__AREA__FLAG__VDSO | CKPT__AREA__FLAG__DROPPABLE));
+	return !a->shared && !a->huge_shift &&
+	       !(a->flags & (CKPT__AREA__FLAG__VDSO | CKPT__AREA__FLAG__DROPPABLE));
 }
 
 static const Ckpt__Area *area_like(const struct ckpt_task *task, const Ckpt__Area *a)
@@ -163,10 +164,17 @@ struct maker {
 	size_t room; /* in l->stages */
 };
 
+/* Huge pages need their own alignment: a length that is a multiple of their size may be of them. */
+static uint64_t alignment(uint64_t len)
+{
+	return !(len % (1ull << 30)) ? 1ull << 30 : !(len % (2ull << 20)) ? 2ull << 20 : CKPT_PAGE;
+}
+
 static uint32_t add_stage(struct maker *m, uint64_t len, uint32_t object)
 {
 	struct ckpt_layout *l = m->l;
 
+	m->at = (m->at + alignment(len) - 1) & ~(alignment(len) - 1);
 	l->stages = ckpt_grow(m->arena, l->stages, l->n_stages, &m->room, 64, sizeof(*l->stages));
 	l->stages[l->n_stages] = (struct ckpt_stage){ m->at, len, object };
 	m->at += len + CKPT_PAGE; /* a gap, so that neighbours are not merged and move singly */

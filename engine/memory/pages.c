@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is to be copied, and where to in the pages file: in the order in which it is added. */
 #include <errno.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
 #include "engine/memory/live.h"
 #include "engine/memory/pages-work.h"
+
+#define HUGE_STEP (2ull << 20)
 
 struct ckpt_memory_work *ckpt_memory_open(struct ckpt_source *src, struct ckpt_arena *arena)
 {
@@ -167,6 +171,32 @@ static uint64_t page_up(uint64_t n)
 	return (n + CKPT_PAGE - 1) & ~(CKPT_PAGE - 1);
 }
 
+static bool is_empty(const uint64_t *word, size_t n)
+{
+	size_t i = 0;
+
+	while (i < n && !word[i])
+		i++;
+	return i == n;
+}
+
+/* Huge pages: the kernel does not tell which are there, so those that hold something are looked
+ * for. */
+static int find_huge(struct ckpt_run_list *list, int fd, uint64_t size, struct ckpt_err *err)
+{
+	uint64_t *buf = ckpt_alloc(list->arena, HUGE_STEP);
+
+	for (uint64_t at = 0; at < size; at += HUGE_STEP) {
+		ssize_t n = pread(fd, buf, HUGE_STEP, at);
+
+		if (n < 0)
+			return ckpt_fail(err, -errno, "content of huge pages: cannot read");
+		if (!is_empty(buf, n / sizeof(*buf)))
+			ckpt_run_add(list, at, page_up(n) / CKPT_PAGE, CKPT_UNASSIGNED, UINT64_MAX);
+	}
+	return 0;
+}
+
 /* Where FD has data; file systems that cannot tell say that all of it is. */
 static int find_data(struct ckpt_run_list *list, int fd, uint64_t size, struct ckpt_err *err)
 {
@@ -200,6 +230,7 @@ int ckpt_memory_add_file(struct ckpt_memory_work *w, struct ckpt_object *obj, in
 	struct ckpt_run_list list = { .arena = w->arena };
 	struct ckpt_memory_part part = { .sort = CKPT_PART_FILE };
 	CKPT_FD mine = fd;
+	struct statfs fs;
 	struct stat st;
 	int r = 0;
 
@@ -207,7 +238,9 @@ int ckpt_memory_add_file(struct ckpt_memory_work *w, struct ckpt_object *obj, in
 		return ckpt_fail(err, -errno, "content: cannot stat");
 	part.size = st.st_size;
 	part.changed_ns = ckpt_changed_ns(&st);
-	if (seek)
+	if (fstatfs(fd, &fs) == 0 && fs.f_type == HUGETLBFS_MAGIC)
+		r = find_huge(&list, fd, obj->content_size, err);
+	else if (seek)
 		r = find_data(&list, fd, obj->content_size, err);
 	else if (obj->content_size)
 		ckpt_run_add(&list, 0, page_up(obj->content_size) / CKPT_PAGE, CKPT_UNASSIGNED,

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What this kernel can do with memory: tried on a page of our own. */
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "engine/base/arch/x86-64.h"
+#include "engine/base/cleanup.h"
 #include "engine/plan/host.h"
 
 #ifndef MAP_DROPPABLE
@@ -24,10 +28,43 @@ static bool can_map_droppable(void)
 	return p != MAP_FAILED;
 }
 
+static uint64_t read_number(int dir, const char *name)
+{
+	char text[24];
+	CKPT_FD fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+
+	text[n > 0 ? n : 0] = '\0';
+	return strtoull(text, NULL, 10);
+}
+
+/* What is free and not promised to others, and what the kernel may still make of other memory. */
+static void probe_huge(struct ckpt_host *h, unsigned int shift)
+{
+	struct ckpt_huge_pool *pool = &h->huge[h->n_huge];
+	uint64_t promised;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/sys/kernel/mm/hugepages/hugepages-%llukB",
+		 (1ull << shift) / 1024);
+	CKPT_FD dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return;
+	promised = read_number(dir, "resv_hugepages") + read_number(dir, "surplus_hugepages");
+	pool->shift = shift;
+	pool->free =
+		read_number(dir, "free_hugepages") + read_number(dir, "nr_overcommit_hugepages");
+	pool->free -= promised < pool->free ? promised : pool->free;
+	h->n_huge++;
+}
+
 void ckpt_host_probe_memory(struct ckpt_host *h)
 {
+	static const unsigned int shifts[] = { 21, 30 };
 	char *p = mmap(NULL, CKPT_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
+	for (size_t i = 0; i < sizeof(shifts) / sizeof(shifts[0]); i++)
+		probe_huge(h, shifts[i]);
 	if (p == MAP_FAILED)
 		return;
 	h->has_guards = madvise(p, CKPT_PAGE, GUARD_INSTALL) == 0;

@@ -47,6 +47,11 @@ struct ckpt_host {
 	bool can_store_bypass, can_indirect_branch; /* PR_SET_SPECULATION_CTRL has an effect for
 						       them */
 	/* By ckpt_host_probe_memory(): what can be done with an area. */
+	struct ckpt_huge_pool {
+		unsigned int shift;
+		uint64_t free; /* pages that a program could still get */
+	} huge[4];
+	size_t n_huge;
 	bool has_guards, has_mseal, has_droppable, has_area_names;
 };
 

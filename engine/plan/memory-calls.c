@@ -161,6 +161,8 @@ static int map_flags(const Ckpt__Area *a)
 		flags |= MAP_GROWSDOWN;
 	if (a->flags & CKPT__AREA__FLAG__NO_RESERVE)
 		flags |= MAP_NORESERVE;
+	if (a->huge_shift)
+		flags |= MAP_HUGETLB | (int)(a->huge_shift << MAP_HUGE_SHIFT);
 	return flags;
 }
 
@@ -185,8 +187,10 @@ static int emit_map(struct ckpt_program_builder *b, size_t i)
 	if (a->flags & CKPT__AREA__FLAG__SHARED_ANON) {
 		for (size_t s = 0; s < b->layout->n_stages; s++)
 			if (b->layout->stages[s].object == a->file) /* size 0: a second mapping of
-								       the same memory */
-				move(b, b->layout->stages[s].at + a->offset, 0, len, a->start);
+								       the same memory, which
+								       there is not of huge pages */
+				move(b, b->layout->stages[s].at + a->offset,
+				     a->huge_shift ? len : 0, len, a->start);
 		return (object_of(b, a)->file.flags & O_ACCMODE) == O_RDONLY ?
 			       PROT_READ :
 			       PROT_READ | PROT_WRITE;

@@ -185,3 +185,38 @@ void ckpt_check_area_settings(struct ckpt_planner *p, const struct ckpt_task *ta
 	if (named && !host->has_area_names)
 		ckpt_loss(p, "process %d: names of areas: this kernel keeps none", task->pid);
 }
+
+/* Of private memory; that of files is counted when it is made. What is promised to an area counts,
+ * not what it uses. */
+static uint64_t huge_bytes(const struct ckpt_snapshot *snap, unsigned int shift)
+{
+	uint64_t bytes = 0;
+
+	for (size_t t = 0; t < snap->n_tasks; t++) {
+		const Ckpt__Mm *mm = snap->tasks[t]->mm;
+
+		for (size_t i = 0; mm && i < mm->n_areas; i++) {
+			const Ckpt__Area *a = mm->areas[i];
+
+			if (a->huge_shift == shift && !a->shared &&
+			    !(a->flags & CKPT__AREA__FLAG__NO_RESERVE))
+				bytes += a->end - a->start;
+		}
+	}
+	return bytes;
+}
+
+void ckpt_plan_huge(struct ckpt_planner *p)
+{
+	for (unsigned int shift = 16; shift <= 40; shift++) {
+		uint64_t need = huge_bytes(p->snap, shift) >> shift, have = 0;
+
+		for (size_t i = 0; i < p->host->n_huge; i++)
+			have += p->host->huge[i].shift == shift ? p->host->huge[i].free : 0;
+		if (need > have)
+			ckpt_problem(p, CKPT_E_HUGE_PAGES,
+				     "%llu huge pages of %llu kB are needed, and %llu are free",
+				     (unsigned long long)need, (1ull << shift) / 1024,
+				     (unsigned long long)have);
+	}
+}

@@ -340,6 +340,7 @@ int ckpt_plan_make(struct ckpt_plan **planp, struct ckpt_arena *arena,
 	if (host) {
 		check_host(&p);
 		ckpt_plan_clock(&p);
+		ckpt_plan_huge(&p);
 		r = ckpt_plan_bank(&p, err);
 		if (r >= 0)
 			r = ckpt_layout_make(&plan->layout, arena, snap, host, err);

@@ -38,6 +38,8 @@ void ckpt_rules_apply(struct ckpt_planner *p);
 void ckpt_order_objects(struct ckpt_planner *p);
 /* sessions.c: FORK steps: who forks whom, and what cannot be had that way. */
 void ckpt_plan_sessions(struct ckpt_planner *p);
+/* memory-settings.c: enough huge pages for all tasks? */
+void ckpt_plan_huge(struct ckpt_planner *p);
 /* clock.c */
 void ckpt_plan_clock(struct ckpt_planner *p);
 /* bank.c: a descriptor number for each object that no task uses. */

@@ -66,6 +66,9 @@ static int check_area(const struct ckpt_snapshot *snap, const struct ckpt_task *
 		what = "it is shared, but has no object";
 	else if (area->flags & CKPT__AREA__FLAG__SHARED_ANON && !in_shared(snap, area))
 		what = "it is not in the memory that it shares";
+	else if (area->huge_shift && (area->huge_shift < 16 || area->huge_shift > 40 ||
+				      (area->start | area->end) % (1ull << area->huge_shift)))
+		what = "its huge pages are impossible";
 	else if (area->offset % CKPT_PAGE || area->offset > INT64_MAX - (area->end - area->start))
 		what = "its offset is impossible";
 	if (!what)

@@ -47,9 +47,15 @@ static bool parse(struct area *a, const char *line)
 	return true;
 }
 
+/* An offset means something in a file; private huge pages only look as if they were of one. */
+static bool has_offset(const struct area *a)
+{
+	return a->name[0] == '/' && !(a->perms[3] == 'p' && !strncmp(a->name, "/anon_huge", 10));
+}
+
 static bool joins(const struct area *a, const struct area *b)
 {
-	bool file = a->name[0] == '/';
+	bool file = has_offset(a);
 
 	return a->end == b->start && !strcmp(a->perms, b->perms) && !strcmp(a->name, b->name) &&
 	       !strcmp(a->flags, b->flags) &&
@@ -80,7 +86,7 @@ static void add_area(struct oracle *o, int mem, pid_t name, const struct area *a
 	if (mem >= 0 && a->perms[1] != 'w' && a->end - a->start <= HASHED_MOST && !kernels)
 		h = hash_area(mem, a);
 	snprintf(value, sizeof(value), "-%lx %s %lx %s, flags%s, hash %lx", a->end, a->perms,
-		 a->name[0] == '/' ? a->offset : 0, a->name, a->flags, h);
+		 has_offset(a) ? a->offset : 0, a->name, a->flags, h);
 	oracle_add(o, value, "%d/map/%lx", name, a->start);
 }
 

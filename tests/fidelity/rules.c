@@ -21,6 +21,7 @@ static const struct {
 	{ "*/status/RssAnon", "pages come back when touched" },
 	{ "*/status/RssFile", "pages of files come back when touched" },
 	{ "*/status/RssShmem", "pages come back when touched" },
+	{ "*/status/HugetlbPages", "shared ones come back when touched" },
 	{ "*/status/VmSwap", "memory pressure of the moment" },
 	{ "*/status/VmPTE", "page tables follow touched pages" },
 	{ "*/status/SigQ", "counts all signals queued by the user" },

@@ -32,6 +32,7 @@ static void test_fields(void)
 		"VmFlags: sh mr mw me ms lo lf dc dd nr \n"
 		"7ffff7ffd000-7ffff7ffe000 rw-p 00000000 00:00 0 \n" REST
 		"ProtectionKey:         3\n"
+		"KernelPageSize:     2048 kB\n"
 		"VmFlags: rd wr mr mw me ac qq \n"
 		"ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsyscall]\n" REST
 		"VmFlags: ex \n";
@@ -58,6 +59,7 @@ static void test_fields(void)
 	is_text(m[2].name, "", "no name");
 	is_text(m[2].unknown, "qq", "an unknown flag is not lost");
 	ok(m[2].pkey == 3 && !m[1].pkey, "protection keys");
+	is(m[2].page_kb, 2048, "the size of pages");
 	is_text(m[0].unknown, "", "known ones are not unknown");
 	is_text(m[3].name, "[vsyscall]", "the last one");
 }
