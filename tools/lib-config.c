@@ -148,7 +148,8 @@ static int read_home(struct ckpt_options *o, const char *name, struct ckpt_err *
 	const char *home = getenv("HOME");
 	char path[4096];
 
-	if (!home || home[0] != '/' ||
+	/* Of another user, after setpriv(1): no home of ours. */
+	if (!home || home[0] != '/' || access(home, X_OK) < 0 ||
 	    snprintf(path, sizeof(path), "%s/%s", home, name) >= (int)sizeof(path))
 		return 0;
 	return read_file(o, path, false, err);
