@@ -21,7 +21,6 @@ static const char *shown(const struct ckpt_options *o, const struct ckpt_option 
 	case CKPT_OPT_NUMBER:
 		snprintf(buf, size, "%u", *(const unsigned int *)field);
 		return buf;
-	case CKPT_OPT_LIST:
 	case CKPT_OPT_PID:
 	case CKPT_OPT_LEVEL:
 	case CKPT_OPT_TEXT:
