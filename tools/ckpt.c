@@ -33,6 +33,8 @@ const struct ckpt_command ckpt_commands[] = {
 	  ckpt_cmd_x, 2, 2 },
 	{ "diff", CKPT_CMD_DIFF, "DIR1 DIR2 [--json]", "what changed between two images",
 	  ckpt_cmd_diff, 2, 2 },
+	{ "report", CKPT_CMD_REPORT, "[-D DIR] -o FILE.html",
+	  "write a page that shows an image, for a browser", ckpt_cmd_report },
 	{ "verify", CKPT_CMD_VERIFY, "[-D DIR]",
 	  "compare every byte of an image with its checksums", ckpt_cmd_verify },
 	{ "config", CKPT_CMD_CONFIG, "[--config FILE]",

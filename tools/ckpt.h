@@ -60,6 +60,7 @@ int ckpt_cmd_config(struct ckpt_tool *t);
 int ckpt_cmd_core(struct ckpt_tool *t);
 int ckpt_cmd_mem(struct ckpt_tool *t);
 int ckpt_cmd_x(struct ckpt_tool *t);
+int ckpt_cmd_report(struct ckpt_tool *t);
 int ckpt_cmd_diff(struct ckpt_tool *t);
 
 /* ---- options ---- */

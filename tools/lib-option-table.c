@@ -18,6 +18,7 @@
 #define CORE CKPT_CMD_CORE
 #define MEM CKPT_CMD_MEM
 #define X CKPT_CMD_X
+#define REPORT CKPT_CMD_REPORT
 #define DIFF CKPT_CMD_DIFF
 #define OUR_VALUE(n, l, f, commands, v, t) \
 	{ .name = n, .letter = l, .type = CKPT_OPT_TEXT, .ours = true, .in = commands, AT(f), .value = v, .text = t }
@@ -77,7 +78,7 @@ const struct ckpt_option ckpt_option_table[] = {
 	OUR_FLAG("json", json, SHOW | DIFF, "print JSON"),
 	{ .name = "pid", .letter = 'p', .type = CKPT_OPT_PID, .ours = true, .in = SHOW | CORE | MEM, AT(pid), .value = "PID",
 	  .text = "only that process" },
-	OUR_VALUE("output", 'o', output, CORE | MEM | X, "FILE", "write to FILE, which must not exist"),
+	OUR_VALUE("output", 'o', output, CORE | MEM | X | REPORT, "FILE", "write to FILE, which must not exist"),
 	OUR_VALUE("search", 0, search, MEM, "TEXT", "where this text is in memory"),
 	OUR_VALUE("hex", 0, hex, MEM, "BYTES", "where these bytes are, two hexadecimal digits each"),
 	OUR_VALUE("regex", 0, regex, MEM, "REGEX", "where this Perl-compatible expression matches"),

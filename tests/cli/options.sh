@@ -62,7 +62,7 @@ for c in pre-dump lazy-pages page-server service swrk dedup cpuinfo; do
 	expect "command $c" 3 "^ckpt: CKPT-E0503: $c: cannot do that" "$c" -D none
 done
 
-for c in dump restore check plan show verify core mem x diff; do
+for c in dump restore check plan show verify core mem x diff report; do
 	page=$here/man/ckpt-$c.1
 	ckpt help "$c"
 	sed -n '/^An option/q; s/^  .*--\([a-z-]*\).*/\1/p' "$T/out" >names

@@ -34,7 +34,7 @@ expect 'version' 0 '' --version
 check 'version text' grep -Eq '^ckpt [0-9]+\.[0-9]+$' "$T/out"
 expect 'version of a command' 0 '' dump -V
 expect 'help' 0 '' --help
-for c in dump restore check plan show verify core mem x diff; do
+for c in dump restore check plan show verify core mem x diff report; do
 	check "help names $c" grep -q "^  ckpt $c " "$T/out"
 done
 expect 'help of a command' 0 '' help restore

@@ -45,10 +45,10 @@ check 'the same twice: nothing' test ! -s "$T/out"
 expect 'two images' 0 '' diff one two
 cp "$T/out" text
 check 'the process that came' grep -Eq '^added process [0-9]+: .*change.py' text
-check 'the thread that came' grep -Eq "^added +thread +$PID +[0-9]+ " text
+check 'the thread that came' grep -Eq "^added thread $PID [0-9]+: " text
 check 'the descriptor that came' grep -Eq "^added descriptor $PID 77: .*/dev/null" text
-check 'the descriptor that went' grep -Eq "^gone +descriptor +$PID +[0-9]+ .*/gone" text
-check 'the position that moved' grep -Eq "^changed +descriptor +$PID +[0-9]+ .*pos=0 .*/kept .*pos=4" text
+check 'the descriptor that went' grep -Eq "^gone descriptor $PID [0-9]+: .*/gone" text
+check 'the position that moved' grep -Eq "^changed descriptor $PID [0-9]+: .*pos=0 .*/kept .*pos=4" text
 check 'the area that came' grep -Eq "^added area $PID [0-9a-f]+: " text
 expect 'as JSON' 0 '' diff one two --json
 python3 - "$PID" "$T/out" >verdict 2>&1 <<'E2'
@@ -61,7 +61,7 @@ E2
 check 'seven pages of the shared area' test $? = 0
 cp verdict "$T/out"
 expect 'the other way round' 0 '' diff two one
-check 'the other way round: gone' grep -Eq '^gone +process' "$T/out"
+check 'the other way round: gone' grep -Eq '^gone process' "$T/out"
 expect 'one image' 2 '^ckpt: diff: DIR1 DIR2' diff one
 expect 'no image' 1 '^ckpt: CKPT-E0301: none' diff one none
 expect 'no image first' 1 '^ckpt: CKPT-E0301: none' diff none one
