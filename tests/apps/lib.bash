@@ -19,7 +19,7 @@ if [ -z "${VARIANT-}" ]; then
 		# The build folder may be closed to the ordinary user.
 		cp "$CKPT" "$T/ckpt"
 		for helper in reaper victim; do cp "$BUILD/tests/fault/$helper" "$T"; done
-		cp "$0" "$(dirname "$0")"/{lib,common}.bash "$T"
+		cp "$0" "$(dirname "$0")"/{lib,common,jni}.bash "$T"
 		chmod -R a+rX "$T"
 		chmod a+rwx "$T"
 		VARIANT=$VARIANT T=$T SOURCES=$(cd "$(dirname "$0")/../.." && pwd) HOME=$T \
