@@ -83,6 +83,14 @@ static int look(struct ckpt_planner *p, const char *path, struct stat *st)
 	return 0;
 }
 
+/* By a link that is neither root's nor ours. */
+static bool leads_astray(struct ckpt_planner *p, const char *path)
+{
+	CKPT_FD fd = ckpt_planner_opts(p)->on_files ? -1 : ckpt_path_look(path);
+
+	return fd == -ELOOP;
+}
+
 static bool may_open(struct ckpt_planner *p, const char *path, uint32_t flags)
 {
 	return ckpt_planner_opts(p)->on_files ||
@@ -108,6 +116,12 @@ bool ckpt_path_here(struct ckpt_planner *p, const struct ckpt_object *obj, const
 	if (look(p, path, st) < 0) {
 		ckpt_problem(p, errno == EACCES ? CKPT_E_PRIVILEGE : CKPT_E_FILE_MISSING,
 			     "%sfile %s: cannot look: %s", who, path, strerror(errno));
+		return false;
+	}
+	if (leads_astray(p, path)) {
+		ckpt_problem(p, CKPT_E_FOREIGN_LINK,
+			     "%sfile %s: a symbolic link on the way there belongs to somebody else",
+			     who, path);
 		return false;
 	}
 	if ((st->st_mode & S_IFMT) != (mode & S_IFMT)) {
@@ -139,31 +153,4 @@ bool ckpt_path_folder_here(struct ckpt_planner *p, const struct ckpt_object *obj
 		     errno == ENOENT || errno == ENOTDIR ? CKPT_E_FILE_MISSING : CKPT_E_PRIVILEGE,
 		     "%sfile %s: cannot be made in its folder: %s", who, path, strerror(errno));
 	return false;
-}
-
-/* Through a look that follows no link: what is opened then is the same inode. */
-int ckpt_path_open(const char *path, int flags)
-{
-	CKPT_FD look = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	struct stat before, after;
-	char name[32];
-	int fd;
-
-	if (look < 0 || fstat(look, &before) < 0)
-		return -errno;
-	/* /proc/self/fd is a link that O_NOFOLLOW does not follow, and has flags of its own. */
-	if ((flags & (O_PATH | O_NOFOLLOW)) && !S_ISLNK(before.st_mode)) {
-		CKPT_FD again = open(path, flags | O_CLOEXEC);
-
-		if (again < 0 || fstat(again, &after) < 0)
-			return -errno;
-		return before.st_dev == after.st_dev && before.st_ino == after.st_ino ?
-			       ckpt_take_fd(&again) :
-			       -ELOOP;
-	}
-	if (S_ISLNK(before.st_mode))
-		return flags & O_PATH && flags & O_NOFOLLOW ? ckpt_take_fd(&look) : -ELOOP;
-	snprintf(name, sizeof(name), "/proc/self/fd/%d", look);
-	fd = open(name, flags | O_CLOEXEC);
-	return fd < 0 ? -errno : fd;
 }

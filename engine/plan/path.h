@@ -20,6 +20,9 @@ bool ckpt_path_fits(struct ckpt_planner *p, const char *path, mode_t mode, uint3
 		    struct stat *st);
 /* The same for the folder that PATH is in, which has to take a new file. */
 bool ckpt_path_folder_here(struct ckpt_planner *p, const struct ckpt_object *obj, const char *path);
+/* A descriptor (O_PATH) of what PATH leads to, its last part being a link or not; links on the way
+ * have to be root's or our own, else it is -ELOOP. */
+int ckpt_path_look(const char *path);
 /* Opens PATH, whose last part is no symbolic link, with FLAGS to the letter: O_NOFOLLOW would stay
  * visible in F_GETFL. Returns a close-on-exec descriptor or a negative errno. */
 int ckpt_path_open(const char *path, int flags);

@@ -168,6 +168,15 @@ check 'rollback of files that are gone' test "$(cat rw log)" = $'written\nline'
 end
 reset
 
+# ---- links on the way ----
+mv lib lib.real; ln -s lib.real lib
+gives 'a link of our own' 0 '' -D img
+if is_root; then
+	chown -h 65534 lib
+	gives 'a link of somebody else' 1 "^ckpt: CKPT-E0427: file $T/lib/libc.so.6: a symbolic link on the way there belongs to somebody" -D img
+fi
+rm lib; mv lib.real lib
+
 # ---- another machine ----
 ckpt show --file-list -D img
 cp "$T/out" here.list
