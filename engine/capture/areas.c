@@ -296,7 +296,7 @@ static int task_areas(struct ckpt_capture *c, struct ckpt_capture_task *t, struc
 		return t->maps->code;
 	}
 	/* There is nobody left to ask behind a snapshot: then it was asked before. */
-	if (!c->src->ops->snapshot && ckpt_may_call(c, t->task->pid)) {
+	if (!c->src->ops->snapshot && ckpt_may_call(c, t->frozen->tids[0])) {
 		r = ckpt_capture_problem(c, ckpt_capture_future_locks(c, t, err), err);
 		if (r < 0)
 			return r;

@@ -36,7 +36,7 @@ int ckpt_capture_future_locks(struct ckpt_capture *c, struct ckpt_capture_task *
 				   .arena = c->arena,
 				   .capture = c,
 				   .pid = t->frozen->pid,
-				   .tid = t->frozen->pid };
+				   .tid = t->frozen->tids[0] };
 	Ckpt__Mm *mm = t->task->mm;
 	int64_t at, ret;
 	int r = ask(&cc, SYS_mmap,

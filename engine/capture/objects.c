@@ -232,6 +232,8 @@ static int collect_leader(struct ckpt_capture *c, struct ckpt_capture_task *t, s
 	if (r < 0 || !ckpt_may_call(c, acts))
 		return r;
 	r = collect_brk(c, task, acts, err);
+	if (r >= 0 && c->src->ops->snapshot)
+		r = ckpt_capture_future_locks(c, t, err);
 	/* Where one remote call is not possible no other is. */
 	if (r < 0)
 		return ckpt_capture_problem(c, ckpt_in(err, r, "%s", t->who), err);
