@@ -27,7 +27,6 @@ static const char *shown(const struct ckpt_options *o, const struct ckpt_option 
 	case CKPT_OPT_LIST:
 	case CKPT_OPT_SIZE:
 	case CKPT_OPT_CHOICE:
-	case CKPT_OPT_LIST:
 		break;
 	}
 	return p->type == CKPT_OPT_TEXT && *(const char *const *)field ?
