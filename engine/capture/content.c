@@ -10,9 +10,11 @@
 #include <string.h>
 #include "engine/base/cleanup.h"
 #include "engine/capture/state.h"
+#include "engine/plan/identity.h"
 #include "engine/memory/live.h"
 
-#define AHEAD 128 /* tasks; each costs a descriptor */
+#define MAX_HASHED (64u << 20) /* bytes */
+#define AHEAD 128              /* tasks; each costs a descriptor */
 
 struct ckpt_scan_job {
 	struct ckpt_job job;
@@ -165,6 +167,45 @@ static int add_mapped(struct ckpt_capture *c, struct ckpt_capture_file *f, struc
 		f->probe.fs_magic == TMPFS_MAGIC || f->probe.fs_magic == HUGETLBFS_MAGIC, err);
 }
 
+/* The hash of what F holds, read once; false: it cannot be told. */
+static bool content_hash(struct ckpt_capture *c, struct ckpt_capture_file *f)
+{
+	struct ckpt_err ignored = CKPT_ERR_INIT;
+	bool seek;
+	int r;
+
+	if (f->content_hash)
+		return true;
+	CKPT_FD fd = -1;
+	r = reader(c, f, &fd, &seek, &ignored);
+	if (r < 0 || fd < 0 || !seek)
+		return false;
+	f->content_hash = ckpt_alloc(c->arena, CKPT_SHA256);
+	if (ckpt_sha256(fd, f->obj->content_size, f->content_hash, &ignored) >= 0)
+		return true;
+	f->content_hash = NULL;
+	return false;
+}
+
+/* Another file that holds the same is stored already. Looked for only where that is likely: of the
+ * same size, and not so large that reading it twice would take long. */
+static bool is_stored(struct ckpt_capture *c, struct ckpt_capture_file *f)
+{
+	for (size_t i = 0; f->obj->content_size <= MAX_HASHED && i < c->n_files; i++) {
+		struct ckpt_capture_file *other = c->files[i];
+
+		if (other == f)
+			break;
+		if (!other->obj->content.n || other->obj->content_size != f->obj->content_size ||
+		    !content_hash(c, other) || !content_hash(c, f) ||
+		    memcmp(other->content_hash, f->content_hash, CKPT_SHA256))
+			continue;
+		f->obj->content = other->obj->content;
+		return true;
+	}
+	return false;
+}
+
 static int add_content(struct ckpt_capture *c, struct ckpt_capture_file *first,
 		       struct ckpt_err *err)
 {
@@ -256,7 +297,7 @@ int ckpt_capture_memory(struct ckpt_capture *c, struct ckpt_err *err)
 
 		if (!f->obj->has_content || !f->obj->content_size || !is_first(c, f))
 			continue;
-		r = add_content(c, f, err);
+		r = is_stored(c, f) ? 0 : add_content(c, f, err);
 		if (r < 0)
 			r = ckpt_capture_problem(c, r, err);
 	}

@@ -29,11 +29,12 @@ struct ckpt_capture_file {
 	const struct ckpt_rule *rule; /* that keeps it out of the image; NULL: none */
 	const char *was;              /* RULE: the kind that would have claimed it */
 	enum ckpt_file_origin origin;
-	pid_t pid;           /* the first task that has it */
-	int number;          /* of PID; -1: only mapped */
-	uint64_t start, end; /* CKPT_FROM_MAP: the area of PID */
-	const char *fdinfo;  /* its text, if it was kept */
-	int fd;              /* still open, to be used again when it is collected; else -1 */
+	pid_t pid;             /* the first task that has it */
+	int number;            /* of PID; -1: only mapped */
+	uint64_t start, end;   /* CKPT_FROM_MAP: the area of PID */
+	const char *fdinfo;    /* its text, if it was kept */
+	int fd;                /* still open, to be used again when it is collected; else -1 */
+	uint8_t *content_hash; /* SHA-256 of its content, once it was asked for; else NULL */
 	struct ckpt_capture_file *next; /* of the same bucket */
 };
 

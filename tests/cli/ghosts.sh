@@ -46,6 +46,20 @@ if is_root && mkdir d && mount -t tmpfs -o ro none d 2>/dev/null; then
 	umount d
 fi
 
+# The same content twice is stored once, also of different files; one that differs in the last byte is not.
+mkdir -p twice
+head -c 4000000 /dev/urandom >twice/a
+cp twice/a twice/b
+{ head -c 3999999 twice/a; echo; } >twice/c
+sums=$(cat twice/{a,b,c} | sha256sum)
+hold "$T/twice/a" "$T/twice/b" "$T/twice/c"
+expect 'the same twice' 0 '' dump -t "$PID" -D img4
+size=$(stat -c %s img4/pages)
+check 'is stored once' test "$size" -gt 8000000 -a "$size" -lt 11000000
+ckpt restore -D img4 -d --pidfile "$T/pid4"
+check 'and comes back' test "$(cat "/proc/$(cat pid4)/fd/"{10,11,12} | sha256sum)" = "$sums"
+kill -KILL "$(cat pid4)"; until_true 5 gone "$(cat pid4)"
+
 # Somebody outside goes on writing.
 mkdir -p w
 head -c 40000000 /dev/zero | tr '\0' y >w/log
