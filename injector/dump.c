@@ -145,11 +145,7 @@ static int capture(struct dump *d, struct ckpt_err *err)
 	r = ckpt_capture(d->src, &opts, d->arena, &d->snap, &d->work, d->problems, err);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; d->opts->rules && i < d->opts->rules->n; i++)
-		if (!d->opts->rules->v[i].used)
-			ckpt_problem_add(d->problems, CKPT_E_RULE_UNUSED,
-					 "rule \"%s\": matches nothing in the tree",
-					 d->opts->rules->v[i].text);
+	ckpt_rules_unused(d->opts->rules, "tree", d->problems);
 	ckpt_logf(d->opts->log, 3, "captured: %zu objects, %llu KiB of memory", d->snap->n_objects,
 		  (unsigned long long)ckpt_memory_size(d->work) >> 10);
 	return plan_problems(d, err);

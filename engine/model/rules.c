@@ -229,3 +229,13 @@ struct ckpt_rule *ckpt_rules_match(struct ckpt_rules *rules, const struct ckpt_o
 		}
 	return NULL;
 }
+
+void ckpt_rules_unused(const struct ckpt_rules *rules, const char *where,
+		       struct ckpt_problems *problems)
+{
+	for (size_t i = 0; rules && i < rules->n; i++)
+		if (!rules->v[i].used)
+			ckpt_problem_add(problems, CKPT_E_RULE_UNUSED,
+					 "rule \"%s\": matches nothing in the %s", rules->v[i].text,
+					 where);
+}

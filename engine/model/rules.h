@@ -12,6 +12,7 @@
 #include <sys/types.h>
 #include "engine/base/arena.h"
 #include "engine/base/err.h"
+#include "engine/base/problems.h"
 #include "engine/model/object.h"
 
 enum ckpt_act {
@@ -66,3 +67,6 @@ int ckpt_rules_add_file(struct ckpt_rules *rules, struct ckpt_arena *arena, cons
  * PID (PID 0: nobody's); it is used then. NULL: none. RULES may be NULL. */
 struct ckpt_rule *ckpt_rules_match(struct ckpt_rules *rules, const struct ckpt_object *obj,
 				   const char *kind, pid_t pid, int fd);
+/* A problem for each that has matched nothing. WHERE: "tree", "image". RULES may be NULL. */
+void ckpt_rules_unused(const struct ckpt_rules *rules, const char *where,
+		       struct ckpt_problems *problems);

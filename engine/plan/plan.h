@@ -38,7 +38,7 @@ struct ckpt_restore_opts {
 	enum ckpt_grown grown;
 	bool rollback;                         /* files that were written to are put back */
 	const struct ckpt_file_list *on_files; /* files of another machine; NULL: look here */
-	struct ckpt_rules *rules; /* of the user; may be NULL */
+	struct ckpt_rules *rules;              /* of the user; may be NULL */
 	bool shell_job;
 	bool leave_stopped;
 	/* Clocks that know no date: those of this machine, or going on from where they were. Auto:

@@ -115,10 +115,6 @@ void ckpt_rules_apply(struct ckpt_planner *p)
 		if (s->objects[i]->kind->scope == CKPT_PER_FILE && drops(s->objects[i]))
 			drop(p, s, i + 1);
 	}
-	for (size_t i = 0; p->opts->rules && i < p->opts->rules->n; i++)
-		if (!p->opts->rules->v[i].used)
-			ckpt_problem_add(&p->plan->problems, CKPT_E_RULE_UNUSED,
-					 "rule \"%s\": matches nothing in the image",
-					 p->opts->rules->v[i].text);
+	ckpt_rules_unused(p->opts->rules, "image", &p->plan->problems);
 	p->plan->snap = p->snap = s;
 }
