@@ -23,6 +23,7 @@ static const char *shown(const struct ckpt_options *o, const struct ckpt_option 
 		return buf;
 	case CKPT_OPT_PID:
 	case CKPT_OPT_LEVEL:
+	case CKPT_OPT_LIST:
 	case CKPT_OPT_TEXT:
 	case CKPT_OPT_SIZE:
 	case CKPT_OPT_CHOICE:
