@@ -10,7 +10,7 @@ bad() { echo "not ok - $1"; [ -z "${2-}" ] || printf '%s\n' "$2" | sed 's/^/# /'
 
 # Those of wrap.h, those that are written anew, and other names of the same.
 reals=$(sed -n '/define CKPT_REALS/,/clang-format on/p' "$src/libinproc/wrap.h" | grep -oE 'X\([a-z0-9_]+\)' | sed 's/X(//; s/)//')
-others='__sigaction __sigsuspend bsd_signal ssignal execv execvp execl execlp execle syscall __asan_default_options'
+others='__sigsuspend __sysv_signal bsd_signal sigignore ssignal execv execvp execl execlp execle syscall __asan_default_options'
 api=$(sed -n 's/^CKPT_WEAK .*[ *]\(ckpt_[a-z_]*\)(.*/\1/p' "$src/libinproc/ckpt.h")
 # shellcheck disable=SC2086  # lists of words
 want=$(printf '%s\n' $reals $others $api | LC_ALL=C sort -u)
