@@ -44,67 +44,21 @@ static bool covers(const struct ckpt_piece *p, uint64_t offset)
 	return offset >= p->offset && offset < p->offset + (p->end - p->start);
 }
 
-/* The first piece that covers OFFSET, NULL if none does; *NEXTP: where to go on then. */
+/* A piece that covers OFFSET, one that shows the file itself if there is one; NULL if none does;
+ * *NEXTP: where to go on then. */
 static const struct ckpt_piece *find(const struct ckpt_piece *piece, size_t n, uint64_t offset,
 				     uint64_t *nextp)
 {
+	const struct ckpt_piece *found = NULL;
+
 	*nextp = UINT64_MAX;
 	for (size_t i = 0; i < n; i++) {
-		if (covers(&piece[i], offset))
-			return &piece[i];
+		if (covers(&piece[i], offset) && (!found || (piece[i].shared && !found->shared)))
+			found = &piece[i];
 		if (piece[i].offset > offset && piece[i].offset < *nextp)
 			*nextp = piece[i].offset;
 	}
-	return NULL;
-}
-
-/* One window of at most CKPT_CALL_BUF pages; returns how many, or an error. */
-static int add_resident(struct resolved *res, const struct ckpt_piece *p, uint64_t offset,
-			uint64_t end, struct ckpt_err *err)
-{
-	uint64_t address = p->start + (offset - p->offset), n = (p->end - address) / CKPT_PAGE;
-	unsigned char in_core[CKPT_CALL_BUF] = { 0 };
-	struct ckpt_call call = { .nr = SYS_mincore, .buf_arg = 2, .buf = in_core };
-	int r;
-
-	if (n > (end - offset + CKPT_PAGE - 1) / CKPT_PAGE)
-		n = (end - offset + CKPT_PAGE - 1) / CKPT_PAGE;
-	if (n > sizeof(in_core))
-		n = sizeof(in_core);
-	call.buf_len = n;
-	call.arg[0] = address;
-	call.arg[1] = n * CKPT_PAGE;
-	r = res->src->ops->call(res->src, p->pid, &call, err);
-	if (r < 0)
-		return r;
-	if (call.ret < 0)
-		return ckpt_fail(err, call.ret, "shared memory: cannot find its pages");
-	for (uint64_t i = 0; i < n; i++) {
-		if (in_core[i] & 1)
-			add(res, p, offset + i * CKPT_PAGE, 1);
-	}
-	return n;
-}
-
-static int add_all_resident(struct resolved *res, const struct ckpt_piece *piece, size_t n,
-			    uint64_t size, struct ckpt_err *err)
-{
-	uint64_t offset = 0, next;
-
-	while (offset < size) {
-		const struct ckpt_piece *p = find(piece, n, offset, &next);
-		int r;
-
-		if (!p) {
-			offset = next;
-			continue;
-		}
-		r = add_resident(res, p, offset, size, err);
-		if (r < 0)
-			return r;
-		offset += r * CKPT_PAGE;
-	}
-	return 0;
+	return found;
 }
 
 /* Has the task a copy of its own of that page? */
@@ -152,6 +106,67 @@ static int add_page(struct resolved *res, const struct ckpt_piece *piece, size_t
 		if (!is_zero(page))
 			add(res, p, offset, 1);
 		return 0;
+	}
+	return 0;
+}
+
+struct pieces {
+	const struct ckpt_piece *v;
+	size_t n;
+};
+
+/* One window of at most CKPT_CALL_BUF pages of P; returns how many, or an error. What is in its
+ * place where P has a copy is taken from others. */
+static int add_resident(struct resolved *res, const struct pieces *all, const struct ckpt_piece *p,
+			uint64_t offset, uint64_t end, struct ckpt_err *err)
+{
+	uint64_t address = p->start + (offset - p->offset), n = (p->end - address) / CKPT_PAGE;
+	unsigned char in_core[CKPT_CALL_BUF] = { 0 };
+	struct ckpt_call call = { .nr = SYS_mincore, .buf_arg = 2, .buf = in_core };
+	int r;
+
+	if (n > (end - offset + CKPT_PAGE - 1) / CKPT_PAGE)
+		n = (end - offset + CKPT_PAGE - 1) / CKPT_PAGE;
+	if (n > sizeof(in_core))
+		n = sizeof(in_core);
+	call.buf_len = n;
+	call.arg[0] = address;
+	call.arg[1] = n * CKPT_PAGE;
+	r = res->src->ops->call(res->src, p->pid, &call, err);
+	if (r < 0)
+		return r;
+	if (call.ret < 0)
+		return ckpt_fail(err, call.ret, "shared memory: cannot find its pages");
+	for (uint64_t i = 0; i < n; i++, offset += CKPT_PAGE) {
+		if (!(in_core[i] & 1))
+			continue;
+		if (p->shared || !is_copy(res->src, p, offset))
+			add(res, p, offset, 1);
+		else
+			r = add_page(res, all->v, all->n, offset, err);
+		if (r < 0)
+			return r;
+	}
+	return n;
+}
+
+static int add_all_resident(struct resolved *res, const struct ckpt_piece *piece, size_t n,
+			    uint64_t size, struct ckpt_err *err)
+{
+	uint64_t offset = 0, next;
+
+	while (offset < size) {
+		const struct ckpt_piece *p = find(piece, n, offset, &next);
+		int r;
+
+		if (!p) {
+			offset = next;
+			continue;
+		}
+		r = add_resident(res, &(struct pieces){ piece, n }, p, offset, size, err);
+		if (r < 0)
+			return r;
+		offset += r * CKPT_PAGE;
 	}
 	return 0;
 }

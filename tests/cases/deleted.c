@@ -52,9 +52,9 @@ static void check(void)
 
 static char *shared, *private, *tail;
 
-static void setup_mapped(void)
+static void map_deleted(const char *name)
 {
-	int fd = make("lib", 4096 * 1, 'l');
+	int fd = make(name, 4096 * 1, 'l');
 
 	CHECK_CALL(ftruncate(fd, 4096 * 10));
 	shared = mmap(NULL, 4096 * 10, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -62,10 +62,24 @@ static void setup_mapped(void)
 	tail = mmap(NULL, 4096 * 2, PROT_READ, MAP_SHARED, fd, 4096 * 8);
 	CHECK(shared != MAP_FAILED && private != MAP_FAILED && tail != MAP_FAILED);
 	close(fd);
-	CHECK_CALL(unlink("lib"));
+	CHECK_CALL(unlink(name));
 	shared[4096 * 9] = 's';
 	private[4096 * 9] = 'p';
 	private[4096 * 3] = 'q';
+}
+
+static void setup_mapped(void)
+{
+	map_deleted("lib");
+}
+
+/* Whoever reads it through mappings must not take a private copy for the file. */
+static void setup_in_memory(void)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "/dev/shm/ckpt-test-lib-%d", getpid());
+	map_deleted(name);
 }
 
 static void check_mapped(void)
@@ -73,6 +87,7 @@ static void check_mapped(void)
 	CHECK_INT(shared[0], 'l');
 	CHECK_INT(private[10], 'l');
 	CHECK_INT(tail[4096], 's');
+	CHECK_INT(shared[4096 * 9], 's');
 	CHECK_INT(private[4096 * 9], 'p');
 	CHECK_INT(private[4096 * 3], 'q');
 	CHECK_INT(shared[4096 * 3], 0);
@@ -161,6 +176,7 @@ static void check_tmpfile(void)
 
 CASES({ "a deleted file that is open keeps content, mode and descriptions", setup, check },
       { "a deleted file that is mapped stays one file", setup_mapped, check_mapped },
+      { "a deleted file of a tmpfs that is mapped stays one file", setup_in_memory, check_mapped },
       { "semaphores in a deleted file work between processes", setup_sem, check_sem },
       { "a deleted file is shared by parent and child", setup_file, check_file },
       { "a file that never had a name keeps its content", setup_tmpfile, check_tmpfile })
