@@ -33,8 +33,10 @@ programs() { # VARIABLE LDADD FILE...: a program of one source each
 	list ckpt_run_src tools/ckpt-run.c tools/run-*.c
 	list ckpt_signal_src tools/ckpt-signal.c tools/signal-*.c
 	list inproc_src libinproc/*.[ch]
-	list testlib_src tests/lib/*.[ch] tests/fidelity/*.[ch]
+	list testlib_src tests/lib/*.[ch] tests/fidelity/*.[ch] tests/property/operations*.c tests/property/program.[ch] \
+		tests/property/target.[ch]
 	programs cases CASE_LIBS tests/cases/*.c
+	programs property CASE_LIBS tests/property/run.c
 	programs unit_tests UNIT_LIBS tests/unit/test-*.c
 	programs examples EXAMPLE_LIBS libinproc/examples/*.c
 	programs test_helpers CASE_LIBS tests/fault/*.c tests/bench/*.c tests/look/*.c

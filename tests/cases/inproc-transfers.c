@@ -290,6 +290,6 @@ static void check_readers(void)
 	go_on(readers, ARRAY_SIZE(readers));
 }
 
-#define FLAGS (CASE_INSIDE | CASE_MANY | CASE_LOSSY)
+#define FLAGS (CASE_INSIDE | CASE_MANY | CASE_LOSSY | CASE_RUNS)
 CASES({ "transfers in pieces are not cut short", setup_writers, check_writers, .flags = FLAGS },
       { "who waits for all of it gets all of it", setup_readers, check_readers, .flags = FLAGS })

@@ -283,6 +283,7 @@ static void check_receive(void)
 	CHECK(receive.end - receive.start >= (LIMIT_MS - 10) * 1000000ll);
 }
 
-CASES({ "waits with a time limit go on with what they had left", setup, check },
+/* A wait that has been interrupted before does not tell when it began. */
+CASES({ "waits with a time limit go on with what they had left", setup, check, CASE_RUNS },
       { "receiving with a time limit is not interrupted", setup_receive, check_receive,
 	.flags = CASE_ONCE })

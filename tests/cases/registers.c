@@ -276,6 +276,6 @@ static void check_bases(void)
 	CHECK(!pthread_join(threads[0], NULL));
 }
 
-CASES({ "general, x87, SSE, AVX and AVX-512 registers stay", setup, check },
+CASES({ "general, x87, SSE, AVX and AVX-512 registers stay", setup, check, .flags = CASE_RUNS },
       { "tiles and the permission for them stay", setup_tiles, check_tiles },
       { "the bases of fs and gs stay", setup_bases, check_bases })

@@ -227,5 +227,5 @@ CASES({ "descriptors in common stay so", setup_files, check_files },
       { "all of it, below another root", setup_root, check_root, .flags = CASE_ROOT,
 	.not_inside = "below another root the library finds no /proc" },
       { "threads keep a working directory of their own", setup_apart, check_apart },
-      { "memory in common is refused", setup_memory, check_memory,
+      { "memory in common is refused", setup_memory, check_memory, CASE_RUNS,
 	.refused = { "CKPT-E0207", "shares its memory" }, .not_inside = INSIDE })

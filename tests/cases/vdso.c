@@ -57,4 +57,4 @@ static void check(void)
 	}
 }
 
-CASES({ "threads inside of the vDSO go on", setup, check })
+CASES({ "threads inside of the vDSO go on", setup, check, .flags = CASE_RUNS })

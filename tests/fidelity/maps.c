@@ -1,26 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The areas of an address space for the oracle. Neighbours that differ in nothing are one: whether
- * the kernel merges them depends on history. Areas that cannot be written are hashed.
+ * the kernel merges them depends on history.
  */
-#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include "tests/fidelity/oracle.h"
 #include "tests/lib/proc.h"
-
-#define HASHED_MOST (8ul << 20)
-
-struct area {
-	unsigned long start, end, offset;
-	char perms[8], name[512], flags[160];
-};
 
 /* "sd" and "ac": dirty since a counter was cleared, and charged against the commit limit, which an
  * area may have got or kept through protections that it had once; "gu": there may be guard regions
  * in it, or have been. None of them changes what a program can do. */
-static void set_flags(struct area *a, char *text)
+static void set_flags(struct oracle_area *a, char *text)
 {
 	char *save, *word;
 
@@ -33,7 +25,7 @@ static void set_flags(struct area *a, char *text)
 	}
 }
 
-static bool parse(struct area *a, const char *line)
+static bool parse(struct oracle_area *a, const char *line)
 {
 	int at = 0;
 
@@ -48,12 +40,12 @@ static bool parse(struct area *a, const char *line)
 }
 
 /* An offset means something in a file; private huge pages only look as if they were of one. */
-static bool has_offset(const struct area *a)
+static bool has_offset(const struct oracle_area *a)
 {
 	return a->name[0] == '/' && !(a->perms[3] == 'p' && !strncmp(a->name, "/anon_huge", 10));
 }
 
-static bool joins(const struct area *a, const struct area *b)
+static bool joins(const struct oracle_area *a, const struct oracle_area *b)
 {
 	bool file = has_offset(a);
 
@@ -62,63 +54,54 @@ static bool joins(const struct area *a, const struct area *b)
 	       (!file || a->offset + (a->end - a->start) == b->offset);
 }
 
-static unsigned long hash_area(int mem, const struct area *a)
-{
-	unsigned long h = a->end - a->start, block[512];
-
-	for (unsigned long at = a->start; at < a->end; at += sizeof(block)) {
-		if (pread(mem, block, sizeof(block), at) != sizeof(block))
-			return 0;
-		for (size_t i = 0; i < ARRAY_SIZE(block); i++)
-			h = (h ^ block[i]) * 1099511628211ul + (h >> 47);
-	}
-	return h;
-}
-
-static void add_area(struct oracle *o, int mem, pid_t name, const struct area *a)
-{
-	char value[900];
-	unsigned long h = 0;
-	bool kernels = !strncmp(a->name, "[v", 2);
-
-	if (!a->start)
-		return;
-	if (mem >= 0 && a->perms[1] != 'w' && a->end - a->start <= HASHED_MOST && !kernels)
-		h = hash_area(mem, a);
-	snprintf(value, sizeof(value), "-%lx %s %lx %s, flags%s, hash %lx", a->end, a->perms,
-		 has_offset(a) ? a->offset : 0, a->name, a->flags, h);
-	oracle_add(o, value, "%d/map/%lx", name, a->start);
-}
-
-void oracle_add_maps(struct oracle *o, pid_t pid, pid_t name)
+void oracle_each_area(pid_t pid, void (*see)(void *to, const struct oracle_area *a), void *to)
 {
 	char path[64], *line = NULL;
-	struct area last = { 0 }, now = { 0 };
+	struct oracle_area last = { 0 }, now = { 0 };
 	size_t room = 0;
 	FILE *f;
-	int mem;
 
-	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
-	mem = open(path, O_RDONLY | O_CLOEXEC);
 	snprintf(path, sizeof(path), "/proc/%d/smaps", pid);
 	f = fopen(path, "re");
 	while (f && getline(&line, &room, f) > 0) {
 		if (!strncmp(line, "VmFlags:", 8)) {
 			set_flags(&now, line + 8);
-			if (last.start && joins(&last, &now)) {
+			if (last.end && joins(&last, &now)) {
 				last.end = now.end;
 			} else {
-				add_area(o, mem, name, &last);
+				if (last.end)
+					see(to, &last);
 				last = now;
 			}
 		} else if (!strchr(line, ':') || strchr(line, ':') - line > 20) {
 			parse(&now, line);
 		}
 	}
-	add_area(o, mem, name, &last);
+	if (last.end)
+		see(to, &last);
 	free(line);
 	if (f)
 		fclose(f);
-	if (mem >= 0)
-		close(mem);
+}
+
+struct adding {
+	struct oracle *o;
+	pid_t name;
+};
+
+static void add_area(void *to, const struct oracle_area *a)
+{
+	const struct adding *add = to;
+	char value[900];
+
+	snprintf(value, sizeof(value), "-%lx %s %lx %s, flags%s", a->end, a->perms,
+		 has_offset(a) ? a->offset : 0, a->name, a->flags);
+	oracle_add(add->o, value, "%d/map/%lx", add->name, a->start);
+}
+
+void oracle_add_maps(struct oracle *o, pid_t pid, pid_t name)
+{
+	struct adding add = { o, name };
+
+	oracle_each_area(pid, add_area, &add);
 }

@@ -12,28 +12,35 @@
 #include <unistd.h>
 #include "tests/lib/case.h"
 
+#define WAITS_IN 65536              /* of its stack */
 #define ABANDONED_NS 180000000000ll /* no harness lives that long */
 
-static char dir[256];
-static int me; /* index of this process in the story */
-static bool checking;
-static int64_t gap_ns;
+/* A page of its own: what is in it changes while the process waits. */
+static union {
+	struct {
+		char dir[256];
+		int me; /* index of this process in the story */
+		bool checking;
+		int64_t gap_ns;
+	};
+	char page[4096];
+} self __attribute__((aligned(4096)));
 
 const char *case_dir(void)
 {
-	return dir;
+	return self.dir;
 }
 
 int64_t case_gap_ns(void)
 {
-	return gap_ns;
+	return self.gap_ns;
 }
 
 static void verdict(const char *text)
 {
 	char path[300];
 
-	snprintf(path, sizeof(path), "%s/verdict.%d", dir, me);
+	snprintf(path, sizeof(path), "%s/verdict.%d", self.dir, self.me);
 	if (!test_write(path, "%s\n", text))
 		_exit(98);
 }
@@ -46,7 +53,7 @@ void case_fail(const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text + 9, sizeof(text) - 9, fmt, ap);
 	va_end(ap);
-	if (!checking)
+	if (!self.checking)
 		strncat(text, " (in setup)", sizeof(text) - strlen(text) - 1);
 	verdict(text);
 	_exit(1);
@@ -68,39 +75,51 @@ static bool appeared(const char *name)
 {
 	char path[300];
 
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	snprintf(path, sizeof(path), "%s/%s", self.dir, name);
 	return access(path, F_OK) == 0;
 }
 
 /* By raw sleeps: an early return is nothing to worry about, and no other state is touched. */
+static int64_t wait_once(int64_t last)
+{
+	struct timespec t = { 0, 2000000 };
+	int64_t now;
+
+	nanosleep(&t, NULL);
+	now = test_now_ns();
+	if (now - last > self.gap_ns)
+		self.gap_ns = now - last;
+	return now;
+}
+
 static void wait_for(const char *name)
 {
-	int64_t start = test_now_ns(), last = start, now = start;
+	int64_t start = test_now_ns(), last = start;
 
-	while (!appeared(name) && now - start < ABANDONED_NS) {
-		struct timespec t = { 0, 2000000 };
-
-		nanosleep(&t, NULL);
-		now = test_now_ns();
-		if (now - last > gap_ns)
-			gap_ns = now - last;
-		last = now;
-	}
+	while (!appeared(name) && last - start < ABANDONED_NS)
+		last = wait_once(last);
 	if (!appeared(name))
 		_exit(97);
 }
 
+/* What it uses of its stack while it waits, and where it keeps notes, is told to the harness. */
 static void live(void (*setup)(void), void (*check)(void))
 {
 	char path[300];
+	uintptr_t end;
 
 	if (setup)
 		setup();
-	snprintf(path, sizeof(path), "%s/ready.%d", dir, me);
-	if (!test_write(path, "%d\n", getpid()))
+	wait_once(test_now_ns()); /* the first time, symbols are bound */
+	appeared("go");
+	snprintf(path, sizeof(path), "%s/ready.%d", self.dir, self.me);
+	end = (uintptr_t)__builtin_frame_address(0);
+	if (!test_write(path, "%d %lx-%lx %lx-%lx %lx-%lx\n", getpid(), (uintptr_t)&self,
+			(uintptr_t)(&self + 1), end - WAITS_IN, end, (uintptr_t)&errno,
+			(uintptr_t)(&errno + 1)))
 		_exit(96);
 	wait_for("go");
-	checking = true;
+	self.checking = true;
 	if (check)
 		check();
 	verdict("ok");
@@ -116,7 +135,7 @@ static int next_index(void)
 	for (int i = 1; i < 1000; i++) {
 		int fd;
 
-		snprintf(path, sizeof(path), "%s/child.%d", dir, i);
+		snprintf(path, sizeof(path), "%s/child.%d", self.dir, i);
 		fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666);
 		if (fd < 0)
 			continue;
@@ -134,7 +153,7 @@ pid_t case_child(void (*setup)(void), void (*check)(void))
 
 	CHECK(pid >= 0);
 	if (pid == 0) {
-		me = index;
+		self.me = index;
 		live(setup, check);
 	}
 	snprintf(name, sizeof(name), "ready.%d", index);
@@ -164,7 +183,7 @@ void case_blocked(pid_t pid, pid_t tid, long nr)
 
 int case_target(const char *folder, const struct story *story)
 {
-	snprintf(dir, sizeof(dir), "%s", folder);
+	snprintf(self.dir, sizeof(self.dir), "%s", folder);
 	live(story->setup, story->check);
 	return 0;
 }

@@ -26,6 +26,8 @@ enum case_flag {
 	CASE_INSIDE = 64, /* only of programs with the preloaded library */
 	CASE_LIVE = 256, /* dump --live; not of programs with the preloaded library. $CASE_LIVE: all
 			  */
+	CASE_RUNS = 512, /* what the oracle would have to stop it for is not asked: it runs all the
+			    time, or would notice */
 	CASE_MANY = 128, /* many checkpoints one after the other where it goes on, $CKPT_MANY, 30 */
 };
 
@@ -39,6 +41,8 @@ struct story {
 	const char *options[4];  /* further ones of dump and restore */
 	const char *refused[20]; /* the dump must fail with each of these in what it prints; then
 				    check() runs */
+	const char *differs[4];  /* what is another after a restore, patterns as in fidelity/rules.c
+				  */
 	const char *not_inside;  /* why it cannot be told of a program with the preloaded library */
 };
 

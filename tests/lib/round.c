@@ -23,8 +23,8 @@ struct keeper {
 	struct round *r;
 	pid_t root, inner; /* as seen from here, and as it sees itself */
 	bool boxed;
-	struct oracle *before;
-	char *said; /* by ckpt, at the last call */
+	struct oracle *before, *outside; /* all, and what can be seen without stopping it */
+	char *said;                      /* by ckpt, at the last call */
 	char why[1200];
 	int n_images;
 };
@@ -67,12 +67,38 @@ static bool has_helpers(struct keeper *k)
 	return found;
 }
 
-static struct oracle *look(struct keeper *k)
+/* What changes by itself: ready.N says where a process of the story waits for us. */
+static size_t find_busy(struct keeper *k, struct oracle_busy *v, size_t room)
 {
+	size_t n = 0;
+
+	for (int i = 0; i == 0 || test_exists("%s/child.%d", k->r->dir, i); i++) {
+		char *path = test_text("%s/ready.%d", k->r->dir, i), *text = test_read(path, NULL);
+		char *at = text;
+		pid_t name = text ? strtol(text, &at, 10) : 0;
+
+		for (; n < room && at && *at == ' '; n++) {
+			v[n].name = name;
+			v[n].start = strtoul(at, &at, 16);
+			v[n].end = strtoul(at + 1, &at, 16);
+		}
+		free(text);
+		free(path);
+	}
+	return n;
+}
+
+static struct oracle *look(struct keeper *k, bool stop)
+{
+	static struct oracle_busy busy[MAX_TREE];
+	struct oracle_look how = { .like = k->before,
+				   .stop = stop && !(k->r->story->flags & CASE_RUNS),
+				   .busy = busy };
 	pid_t v[MAX_TREE];
 	size_t n = tree(k, v);
 
-	return oracle_take(v, n);
+	how.n_busy = find_busy(k, busy, MAX_TREE);
+	return oracle_take(v, n, &how);
 }
 
 /* Verdicts of all processes of the story: 0 all there and ok, 1 some missing, else as decided. */
@@ -209,8 +235,8 @@ static bool nothing_left(void)
 /* Threads are on their way out of the library's handler for a moment. */
 static bool is_same(struct keeper *k)
 {
-	struct oracle *after = look(k);
-	size_t n = oracle_compare(k->before, after, k->boxed, NULL);
+	struct oracle *after = look(k, false);
+	size_t n = oracle_compare(k->outside, after, k->boxed, k->r->story->differs, NULL);
 
 	oracle_free(after);
 	return n == 0;
@@ -226,9 +252,9 @@ static int compare(struct keeper *k)
 		return ROUND_OK;
 	if (k->r->inside)
 		EVENTUALLY(!has_helpers(k) && is_same(k));
-	after = look(k);
+	after = look(k, true);
 	snprintf(prefix, sizeof(prefix), "# %s: %.200s: ", k->r->variant, k->r->story->name);
-	n = oracle_compare(k->before, after, k->boxed, prefix);
+	n = oracle_compare(k->before, after, k->boxed, k->r->story->differs, prefix);
 	oracle_free(after);
 	if (n)
 		return fail(k, "%zu things differ outside", n);
@@ -326,7 +352,8 @@ static int take_through(struct keeper *k)
 
 	if (k->r->inside)
 		EVENTUALLY(!has_helpers(k));
-	k->before = look(k);
+	k->before = look(k, true);
+	k->outside = k->r->inside ? look(k, false) : NULL;
 	if (k->r->mode == ROUND_DRY)
 		return compare(k);
 	if (k->r->story->refused[0])
