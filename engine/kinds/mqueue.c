@@ -69,6 +69,7 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 	int64_t pid = waits(c);
 
 	collect_name(c, m);
+	m->has_cloexec = m->cloexec = fcntl(c->fd, F_GETFL) & O_CLOEXEC;
 	if (syscall(SYS_mq_getsetattr, c->fd, NULL, &attr) < 0)
 		return ckpt_fail(err, -errno, "message queue %s: cannot ask for its state",
 				 m->name);
@@ -95,20 +96,34 @@ static const char *show(const Ckpt__Mqueue *m)
 	return m->path ? m->path : m->name;
 }
 
-/* The queue that has that name now. */
-static int open_named(const Ckpt__Mqueue *m, uint32_t flags)
+/* Of a queue, F_GETFL tells for ever whether it was opened with O_CLOEXEC. */
+static int open_queue(const char *name, const struct ckpt_object *obj, int more,
+		      struct mq_attr *attr)
 {
+	const Ckpt__Mqueue *m = (const void *)obj->msg;
+	int flags = (obj->file.flags & O_ACCMODE) | more | (m->cloexec ? O_CLOEXEC : 0);
+	int fd = mq_open(name, flags, 0600, attr);
+
+	if (fd >= 0)
+		fcntl(fd, F_SETFD, FD_CLOEXEC);
+	return fd;
+}
+
+/* The queue that has that name now. */
+static int open_named(const struct ckpt_object *obj)
+{
+	const Ckpt__Mqueue *m = (const void *)obj->msg;
 	int fd;
 
 	if (m->path)
-		return ckpt_path_open(m->path, flags & O_ACCMODE);
-	fd = mq_open(m->name, (flags & O_ACCMODE) | O_CLOEXEC);
+		return ckpt_path_open(m->path, obj->file.flags & O_ACCMODE);
+	fd = open_queue(m->name, obj, 0, NULL);
 	return fd < 0 ? -errno : fd;
 }
 
 static void look(struct ckpt_planner *p, const struct ckpt_object *obj, const Ckpt__Mqueue *m)
 {
-	CKPT_FD fd = open_named(m, obj->file.flags);
+	CKPT_FD fd = open_named(obj);
 	struct mq_attr attr;
 	char who[CKPT_WHO];
 
@@ -150,7 +165,7 @@ static int put_others(struct ckpt_site *site, const struct ckpt_object *obj, con
 
 		if (!ckpt_same_inode(other, obj))
 			continue;
-		fd = mq_open(name, (other->file.flags & O_ACCMODE) | O_CLOEXEC);
+		fd = open_queue(name, other, 0, NULL);
 		r = fd < 0 ? -errno : site->ops->put(site, other->id, fd, err);
 		if (r < 0)
 			return ckpt_fail(err, r, "message queue %s: cannot open again", name);
@@ -163,12 +178,12 @@ static int make(struct ckpt_site *site, const struct ckpt_object *obj, struct ck
 {
 	const Ckpt__Mqueue *m = (const void *)obj->msg;
 	struct mq_attr attr = { .mq_maxmsg = m->max_messages, .mq_msgsize = m->max_bytes };
-	int flags = (obj->file.flags & O_ACCMODE) | O_CREAT | O_EXCL | O_CLOEXEC, r;
+	int r;
 	char name[NAME_MAX + 2];
 
 	snprintf(name, sizeof(name), "%s", m->name);
 	for (int i = 0; i < MAX_NAMES; i++) {
-		CKPT_FD fd = mq_open(name, flags, 0600, &attr);
+		CKPT_FD fd = open_queue(name, obj, O_CREAT | O_EXCL, &attr);
 
 		if (fd >= 0) {
 			r = put_others(site, obj, name, err);
@@ -189,7 +204,7 @@ static int create(struct ckpt_site *site, const struct ckpt_object *obj, struct 
 
 	if (m->deleted)
 		return make(site, obj, err);
-	fd = open_named(m, obj->file.flags);
+	fd = open_named(obj);
 	return fd >= 0 ? fd : ckpt_fail(err, fd, "message queue %s: cannot open", show(m));
 }
 
