@@ -80,6 +80,7 @@ static const struct {
 	{ "*/ns/mnt", "its own, for its /proc", true },
 	{ "*/ns/time", "its own, for its clocks", true },
 	{ "*/ns/time_for_children", "its own, for its clocks", true },
+	{ "*/sessionid", "a number that the kernel gives with a login" },
 	{ "*/timens_offsets", "clocks of its own are moved, so that they go on" },
 	{ "*/[ug]id_map", "its own user namespace", true },
 	{ "*/setgroups", "its own user namespace", true },
