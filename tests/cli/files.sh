@@ -173,7 +173,8 @@ mv lib lib.real; ln -s lib.real lib
 gives 'a link of our own' 0 '' -D img
 if is_root; then
 	chown -h 65534 lib
-	gives 'a link of somebody else' 1 "^ckpt: CKPT-E0427: file $T/lib/libc.so.6: a symbolic link on the way there belongs to somebody" -D img
+	gives 'a link of somebody else' 1 "^ckpt: CKPT-E0427: file $T/lib/libc.so.6: a symbolic link on the way there belongs to somebody" \
+		-D img
 fi
 rm lib; mv lib.real lib
 
