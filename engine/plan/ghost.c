@@ -19,7 +19,7 @@
 #include "engine/plan/host.h"
 
 #define MAX_NAMES 100
-#define LOCK_TRIES 200 /* ms */
+#define LOCK_TRIES 2000 /* ms */
 
 /* ---- planning ---- */
 
@@ -91,9 +91,10 @@ static int lock_way(void)
 	return fd;
 }
 
-static void make_way(struct way *w, const char *path)
+static void make_way(struct way *w, const char *path, mode_t mode)
 {
-	*w = (struct way){ .lock = -1 };
+	/* Files and FIFOs are made by one process, working directories by each for itself. */
+	*w = (struct way){ .lock = S_ISDIR(mode) ? lock_way() : -1 };
 	snprintf(w->path, sizeof(w->path), "%s", path);
 	cut_to_folder(w->path);
 	w->first = strlen(w->path);
@@ -101,7 +102,6 @@ static void make_way(struct way *w, const char *path)
 		w->first = 0;
 		return;
 	}
-	w->lock = lock_way();
 	w->first = 0;
 	for (const char *at = strchr(path + 1, '/'); at; at = strchr(at + 1, '/')) {
 		snprintf(w->path, sizeof(w->path), "%.*s", (int)(at - path), path);
@@ -161,7 +161,7 @@ int ckpt_ghost_make(const char *path, mode_t mode, struct ckpt_err *err)
 	struct way way;
 	int fd;
 
-	make_way(&way, path);
+	make_way(&way, path, mode);
 	fd = make_named(path, mode);
 	leave_way(&way, path);
 	if (S_ISREG(mode) &&
