@@ -89,7 +89,7 @@ static void show_sizes(struct ckpt_look *look, FILE *out)
 		" descriptor%s; %s of memory, %s of it stored\n",
 		snap->n_tasks, snap->n_tasks == 1 ? "" : "es", threads, threads == 1 ? "" : "s",
 		fds, fds == 1 ? "" : "s", ckpt_size_text(mapped, a), ckpt_size_text(stored, b));
-	fprintf(out, "image     %s, content id %016" PRIx64 ", complete (no parents)\n",
+	fprintf(out, "image     %s, content id %016" PRIx64 "\n",
 		ckpt_size_text(ckpt_image_bytes(look->img), c), ckpt_image_content_id(look->img));
 }
 

@@ -13,6 +13,13 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "engine/look/core.h"
+#include "engine/look/diff.h"
+#include "engine/look/extract.h"
+#include "engine/look/report.h"
+#include "engine/look/search.h"
+#include "engine/look/stacks.h"
+#include "engine/look/views.h"
 #include "engine/plan/plan.h"
 #include "engine/store/image.h"
 #include "engine/store/record.h"
@@ -73,6 +80,65 @@ static void put_image(int fd, const uint8_t *data, size_t size)
 	put_trailer(fd, &chain);
 }
 
+static bool no_hit(void *arg, const struct ckpt_hit *hit)
+{
+	(void)arg;
+	return hit->len > 0;
+}
+
+/* Every command that looks into an image; what they print goes nowhere. */
+static void look_into(struct ckpt_look *look, FILE *out)
+{
+	struct ckpt_sink sink = { .stream = out };
+	struct ckpt_err err = CKPT_ERR_INIT;
+	struct ckpt_search *search;
+	struct ckpt_stacks stacks;
+	struct ckpt_table table;
+
+	ckpt_view_summary(look, out);
+	for (size_t i = 0; i < CKPT_N_VIEWS; i++) {
+		ckpt_views[i].fill(look, NULL, &table);
+		ckpt_table_print(&table, out);
+		ckpt_table_html(&table, out);
+	}
+	ckpt_stacks_make(look, NULL, &stacks);
+	ckpt_stacks_print(&stacks, out);
+	ckpt_diff(look, look, &table, &err);
+	for (size_t i = 0; i < look->snap->n_objects; i++)
+		if (look->snap->objects[i]->content_size < 1 << 20)
+			ckpt_extract_object(look, look->snap->objects[i], &sink, &err);
+	if (ckpt_search_bytes(&search, look->arena, "needle", 6, &err) < 0)
+		abort();
+	for (size_t i = 0; i < look->snap->n_tasks; i++) {
+		const struct ckpt_task *task = look->snap->tasks[i];
+		unsigned char *notes;
+		size_t len;
+
+		if (!task->mm)
+			continue;
+		ckpt_core_notes(look, task, &notes, &len);
+		ckpt_report_picture(look, task, out);
+		ckpt_search_run(look, search, task, NULL, no_hit, NULL, &err);
+	}
+}
+
+static void look_at(int dirfd)
+{
+	struct ckpt_err err = CKPT_ERR_INIT;
+	FILE *out = fopen("/dev/null", "w");
+	struct ckpt_arena *arena;
+	struct ckpt_look *look;
+
+	if (!out || ckpt_arena_open(&arena, ARENA_MOST, &err) < 0)
+		abort();
+	if (ckpt_look_open(&look, arena, dirfd, "fuzz", &err) >= 0) {
+		look_into(look, out);
+		ckpt_look_close(look);
+	}
+	ckpt_arena_close(arena);
+	fclose(out);
+}
+
 static void take(int dirfd)
 {
 	struct ckpt_restore_opts opts = { 0 };
@@ -123,6 +189,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	put_image(fd, data + 2, size - 2);
 	close(fd);
 	take(dirfd);
+	look_at(dirfd);
 	return 0;
 }
 
