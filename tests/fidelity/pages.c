@@ -21,8 +21,9 @@
 #define DEAD_MOST (64ul << 10) /* below a stack pointer; further down may be something else */
 #define RED_ZONE 128
 #define WAITS_IN \
-	1024        /* what is left of a wait: the kernel writes it when the wait is interrupted */
-#define OWN_TLS 256 /* where the preloaded library has its few words of each thread */
+	1024         /* what is left of a wait: the kernel writes it when the wait is interrupted */
+#define CANCEL 0x308 /* where glibc notes that a thread of several waits in a call */
+#define OWN_TLS 256  /* where the preloaded library has its few words of each thread */
 
 #define THERE (3ull << 62) /* of an entry of pagemap: present or swapped */
 
@@ -195,6 +196,7 @@ static void leave_out_of_thread(struct reader *r, pid_t tid)
 		return;
 	if (r->src->ops->regs(r->src, tid, arena, &regs, &err) == 0) {
 		leave_out(r, regs.gp.rsp - RED_ZONE - DEAD_MOST, regs.gp.rsp + WAITS_IN);
+		leave_out(r, regs.gp.fs_base + CANCEL, regs.gp.fs_base + CANCEL + 4);
 		if (r->library_end)
 			leave_out(r, regs.gp.fs_base - OWN_TLS, regs.gp.fs_base);
 	}

@@ -260,7 +260,8 @@ static void add_threads(struct oracle *o, pid_t pid, pid_t name, bool zombie)
 			add_file(o, &of_thread[j], path, key);
 		snprintf(path, sizeof(path), "/proc/%d/timerslack_ns", tid);
 		strncat(key, "/timerslack", sizeof(key) - strlen(key) - 1);
-		add_text(o, path, key);
+		if (!zombie)
+			add_text(o, path, key);
 		key[strlen(key) - strlen("/timerslack")] = 0;
 		if (!zombie)
 			ask_thread(o, tid, key);
@@ -305,7 +306,7 @@ void oracle_add_process(struct oracle *o, pid_t pid, const pid_t *pids, size_t n
 	oracle_add(o, inside ? number : "outside", "%d/parent", name);
 	snprintf(path, sizeof(path), "/proc/%d", pid);
 	snprintf(key, sizeof(key), "%d", name);
-	for (size_t i = 0; i < ARRAY_SIZE(of_process); i++)
+	for (size_t i = 0; !zombie && i < ARRAY_SIZE(of_process); i++)
 		add_file(o, &of_process[i], path, key);
 	add_files(o, pid, name);
 	oracle_add_descriptors(o, pid, name);

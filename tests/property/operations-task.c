@@ -170,16 +170,17 @@ static long op_itimer(const int *a)
 	return setitimer(a[0], &t, NULL);
 }
 
+/* No PR_SET_PDEATHSIG: the parent of a restored root is ckpt, and ends. */
 static long op_prctl(const int *a)
 {
 	static const struct {
 		int option;
 		long arg;
 	} v[] = {
-		{ PR_SET_PDEATHSIG, SIGUSR2 }, { PR_SET_TIMERSLACK, 70000 },
-		{ PR_SET_KEEPCAPS, 1 },        { PR_SET_CHILD_SUBREAPER, 1 },
-		{ PR_SET_NO_NEW_PRIVS, 1 },    { PR_SET_NAME, (long)"another" },
-		{ PR_SET_THP_DISABLE, 1 },     { PR_MCE_KILL, PR_MCE_KILL_SET },
+		{ PR_SET_TIMERSLACK, 70000 },     { PR_SET_KEEPCAPS, 1 },
+		{ PR_SET_CHILD_SUBREAPER, 1 },    { PR_SET_NO_NEW_PRIVS, 1 },
+		{ PR_SET_NAME, (long)"another" }, { PR_SET_THP_DISABLE, 1 },
+		{ PR_MCE_KILL, PR_MCE_KILL_SET },
 	};
 
 	return prctl(v[a[0]].option, v[a[0]].arg, v[a[0]].option == PR_MCE_KILL ? a[1] : 0, 0, 0);
@@ -278,7 +279,7 @@ static const struct operation rows[] = {
 	{ "take_signal", 2, { 4 }, op_take_signal },
 	{ "timer", 2, { 2, 2, 2 }, op_timer },
 	{ "itimer", 1, { 3, 2 }, op_itimer },
-	{ "prctl", 3, { 8, 3 }, op_prctl },
+	{ "prctl", 3, { 7, 3 }, op_prctl },
 	{ "rlimit", 1, { 4, 50 }, op_rlimit },
 	{ "nice", 1, { 5 }, op_nice },
 	{ "zombie", 2, { 100 }, op_zombie },
