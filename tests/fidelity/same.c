@@ -18,7 +18,7 @@
 struct thing {
 	pid_t tid;
 	int fd;
-	unsigned int nth;
+	uint64_t nth; /* by process and number, as they see them themselves */
 	char name[48];
 };
 
@@ -38,12 +38,12 @@ static void push(struct things *all, pid_t tid, int fd, const char *what, pid_t 
 			abort();
 	}
 	t = &all->v[all->n];
-	*t = (struct thing){ .tid = tid, .fd = fd, .nth = all->n };
+	*t = (struct thing){ .tid = tid, .fd = fd, .nth = (uint64_t)name << 32 | number };
 	snprintf(t->name, sizeof(t->name), "%d/%s/%d", name, what, number);
 	all->n++;
 }
 
-/* Of a process: its threads or its descriptors, those with lower numbers first. */
+/* Of a process: its threads or its descriptors, in any order. */
 static void list(struct things *all, pid_t pid, bool files)
 {
 	pid_t name = test_inner_pid(pid);
@@ -70,7 +70,7 @@ static int order(const void *a, const void *b, void *type)
 	const struct thing *x = a, *y = b;
 	long r = syscall(SYS_kcmp, x->tid, y->tid, *(int *)type, (long)x->fd, (long)y->fd);
 
-	return r == 1 ? -1 : r == 2 ? 1 : (int)x->nth - (int)y->nth;
+	return r == 1 ? -1 : r == 2 ? 1 : x->nth < y->nth ? -1 : x->nth > y->nth;
 }
 
 static void add_classes(struct oracle *o, struct things *all, int type, const char *what)
