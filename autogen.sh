@@ -39,7 +39,7 @@ programs() { # VARIABLE LDADD FILE...: a program of one source each
 	programs property CASE_LIBS tests/property/run.c
 	programs unit_tests UNIT_LIBS tests/unit/test-*.c
 	programs examples EXAMPLE_LIBS libinproc/examples/*.c
-	programs test_helpers CASE_LIBS tests/fault/*.c tests/bench/*.c tests/look/*.c
+	programs test_helpers CASE_LIBS tests/fault/*.c tests/bench/*.c tests/look/*.c tests/apps/*.c
 	list script_tests tests/lint/*.sh tests/cli/*.sh tests/apps/*.sh tests/fault/*.sh tests/look/*.sh
 	list man_pages man/*.1
 	list man3_pages man/*.3

@@ -7,6 +7,7 @@ build
 start java -Xmx64m -cp "$T" Jni
 until_true greater n 3 || bad "java does not start"
 has_deleted "$pid" || bad "the library is not mapped, or not deleted"
+take_same
 for round in 1 2; do
 	take
 	until_true greater n $(($(number n) + 3)) || bad "java does not go on after restore $round"

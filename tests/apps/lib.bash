@@ -10,7 +10,7 @@ skip() { echo "skip - ${VARIANT-}${VARIANT+: }$*"; exit 77; }
 if [ -z "${VARIANT-}" ]; then
 	CKPT=$(realpath "${CKPT:-$BUILD/ckpt}")
 	[ -z "${CKPT_CASE_DRY-}" ] || CKPT=/bin/true
-	[ -x "$CKPT" ] && [ -x "$BUILD/tests/fault/reaper" ] || skip "$CKPT or the test helpers are not built"
+	[ -x "$CKPT" ] && [ -x "$BUILD/tests/apps/oracle" ] || skip "$CKPT or the test helpers are not built"
 	failed=0 passed=0
 	for VARIANT in @inject @inject-user; do
 		as=() T=$(mktemp -d /tmp/ckpt-app.XXXXXX)
@@ -18,7 +18,7 @@ if [ -z "${VARIANT-}" ]; then
 		[ $VARIANT = @inject ] || as=(-u)
 		# The build folder may be closed to the ordinary user.
 		cp "$CKPT" "$T/ckpt"
-		for helper in reaper victim; do cp "$BUILD/tests/fault/$helper" "$T"; done
+		cp "$BUILD"/tests/fault/{reaper,victim} "$BUILD/tests/apps/oracle" "$T"
 		cp "$0" "$(dirname "$0")"/{lib,common,jni}.bash "$T"
 		chmod -R a+rX "$T"
 		chmod a+rwx "$T"
@@ -52,7 +52,30 @@ take() {
 	until_true gone "$old" || bad "process $old is still there after the dump"
 	restore "$@" || bad "the restore fails"
 }
+
+# oracle COMMAND: what the fidelity oracle says of the tree below pid.
+oracle() {
+	local line
+	[ -n "${ORACLE_PID-}" ] || coproc ORACLE { exec "$T/oracle"; }
+	echo "$1 $pid" >&"${ORACLE[1]}"
+	while read -r -t 60 line <&"${ORACLE[0]}"; do
+		case $line in ok) return 0 ;; bad) return 1 ;; *) echo "#   oracle: $line" ;; esac
+	done
+	return 1
+}
+# take_same ARGS...: as take, but it stands still before and after, and nothing that can be seen of it may differ.
+take_same() {
+	local old=$pid
+	dump -s "$@" || bad "the dump that leaves it stopped fails"
+	oracle look || bad "the oracle cannot look"
+	oracle end
+	until_true gone "$old" || bad "process $old cannot be ended"
+	restore -s "$@" || bad "the restore that leaves it stopped fails"
+	oracle compare || bad "the restored program differs"
+	oracle continue || bad "it cannot be continued"
+}
 # Without ckpt: is the script itself right?
 [ -z "${CKPT_CASE_DRY-}" ] || take() { :; }
+[ -z "${CKPT_CASE_DRY-}" ] || take_same() { :; }
 [ -z "${CKPT_CASE_DRY-}" ] || gone() { :; }
 [ -z "${CKPT_CASE_DRY-}" ] || restore() { :; }

@@ -39,6 +39,7 @@ print $f scalar(keys %seen) == $n ? "alarms $alarms\n" : "lost\n";
 PL
 start perl "$T/p.pl"
 until_true greater n 10 || bad "perl does not start"
+take_same
 for round in 1 2 3; do
 	take
 	read -r before <n

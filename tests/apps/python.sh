@@ -56,6 +56,10 @@ main()
 PY
 start $python "$T/p.py"
 until_true greater n 3 || bad "python does not start"
+take_same
+read -r before <n
+until_true greater n $((before + 3)) || bad "python does not go on after it was compared"
+! oracle compare >/dev/null || bad "the oracle does not see that it has gone on"
 for round in 1 2 3; do
 	take
 	read -r before <n

@@ -15,6 +15,7 @@ for i in 1 2 3 4 5; do ask rpush list "item $i" >/dev/null; done
 ask zadd sorted 1 one 2 two 3 three >/dev/null
 ask setex later 5000 x >/dev/null
 digest=$(ask debug digest)
+take_same
 for round in 1 2 3; do
 	sleep 0.2
 	take

@@ -157,7 +157,7 @@ static size_t list_processes(struct pair *v, size_t room)
 }
 
 /* Parents may have higher numbers than children: repeats until nothing is added. */
-size_t test_descendants(pid_t *v, size_t room)
+size_t test_descendants_of(pid_t root, pid_t *v, size_t room)
 {
 	static struct pair all[32768];
 	size_t n_all = list_processes(all, ARRAY_SIZE(all)), n = 0;
@@ -166,7 +166,7 @@ size_t test_descendants(pid_t *v, size_t room)
 	while (more) {
 		more = false;
 		for (size_t i = 0; i < n_all && n < room; i++) {
-			bool mine = all[i].ppid == getpid();
+			bool mine = all[i].ppid == root;
 
 			for (size_t j = 0; j < n && !mine; j++)
 				mine = v[j] == all[i].ppid;
@@ -178,6 +178,11 @@ size_t test_descendants(pid_t *v, size_t room)
 		}
 	}
 	return n;
+}
+
+size_t test_descendants(pid_t *v, size_t room)
+{
+	return test_descendants_of(getpid(), v, room);
 }
 
 /* Where tests are built with the sanitizer: stories leave their memory to the end of the process,

@@ -47,6 +47,7 @@ int test_wait(pid_t pid, unsigned int ms);
 int test_run(char *const argv[], const char *out, const char *cwd, unsigned int ms);
 /* All living descendants of this process, zombies too. */
 size_t test_descendants(pid_t *v, size_t room);
+size_t test_descendants_of(pid_t root, pid_t *v, size_t room);
 /* Kills and reaps every descendant (this process has to be a subreaper). False if one is left after
  * the bound. */
 bool test_end_descendants(void);
