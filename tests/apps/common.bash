@@ -34,3 +34,21 @@ restore() {
 	pid=$(sed -n 's/.* pid \([0-9]*\) outside.*/\1/p' "$T/ckpt.out")
 	pid=${pid:-$inner}
 }
+
+# free_port: one that nobody listens on.
+free_port() {
+	local port
+	for _ in {1..50}; do
+		port=$((20000 + RANDOM % 12000))
+		(exec 8<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || { echo $port; return; }
+	done
+}
+# fetch PORT PATH: the answer of a web server, header and all.
+fetch() {
+	local answer
+	exec 8<>"/dev/tcp/127.0.0.1/$1" || return 1
+	printf 'GET %s HTTP/1.0\r\n\r\n' "$2" >&8
+	answer=$(timeout 10 cat <&8)
+	exec 8>&-
+	[ -n "$answer" ] && echo "$answer"
+} 2>/dev/null
