@@ -54,6 +54,16 @@ static int collect_file(struct ckpt_collect *c, Ckpt__Unix *m, const struct ckpt
 		m->mode = st.st_mode & 07777;
 		m->uid = st.st_uid;
 		m->gid = st.st_gid;
+		return 0;
+	}
+	/* Accepted ones have the name of their listener, which makes the file. */
+	if (d->has_file && (m->type == SOCK_DGRAM || d->state != TCP_ESTABLISHED))
+		m->moved = ckpt_unix_file_moved(c->arena, m->path, d->file_ino, &st);
+	if (m->moved) {
+		m->has_moved_mode = m->has_moved_uid = m->has_moved_gid = true;
+		m->moved_mode = st.st_mode & 07777;
+		m->moved_uid = st.st_uid;
+		m->moved_gid = st.st_gid;
 	} else if (m->cwd) {
 		return ckpt_refuse(err, CKPT_E_FILE_KIND, -EOPNOTSUPP,
 				   "socket %s: its relative name does not lead to it "

@@ -32,6 +32,8 @@ bool ckpt_unix_name_sane(const struct ckpt_unix_name *n)
 		return !n->path && !n->cwd;
 	if (memchr(n->name, 0, n->len) || !n->path || !ckpt_path_sane(n->path) || n->mode & ~07777u)
 		return false;
+	if (n->moved && (!ckpt_path_sane(n->moved) || strlen(n->moved) >= CKPT_UNIX_NAME_MAX))
+		return false;
 	return n->name[0] == '/' ? !n->cwd : n->cwd && ckpt_path_sane(n->cwd);
 }
 
@@ -170,6 +172,40 @@ static int put_aside(struct ckpt_site *site, int type, const struct ckpt_unix_na
 	return site->ops->made_path(site, n->path, aside, err);
 }
 
+/* EPERM, and EINVAL for ids that this user namespace has not: the plan has called it a loss. */
+static int own_file(const struct ckpt_unix_name *n, struct ckpt_err *err)
+{
+	if ((n->uid != geteuid() || n->gid != getegid()) && lchown(n->path, n->uid, n->gid) < 0 &&
+	    errno != EPERM && errno != EINVAL)
+		return ckpt_fail(err, -errno, "socket %s: cannot give it to its owner %u", n->path,
+				 n->uid);
+	if (n->mode & ~0777u && chmod(n->path, n->mode) < 0)
+		return ckpt_fail(err, -errno, "socket %s: cannot set its mode", n->path);
+	return 0;
+}
+
+/* The name that was bound goes when nobody has to connect to it any more (ckpt_unix_unlink). */
+static int move(struct ckpt_site *site, int type, const struct ckpt_unix_name *n,
+		struct ckpt_err *err)
+{
+	struct ckpt_unix_name now = *n;
+	int r;
+
+	now.name = (const uint8_t *)n->moved;
+	now.len = strlen(n->moved);
+	now.path = n->moved;
+	now.cwd = NULL;
+	r = put_aside(site, type, &now, err);
+	if (r < 0)
+		return r;
+	if (link(n->path, n->moved) < 0)
+		return ckpt_fail(err, -errno, "socket %s: cannot link it to %s", n->path, n->moved);
+	r = site->ops->made_path(site, n->moved, NULL, err);
+	if (r >= 0 && chmod(n->moved, n->mode) < 0)
+		r = ckpt_fail(err, -errno, "socket %s: cannot set its mode", n->moved);
+	return r < 0 ? r : own_file(&now, err);
+}
+
 int ckpt_unix_bind(struct ckpt_site *site, int fd, int type, const struct ckpt_unix_name *n,
 		   struct ckpt_err *err)
 {
@@ -192,17 +228,9 @@ int ckpt_unix_bind(struct ckpt_site *site, int fd, int type, const struct ckpt_u
 	if (!is_path(n))
 		return 0;
 	r = site->ops->made_path(site, n->path, NULL, err);
-	if (r < 0 || !n->has_file)
-		return r;
-	/* EPERM, and EINVAL for ids that this user namespace has not: the plan has called it a
-	 * loss. */
-	if ((n->uid != geteuid() || n->gid != getegid()) && lchown(n->path, n->uid, n->gid) < 0 &&
-	    errno != EPERM && errno != EINVAL)
-		return ckpt_fail(err, -errno, "socket %s: cannot give it to its owner %u", name,
-				 n->uid);
-	if (n->mode & ~0777u && chmod(n->path, n->mode) < 0)
-		return ckpt_fail(err, -errno, "socket %s: cannot set its mode", name);
-	return 0;
+	if (r >= 0 && n->moved)
+		return move(site, type, n, err);
+	return r < 0 || !n->has_file ? r : own_file(n, err);
 }
 
 void ckpt_unix_unlink(const struct ckpt_unix_name *n)

@@ -14,6 +14,7 @@ struct ckpt_unix_name {
 	const char *path;    /* of a path: absolute */
 	const char *cwd;     /* NAME is relative to it; NULL: it is absolute */
 	bool has_file;       /* the socket file is there; else it has been removed since */
+	const char *moved;   /* or linked or renamed to this; MODE, UID and GID are of that file */
 	mode_t mode;
 	uid_t uid;
 	gid_t gid;

@@ -32,9 +32,10 @@ struct ckpt_unix_name ckpt_unix_name_of(const Ckpt__Unix *m)
 		.path = m->path,
 		.cwd = m->cwd,
 		.has_file = m->has_mode,
-		.mode = m->mode,
-		.uid = m->uid,
-		.gid = m->gid,
+		.moved = m->moved,
+		.mode = m->moved ? m->moved_mode : m->mode,
+		.uid = m->moved ? m->moved_uid : m->uid,
+		.gid = m->moved ? m->moved_gid : m->gid,
 	};
 }
 
@@ -219,6 +220,7 @@ static int plan_peer(struct ckpt_planner *p, const struct ckpt_object *obj, cons
 static void plan_file(struct ckpt_planner *p, const struct ckpt_object *obj, const Ckpt__Unix *m)
 {
 	const struct ckpt_host *host = ckpt_planner_host(p);
+	struct ckpt_unix_name n = ckpt_unix_name_of(m);
 	char who[CKPT_WHO];
 	struct stat st;
 
@@ -229,10 +231,10 @@ static void plan_file(struct ckpt_planner *p, const struct ckpt_object *obj, con
 	if (lstat(m->path, &st) == 0 && (!S_ISSOCK(st.st_mode) || !m->has_mode))
 		ckpt_problem(p, CKPT_E_ADDRESS_IN_USE, "%ssocket %s: a file is in its place", who,
 			     m->path);
-	if (m->has_mode && (m->uid != host->uid || m->gid != host->gid) &&
+	if ((m->has_mode || m->moved) && (n.uid != host->uid || n.gid != host->gid) &&
 	    !ckpt_host_has_cap(host, CAP_CHOWN))
-		ckpt_loss(p, "%ssocket %s: will belong to you, not to %u:%u", who, m->path, m->uid,
-			  m->gid);
+		ckpt_loss(p, "%ssocket %s: will belong to you, not to %u:%u", who,
+			  m->moved ? m->moved : m->path, n.uid, n.gid);
 }
 
 int ckpt_unix_plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ckpt_err *err)

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 #include "tests/lib/case.h"
@@ -159,8 +160,69 @@ static void check_single(void)
 	CHECK(read(bound, buf, 100) == 4 && !memcmp(buf, "mail", 4));
 }
 
+/* As servers do that must not be away: bound aside, then put in the place of the old socket. */
+static int renamed, linked, relative;
+static const struct {
+	const char *bound, *found;
+	bool keep; /* by link and unlink, not rename */
+	int *fd;
+} moves[] = {
+	{ "rename.new", "rename.sock", false, &renamed },
+	{ "link.123", "link.sock", true, &linked },
+	{ "relative.new", "relative.sock", false, &relative },
+};
+
+static struct sockaddr_un under(const char *name, bool whole)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s%s%s", whole ? case_dir() : "",
+		 whole ? "/w/" : "", name);
+	return a;
+}
+
+static void setup_moved(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(moves); i++) {
+		struct sockaddr_un a = under(moves[i].bound, moves[i].fd != &relative);
+
+		*moves[i].fd = CHECK_CALL(socket(AF_UNIX, SOCK_STREAM, 0));
+		CHECK_CALL(bind(*moves[i].fd, (void *)&a, sizeof(a)));
+		CHECK_CALL(chmod(moves[i].bound, 01640));
+		CHECK_CALL(listen(*moves[i].fd, 5));
+		if (moves[i].keep) {
+			CHECK_CALL(link(moves[i].bound, moves[i].found));
+			CHECK_CALL(unlink(moves[i].bound));
+		} else {
+			CHECK_CALL(rename(moves[i].bound, moves[i].found));
+		}
+	}
+}
+
+static void check_moved(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(moves); i++) {
+		struct sockaddr_un a = under(moves[i].found, false), name;
+		int client = CHECK_CALL(socket(AF_UNIX, SOCK_STREAM, 0));
+		socklen_t len = sizeof(name);
+		struct stat st;
+
+		CHECK_CALL(connect(client, (void *)&a, sizeof(a)));
+		CHECK_CALL(accept(*moves[i].fd, NULL, NULL));
+		CHECK_CALL(getsockname(*moves[i].fd, (void *)&name, &len));
+		a = under(moves[i].bound, moves[i].fd != &relative);
+		CHECK(!strcmp(name.sun_path, a.sun_path));
+		CHECK_CALL(stat(moves[i].found, &st));
+		CHECK_INT(st.st_mode & 07777, 01640);
+		CHECK_INT(st.st_nlink, 1);
+		CHECK(access(moves[i].bound, F_OK) < 0 && errno == ENOENT);
+	}
+}
+
 CASES({ "socket pairs keep queues, boundaries and options", setup, check },
       { "closed and shut down sides stay so", setup_half, check_half },
       { "a full socket keeps all of it", setup_full, check_full },
       { "a socket pair between parent and child stays connected", setup_shared, check_shared },
-      { "sockets without a peer work as before", setup_single, check_single })
+      { "sockets without a peer work as before", setup_single, check_single },
+      { "a socket file that was linked or renamed is where clients look for it", setup_moved,
+	check_moved })
