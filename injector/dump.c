@@ -3,23 +3,23 @@
  * A dump from outside. Until the image is committed the tree only stands still; whatever fails, and
  * whatever signal asks us to stop, lets it go on.
  */
-#include <config.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/utsname.h>
-#include <time.h>
 #include <unistd.h>
 #include "engine/model/rules.h"
 #include "engine/base/log.h"
 #include "engine/capture/capture.h"
 #include "engine/plan/plan.h"
 #include "engine/store/image.h"
+#include "injector/areas-ahead.h"
 #include "injector/dump.h"
 #include "injector/inside.h"
+#include "injector/inventory.h"
 #include "injector/precopy.h"
+#include "injector/ptrace.h"
 #include "injector/source-ptrace.h"
 #include "injector/stops.h"
 #include "injector/warm.h"
@@ -50,16 +50,9 @@ struct dump {
 	bool committed;
 	struct ckpt_precopy_opts precopy_opts;
 	struct ckpt_precopy precopy;
-	uint32_t *crc; /* of the chunks of the pages file */
+	struct ckpt_maps_before *areas; /* NULL: they are read while it stands still */
+	uint32_t *crc;                  /* of the chunks of the pages file */
 };
-
-static uint64_t clock_ns(clockid_t clock)
-{
-	struct timespec t;
-
-	clock_gettime(clock, &t);
-	return t.tv_sec * 1000000000ull + t.tv_nsec;
-}
 
 /* Held descriptors need not be opened twice; a tree has many. The kernel makes its table of them
  * larger now, while we have one thread: with two it waits for all processors to notice, some 10 ms,
@@ -95,7 +88,7 @@ static int go_on(void *arg, struct ckpt_err *err)
 {
 	const struct dump *d = arg;
 
-	if (d->deadline && clock_ns(CLOCK_MONOTONIC) > d->deadline)
+	if (d->deadline && ckpt_now_ns() > d->deadline)
 		return ckpt_refuse(err, CKPT_E_TIMEOUT, -ETIMEDOUT,
 				   "process %d: not captured within %u s", d->opts->pid,
 				   d->opts->timeout_s);
@@ -122,6 +115,17 @@ static int plan_problems(struct dump *d, struct ckpt_err *err)
 	return 0;
 }
 
+/* Of one process; what is to end stands still anyway. */
+static void read_areas_ahead(struct dump *d)
+{
+	if (!d->precopy.live || !d->opts->leave_running || d->opts->areas_frozen ||
+	    ckpt_helper_maps(d->helper))
+		return;
+	d->areas = ckpt_areas_ahead(d->arena, d->opts->pid);
+	if (d->areas)
+		ckpt_helper_put(d->helper, d->areas);
+}
+
 /* Freezes, captures, and gathers everything that stands against a dump. */
 static int capture(struct dump *d, struct ckpt_err *err)
 {
@@ -140,8 +144,9 @@ static int capture(struct dump *d, struct ckpt_err *err)
 	int r;
 
 	ckpt_helper_wait(d->helper, &d->warm.job);
+	read_areas_ahead(d);
 	if (d->opts->timeout_s)
-		d->deadline = clock_ns(CLOCK_MONOTONIC) + d->opts->timeout_s * 1000000000ull;
+		d->deadline = ckpt_now_ns() + d->opts->timeout_s * 1000000000ull;
 	r = ckpt_capture(d->src, &opts, d->arena, &d->snap, &d->work, d->problems, err);
 	if (r < 0)
 		return r;
@@ -166,7 +171,7 @@ static int open_source(struct dump *d, struct ckpt_err *err)
 
 static uint64_t frozen_for(const struct dump *d)
 {
-	uint64_t until = d->src->thawed_at ? d->src->thawed_at : clock_ns(CLOCK_MONOTONIC);
+	uint64_t until = d->src->thawed_at ? d->src->thawed_at : ckpt_now_ns();
 
 	return until - d->src->frozen_at;
 }
@@ -194,76 +199,6 @@ static int copy_memory(struct dump *d, struct ckpt_err *err)
 	ckpt_image_set_checksums(d->writer, size, d->crc, n);
 	ckpt_logf(d->opts->log, 4, "memory is copied");
 	return 0;
-}
-
-/* The vDSO of the root: all tasks of one kernel have the same. */
-static int read_vdso(struct dump *d, Ckpt__Inventory *inv, struct ckpt_err *err)
-{
-	const struct ckpt_task *root = d->snap->tasks[0];
-
-	for (size_t i = 0; root->mm && i < root->mm->n_areas; i++) {
-		const Ckpt__Area *a = root->mm->areas[i];
-		struct iovec range = { (void *)a->start, a->end - a->start };
-
-		if (!a->name || strcmp(a->name, "[vdso]"))
-			continue;
-		inv->has_vdso = true;
-		inv->vdso.len = range.iov_len;
-		inv->vdso.data = ckpt_alloc(d->arena, range.iov_len);
-		return d->src->ops->read_mem(d->src, root->pid, &range, 1, inv->vdso.data, err);
-	}
-	return 0;
-}
-
-static uint64_t xfeatures(const struct ckpt_snapshot *snap)
-{
-	uint64_t all = 0;
-
-	for (size_t i = 0; i < snap->n_tasks; i++) {
-		for (size_t j = 0; j < snap->tasks[i]->n_threads; j++) {
-			const struct ckpt_regs *regs = &snap->tasks[i]->threads[j].regs;
-
-			all |= ckpt_xstate_bv(regs->xstate, regs->xstate_len);
-		}
-	}
-	return all;
-}
-
-/* The date is that of the freeze; the other clocks are read when all timers have been: a program in
- * which they go on from there has none that rings too early. */
-static void fill_clocks(const struct dump *d, Ckpt__Inventory *inv)
-{
-	uint64_t now = clock_ns(CLOCK_MONOTONIC), ago = now - d->src->frozen_at;
-	uint64_t since = d->src->thawed_at ? now - d->src->thawed_at : 0;
-
-	inv->has_time_ns = inv->has_monotonic_ns = inv->has_boottime_ns = true;
-	inv->time_ns = clock_ns(CLOCK_REALTIME) - ago;
-	inv->monotonic_ns = now - since + inv->monotonic_ahead_ns;
-	inv->boottime_ns = clock_ns(CLOCK_BOOTTIME) - since + inv->boottime_ahead_ns;
-}
-
-static int fill_inventory(struct dump *d, struct ckpt_err *err)
-{
-	Ckpt__Inventory *inv = d->snap->inventory;
-	struct utsname uts;
-
-	inv->format = CKPT_IMAGE_FORMAT;
-	inv->ckpt_version = (char *)PACKAGE_VERSION;
-	if (!uname(&uts)) {
-		inv->hostname = ckpt_strdup(d->arena, uts.nodename);
-		inv->kernel = ckpt_strdup(d->arena, uts.release);
-		inv->machine = ckpt_strdup(d->arena, uts.machine);
-	}
-	inv->has_root_pid = inv->has_shell_job = inv->has_outer_sid = inv->has_outer_pgid = true;
-	inv->root_pid = d->snap->tasks[0]->pid;
-	inv->shell_job = d->opts->shell_job;
-	inv->outer_sid = getsid(0);
-	inv->outer_pgid = getpgid(0);
-	inv->has_xfeatures = inv->has_uid = true;
-	inv->xfeatures = xfeatures(d->snap);
-	inv->uid = getuid();
-	fill_clocks(d, inv);
-	return read_vdso(d, inv, err);
 }
 
 static void fill_stats(const struct dump *d, struct ckpt_dump_stats *stats)
@@ -296,6 +231,9 @@ static int commit(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err
 	stats->frozen_ns += d->precopy.frozen_ns;
 	inv->has_frozen_ns = true;
 	inv->frozen_ns = stats->frozen_ns;
+	if (d->areas && !ckpt_areas_ahead_held(d->areas))
+		return ckpt_fail(err, -ESTALE, "process %d: areas changed during the freeze",
+				 d->opts->pid);
 	r = d->precopy.live ? ckpt_live_checksums(d->precopy.live, d->crc, err) : 0;
 	if (r >= 0)
 		r = check_signals(d, err);
@@ -363,7 +301,7 @@ static int run(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err *e
 	if (r >= 0)
 		r = ckpt_problems_err(d->problems, err);
 	if (r >= 0)
-		r = fill_inventory(d, err);
+		r = ckpt_fill_inventory(d->snap, d->src, d->opts->shell_job, d->arena, err);
 	if (r >= 0)
 		r = copy_memory(d, err);
 	if (r >= 0)
@@ -414,7 +352,7 @@ static void init(struct dump *d, const struct ckpt_dump_opts *opts, struct ckpt_
 	d->files.arg = d;
 	if (!problems->arena)
 		problems->arena = arena;
-	d->started = clock_ns(CLOCK_MONOTONIC);
+	d->started = ckpt_now_ns();
 	ckpt_stops_block(&d->stops);
 	raise_limit(d);
 	d->helper = ckpt_helper_open(arena);
@@ -447,7 +385,7 @@ static int dump_once(const struct ckpt_dump_opts *opts, struct ckpt_arena *arena
 	init(&d, opts, arena, problems);
 	r = run(&d, stats, err);
 	finish(&d, r);
-	stats->total_ns = clock_ns(CLOCK_MONOTONIC) - d.started;
+	stats->total_ns = ckpt_now_ns() - d.started;
 	return r;
 }
 
@@ -461,13 +399,17 @@ int ckpt_dump(const struct ckpt_dump_opts *opts, struct ckpt_arena *arena,
 	if (r <= 0)
 		return r;
 	r = dump_once(opts, arena, stats, problems, err);
-	if (r == -ESTALE && opts->inside && opts->inside->snapshot) {
-		/* Its memory changed its nature right before the copy. */
-		struct ckpt_inside_opts inside = *opts->inside;
+	if (r == -ESTALE && (opts->live || (opts->inside && opts->inside->snapshot))) {
+		/* Its memory changed its nature at the wrong moment. */
+		struct ckpt_inside_opts inside = { 0 };
 		struct ckpt_dump_opts again = *opts;
 
-		inside.snapshot = false;
-		again.inside = &inside;
+		again.areas_frozen = true;
+		if (opts->inside) {
+			inside = *opts->inside;
+			inside.snapshot = false;
+			again.inside = &inside;
+		}
 		*err = (struct ckpt_err)CKPT_ERR_INIT;
 		r = dump_once(&again, arena, stats, problems, err);
 	}

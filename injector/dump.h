@@ -28,6 +28,7 @@ struct ckpt_dump_opts {
 	int dirfd;                             /* images folder, borrowed */
 	const char *dir;                       /* its name, for messages */
 	bool leave_running, leave_stopped, shell_job, file_locks, tcp_close;
+	bool areas_frozen;          /* with LIVE: areas are not read before the freeze */
 	bool live;                  /* memory is copied while it runs, and again where it changed */
 	unsigned int max_freeze_ms; /* with LIVE: as long at most, or none; 0: any */
 	struct ckpt_file_policy files;

@@ -122,6 +122,28 @@ static void setup_areas(void)
 	CHECK(EVENTUALLY(passes > 1));
 }
 
+/* ---- what is said of areas ---- */
+
+static void *change_advice(void *arg)
+{
+	char *p = map(RING_LEN);
+
+	fill(p, RING_LEN, 7);
+	for (uint64_t i = 0; !ends; i++) {
+		CHECK_CALL(madvise(p, RING_LEN, i % 2 ? MADV_DOFORK : MADV_DONTFORK));
+		check_filled(p, RING_LEN, 7);
+		passes = i / 16;
+		usleep(200);
+	}
+	return arg;
+}
+
+static void setup_advice(void)
+{
+	CHECK(!pthread_create(&thread, NULL, change_advice, NULL));
+	CHECK(EVENTUALLY(passes > 1));
+}
+
 /* ---- children ---- */
 
 static void *fork_children(void *arg)
@@ -182,6 +204,8 @@ static void check_idle(void)
 CASES({ "a writer of all its memory is caught in one instant", setup_writer, end_thread,
 	.flags = CASE_LIVE | CASE_LOSSY },
       { "areas that come, move and go while they are copied", setup_areas, end_thread,
+	.flags = CASE_LIVE | CASE_LOSSY },
+      { "an area whose advice changes all the time", setup_advice, end_thread,
 	.flags = CASE_LIVE | CASE_LOSSY },
       { "children that come and go meanwhile", setup_children, end_thread,
 	.flags = CASE_LIVE | CASE_LOSSY },
