@@ -37,8 +37,8 @@ void ckpt_capture_scope_ours(struct ckpt_capture *c)
 }
 
 /* Of a process: what others are going to ask for, read here because the helper has the time. */
-static const char *const ahead[] = { "limits", "oom_score_adj", "coredump_filter", "timers",
-				     "auxv" };
+static const char *const ahead[] = { "limits", "oom_score_adj", "coredump_filter",
+				     "timers", "autogroup",     "auxv" };
 #define N_AHEAD (sizeof(ahead) / sizeof(ahead[0]))
 
 /* What /proc shows of a thread that matters here. */
