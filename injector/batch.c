@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Many system calls of a thread for the price of one stop. */
+#include <linux/keyctl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +33,8 @@
 #define MEMBARRIER_QUERY 0
 #define MEMBARRIER_GET (1 << 9) /* Linux 6.3 */
 #define PERSONALITY_QUERY 0xffffffff
+#define THREAD_KEYRING ((uint32_t)KEY_SPEC_THREAD_KEYRING)
+#define PROCESS_KEYRING ((uint32_t)KEY_SPEC_PROCESS_KEYRING)
 
 struct question {
 	struct ckpt_call call; /* its buf is not used */
@@ -80,6 +83,10 @@ static const struct ckpt_call first_questions[] = {
 	{ SYS_prctl, { PR_GET_TIMERSLACK }, -1, NULL, 0, 0 },
 	{ SYS_sigaltstack, { 0 }, 1, NULL, 24, 0 },
 	{ SYS_personality, { PERSONALITY_QUERY }, -1, NULL, 0, 0 },
+	{ SYS_modify_ldt, { 0, 0, 8 }, 1, NULL, 8, 0 },
+	{ SYS_keyctl, { KEYCTL_GET_KEYRING_ID, THREAD_KEYRING }, -1, NULL, 0, 0 },
+	{ SYS_keyctl, { KEYCTL_GET_KEYRING_ID, PROCESS_KEYRING }, -1, NULL, 0, 0 },
+	{ SYS_prctl, { PR_GET_IO_FLUSHER }, -1, NULL, 0, 0 },
 	{ SYS_prctl, { PR_GET_PDEATHSIG }, 1, NULL, 4, 0 },
 	{ SYS_prctl, { PR_GET_TSC }, 1, NULL, 4, 0 },
 	{ SYS_prctl, { PR_GET_TID_ADDRESS }, 1, NULL, 8, 0 },
@@ -152,6 +159,11 @@ static bool only_asks(const struct ckpt_call *call)
 		return !call->arg[0];
 	case SYS_membarrier:
 		return call->arg[0] == MEMBARRIER_QUERY || call->arg[0] == MEMBARRIER_GET;
+	case SYS_modify_ldt:
+		return !call->arg[0];
+	case SYS_keyctl: /* those two, and never to be made: asking for a session's makes one */
+		return call->arg[0] == KEYCTL_GET_KEYRING_ID && !call->arg[2] &&
+		       (call->arg[1] == THREAD_KEYRING || call->arg[1] == PROCESS_KEYRING);
 	case SYS_get_mempolicy:
 	case SYS_getitimer:
 	case SYS_timer_gettime:

@@ -304,7 +304,8 @@ static bool is_answered(const struct ckpt_wire_thread *t, struct ckpt_call *call
 	for (size_t i = 0; i < CKPT_WIRE_N_QUESTIONS; i++) {
 		if (call->nr != questions[i].nr || call->buf_arg != questions[i].buf_arg ||
 		    (call->buf_arg >= 0 && call->buf_len != questions[i].buf_len) ||
-		    (call->buf_arg && call->arg[0] != questions[i].arg) || call->arg[2])
+		    (call->buf_arg && call->arg[0] != questions[i].arg) ||
+		    (call->buf_arg != 1 && call->arg[1] != questions[i].second) || call->arg[2])
 			continue;
 		call->ret = t->answer[i].ret;
 		if (call->buf_arg >= 0)

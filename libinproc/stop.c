@@ -326,7 +326,7 @@ static void answer_questions(struct ckpt_parked *me)
 	static const struct ckpt_wire_question questions[] = { CKPT_WIRE_QUESTIONS };
 
 	for (size_t i = 0; i < CKPT_WIRE_N_QUESTIONS; i++) {
-		uint64_t arg[2] = { questions[i].arg, 0 };
+		uint64_t arg[2] = { questions[i].arg, questions[i].second };
 
 		memset(me->answer[i].buf, 0, sizeof(me->answer[i].buf));
 		if (questions[i].buf_arg >= 0)

@@ -97,19 +97,22 @@ struct ckpt_wire_question {
 	uint64_t arg;    /* the first one */
 	int32_t buf_arg; /* index of the argument that points to a buffer, -1: none */
 	uint32_t buf_len;
+	uint64_t second; /* argument, where that is not the buffer */
 };
 /* clang-format off */
 #define CKPT_WIRE_QUESTIONS \
-	{ SYS_prctl, 2 /* PR_GET_PDEATHSIG */, 1, 4 }, \
-	{ SYS_prctl, 25 /* PR_GET_TSC */, 1, 4 }, \
-	{ SYS_prctl, 27 /* PR_GET_SECUREBITS */, -1, 0 }, \
-	{ SYS_prctl, 30 /* PR_GET_TIMERSLACK */, -1, 0 }, \
-	{ SYS_prctl, 34 /* PR_MCE_KILL_GET */, -1, 0 }, \
-	{ SYS_prctl, 40 /* PR_GET_TID_ADDRESS */, 1, 8 }, \
-	{ SYS_arch_prctl, 0x1011 /* ARCH_GET_CPUID */, -1, 0 }, \
-	{ SYS_get_mempolicy, 0, 0, 4 }, \
-	{ SYS_sigaltstack, 0, 1, 24 }, \
-	{ SYS_personality, 0xffffffff, -1, 0 }
+	{ SYS_prctl, 2 /* PR_GET_PDEATHSIG */, 1, 4, 0 }, \
+	{ SYS_prctl, 25 /* PR_GET_TSC */, 1, 4, 0 }, \
+	{ SYS_prctl, 27 /* PR_GET_SECUREBITS */, -1, 0, 0 }, \
+	{ SYS_prctl, 30 /* PR_GET_TIMERSLACK */, -1, 0, 0 }, \
+	{ SYS_prctl, 34 /* PR_MCE_KILL_GET */, -1, 0, 0 }, \
+	{ SYS_prctl, 58 /* PR_GET_IO_FLUSHER, Linux 5.6 */, -1, 0, 0 }, \
+	{ SYS_keyctl, 0 /* KEYCTL_GET_KEYRING_ID */, -1, 0, 0xffffffff /* of the thread */ }, \
+	{ SYS_prctl, 40 /* PR_GET_TID_ADDRESS */, 1, 8, 0 }, \
+	{ SYS_arch_prctl, 0x1011 /* ARCH_GET_CPUID */, -1, 0, 0 }, \
+	{ SYS_get_mempolicy, 0, 0, 4, 0 }, \
+	{ SYS_sigaltstack, 0, 1, 24, 0 }, \
+	{ SYS_personality, 0xffffffff, -1, 0, 0 }
 /* clang-format on */
 #define CKPT_WIRE_N_QUESTIONS                                           \
 	(sizeof((struct ckpt_wire_question[]){ CKPT_WIRE_QUESTIONS }) / \

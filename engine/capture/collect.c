@@ -35,6 +35,14 @@ int ckpt_proc_text(struct ckpt_collect *c, const char *name, char **textp, size_
 	return ckpt_in(err, ckpt_read_all(c->arena, fd, textp, lenp, err), "%s", name);
 }
 
+uint64_t ckpt_kernel_flags(struct ckpt_collect *c)
+{
+	for (size_t i = 0; c->capture && i < c->capture->n_tasks; i++)
+		if (c->capture->tasks[i].frozen->pid == c->pid)
+			return c->capture->tasks[i].stat.flags;
+	return 0;
+}
+
 static struct ckpt_status *status_of(struct ckpt_capture *cap, pid_t tid)
 {
 	struct ckpt_status **slot = &cap->status[(uint32_t)tid % CKPT_FILE_BUCKETS], *s;

@@ -62,6 +62,8 @@ int ckpt_proc_text(struct ckpt_collect *c, const char *name, char **textp, size_
 		   struct ckpt_err *err);
 /* The text of /proc/PID/task/TID/status of c->tid: read once for each thread and kept. */
 int ckpt_status_text(struct ckpt_collect *c, const char **textp, struct ckpt_err *err);
+/* "flags" of /proc/PID/stat, of the process's main thread: the kernel's PF_ bits. */
+uint64_t ckpt_kernel_flags(struct ckpt_collect *c);
 /* Is it an anonymous inode of that class: "anon_inode:[CLS]"? */
 bool ckpt_probe_anon(const struct ckpt_probe *probe, const char *cls);
 /* Is it a message queue? It looks like a file in the root folder. */

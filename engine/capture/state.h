@@ -50,6 +50,7 @@ struct ckpt_file_class {
 struct ckpt_stat {
 	char comm[16];
 	int64_t pgrp, session, n_threads, exit_code;
+	uint64_t flags; /* PF_ of the kernel's */
 	uint64_t start_code, end_code, start_stack, start_data, end_data, start_brk;
 	uint64_t arg_start, arg_end, env_start, env_end;
 };

@@ -48,6 +48,7 @@ int ckpt_stat_parse(const char *text, struct ckpt_stat *st, struct ckpt_err *err
 	}
 	st->pgrp = field[5];
 	st->session = field[6];
+	st->flags = field[9];
 	st->n_threads = field[20];
 	st->start_code = field[26];
 	st->end_code = field[27];

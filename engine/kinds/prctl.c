@@ -42,6 +42,23 @@ static int get_subreaper(struct ckpt_collect *c, Ckpt__Prctl *m, struct ckpt_err
 	return 0;
 }
 
+/* Segments of the process's own are for 16-bit and 32-bit code. A filter that forbids the question
+ * is no reason to refuse the process. */
+static int check_segments(struct ckpt_collect *c, struct ckpt_err *err)
+{
+	uint64_t first = 0;
+	int64_t ret;
+	int r = ckpt_call(c, SYS_modify_ldt, (uint64_t[6]){ 0, 0, sizeof(first) }, 1, &first,
+			  sizeof(first), &ret, err);
+
+	if (r < 0)
+		return err->number == CKPT_E_SECCOMP ? 0 : r;
+	if (ret > 0)
+		return ckpt_refuse(err, CKPT_E_TASK_STATE, -EOPNOTSUPP,
+				   "it has segments of its own (modify_ldt(2))");
+	return 0;
+}
+
 static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_err *err)
 {
 	Ckpt__Prctl *m = (void *)msg;
@@ -56,6 +73,8 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 		r = get(c, PR_GET_MDWE, &m->mdwe, err);
 	if (r >= 0)
 		r = get(c, PR_GET_MEMORY_MERGE, &merge, err);
+	if (r >= 0)
+		r = check_segments(c, err);
 	if (r < 0)
 		return r;
 	m->has_thp_disable = m->thp_disable != 0;

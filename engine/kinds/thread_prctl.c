@@ -2,6 +2,7 @@
 /* prctl(2) and personality(2): what belongs to one thread. Settings that would be lost without a
  * trace are refused. */
 #include <errno.h>
+#include <linux/capability.h>
 #include <linux/prctl.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -15,6 +16,7 @@
 #define PERSONALITY_QUERY 0xffffffffu
 #define ARCH_GET_CPUID 0x1011 /* Linux 4.12 */
 #define ARCH_SET_CPUID 0x1012
+#define IO_FLUSHER_FLAGS 0x180000 /* PF_MEMALLOC_NOIO, PF_LOCAL_THROTTLE */
 
 static int get_int(struct ckpt_collect *c, int option, int *valuep, struct ckpt_err *err)
 {
@@ -76,6 +78,22 @@ static int collect_faults(struct ckpt_collect *c, Ckpt__ThreadPrctl *m, struct c
 	return 0;
 }
 
+/* Who has given up the privilege that the question takes is known by its main thread, from which
+ * others inherit it. */
+static int collect_flusher(struct ckpt_collect *c, Ckpt__ThreadPrctl *m, struct ckpt_err *err)
+{
+	int64_t flusher;
+	int r = ckpt_call(c, SYS_prctl, (uint64_t[6]){ PR_GET_IO_FLUSHER }, -1, NULL, 0, &flusher,
+			  err);
+
+	if (r < 0)
+		return r;
+	if (flusher == -EPERM)
+		flusher = (ckpt_kernel_flags(c) & IO_FLUSHER_FLAGS) == IO_FLUSHER_FLAGS;
+	m->has_io_flusher = m->io_flusher = flusher > 0; /* a kernel without knows it not */
+	return 0;
+}
+
 static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_err *err)
 {
 	Ckpt__ThreadPrctl *m = (void *)msg;
@@ -95,6 +113,8 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 		r = get_int(c, PR_GET_TSC, &tsc, err);
 	if (r >= 0)
 		r = collect_faults(c, m, err);
+	if (r >= 0)
+		r = collect_flusher(c, m, err);
 	if (r < 0)
 		return r;
 	m->personality = ret;
@@ -143,6 +163,14 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 	if (m->no_cpuid)
 		ckpt_call_late(p, CKPT_AFTER_MEMORY, SYS_arch_prctl,
 			       (int64_t[6]){ ARCH_SET_CPUID, 0 });
+	if (m->io_flusher && host && !ckpt_host_has_init_cap(host, CAP_SYS_RESOURCE))
+		ckpt_loss(p,
+			  "process %d: that it writes for others (PR_SET_IO_FLUSHER) takes "
+			  "cap_sys_resource",
+			  task->pid);
+	else if (m->io_flusher)
+		ckpt_call_late(p, CKPT_AFTER_MEMORY, SYS_prctl,
+			       (int64_t[6]){ PR_SET_IO_FLUSHER, 1 });
 	plan_speculation(p, task, !host || host->can_store_bypass, PR_SPEC_STORE_BYPASS,
 			 m->store_bypass, "speculative store bypass");
 	plan_speculation(p, task, !host || host->can_indirect_branch, PR_SPEC_INDIRECT_BRANCH,

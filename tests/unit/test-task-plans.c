@@ -12,6 +12,8 @@
 #include "proto/rlimits.pb-c.h"
 #include "proto/sched.pb-c.h"
 #include "proto/sigactions.pb-c.h"
+#include "proto/thread_prctl.pb-c.h"
+#include "proto/autogroup.pb-c.h"
 #include "tests/lib/kind-stage.h"
 
 static void problem(struct stage *s, enum ckpt_code number, const char *what)
@@ -50,6 +52,31 @@ static void no_privilege(struct stage *s)
 	for (int i = 0; i < CKPT_N_IDS; i++)
 		c->uid[i] = c->gid[i] = 1001;
 	s->host.uid = s->host.gid = 1001;
+}
+
+static void test_flusher(struct stage *s)
+{
+	Ckpt__ThreadPrctl m = CKPT__THREAD_PRCTL__INIT;
+
+	m.has_io_flusher = m.io_flusher = true;
+	stage_init(s, "thread_prctl", &m);
+	no_privilege(s);
+	loss(s, "to write for others takes privilege");
+	stage_init(s, "thread_prctl", &m);
+	s->host.caps = 1ull << CAP_SYS_RESOURCE;
+	s->host.init_userns = true;
+	s->host.box = false;
+	ok(stage_plan(s) == 0 && !s->plan.problems.n && !s->plan.n_losses,
+	   "and with it is set again");
+}
+
+static void test_autogroup(struct stage *s)
+{
+	Ckpt__Autogroup m = CKPT__AUTOGROUP__INIT;
+
+	m.nice = 20;
+	stage_init(s, "autogroup", &m);
+	damaged(s, "too nice a session");
 }
 
 static void test_limits(struct stage *s)
@@ -188,6 +215,8 @@ int main(void)
 	static struct stage s;
 
 	probe_here();
+	test_flusher(&s);
+	test_autogroup(&s);
 	test_limits(&s);
 	test_creds(&s);
 	test_timers(&s);
