@@ -68,6 +68,21 @@ one() {
 	sed -n 's/^wall \([0-9.]*\) .*/\1/p' "$D/out" >>"$D/rwall"
 	end
 }
+# live MIB: dumps --live -R; appends to frozen and total.
+live() {
+	local i
+	rm -f "$D"/{frozen,total}
+	begin memory "$1"
+	for ((i = 0; i < runs; i++)); do
+		warm memory "$1"
+		"$load" run "$ckpt" dump --live -R -t "$pid" -D "$D/img" >"$D/out" 2>&1
+		grep -q 'status 0' "$D/out" || { echo "dump --live fails:"; cat "$D/out"; end; return 1; }
+		sed -n 's/.*frozen for \([0-9.]*\) ms.*/\1/p' "$D/out" >>"$D/frozen"
+		sed -n 's/.* in \([0-9.]*\) s .*/\1/p' "$D/out" | awk '{ print $1 * 1000 }' >>"$D/total"
+		rm -rf "$D/img"
+	done
+	end
+}
 several() {
 	local i
 	rm -f "$D"/{total,frozen,wall,peak,rtotal,rwall,write,read}
@@ -96,6 +111,10 @@ if several memory "$mib"; then
 	line "restore of $mib MiB" "$(calc "$mib/1.024/$s")" GiB/s none ''
 	line "  compared with that pread" "$(calc "$r/$s")" x '>=' 0.8
 	line "  peak memory of ckpt during the dump" "$(calc "$(m peak)/1024")" MiB '<' 64
+	if live "$mib"; then
+		line "dump --live -R of the same: frozen" "$(m frozen)" ms '<=' 4
+		line "  in all, compared with that write" "$(calc "$(m total)/$w")" x '<=' 1.3
+	fi
 fi
 if several small 0; then
 	line "small process: dump, wall time" "$(m wall)" ms '<=' 6
