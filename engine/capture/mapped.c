@@ -74,7 +74,8 @@ static struct ckpt_capture_file *find_mapped(const struct ckpt_capture *c,
 	return f;
 }
 
-/* A memfd that is open somewhere: its descriptor knows the seals, a mapping does not. */
+/* An inode that is open somewhere: its descriptor knows what a mapping does not, such as the seals
+ * of a memfd. */
 static struct ckpt_capture_file *find_open(const struct ckpt_capture *c, const struct stat *st,
 					   uint32_t flags)
 {
@@ -211,9 +212,14 @@ static long magic_of_folder(const char *path)
 	return statfs(folder, &fs) < 0 ? 0 : fs.f_type;
 }
 
-/* All that the maps line says of a file that cannot be reached. */
-static void probe_nowhere(const struct ckpt_map *m, struct ckpt_probe *probe)
+/* All that the maps line says of a file that cannot be reached, and a descriptor that it is open
+ * by.
+ */
+static void probe_nowhere(const struct ckpt_capture *c, const struct ckpt_map *m,
+			  struct ckpt_probe *probe)
 {
+	const struct ckpt_capture_file *f;
+
 	probe->st = (struct stat){ .st_dev = makedev(m->major, m->minor),
 				   .st_ino = m->ino,
 				   .st_mode = S_IFREG | 0600 };
@@ -222,6 +228,13 @@ static void probe_nowhere(const struct ckpt_map *m, struct ckpt_probe *probe)
 			  is_memory(m)            ? TMPFS_MAGIC :
 						    magic_of_folder(probe->link);
 	probe->domain = probe->type = probe->protocol = -1;
+	f = find_open(c, &probe->st, O_RDONLY);
+	if (!f)
+		return;
+	probe->st.st_mode = f->probe.st.st_mode;
+	probe->st.st_uid = f->probe.st.st_uid;
+	probe->st.st_gid = f->probe.st.st_gid;
+	probe->st.st_mtim = f->probe.st.st_mtim;
 }
 
 /* A file that is behind an area: what it is, and where a descriptor can be had. */
@@ -255,7 +268,7 @@ static int probe_by_path(struct ckpt_capture *c, const struct ckpt_map *m, struc
 	ckpt_close_fd(&found->fd);
 	found->fd = -1;
 	found->origin = CKPT_FROM_NOWHERE;
-	probe_nowhere(m, &found->probe);
+	probe_nowhere(c, m, &found->probe);
 	return 0;
 }
 

@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include "engine/base/build-id.h"
 #include "engine/base/cleanup.h"
+#include "engine/capture/attributes.h"
 #include "engine/capture/collect.h"
 #include "engine/capture/names.h"
 #include "engine/capture/path.h"
@@ -67,14 +68,15 @@ static void collect_deleted(struct ckpt_collect *c, Ckpt__File *f)
 	f->gid = st->st_gid;
 	f->mtime_sec = st->st_mtim.tv_sec;
 	f->mtime_nsec = st->st_mtim.tv_nsec;
-	/* Seen only as a mapping, by an ordinary user. */
-	if (c->fd < 0) {
+	/* Seen only as a mapping, by an ordinary user, and open nowhere. */
+	if (c->fd < 0 && !st->st_mtim.tv_sec) {
 		f->uid = geteuid();
 		f->gid = getegid();
 		f->has_mtime_sec = f->has_mtime_nsec = false;
 	}
 	if (f->has_size)
 		ckpt_has_content(c, f->size);
+	ckpt_lost_attributes(c, "deleted file", f->path);
 }
 
 static int collect_hash(struct ckpt_collect *c, Ckpt__File *f, struct ckpt_err *err)

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "engine/capture/attributes.h"
 #include "engine/capture/collect.h"
 #include "engine/model/object.h"
 #include "engine/plan/host.h"
@@ -63,6 +64,7 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 	m->uid = st->st_uid;
 	m->gid = st->st_gid;
 	ckpt_has_content(c, m->size);
+	ckpt_lost_attributes(c, "memfd", m->name);
 	return 0;
 }
 

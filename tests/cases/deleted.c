@@ -159,6 +159,28 @@ static void check_file(void)
 	CHECK(EVENTUALLY(pread(ro, text, 2, 0) == 2 && text[1] == 'C'));
 }
 
+/* What an ordinary user cannot learn by the mapping the descriptor tells: the oracle looks. */
+static void setup_both(void)
+{
+	rw = make("open and mapped", 5000, 'b');
+	shared = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, rw, 0);
+	CHECK(shared != MAP_FAILED);
+	CHECK_CALL(futimens(rw, (struct timespec[]){ { 5, 6 }, { 7, 8 } }));
+	CHECK_CALL(unlink("open and mapped"));
+}
+
+static void check_both(void)
+{
+	struct stat st;
+
+	CHECK_CALL(fstat(rw, &st));
+	CHECK_INT(st.st_mode & 07777, 0640);
+	CHECK_INT(st.st_mtim.tv_sec, 7);
+	CHECK_INT(st.st_mtim.tv_nsec, 8);
+	shared[0] = 'm';
+	CHECK(pread(rw, text, 1, 0) == 1 && text[0] == 'm');
+}
+
 /* Made without ever having had a name. */
 static void setup_tmpfile(void)
 {
@@ -179,4 +201,5 @@ CASES({ "a deleted file that is open keeps content, mode and descriptions", setu
       { "a deleted file of a tmpfs that is mapped stays one file", setup_in_memory, check_mapped },
       { "semaphores in a deleted file work between processes", setup_sem, check_sem },
       { "a deleted file is shared by parent and child", setup_file, check_file },
+      { "a deleted file that is open and mapped keeps mode and time", setup_both, check_both },
       { "a file that never had a name keeps its content", setup_tmpfile, check_tmpfile })

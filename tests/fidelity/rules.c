@@ -66,7 +66,6 @@ static const struct {
 	{ "*/open/*/stat */blocks", "holes are kept, how they are allocated is the file system's" },
 	{ "*/open/*/option socket 17",
 	  "SO_PEERCRED: told as a known limit in engine/kinds/README.md" },
-	{ "*/open/900/stat gone/*", "held by the preloaded library for what is mapped" },
 	{ "*/open/*/option socket 59", "SO_PEERGROUPS: as SO_PEERCRED" },
 	{ "*/open/*/outq", "buffers are accounted as they were filled" },
 	{ "*/same io", "an io context is made with the first priority, and not shared since" },
