@@ -6,7 +6,9 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
@@ -23,12 +25,39 @@ static bool match(const struct ckpt_probe *probe)
 	       !strncmp(probe->link, "pipe:[", 6);
 }
 
+/* What was written before the last reader closed its end is still there, for who opens it by
+ * /proc. So do we, for a moment; who gets SIGIO of that end would hear of it. */
+static int collect_unread(struct ckpt_collect *c, struct ckpt_pipe *pipe, struct ckpt_err *err)
+{
+	struct ckpt_pipe unread;
+	char link[40];
+	int r, n = 0;
+
+	if (ckpt_reads(c->flags) || !pipe->peer_gone || ioctl(c->fd, FIONREAD, &n) < 0 || !n)
+		return 0;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", c->fd);
+	CKPT_FD fd = c->flags & O_ASYNC ? -1 : open(link, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0) {
+		ckpt_lost(c,
+			  "process %d: fd %d: %s: %d bytes in it, which nobody can read any more",
+			  c->pid, c->number, c->probe->link, n);
+		return 0;
+	}
+	r = ckpt_pipe_peek(c->arena, fd, c->flags & O_DIRECT, &unread, err);
+	pipe->packets = unread.packets;
+	pipe->data = unread.data;
+	pipe->n_data = unread.n_data;
+	return r;
+}
+
 static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_err *err)
 {
 	Ckpt__Pipe *m = (void *)msg;
 	struct ckpt_pipe pipe;
 	int r = ckpt_pipe_peek(c->arena, c->fd, c->flags, &pipe, err);
 
+	if (r >= 0)
+		r = collect_unread(c, &pipe, err);
 	if (r < 0)
 		return ckpt_in(err, r, "%s", c->probe->link);
 	m->capacity = pipe.capacity;

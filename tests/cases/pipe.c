@@ -141,8 +141,32 @@ static void check_shared(void)
 	CHECK(read(up[0], copy, 1) == 0);
 }
 
+/* Nobody reads it, but it is there: a new reader, by /proc, finds it. */
+static void setup_unread(void)
+{
+	signal(SIGPIPE, SIG_IGN);
+	CHECK_CALL(pipe(p));
+	CHECK(write(p[1], "left behind", 11) == 11);
+	close(p[0]);
+}
+
+static void check_unread(void)
+{
+	char link[40], text[20];
+	int fd, n = 0;
+
+	CHECK_CALL(ioctl(p[1], FIONREAD, &n));
+	CHECK_INT(n, 11);
+	CHECK(write(p[1], "x", 1) < 0 && errno == EPIPE);
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", p[1]);
+	fd = CHECK_CALL(open(link, O_RDONLY | O_NONBLOCK));
+	CHECK(read(fd, text, sizeof(text)) == 11 && !memcmp(text, "left behind", 11));
+	close(fd);
+}
+
 CASES({ "pipes keep contents, size and flags", setup, check },
       { "a full pipe stays full", setup_full, check_full },
       { "a pipe with one end closed stays so", setup_half, check_half },
       { "a pipe in packet mode keeps its packets", setup_packets, check_packets },
+      { "what a pipe without a reader holds stays in it", setup_unread, check_unread, CASE_ONCE },
       { "pipes between parent and child stay connected", setup_shared, check_shared })
