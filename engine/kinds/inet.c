@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "engine/capture/inet-diag.h"
 #include "engine/capture/multicast.h"
 #include "engine/capture/socket.h"
 #include "engine/model/object.h"
@@ -204,6 +205,21 @@ static int collect_tcp(struct ckpt_collect *c, Ckpt__Inet *m, short events, stru
 	return 0;
 }
 
+/* poll(2) shows only who is shut for receiving. */
+static void collect_shut_for_sending(struct ckpt_collect *c, Ckpt__Inet *m)
+{
+	int how = m->local && m->local->port ?
+			  ckpt_udp_shutdown(m->domain, m->protocol, m->local->port,
+					    c->probe->st.st_ino) :
+			  0;
+
+	m->has_shutdown = how > 0;
+	m->shutdown = how > 0 ? how : 0;
+	if (how < 0)
+		ckpt_lost(c, "process %d: fd %d: %s: whether it is shut down for sending: %s",
+			  c->pid, c->number, c->probe->link, strerrordesc_np(-how));
+}
+
 static int collect_datagrams(struct ckpt_collect *c, Ckpt__Inet *m, short events)
 {
 	int unsent = 0;
@@ -211,7 +227,10 @@ static int collect_datagrams(struct ckpt_collect *c, Ckpt__Inet *m, short events
 	if (events & POLLRDHUP) {
 		m->has_shutdown = true;
 		m->shutdown = events & POLLHUP ? BOTH_WAYS : 1;
-	} else if (events & POLLIN) {
+	} else if (m->protocol == IPPROTO_UDP || m->protocol == UDPLITE) {
+		collect_shut_for_sending(c, m);
+	}
+	if (!(events & POLLRDHUP) && events & POLLIN) {
 		ckpt_lost(c, "process %d: fd %d: %s: what it has received and nobody has read",
 			  c->pid, c->number, c->probe->link);
 	}
@@ -246,6 +265,19 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 
 /* ---- create ---- */
 
+/* Binding to an address of IPv6 makes a socket one of IPv6 only: who is not got its address by
+ * connecting, which it is to do again. */
+static bool bound_to_any(const Ckpt__Inet *m)
+{
+	bool only = false;
+
+	for (size_t i = 0; i < m->socket->n_options; i++)
+		only |= m->socket->options[i]->level == SOL_IPV6 &&
+			m->socket->options[i]->option == IPV6_V6ONLY;
+	return m->domain == AF_INET6 && m->state == CONNECTED && !only &&
+	       !IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)m->local->ip.data);
+}
+
 /* A connection of before may still hold the port (TIME_WAIT), which does not keep out who reuses
  * addresses. Who listens there does. */
 static int bind_it(int fd, const Ckpt__Inet *m, struct ckpt_err *err)
@@ -258,7 +290,10 @@ static int bind_it(int fd, const Ckpt__Inet *m, struct ckpt_err *err)
 	getsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &reuse, &len);
 	if (m->type == SOCK_STREAM)
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	r = bind(fd, &a.any, use_address(m->local, &a)) < 0 ? -errno : 0;
+	use_address(m->local, &a);
+	if (bound_to_any(m))
+		a.v6.sin6_addr = in6addr_any;
+	r = bind(fd, &a.any, m->domain == AF_INET6 ? sizeof(a.v6) : sizeof(a.v4)) < 0 ? -errno : 0;
 	if (m->type == SOCK_STREAM)
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &reuse, sizeof(reuse));
 	show(m->local, name);

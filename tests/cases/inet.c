@@ -8,6 +8,7 @@
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -235,6 +236,30 @@ static void check_udp(void)
 	CHECK_INT(read(s[3], buf, 100), 0);
 }
 
+/* poll(2) does not show it. */
+static void setup_shut(void)
+{
+	signal(SIGPIPE, SIG_IGN);
+	s[0] = CHECK_CALL(socket(AF_INET, SOCK_DGRAM, 0));
+	bind4(s[0]);
+	CHECK(shutdown(s[0], SHUT_WR) < 0 && errno == ENOTCONN);
+	s[1] = CHECK_CALL(socket(AF_INET6, SOCK_DGRAM, 0));
+	CHECK_CALL(bind(s[1], (struct sockaddr *)&name6, len6));
+	CHECK_CALL(getsockname(s[1], (struct sockaddr *)&name6, &len6));
+	name6.sin6_addr = in6addr_loopback;
+	CHECK_CALL(connect(s[1], (struct sockaddr *)&name6, len6));
+	CHECK_CALL(shutdown(s[1], SHUT_WR));
+}
+
+static void check_shut(void)
+{
+	s[2] = CHECK_CALL(socket(AF_INET, SOCK_DGRAM, 0));
+	CHECK(sendto(s[0], "x", 1, 0, (struct sockaddr *)&name4, len4) < 0 && errno == EPIPE);
+	CHECK(send(s[1], "x", 1, 0) < 0 && errno == EPIPE);
+	CHECK(sendto(s[2], "still", 5, 0, (struct sockaddr *)&name4, len4) == 5);
+	CHECK_INT(recv(s[0], buf, 100, 0), 5);
+}
+
 /* ---- multicast ---- */
 
 static struct sockaddr_in group4 = { .sin_family = AF_INET };
@@ -365,6 +390,7 @@ static void check_filter(void)
 CASES({ "who listens does so again, with its backlog", setup_listeners, check_listeners },
       { "options of TCP and IP stay", setup_options, check_options },
       { "UDP sockets: bound, connected, shut down", setup_udp, check_udp },
+      { "UDP sockets that are shut for sending only", setup_shut, check_shut, CASE_ONCE },
       { "multicast groups and their sources stay", setup_groups, check_groups },
       { "a packet filter and its lock stay, and an owner", setup_filter, check_filter },
       { "connections of TCP are refused by name", setup_connection, check_connected,
