@@ -81,6 +81,7 @@ static sem_t hold, held;
 
 static void *hold_robust(void *arg)
 {
+	tids[0] = gettid();
 	pthread_mutex_lock(&robust);
 	sem_post(&held);
 	while (sem_wait(&hold) < 0)
@@ -101,6 +102,7 @@ static void setup_robust(void)
 	CHECK(!pthread_create(&threads[0], NULL, hold_robust, NULL));
 	while (sem_wait(&held) < 0)
 		;
+	case_blocked(getpid(), tids[0], SYS_futex);
 }
 
 static void check_robust(void)
@@ -142,6 +144,7 @@ static void check_cpu_number(void)
 
 static void *wait_and_check_cpu(void *arg)
 {
+	tids[0] = gettid();
 	sem_post(&held);
 	while (sem_wait(&hold) < 0)
 		;
@@ -160,6 +163,7 @@ static void setup_rseq(void)
 	CHECK(!pthread_create(&threads[0], NULL, wait_and_check_cpu, NULL));
 	while (sem_wait(&held) < 0)
 		;
+	case_blocked(getpid(), tids[0], SYS_futex);
 }
 
 static void check_rseq(void)
