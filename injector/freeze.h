@@ -53,7 +53,8 @@ struct ckpt_tracee {
 	const struct user_regs_struct *now; /* which of the two it has at the moment, NULL: those of
 					       a remote call */
 	bool mask_lost;                     /* the kernel has forgotten WAITS_WITH */
-	uint64_t rest_at; /* where a struct timespec of ours lies in its memory, 0: nowhere */
+	bool waits_longer; /* BACK has more time left than FOUND, see struct ckpt_regs */
+	uint64_t rest_at;  /* where a struct timespec of ours lies in its memory, 0: nowhere */
 
 	bool lifted; /* its seccomp filters are suspended and known: */
 	struct ckpt_filter *filters;

@@ -381,6 +381,7 @@ static int regs_op(struct ckpt_source *src, pid_t tid, struct ckpt_arena *arena,
 		return r;
 	regs->gp.orig_rax = -1;
 	regs->sigmask = t->mask;
+	regs->waits_longer = t->waits_longer;
 	r = ckpt_pt_get_set(tid, NT_X86_XSTATE, s->xstate, &len);
 	if (r < 0)
 		return ckpt_fail(err, r, "thread %d: cannot read its vector registers", tid);

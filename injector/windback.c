@@ -89,6 +89,7 @@ static void shorten(struct ckpt_tracee *t, long nr, const struct ckpt_asleep *a)
 		*where = arg[time.rest]; /* the kernel has written there what is left */
 		return;
 	}
+	t->waits_longer = t->found.orig_rax == SYS_restart_syscall;
 	elapsed = ckpt_asleep_for(a, &t->found, t->stopped_at);
 	if (!elapsed)
 		return;

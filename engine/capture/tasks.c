@@ -126,6 +126,12 @@ static int fill_threads(struct ckpt_capture *c, struct ckpt_capture_task *t, str
 			ckpt_in(err, r, "%s: thread %d", t->who, thread->tid);
 			r = ckpt_capture_problem(c, r, err);
 		}
+		if (r >= 0 && thread->regs.waits_longer)
+			ckpt_capture_lost(
+				c,
+				"%s: thread %d: it waits with a time limit and was interrupted "
+				"before: restored, it waits longer by what it had waited until then",
+				t->who, thread->tid);
 		if (r < 0)
 			return r;
 	}

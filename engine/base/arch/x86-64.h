@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is peculiar to x86-64: registers, addresses, the extended state. */
 #pragma once
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/user.h>
@@ -10,6 +11,9 @@ struct ckpt_regs {
 	uint64_t sigmask;
 	void *xstate; /* NT_X86_XSTATE as the kernel sizes it (AMX: over 8 KiB) */
 	size_t xstate_len;
+	/* At a capture: in a call with a time limit that something had interrupted before. How long
+	 * it had waited until then cannot be told, and a copy waits for that time again. */
+	bool waits_longer;
 };
 
 #define CKPT_TASK_SIZE 0x7ffffffff000ull
