@@ -66,6 +66,7 @@ int ckpt_tool_restore_opts(struct ckpt_tool *t, struct ckpt_restore_opts *opts)
 	opts->rules = &t->rules;
 	opts->shell_job = o->shell_job;
 	opts->leave_stopped = o->leave_stopped;
+	opts->detached = o->detached && !o->sibling;
 	opts->clock = ckpt_tool_clock(t);
 	opts->validation = validation(o->file_validation);
 	opts->rollback = is(o->files, "rollback");

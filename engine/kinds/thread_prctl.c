@@ -141,6 +141,15 @@ static void plan_speculation(struct ckpt_planner *p, const struct ckpt_task *tas
 			  task->pid, what);
 }
 
+/* Is ckpt the parent, and ends as soon as the tree runs? Its death is not what the signal was for:
+ * it is never to come then. In a box the parent is its init. */
+static bool is_orphan(struct ckpt_planner *p, const struct ckpt_task *task)
+{
+	const struct ckpt_host *host = ckpt_planner_host(p);
+
+	return !task->parent && host && !host->box && ckpt_planner_opts(p)->detached;
+}
+
 static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ckpt_err *err)
 {
 	const Ckpt__ThreadPrctl *m = (const void *)obj->msg;
@@ -184,9 +193,14 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 			     "parent has ended",
 			     task->pid);
 	/* A change of credentials clears it: this kind comes after creds. */
-	if (m->pdeathsig)
+	if (m->pdeathsig && !is_orphan(p, task))
 		ckpt_call_late(p, CKPT_LAST, SYS_prctl,
 			       (int64_t[6]){ PR_SET_PDEATHSIG, m->pdeathsig });
+	else if (m->pdeathsig)
+		ckpt_loss(p,
+			  "process %d: its parent-death signal: ckpt, its parent, ends before it; "
+			  "not so without -d, or with -S",
+			  task->pid);
 	return 0;
 }
 

@@ -41,6 +41,7 @@ struct ckpt_restore_opts {
 	struct ckpt_rules *rules;              /* of the user; may be NULL */
 	bool shell_job;
 	bool leave_stopped;
+	bool detached; /* the root outlives ckpt, its parent */
 	/* Clocks that know no date: those of this machine, or going on from where they were. Auto:
 	 * they go on where they would otherwise go back, or had been their own. */
 	enum ckpt_clock_choice { CKPT_CLOCK_AUTO, CKPT_CLOCK_CONTINUE, CKPT_CLOCK_HOST } clock;

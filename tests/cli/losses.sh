@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# What a dump cannot take along is said by name, and the program goes on with it.
+# What a dump or a restore cannot keep is said by name; what looks like it and can be kept is not.
 . "$(dirname "$0")/../lib/cli.sh"
 cd "$T" || exit 1
 
@@ -19,5 +19,45 @@ if perl -e 'my ($t, $n, $k) = ("user", "ckpt-test", "secret"); exit(syscall(248,
 	check 'it goes on' unharmed "$PID"
 	ckpt show -D keys
 	check 'the image knows' grep -q 'the keys of its own keyring' "$T/out"
+fi
+
+# 35: nanosleep(2) without a place for what is left of its time; sleep(1) has one.
+start perl -e 'my $t = pack("qq", 1000, 0); syscall(35, $t, 0)'
+until_true 5 grep -q '^35 ' "/proc/$PID/syscall"
+expect 'a wait' 0 '' dump -t "$PID" -D img1 -R
+until_true 5 grep -q '^219 ' "/proc/$PID/syscall" # restart_syscall(2)
+expect 'a wait that was interrupted before' 0 "^note: .*thread $PID: it waits with a time limit" \
+	dump -t "$PID" -D img2 -R
+start sleep 1000
+until_true 5 asleep "$PID" sleep
+expect 'a sleep' 0 '' dump -t "$PID" -D img3 -R
+expect 'a sleep that was interrupted before' 0 '' dump -t "$PID" -D img4 -R
+
+# 190: fsetxattr(2)
+cat >attribute.pl <<'EOF'
+open(my $f, "+>", "file") or die;
+my ($name, $value) = ("user.colour", "red");
+exit 77 if syscall(190, fileno($f), $name, $value, 3, 0) != 0;
+unlink("file");
+open(my $ready, ">", "ready");
+select(undef, undef, undef, 1000);
+EOF
+start perl attribute.pl
+if until_true 5 test -e ready; then
+	until_true 5 asleep "$PID" perl
+	expect 'an extended attribute of a deleted file' 0 \
+		"^note: deleted file $T/file: its extended attribute user.colour" dump -t "$PID" -D img5
+fi
+
+if command -v setpriv >/dev/null && [ -z "$BOXED" ]; then
+	start setpriv --pdeathsig TERM sleep 1000
+	until_true 5 asleep "$PID" sleep
+	expect 'a parent-death signal' 0 '' dump -t "$PID" -D img6
+	ckpt restore -D img6 -d --pidfile "$T/pid6"
+	check 'restored' test "$status" = 0
+	STARTED+=("$(cat pid6)")
+	check 'it is said that the signal is left out' \
+		grep -q "^note: process $PID: its parent-death signal: ckpt, its parent, ends before it" err
+	check 'and it does not come' kill -0 "$(cat pid6)"
 fi
 finish

@@ -170,7 +170,6 @@ static long op_itimer(const int *a)
 	return setitimer(a[0], &t, NULL);
 }
 
-/* No PR_SET_PDEATHSIG: the parent of a restored root is ckpt, and ends. */
 static long op_prctl(const int *a)
 {
 	static const struct {
@@ -184,6 +183,17 @@ static long op_prctl(const int *a)
 	};
 
 	return prctl(v[a[0]].option, v[a[0]].arg, v[a[0]].option == PR_MCE_KILL ? a[1] : 0, 0, 0);
+}
+
+/* Not of the root: its parent is ckpt, which ends; a restore says that it leaves it out. */
+static long op_pdeathsig(const int *a)
+{
+	int sig = 0;
+
+	if (!target_process())
+		return -1;
+	prctl(PR_GET_PDEATHSIG, &sig);
+	return prctl(PR_SET_PDEATHSIG, a[0] ? SIGRTMIN + a[0] : 0) < 0 ? -1 : sig;
 }
 
 static long op_rlimit(const int *a)
@@ -280,6 +290,7 @@ static const struct operation rows[] = {
 	{ "timer", 2, { 2, 2, 2 }, op_timer },
 	{ "itimer", 1, { 3, 2 }, op_itimer },
 	{ "prctl", 3, { 7, 3 }, op_prctl },
+	{ "pdeathsig", 1, { 4 }, op_pdeathsig },
 	{ "rlimit", 1, { 4, 50 }, op_rlimit },
 	{ "nice", 1, { 5 }, op_nice },
 	{ "zombie", 2, { 100 }, op_zombie },

@@ -57,6 +57,11 @@ long target_fork(int index)
 	return 0;
 }
 
+int target_process(void)
+{
+	return me;
+}
+
 static void setup(void)
 {
 	snprintf(log_path, sizeof(log_path), "%s", getenv(TARGET_LOG));

@@ -11,3 +11,5 @@ extern const struct story target_story;
 
 /* Process number INDEX; 0, or -1: there has been one. */
 long target_fork(int index);
+/* The number of the one that asks; 0: the root. */
+int target_process(void);
