@@ -5,6 +5,7 @@
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <time.h>
+#include "injector/ptrace.h"
 #include "injector/freeze.h"
 #include "injector/ptrace.h"
 #include "injector/remote.h"
@@ -134,18 +135,39 @@ int ckpt_tree_kill(struct ckpt_tree *tree, struct ckpt_err *err)
 	return 0;
 }
 
+static bool takes_stop(const struct ckpt_proc *proc)
+{
+	return !proc->gone && !proc->zombie && !proc->stopped && proc->n;
+}
+
+/* Before its children stop, of which it is told: a signal with a lower number would come first, and
+ * its handler begin. */
+static void await_stop(pid_t tid)
+{
+	struct ckpt_proc_stat st;
+
+	for (int i = 0; i < LATE_NAPS && ckpt_proc_stat(tid, &st) >= 0 && st.state != 'T'; i++)
+		nap();
+}
+
 int ckpt_tree_stop(struct ckpt_tree *tree, struct ckpt_err *err)
 {
 	if (!tree->tracer)
 		return ckpt_fail(err, -EINVAL, "process %d: cannot stop a tree that is not frozen",
 				 tree->root);
 	ckpt_remote_finish(tree);
-	/* It waits until a thread is let go, which takes it before anything else, and stops the
-	 * others with it. */
+	/* It waits until a thread is let go, and stops the others with it. */
 	for (struct ckpt_proc *proc = tree->procs; proc; proc = proc->next) {
-		if (!proc->gone && !proc->zombie && !proc->stopped && kill(proc->pid, SIGSTOP) < 0)
+		if (takes_stop(proc) && kill(proc->pid, SIGSTOP) < 0)
 			return ckpt_fail(err, -errno, "process %d: cannot stop it", proc->pid);
 	}
-	ckpt_tree_thaw(tree);
+	for (struct ckpt_proc *proc = tree->procs; proc; proc = proc->next) {
+		pid_t last = takes_stop(proc) ? proc->threads[proc->n - 1]->tid : 0;
+
+		ckpt_proc_release(proc);
+		if (last)
+			await_stop(last);
+	}
+	tree->tracer = 0;
 	return 0;
 }

@@ -18,7 +18,7 @@ if [ -z "${INSIDE-}" ]; then
 	[ "$(id -u)" != 0 ] || as=(-u)
 	cp "$CKPT" "$from/ckpt-run" "$from/ckpt-signal" "$from/libckpt-inproc.so" "$BUILD/tests/fault/reaper" "$T"
 	[ ! -e "$BUILD/libinproc/examples/primes" ] || cp "$BUILD/libinproc/examples/primes" "$T"
-	cp "$0" "$(dirname "$0")"/{inside,common,jni}.bash "$T"
+	cp "$0" "$(dirname "$0")"/{inside,common,jni,node,terminal}.bash "$T"
 	chmod -R a+rX "$T"
 	chmod a+rwx "$T"
 	INSIDE=1 T=$T HOME=$T "$T/reaper" ${as[@]+"${as[@]}"} bash "$T/$(basename "$0")" </dev/null
