@@ -64,18 +64,19 @@ static int pick_living(void *arg, pid_t tid, struct ckpt_err *err)
 static int open_memory(pid_t pid)
 {
 	struct ckpt_err ignored = CKPT_ERR_INIT;
-	pid_t acts = pid;
 	char path[32];
-	int fd;
 
-	if (ckpt_each_thread(pid, pick_living, &acts, &ignored) < 0)
-		acts = pid;
-	snprintf(path, sizeof(path), "/proc/%d/mem", acts);
 	/* There is none for a moment when a thread executes a program, until it has become the
-	 * leader. */
+	 * leader; and the one that was picked may be gone by now. */
 	for (int i = 0; i < OPENS_MAX; i++) {
+		pid_t acts = pid;
+		int fd;
+
+		if (ckpt_each_thread(pid, pick_living, &acts, &ignored) < 0)
+			acts = pid;
+		snprintf(path, sizeof(path), "/proc/%d/mem", acts);
 		fd = open(path, O_RDONLY | O_CLOEXEC);
-		if (fd >= 0 || errno != ESRCH)
+		if (fd >= 0 || (errno != ESRCH && errno != ENOENT))
 			return fd < 0 ? -errno : fd;
 		nanosleep(&(struct timespec){ .tv_nsec = NAP_NS }, NULL);
 	}
