@@ -12,7 +12,7 @@
 
 static struct program program;
 static char log_path[300], log_text[16384];
-static int me;
+static int me, before_me, newest; /* before_me: whose turn is before mine */
 static bool forked[PROGRAM_PROCESSES];
 static bool behind;
 
@@ -38,7 +38,7 @@ static void check(void)
 {
 	behind = true;
 	if (me)
-		CHECK(EVENTUALLY(is_done(me - 1) || !forked[me - 1]));
+		CHECK(EVENTUALLY(is_done(before_me)));
 	program_run(&program, me, true, log_text, sizeof(log_text));
 	write_down();
 }
@@ -51,9 +51,11 @@ long target_fork(int index)
 		return -1;
 	forked[index] = true;
 	me = index;
+	before_me = newest;
 	strcpy(log_text, "");
 	case_child(setup_child, check);
 	me = 0;
+	newest = index;
 	return 0;
 }
 
