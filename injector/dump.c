@@ -180,6 +180,7 @@ static int copy_memory(struct dump *d, struct ckpt_err *err)
 {
 	const struct ckpt_memory_copy copy = {
 		.fd = ckpt_image_writer_pages_fd(d->writer),
+		.pack = ckpt_image_writer_pack(d->writer),
 		.progress = d->opts->progress,
 		.progress_arg = d->opts->progress_arg,
 		.go_on = go_on_copying,
@@ -283,6 +284,19 @@ static int copy_ahead(struct dump *d, struct ckpt_err *err)
 	return r;
 }
 
+/* Who goes on afterwards does not wait for a compressor, or for a reader. */
+static int create_image(struct dump *d, struct ckpt_err *err)
+{
+	const struct ckpt_image_how how = {
+		.compress = d->opts->compress,
+		.later = d->opts->leave_running || d->opts->live,
+		.go_on = go_on_copying,
+		.go_on_arg = d,
+	};
+
+	return ckpt_image_create_as(&d->writer, d->arena, d->opts->dirfd, d->opts->dir, &how, err);
+}
+
 static int run(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err *err)
 {
 	int r = open_source(d, err);
@@ -290,7 +304,7 @@ static int run(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err *e
 	/* Before anything is stopped: a folder that cannot be written to costs the target nothing.
 	 */
 	if (r >= 0)
-		r = ckpt_image_create(&d->writer, d->arena, d->opts->dirfd, d->opts->dir, err);
+		r = create_image(d, err);
 	if (r >= 0)
 		r = check_signals(d, err);
 	ckpt_logf(d->opts->log, 4, "source and image are open");

@@ -9,6 +9,7 @@
 #include "engine/base/log.h"
 #include "engine/base/problems.h"
 #include "engine/capture/policy.h"
+#include "engine/store/codec.h"
 
 struct ckpt_dump_stats;
 
@@ -25,8 +26,9 @@ struct ckpt_inside_opts {
 struct ckpt_dump_opts {
 	pid_t pid;
 	const struct ckpt_inside_opts *inside; /* NULL: from outside */
-	int dirfd;                             /* images folder, borrowed */
+	int dirfd;                             /* images folder, or where a stream goes; borrowed */
 	const char *dir;                       /* its name, for messages */
+	struct ckpt_compression compress;      /* of the pages */
 	bool leave_running, leave_stopped, shell_job, file_locks, tcp_close;
 	bool areas_frozen;          /* with LIVE: areas are not read before the freeze */
 	bool live;                  /* memory is copied while it runs, and again where it changed */

@@ -89,6 +89,9 @@ int ckpt_read_runs(int pages_fd, struct ckpt_pages runs, uint64_t from, uint64_t
 
 /* numbers.c: waits a moment for numbers that nobody has any more but that are not free yet. */
 void ckpt_numbers_await(const struct ckpt_snapshot *snap);
+/* Waits a moment for those that have ended to be reaped: a stream comes right after its tree died.
+ */
+void ckpt_numbers_await_reaped(const struct ckpt_snapshot *snap);
 
 /* gate.c */
 void ckpt_gate_arrive(uint32_t *word);

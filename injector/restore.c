@@ -18,6 +18,7 @@
 #include "engine/plan/host.h"
 #include "engine/plan/program.h"
 #include "engine/store/image.h"
+#include "engine/store/pack.h"
 #include "injector/box.h"
 #include "injector/clock.h"
 #include "injector/job.h"
@@ -40,6 +41,8 @@ static int load_and_plan(const struct ckpt_restore_run *run, struct ckpt_arena *
 	r = ckpt_image_open(imgp, arena, run->dirfd, run->dir, err);
 	if (r >= 0)
 		r = ckpt_image_load(*imgp, &snap, err);
+	if (r >= 0 && ckpt_image_is_stream(*imgp))
+		ckpt_numbers_await_reaped(snap);
 	if (r >= 0)
 		r = ckpt_host_probe(&host, arena, snap, err);
 	if (r >= 0)
@@ -391,6 +394,8 @@ int ckpt_restore(const struct ckpt_restore_run *run, struct ckpt_arena *arena,
 		fill_stats(stats, plan, img);
 		r = run->pidfile ? pidfile = make_pidfile(run->pidfile, err) : 0;
 	}
+	if (r >= 0)
+		r = ckpt_image_unpack(img, ckpt_pack_threads(UINT64_MAX), err);
 	if (r >= 0 && boxed)
 		r = ckpt_box_restore(&box, plan, img, run, arena, err);
 	else if (r >= 0)

@@ -73,6 +73,7 @@ enum ckpt_option_type {
 	CKPT_OPT_LIST,   /* struct ckpt_option_list: may be given several times */
 	CKPT_OPT_SIZE,   /* digits and K, M or G */
 	CKPT_OPT_CHOICE, /* one of VALUE, separated by | */
+	CKPT_OPT_METHOD, /* of compression, lz4 if none is said; it may stand apart */
 };
 
 enum ckpt_option_fate {
@@ -116,6 +117,7 @@ struct ckpt_options {
 	const char *log_file;
 	const char *pidfile;
 	const char *feature;
+	struct ckpt_compression compress;
 	const char *clock;                 /* NULL: auto */
 	int verbosity;                     /* -1: not given */
 	const char *words[CKPT_MAX_WORDS]; /* what followed the name of the command */

@@ -27,6 +27,7 @@ static const char *shown(const struct ckpt_options *o, const struct ckpt_option 
 	case CKPT_OPT_TEXT:
 	case CKPT_OPT_SIZE:
 	case CKPT_OPT_CHOICE:
+	case CKPT_OPT_METHOD:
 		break;
 	}
 	return p->type == CKPT_OPT_TEXT && *(const char *const *)field ?

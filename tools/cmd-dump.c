@@ -8,6 +8,7 @@ int ckpt_cmd_dump(struct ckpt_tool *t)
 		.pid = t->opts.tree,
 		.dirfd = t->dirfd,
 		.dir = t->opts.images_dir,
+		.compress = t->opts.compress,
 		.leave_running = t->opts.leave_running,
 		.leave_stopped = t->opts.leave_stopped,
 		.shell_job = t->opts.shell_job,

@@ -26,7 +26,7 @@ static int verify(struct ckpt_tool *t, struct ckpt_image *img)
 int ckpt_cmd_verify(struct ckpt_tool *t)
 {
 	struct ckpt_image *img = NULL;
-	int r = ckpt_image_open(&img, t->arena, t->dirfd, t->opts.images_dir, &t->err);
+	int r = ckpt_image_open_brief(&img, t->arena, t->dirfd, t->opts.images_dir, &t->err);
 
 	if (r >= 0)
 		r = verify(t, img);

@@ -135,6 +135,7 @@ static const char *append(struct ckpt_option_list *list, const char *text)
  * is NULL. */
 static const char *take(const struct ckpt_option *opt, const char *text, void *field)
 {
+	struct ckpt_compression how;
 	unsigned long n = 0;
 	uint64_t bytes = 0;
 
@@ -169,6 +170,12 @@ static const char *take(const struct ckpt_option *opt, const char *text, void *f
 		if (field)
 			*(const char **)field = text;
 		return NULL;
+	case CKPT_OPT_METHOD:
+		if (!ckpt_compression_parse(text, &how))
+			return "lz4, zstd, zstd:LEVEL or none";
+		if (field)
+			*(struct ckpt_compression *)field = how;
+		return NULL;
 	case CKPT_OPT_LIST:
 		return *text ? append(field, text) : "a value that is not empty";
 	case CKPT_OPT_TEXT:
@@ -199,6 +206,8 @@ static int set(struct cursor *c, const struct ckpt_option *opt, const char *show
 	void *field = opt->fate == CKPT_WORKS ? (char *)c->o + opt->at : NULL;
 	size_t i = opt - ckpt_option_table;
 
+	if (!value && opt->type == CKPT_OPT_METHOD)
+		value = "lz4";
 	/* A file is for all commands: it may say what means nothing to this one. */
 	if (c->origin && c->o->command && !ckpt_option_belongs(opt, c->o->command->bit))
 		return check_value(c, opt, shown, value, NULL);
@@ -218,6 +227,17 @@ static int set(struct cursor *c, const struct ckpt_option *opt, const char *show
 		return 0;
 	}
 	return check_value(c, opt, shown, value, field);
+}
+
+/* The next argument, if it is what OPT may have. */
+static const char *apart(struct cursor *c, const struct ckpt_option *opt)
+{
+	const char *next = c->i + 1 < c->argc ? c->argv[c->i + 1] : NULL;
+
+	if (opt->type != CKPT_OPT_METHOD || !next || take(opt, next, NULL))
+		return NULL;
+	c->i++;
+	return next;
 }
 
 /* The value of an option that must have one: attached, or the next argument. */
@@ -246,7 +266,7 @@ static int read_long(struct cursor *c, const char *arg)
 	if (opt->type == CKPT_OPT_FLAG && eq)
 		return usage(c->err, arg, "this option takes no value");
 	if (opt->type == CKPT_OPT_FLAG || opt->optional)
-		return set(c, opt, arg, eq ? eq + 1 : NULL, on);
+		return set(c, opt, arg, eq ? eq + 1 : apart(c, opt), on);
 	value = value_of(c, eq ? eq + 1 : NULL);
 	if (!value)
 		return usage(c->err, arg, "the value is missing");
@@ -270,8 +290,7 @@ static int read_short(struct cursor *c, const char *arg)
 				return r;
 			continue;
 		}
-		if (!opt->optional)
-			value = value_of(c, value);
+		value = !opt->optional ? value_of(c, value) : value ? value : apart(c, opt);
 		if (!value && !opt->optional)
 			return usage(c->err, shown, "the value is missing");
 		return set(c, opt, shown, value, true);
@@ -284,7 +303,7 @@ static const struct {
 } foreign[] = {
 	{ "pre-dump", "every image is complete: use `ckpt dump`" },
 	{ "lazy-pages", "memory is in place before the tree runs: use `ckpt restore`" },
-	{ "page-server", "dump to a shared folder, or copy the image" },
+	{ "page-server", "send the image: ckpt dump -D - | ssh HOST ckpt restore -D -" },
 	{ "service", "there is no service: run `ckpt dump` and `ckpt restore`" },
 	{ "swrk", "there is no service: run `ckpt dump` and `ckpt restore`" },
 	{ "dedup", "every image is complete, nothing is stored twice" },

@@ -2,10 +2,12 @@
 /* Folders and log of one invocation. A folder that a dump made goes again if the dump fails. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "engine/base/cleanup.h"
 #include "tools/ckpt.h"
 
 static int cannot_open(struct ckpt_tool *t, const char *dir, bool make, int code)
@@ -18,6 +20,26 @@ static int cannot_open(struct ckpt_tool *t, const char *dir, bool make, int code
 		return ckpt_refuse(&t->err, CKPT_E_NO_IMAGE, code, "%s: cannot open: %s", dir,
 				   strerrordesc_np(-code));
 	return ckpt_fail(&t->err, code, "%s: cannot open", dir);
+}
+
+/* The image goes through standard output, what is said goes with the messages; or it comes through
+ * standard input. */
+static int open_stream(struct ckpt_tool *t, bool make)
+{
+	int fd = make ? STDOUT_FILENO : STDIN_FILENO;
+	CKPT_FD null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	t->opts.images_dir = make ? "standard output" : "standard input";
+	if (!t->opts.work_dir)
+		t->opts.work_dir = ".";
+	if (isatty(fd))
+		return ckpt_refuse(&t->err, CKPT_E_STREAM_TERMINAL, -ENOTTY,
+				   "%s: an image is not for a terminal", t->opts.images_dir);
+	t->dirfd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	if (t->dirfd < 0 || null < 0 || dup2(make ? STDERR_FILENO : null, fd) < 0)
+		return ckpt_fail(&t->err, -errno, "%s: cannot use it", t->opts.images_dir);
+	signal(SIGPIPE, SIG_IGN); /* a reader that went away is an error of write(2) */
+	return 0;
 }
 
 /* "img/" is said as "img" in messages. */
@@ -34,6 +56,8 @@ static int open_images(struct ckpt_tool *t, bool make)
 {
 	const char *dir = t->opts.images_dir = without_slashes(t);
 
+	if (!strcmp(dir, "-"))
+		return open_stream(t, make);
 	t->dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (t->dirfd < 0 && errno == ENOENT && make) {
 		/* Whoever reads it reads the memory of the programs. */

@@ -62,6 +62,10 @@
 	X(OUTPUT,            313, 1, "free space, or choose another file with -o") \
 	X(NO_CONTENT,        314, 1, "see what the descriptors hold with ckpt show") \
 	X(PATTERN,           315, 2, "see ckpt-mem(1) for what can be looked for") \
+	X(STREAM_READER,     330, 1, "see why it ended, and dump again") \
+	X(STREAM_CUT,        331, 1, "see why its writer ended") \
+	X(STREAM_TERMINAL,   332, 1, "send it through a pipe, or into a file") \
+	X(NO_UNPACK_ROOM,    333, 1, "free memory, or space in that folder") \
 	X(PID_TAKEN,         401, 1, "end the process that has it, or restore in a pid namespace of its own") \
 	X(FILE_MISSING,      402, 1, "put the file back") \
 	X(FILE_CHANGED,      403, 1, "put back the file as it was at the dump") \

@@ -45,7 +45,7 @@ const struct ckpt_task *ckpt_look_process(const struct ckpt_look *look, pid_t pi
 /* ---- where bytes come from ---- */
 enum ckpt_look_from {
 	CKPT_LOOK_NOTHING, /* no area: nothing is mapped there */
-	CKPT_LOOK_STORED,  /* FD is the pages file */
+	CKPT_LOOK_STORED,  /* FD is the pages file, -1 if that is packed */
 	CKPT_LOOK_FILE,    /* FD is the mapped file */
 	CKPT_LOOK_BYTES,   /* at DATA: the vDSO */
 	CKPT_LOOK_ZERO,    /* never touched, or a hole */

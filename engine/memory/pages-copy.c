@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include "engine/memory/pages-work.h"
 #include "engine/store/image.h"
+#include "engine/store/pack.h"
 
 #define MAX_THREADS 4
 #define MAX_RANGES (CKPT_CHUNK / CKPT_PAGE)
@@ -248,8 +249,13 @@ static bool work_once(struct worker *w)
 		return false;
 	r = read_job(c, &w->job, w->buf, &err);
 	if (r >= 0) {
-		c->crc[w->job.chunk] = ckpt_crc32c(0, w->buf, w->job.len);
-		r = write_job(c, &w->job, w->buf, &err);
+		uint32_t crc = c->crc[w->job.chunk] = ckpt_crc32c(0, w->buf, w->job.len);
+
+		if (c->opts->pack)
+			r = ckpt_pack_put(c->opts->pack, w->job.chunk, w->buf, w->job.len, crc,
+					  &err);
+		else
+			r = write_job(c, &w->job, w->buf, &err);
 	}
 	if (r < 0) {
 		fail(c, &err);
@@ -312,6 +318,8 @@ static unsigned int useful_threads(const struct ckpt_memory_copy *opts, size_t n
 	cpu_set_t set;
 	unsigned int n = opts->n_threads;
 
+	if (!n && opts->pack)
+		return ckpt_pack_threads(n_chunks);
 	if (!n) {
 		n = sched_getaffinity(0, sizeof(set), &set) < 0 ? 1 : CPU_COUNT(&set);
 		/* On one processor the second thread still works while the first waits for the
@@ -380,7 +388,7 @@ int ckpt_memory_copy(struct ckpt_memory_work *w, const struct ckpt_memory_copy *
 		return 0;
 	/* Chunks come out of order: a file that has its size already does not grow under each of
 	 * them. */
-	if (ftruncate(opts->fd, w->size) < 0 && errno != EINVAL)
+	if (!opts->pack && ftruncate(opts->fd, w->size) < 0 && errno != EINVAL)
 		return ckpt_fail(err, -errno, "image: cannot make room for %llu bytes of memory",
 				 (unsigned long long)w->size);
 	run(&c, useful_threads(opts, n_chunks - c.chunk));

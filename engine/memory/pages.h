@@ -16,6 +16,7 @@
 
 struct ckpt_live;
 struct ckpt_memory_work;
+struct ckpt_pack;
 struct ckpt_track;
 
 /* Part of an object as a task has it mapped. */
@@ -76,6 +77,7 @@ uint64_t ckpt_memory_size(const struct ckpt_memory_work *work);
 
 struct ckpt_memory_copy {
 	int fd;                 /* the pages file, borrowed */
+	struct ckpt_pack *pack; /* chunks go there instead; NULL: to FD */
 	unsigned int n_threads; /* at most; 0: as many as are useful here */
 	void (*progress)(void *arg, uint64_t done, uint64_t total); /* by the calling thread; may be
 								       NULL */

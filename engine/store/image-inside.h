@@ -4,13 +4,35 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "engine/base/arena.h"
+#include "engine/base/err.h"
+#include "engine/store/pack.h"
+
+struct ckpt_slots;
+struct ckpt_unpacker;
 
 struct ckpt_image {
 	struct ckpt_arena *arena;
 	const char *image_path, *pages_path; /* for messages */
-	int image_fd, pages_fd;              /* PAGES_FD -1: there are none */
+	int dirfd;                           /* borrowed; -1: it came as a stream */
+	int image_fd, pages_fd; /* PAGES_FD -1: there are none, or they are not unpacked */
 	uint64_t image_size, pages_size;
 	uint64_t content_id, n_records;
 	const uint32_t *crc; /* of each started chunk of the pages */
 	size_t n_crc;
+	bool own; /* PAGES_FD is a file of ours, and was compared with CRC */
+	/* Packed pages: PACKED_FD holds them, STORED tells where; else NULL. */
+	const struct ckpt_stored *stored;
+	size_t n_stored;
+	int packed_fd;
+	uint64_t packed_size;
+	struct ckpt_slots *slots; /* of ckpt_image_read(), NULL: none yet */
+	uint64_t stream_bytes;
 };
+
+/* Compares every chunk of packed pages and writes it to FD, a file of zeroes. */
+int ckpt_image_copy_pages(struct ckpt_image *img, int fd, unsigned int n_threads,
+			  struct ckpt_err *err);
+/* One chunk, compared, in U->out. */
+int ckpt_image_fetch_chunk(const struct ckpt_image *img, struct ckpt_unpacker *u, uint64_t chunk,
+			   struct ckpt_err *err);
+void ckpt_slots_close(struct ckpt_slots *s); /* NULL is fine */

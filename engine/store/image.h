@@ -6,17 +6,24 @@
  *
  * "image": 16 bytes of header { "CKPTIMG\n", u32 format, u32 CRC32C of the 12 bytes before }, then
  * records: { u32 length, u32 CRC32C of the length and the body, body: message Record }. The last
- * one is the trailer, nothing follows.
+ * one is the trailer, nothing follows. Format 2 is the same with the pages packed (pack.h): a
+ * record "chunks" tells where each of them is.
+ *
+ * The same as one stream: stream.h. Where a folder DIRFD is asked for here, a pipe, a socket or a
+ * file takes a stream.
  */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include "engine/base/arena.h"
 #include "engine/base/err.h"
 #include "engine/model/snapshot.h"
+#include "engine/store/codec.h"
 
 #define CKPT_IMAGE_FORMAT 1
+#define CKPT_IMAGE_PACKED 2         /* format */
 #define CKPT_CHUNK (1u << 20)       /* bytes of the pages file under one checksum */
 #define CKPT_RECORD_MAX (64u << 20) /* bytes of a record */
 
@@ -25,14 +32,30 @@ uint32_t ckpt_crc32c(uint32_t crc, const void *data, size_t len); /* start with 
 
 /* ---- writing ---- */
 struct ckpt_image_writer;
+struct ckpt_pack;
 
 /* Creates temporary files in DIRFD (borrowed). DIR is its name for messages. Refuses a folder that
  * holds an image. Temporary files of a writer that died (no process holds their lock) are removed
  * first. */
 int ckpt_image_create(struct ckpt_image_writer **wp, struct ckpt_arena *arena, int dirfd,
 		      const char *dir, struct ckpt_err *err);
+struct ckpt_image_how {
+	struct ckpt_compression compress;
+	/* Pages go to a file that has no name first, and are packed by the commit; else as soon as
+	 * they come. */
+	bool later;
+	/* While a reader of a stream is waited for, and between chunks; a failure ends it. By any
+	 * thread. May be NULL. */
+	int (*go_on)(void *arg, struct ckpt_err *err);
+	void *go_on_arg;
+};
+/* The same, packed, or as a stream. */
+int ckpt_image_create_as(struct ckpt_image_writer **wp, struct ckpt_arena *arena, int dirfd,
+			 const char *dir, const struct ckpt_image_how *how, struct ckpt_err *err);
 /* The pages file, to be written with pwrite(2). Borrowed. */
 int ckpt_image_writer_pages_fd(struct ckpt_image_writer *w);
+/* Where chunks go instead; NULL: to the pages file. */
+struct ckpt_pack *ckpt_image_writer_pack(struct ckpt_image_writer *w);
 /* Checksums of the pages file of SIZE bytes: one for each started CKPT_CHUNK. CRC is borrowed until
  * the commit. */
 void ckpt_image_set_checksums(struct ckpt_image_writer *w, uint64_t size, const uint32_t *crc,
@@ -52,11 +75,24 @@ struct ckpt_image;
 /* Reads and checks header, every record and the trailer. Hostile input: everything is bounded. */
 int ckpt_image_open(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd, const char *dir,
 		    struct ckpt_err *err);
+/* The same; the pages of a stream are compared as they pass, and not kept. */
+int ckpt_image_open_brief(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd,
+			  const char *dir, struct ckpt_err *err);
 void ckpt_image_close(struct ckpt_image *img);
 /* The snapshot; every reference in it has been checked (snapshot_check). Messages live in the
  * arena. */
 int ckpt_image_load(struct ckpt_image *img, struct ckpt_snapshot **snapp, struct ckpt_err *err);
-int ckpt_image_pages_fd(const struct ckpt_image *img); /* borrowed; -1 if there are no pages */
+/* Makes one file of packed pages, compared with their checksums; others have it already. */
+int ckpt_image_unpack(struct ckpt_image *img, unsigned int n_threads, struct ckpt_err *err);
+/* It came as a stream. */
+bool ckpt_image_is_stream(const struct ckpt_image *img);
+/* There are pages, but not in one file. */
+bool ckpt_image_is_packed(const struct ckpt_image *img);
+/* Of these: bytes at OFFSET of the pages, compared with their checksum; LEN at most. */
+ssize_t ckpt_image_read(struct ckpt_image *img, void *buf, size_t len, uint64_t offset,
+			struct ckpt_err *err);
+int ckpt_image_pages_fd(const struct ckpt_image *img); /* borrowed; -1 if there are none, or packed
+							  ones */
 uint64_t ckpt_image_pages_size(const struct ckpt_image *img);
 uint64_t ckpt_image_content_id(const struct ckpt_image *img);
 uint64_t ckpt_image_bytes(const struct ckpt_image *img);     /* both files */

@@ -10,6 +10,8 @@
 #include "engine/store/image.h"
 #include "engine/store/image-inside.h"
 #include "engine/store/record.h"
+#include "engine/store/stream.h"
+#include "engine/store/unpack.h"
 
 static char *path_in(struct ckpt_arena *arena, const char *dir, const char *name)
 {
@@ -54,18 +56,19 @@ static int check_header(const struct ckpt_image *img, struct ckpt_err *err)
 	if (ckpt_crc32c(0, &head, offsetof(struct ckpt_image_header, crc)) != head.crc)
 		return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, -EBADMSG,
 				   "%s: header: checksum does not match", img->image_path);
-	if (head.format > CKPT_IMAGE_FORMAT)
+	if (head.format > CKPT_IMAGE_PACKED)
 		return ckpt_refuse(err, CKPT_E_IMAGE_NEWER, -EBADMSG,
 				   "%s: format %u is newer than %d", img->image_path, head.format,
-				   CKPT_IMAGE_FORMAT);
-	if (head.format != CKPT_IMAGE_FORMAT)
+				   CKPT_IMAGE_PACKED);
+	if (!head.format)
 		return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, -EBADMSG, "%s: header: format 0",
 				   img->image_path);
-	return 0;
+	return head.format;
 }
 
 struct opening {
 	struct ckpt_image *img;
+	bool packed;
 	struct ckpt_chain chain;
 	bool sums_seen;
 };
@@ -118,6 +121,9 @@ static int take_trailer(struct opening *o, const struct ckpt_record_in *in, stru
 		return ckpt_record_damaged(err, in, "records are missing, or not in their order");
 	if (!o->sums_seen)
 		return ckpt_record_damaged(err, in, "the checksums of the pages are missing");
+	if (o->packed != (o->img->stored != NULL) ||
+	    (o->packed && o->img->n_stored != o->img->n_crc))
+		return ckpt_record_damaged(err, in, "the places of the chunks are missing");
 	o->img->content_id = chain->content_id;
 	o->img->n_records = chain->n_records;
 	return 1;
@@ -132,6 +138,8 @@ static int check_one(void *arg, const struct ckpt_record_in *in, struct ckpt_err
 		return take_trailer(o, in, err);
 	if (!strcmp(in->kind, "checksums"))
 		r = take_checksums(o, in, err);
+	else if (!strcmp(in->kind, "chunks"))
+		r = ckpt_unpack_take(o->img, in, err);
 	ckpt_chain_add(&o->chain, &in->head);
 	return r;
 }
@@ -143,6 +151,7 @@ static int check_records(struct ckpt_image *img, struct ckpt_err *err)
 
 	if (r < 0)
 		return r;
+	o.packed = r == CKPT_IMAGE_PACKED;
 	r = ckpt_records_scan(img->image_fd, img->image_size, img->image_path, check_one, &o, err);
 	if (r == 0)
 		return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, -EBADMSG,
@@ -154,42 +163,76 @@ static int check_records(struct ckpt_image *img, struct ckpt_err *err)
 static int open_pages(struct ckpt_image *img, int dirfd, struct ckpt_err *err)
 {
 	uint64_t size = 0;
+	uint64_t was = img->stored ? img->packed_size : img->pages_size;
 	int r = open_file(dirfd, CKPT_PAGES_NAME, img->pages_path, &size, err);
 
-	if (r == -ENOENT && !img->pages_size)
+	if (r == -ENOENT && !was)
 		return 0;
 	if (r == -ENOENT)
 		return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, r, "%s: the file is missing",
 				   img->pages_path);
 	if (r < 0)
 		return r;
-	img->pages_fd = r;
-	if (size != img->pages_size)
+	*(img->stored ? &img->packed_fd : &img->pages_fd) = r;
+	if (size != was)
 		return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, -EBADMSG,
 				   "%s: has %llu bytes, had %llu when it was written",
 				   img->pages_path, (unsigned long long)size,
-				   (unsigned long long)img->pages_size);
+				   (unsigned long long)was);
 	return 0;
 }
 
-int ckpt_image_open(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd, const char *dir,
-		    struct ckpt_err *err)
+static bool is_folder(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+static int open_folder(struct ckpt_image *img, const char *dir, struct ckpt_err *err)
+{
+	int r;
+
+	dir = ckpt_image_folder_name(img->arena, dir);
+	img->image_path = path_in(img->arena, dir, CKPT_IMAGE_NAME);
+	img->pages_path = path_in(img->arena, dir, CKPT_PAGES_NAME);
+	img->image_fd =
+		open_file(img->dirfd, CKPT_IMAGE_NAME, img->image_path, &img->image_size, err);
+	r = img->image_fd < 0 ? img->image_fd : check_records(img, err);
+	return r < 0 ? r : open_pages(img, img->dirfd, err);
+}
+
+static int open_stream(struct ckpt_image *img, const char *name, bool keep, struct ckpt_err *err)
+{
+	struct ckpt_received got;
+	int r = ckpt_stream_receive(&got, img->dirfd, name, keep, err);
+
+	img->image_path = img->pages_path = name;
+	img->image_fd = got.image_fd;
+	img->pages_fd = got.pages_fd;
+	img->image_size = got.image_size;
+	img->stream_bytes = got.bytes;
+	img->dirfd = -1;
+	if (r >= 0)
+		r = check_records(img, err);
+	if (r >= 0)
+		r = ckpt_received_compare(&got, name, img->pages_size, img->crc, err);
+	img->own = true;
+	ckpt_received_close(&got);
+	return r;
+}
+
+static int open_any(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd, const char *dir,
+		    bool keep, struct ckpt_err *err)
 {
 	struct ckpt_image *img = ckpt_new(arena, struct ckpt_image);
 	int r;
 
 	*imgp = NULL;
-	dir = ckpt_image_folder_name(arena, dir);
 	img->arena = arena;
-	img->image_path = path_in(arena, dir, CKPT_IMAGE_NAME);
-	img->pages_path = path_in(arena, dir, CKPT_PAGES_NAME);
-	img->pages_fd = -1;
-	img->image_fd = open_file(dirfd, CKPT_IMAGE_NAME, img->image_path, &img->image_size, err);
-	if (img->image_fd < 0)
-		return img->image_fd;
-	r = check_records(img, err);
-	if (r >= 0)
-		r = open_pages(img, dirfd, err);
+	img->dirfd = dirfd;
+	img->image_fd = img->pages_fd = img->packed_fd = -1;
+	r = is_folder(dirfd) ? open_folder(img, dir, err) : open_stream(img, dir, keep, err);
 	if (r < 0) {
 		ckpt_image_close(img);
 		return r;
@@ -198,15 +241,28 @@ int ckpt_image_open(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirf
 	return 0;
 }
 
+int ckpt_image_open(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd, const char *dir,
+		    struct ckpt_err *err)
+{
+	return open_any(imgp, arena, dirfd, dir, true, err);
+}
+
+int ckpt_image_open_brief(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd,
+			  const char *dir, struct ckpt_err *err)
+{
+	return open_any(imgp, arena, dirfd, dir, false, err);
+}
+
 void ckpt_image_close(struct ckpt_image *img)
 {
 	if (!img)
 		return;
-	if (img->image_fd >= 0)
-		close(img->image_fd);
-	if (img->pages_fd >= 0)
-		close(img->pages_fd);
-	img->image_fd = img->pages_fd = -1;
+	ckpt_close_fd(&img->image_fd);
+	ckpt_close_fd(&img->pages_fd);
+	ckpt_close_fd(&img->packed_fd);
+	img->image_fd = img->pages_fd = img->packed_fd = -1;
+	ckpt_slots_close(img->slots);
+	img->slots = NULL;
 }
 
 struct loading {
@@ -219,7 +275,7 @@ static int load_one(void *arg, const struct ckpt_record_in *in, struct ckpt_err 
 
 	if (!strcmp(in->kind, "trailer"))
 		return 1;
-	if (!strcmp(in->kind, "checksums"))
+	if (!strcmp(in->kind, "checksums") || !strcmp(in->kind, "chunks"))
 		return 0;
 	return ckpt_snapshot_builder_add(l->builder, in, err);
 }
@@ -257,9 +313,16 @@ uint64_t ckpt_image_content_id(const struct ckpt_image *img)
 	return img->content_id;
 }
 
+bool ckpt_image_is_stream(const struct ckpt_image *img)
+{
+	return img->dirfd < 0;
+}
+
 uint64_t ckpt_image_bytes(const struct ckpt_image *img)
 {
-	return img->image_size + img->pages_size;
+	if (img->stream_bytes)
+		return img->stream_bytes;
+	return img->image_size + (img->stored ? img->packed_size : img->pages_size);
 }
 
 uint64_t ckpt_image_n_records(const struct ckpt_image *img)

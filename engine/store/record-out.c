@@ -47,19 +47,24 @@ void ckpt_chain_add(struct ckpt_chain *chain, const struct ckpt_record_header *h
 	chain->n_records++;
 }
 
+void ckpt_record_out_format(struct ckpt_record_out *out, uint32_t format)
+{
+	struct ckpt_image_header head = { CKPT_IMAGE_MAGIC, format, 0 };
+
+	head.crc = ckpt_crc32c(0, &head, offsetof(struct ckpt_image_header, crc));
+	memcpy(out->buf, &head, sizeof(head));
+	out->used = sizeof(head);
+}
+
 int ckpt_record_out_open(struct ckpt_record_out *out, int fd, const char *dir, struct ckpt_err *err)
 {
-	struct ckpt_image_header head = { CKPT_IMAGE_MAGIC, CKPT_IMAGE_FORMAT, 0 };
-
 	*out = (struct ckpt_record_out){ .fd = fd,
 					 .dir = dir,
 					 .size = BUFFER,
 					 .buf = malloc(BUFFER) };
 	if (!out->buf)
 		return ckpt_fail(err, -ENOMEM, "%s/%s: cannot write", dir, CKPT_IMAGE_NAME);
-	head.crc = ckpt_crc32c(0, &head, offsetof(struct ckpt_image_header, crc));
-	memcpy(out->buf, &head, sizeof(head));
-	out->used = sizeof(head);
+	ckpt_record_out_format(out, CKPT_IMAGE_FORMAT);
 	return 0;
 }
 

@@ -53,6 +53,8 @@ struct ckpt_record_out {
 };
 int ckpt_record_out_open(struct ckpt_record_out *out, int fd, const char *dir,
 			 struct ckpt_err *err);
+/* Of another format than CKPT_IMAGE_FORMAT; right after the opening. */
+void ckpt_record_out_format(struct ckpt_record_out *out, uint32_t format);
 void ckpt_record_out_close(struct ckpt_record_out *out);
 int ckpt_record_out_flush(struct ckpt_record_out *out, struct ckpt_err *err);
 /* Appends REC with BODY (may be NULL) packed into its field "body", which is unset in REC. */

@@ -11,12 +11,14 @@
 #include "engine/base/cleanup.h"
 #include "engine/store/image.h"
 #include "engine/store/image-inside.h"
+#include "engine/store/unpack.h"
 
 #define PIECE (128u << 10)
 #define THREADS_MAX 64
 
 struct verifying {
 	const struct ckpt_image *img;
+	int to;        /* packed pages are written there, too; -1: they are not */
 	uint64_t next; /* chunk to be taken, atomic */
 	uint64_t bad;  /* the lowest that is wrong, atomic */
 	int bad_code;  /* of a read that failed; 0: it is a checksum. Under LOCK, with BAD */
@@ -40,11 +42,43 @@ static uint64_t end_of(const struct ckpt_image *img, uint64_t chunk)
 	return end < img->pages_size ? end : img->pages_size;
 }
 
-static int sum_chunk(const struct ckpt_image *img, uint64_t chunk, void *buf, uint32_t *crcp)
+/* Zeroes are there already. */
+static int copy_chunk(int to, uint64_t chunk, const unsigned char *data, size_t len)
+{
+	for (size_t done = 0; done < len && !ckpt_all_zero(data, len);) {
+		ssize_t n = pwrite(to, data + done, len - done, chunk * CKPT_CHUNK + done);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n ? -errno : -EIO;
+		done += n;
+	}
+	return 0;
+}
+
+static int sum_packed(const struct ckpt_image *img, uint64_t chunk, struct ckpt_unpacker *u,
+		      uint32_t *crcp)
+{
+	size_t len = end_of(img, chunk) - chunk * CKPT_CHUNK;
+	int r = ckpt_unpack_chunk(u, img, chunk, len);
+
+	if (r >= 0)
+		*crcp = ckpt_crc32c(0, u->out, len);
+	return r;
+}
+
+static int sum_chunk(const struct ckpt_image *img, uint64_t chunk, struct ckpt_unpacker *u,
+		     uint32_t *crcp)
 {
 	uint64_t at = chunk * CKPT_CHUNK, end = end_of(img, chunk);
+	void *buf = u->in;
 
 	*crcp = 0;
+	if (!buf)
+		return -ENOMEM;
+	if (img->stored)
+		return sum_packed(img, chunk, u, crcp);
 	while (at < end) {
 		ssize_t n = pread(img->pages_fd, buf, end - at < PIECE ? end - at : PIECE, at);
 
@@ -61,8 +95,10 @@ static int sum_chunk(const struct ckpt_image *img, uint64_t chunk, void *buf, ui
 static void *work(void *arg)
 {
 	struct verifying *v = arg;
-	CKPT_FREE void *buf = malloc(PIECE);
+	struct ckpt_unpacker u;
 	uint64_t chunk;
+
+	ckpt_unpacker_open(&u);
 
 	/* Chunks are taken in order, so that below one that is wrong all have been, or are being,
 	 * looked at. */
@@ -72,10 +108,14 @@ static void *work(void *arg)
 
 		if (chunk >= __atomic_load_n(&v->bad, __ATOMIC_RELAXED))
 			break;
-		r = buf ? sum_chunk(v->img, chunk, buf, &crc) : -ENOMEM;
+		r = sum_chunk(v->img, chunk, &u, &crc);
+		if (r >= 0 && v->to >= 0 && crc == v->img->crc[chunk])
+			r = copy_chunk(v->to, chunk, u.out,
+				       end_of(v->img, chunk) - chunk * CKPT_CHUNK);
 		if (r < 0 || crc != v->img->crc[chunk])
 			report(v, chunk, r);
 	}
+	ckpt_unpacker_close(&u);
 	return NULL;
 }
 
@@ -83,6 +123,15 @@ static int describe(const struct verifying *v, struct ckpt_err *err)
 {
 	unsigned long long start = v->bad * CKPT_CHUNK, end = end_of(v->img, v->bad);
 
+	if (v->bad_code == -ENOSPC)
+		return ckpt_refuse(err, CKPT_E_NO_UNPACK_ROOM, v->bad_code,
+				   "%s: chunk %llu: no room to unpack it", v->img->pages_path,
+				   (unsigned long long)v->bad);
+	if (v->bad_code == -EBADMSG)
+		return ckpt_refuse(
+			err, CKPT_E_IMAGE_DAMAGED, -EBADMSG,
+			"%s: chunk %llu (bytes %llu to %llu): what is stored of it is damaged",
+			v->img->pages_path, (unsigned long long)v->bad, start, end - 1);
 	if (v->bad_code)
 		return ckpt_fail(err, v->bad_code,
 				 "%s: chunk %llu (bytes %llu to %llu): cannot read",
@@ -92,35 +141,68 @@ static int describe(const struct verifying *v, struct ckpt_err *err)
 			   v->img->pages_path, (unsigned long long)v->bad, start, end - 1);
 }
 
-int ckpt_image_verify_chunk(const struct ckpt_image *img, uint64_t chunk, struct ckpt_err *err)
+int ckpt_image_fetch_chunk(const struct ckpt_image *img, struct ckpt_unpacker *u, uint64_t chunk,
+			   struct ckpt_err *err)
 {
 	struct verifying v = { .img = img, .bad = chunk };
-	CKPT_FREE void *buf = malloc(PIECE);
 	uint32_t crc = 0;
 
 	if (chunk >= img->n_crc)
 		return ckpt_fail(err, -ERANGE, "%s: chunk %llu: it has none of that number",
 				 img->pages_path, (unsigned long long)chunk);
-	v.bad_code = buf ? sum_chunk(img, chunk, buf, &crc) : -ENOMEM;
+	v.bad_code = sum_chunk(img, chunk, u, &crc);
 	return v.bad_code || crc != img->crc[chunk] ? describe(&v, err) : 0;
 }
 
-int ckpt_image_verify_pages(const struct ckpt_image *img, unsigned int n_threads,
-			    struct ckpt_err *err)
+int ckpt_image_verify_chunk(const struct ckpt_image *img, uint64_t chunk, struct ckpt_err *err)
 {
-	struct verifying v = { .img = img, .bad = UINT64_MAX, .lock = PTHREAD_MUTEX_INITIALIZER };
+	struct ckpt_unpacker u;
+	int r;
+
+	ckpt_unpacker_open(&u);
+	r = ckpt_image_fetch_chunk(img, &u, chunk, err);
+	ckpt_unpacker_close(&u);
+	return r;
+}
+
+static int run(struct verifying *v, unsigned int n_threads, struct ckpt_err *err)
+{
 	pthread_t thread[THREADS_MAX];
 	unsigned int n = 0;
 
 	if (n_threads > THREADS_MAX)
 		n_threads = THREADS_MAX;
-	if (n_threads > img->n_crc)
-		n_threads = img->n_crc;
+	if (n_threads > v->img->n_crc)
+		n_threads = v->img->n_crc;
 	/* This one works too; where no more can be had it works alone. */
-	while (n + 1 < n_threads && pthread_create(&thread[n], NULL, work, &v) == 0)
+	while (n + 1 < n_threads && pthread_create(&thread[n], NULL, work, v) == 0)
 		n++;
-	work(&v);
+	work(v);
 	while (n)
 		pthread_join(thread[--n], NULL);
-	return v.bad == UINT64_MAX ? 0 : describe(&v, err);
+	return v->bad == UINT64_MAX ? 0 : describe(v, err);
+}
+
+int ckpt_image_verify_pages(const struct ckpt_image *img, unsigned int n_threads,
+			    struct ckpt_err *err)
+{
+	struct verifying v = { .img = img,
+			       .to = -1,
+			       .bad = UINT64_MAX,
+			       .lock = PTHREAD_MUTEX_INITIALIZER };
+
+	return img->own ? 0 : run(&v, n_threads, err);
+}
+
+int ckpt_image_copy_pages(struct ckpt_image *img, int fd, unsigned int n_threads,
+			  struct ckpt_err *err)
+{
+	struct verifying v = { .img = img,
+			       .to = fd,
+			       .bad = UINT64_MAX,
+			       .lock = PTHREAD_MUTEX_INITIALIZER };
+	int r = run(&v, n_threads, err);
+
+	img->own = r >= 0;
+	return r;
 }

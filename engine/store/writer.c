@@ -8,12 +8,15 @@
 #include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
 #include "engine/store/image.h"
+#include "engine/store/pack.h"
 #include "engine/store/record.h"
+#include "engine/store/stream.h"
 #include "engine/store/temp.h"
 
 struct ckpt_image_writer {
@@ -25,6 +28,10 @@ struct ckpt_image_writer {
 	uint64_t pages_size;
 	const uint32_t *crc;
 	size_t n_crc;
+	struct ckpt_image_how how;
+	struct ckpt_pack *pack;         /* NULL: pages are written as they are */
+	struct ckpt_stream_out *stream; /* NULL: into the folder */
+	int raw_fd;                     /* HOW.later: the pages as they are; else -1 */
 };
 
 static int refuse_existing(int dirfd, const char *dir, struct ckpt_err *err)
@@ -43,32 +50,98 @@ static int refuse_existing(int dirfd, const char *dir, struct ckpt_err *err)
 	return 0;
 }
 
-int ckpt_image_create(struct ckpt_image_writer **wp, struct ckpt_arena *arena, int dirfd,
-		      const char *dir, struct ckpt_err *err)
+/* As they are, until the commit: in the folder, which has the room, or else in memory. */
+static int open_raw(struct ckpt_image_writer *w, struct ckpt_err *err)
+{
+	if (!w->stream)
+		w->raw_fd = openat(w->dirfd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (w->raw_fd < 0)
+		w->raw_fd = memfd_create("ckpt-pages", MFD_CLOEXEC);
+	return w->raw_fd < 0 ? ckpt_image_write_error(err, -errno, w->dir, CKPT_PAGES_NAME) : 0;
+}
+
+static int open_pack(struct ckpt_image_writer *w, struct ckpt_err *err)
+{
+	const struct ckpt_pack_opts opts = {
+		.how = w->how.compress,
+		.fd = w->temp.pages_fd,
+		.dir = w->dir,
+		.stream = w->stream,
+		.go_on = w->how.go_on,
+		.go_on_arg = w->how.go_on_arg,
+	};
+
+	w->pack = ckpt_pack_open(&opts, err);
+	if (!w->pack)
+		return err->code;
+	return w->how.later ? open_raw(w, err) : 0;
+}
+
+static int open_folder(struct ckpt_image_writer *w, struct ckpt_err *err)
+{
+	int r;
+
+	ckpt_temp_sweep(w->dirfd);
+	r = refuse_existing(w->dirfd, w->dir, err);
+	if (r >= 0)
+		r = ckpt_temp_create(&w->temp, w->dirfd, w->dir, err);
+	w->temp_image = w->temp_pages = r >= 0;
+	return r >= 0 && w->how.compress.method ? open_pack(w, err) : r;
+}
+
+static int open_stream(struct ckpt_image_writer *w, struct ckpt_err *err)
+{
+	const struct ckpt_stream_opts opts = { w->dirfd, w->dir, w->how.go_on, w->how.go_on_arg };
+	int r;
+
+	w->temp.image_fd = memfd_create("ckpt-image", MFD_CLOEXEC);
+	if (w->temp.image_fd < 0)
+		return ckpt_image_write_error(err, -errno, w->dir, CKPT_IMAGE_NAME);
+	r = ckpt_stream_open(&w->stream, &opts, err);
+	return r < 0 ? r : open_pack(w, err);
+}
+
+int ckpt_image_create_as(struct ckpt_image_writer **wp, struct ckpt_arena *arena, int dirfd,
+			 const char *dir, const struct ckpt_image_how *how, struct ckpt_err *err)
 {
 	struct ckpt_image_writer *w = ckpt_new(arena, struct ckpt_image_writer);
+	struct stat st;
 	int r;
 
 	*wp = NULL;
-	dir = ckpt_image_folder_name(arena, dir);
-	ckpt_temp_sweep(dirfd);
-	r = refuse_existing(dirfd, dir, err);
-	if (r < 0)
-		return r;
 	w->arena = arena;
 	w->dirfd = dirfd;
-	w->dir = dir;
-	r = ckpt_temp_create(&w->temp, dirfd, dir, err);
-	if (r < 0)
+	w->dir = ckpt_image_folder_name(arena, dir);
+	w->how = *how;
+	w->raw_fd = w->temp.image_fd = w->temp.pages_fd = -1;
+	if (fstat(dirfd, &st) == 0 && !S_ISDIR(st.st_mode))
+		r = open_stream(w, err);
+	else
+		r = open_folder(w, err);
+	if (r < 0) {
+		ckpt_image_writer_close(w);
 		return r;
-	w->temp_image = w->temp_pages = true;
+	}
 	*wp = w;
 	return 0;
 }
 
+int ckpt_image_create(struct ckpt_image_writer **wp, struct ckpt_arena *arena, int dirfd,
+		      const char *dir, struct ckpt_err *err)
+{
+	const struct ckpt_image_how plain = { .later = false };
+
+	return ckpt_image_create_as(wp, arena, dirfd, dir, &plain, err);
+}
+
 int ckpt_image_writer_pages_fd(struct ckpt_image_writer *w)
 {
-	return w->temp.pages_fd;
+	return w->raw_fd >= 0 ? w->raw_fd : w->temp.pages_fd;
+}
+
+struct ckpt_pack *ckpt_image_writer_pack(struct ckpt_image_writer *w)
+{
+	return w->how.later ? NULL : w->pack;
 }
 
 void ckpt_image_set_checksums(struct ckpt_image_writer *w, uint64_t size, const uint32_t *crc,
@@ -87,11 +160,45 @@ static int settle_pages(struct ckpt_image_writer *w, struct ckpt_err *err)
 	if (w->n_crc != (w->pages_size + CKPT_CHUNK - 1) / CKPT_CHUNK)
 		return ckpt_fail(err, -EINVAL, "%s/%s: cannot commit %zu checksums", w->dir,
 				 CKPT_PAGES_NAME, w->n_crc);
+	if (w->pack)
+		return w->how.later ?
+			       ckpt_pack_file(w->pack, w->raw_fd, w->pages_size, w->crc, err) :
+			       0;
 	if (fstat(w->temp.pages_fd, &st) < 0)
 		return ckpt_image_write_error(err, -errno, w->dir, CKPT_PAGES_NAME);
 	if ((uint64_t)st.st_size != w->pages_size && ftruncate(w->temp.pages_fd, w->pages_size) < 0)
 		return ckpt_image_write_error(err, -errno, w->dir, CKPT_PAGES_NAME);
 	return 0;
+}
+
+/* What the pages file takes. */
+static uint64_t stored_size(const struct ckpt_image_writer *w)
+{
+	return w->pack ? ckpt_pack_size(w->pack) : w->pages_size;
+}
+
+static int write_chunks(struct ckpt_image_writer *w, struct ckpt_record_out *out,
+			struct ckpt_err *err)
+{
+	Ckpt__Chunks chunks = CKPT__CHUNKS__INIT;
+	Ckpt__Record rec = CKPT__RECORD__INIT;
+
+	chunks.stored = ckpt_pack_size(w->pack);
+	chunks.n_method = chunks.n_offset = chunks.n_length = chunks.n_crc = w->n_crc;
+	chunks.method = ckpt_alloc(w->arena, w->n_crc * sizeof(*chunks.method));
+	chunks.offset = ckpt_alloc(w->arena, w->n_crc * sizeof(*chunks.offset));
+	chunks.length = ckpt_alloc(w->arena, w->n_crc * sizeof(*chunks.length));
+	chunks.crc = ckpt_alloc(w->arena, w->n_crc * sizeof(*chunks.crc));
+	for (size_t i = 0; i < w->n_crc; i++) {
+		const struct ckpt_stored at = ckpt_pack_stored(w->pack, i);
+
+		chunks.method[i] = at.method;
+		chunks.offset[i] = at.offset;
+		chunks.length[i] = at.length;
+		chunks.crc[i] = at.crc;
+	}
+	rec.kind = (char *)"chunks";
+	return ckpt_record_write(out, &rec, &chunks.base, err);
 }
 
 static int write_end(struct ckpt_image_writer *w, struct ckpt_record_out *out, struct ckpt_err *err)
@@ -121,11 +228,16 @@ static int write_image(struct ckpt_image_writer *w, const struct ckpt_snapshot *
 		       uint64_t *bytesp, struct ckpt_err *err)
 {
 	struct ckpt_record_out out;
+	bool packed = w->pack && !w->stream;
 	int r = ckpt_record_out_open(&out, w->temp.image_fd, w->dir, err);
 
 	if (r < 0)
 		return r;
+	if (packed)
+		ckpt_record_out_format(&out, CKPT_IMAGE_PACKED);
 	r = ckpt_snapshot_write(&out, snap, w->arena, err);
+	if (r >= 0 && packed)
+		r = write_chunks(w, &out, err);
 	if (r >= 0)
 		r = write_end(w, &out, err);
 	*bytesp = out.written;
@@ -139,7 +251,7 @@ static int sync_files(struct ckpt_image_writer *w, struct ckpt_err *err)
 
 	if (fstatfs(w->temp.image_fd, &fs) == 0 && fs.f_type == TMPFS_MAGIC)
 		return 0;
-	if (w->pages_size && fdatasync(w->temp.pages_fd) < 0)
+	if (stored_size(w) && fdatasync(w->temp.pages_fd) < 0)
 		return ckpt_image_write_error(err, -errno, w->dir, CKPT_PAGES_NAME);
 	if (fdatasync(w->temp.image_fd) < 0)
 		return ckpt_image_write_error(err, -errno, w->dir, CKPT_IMAGE_NAME);
@@ -192,7 +304,7 @@ static int publish_both(struct ckpt_image_writer *w, struct ckpt_err *err)
 {
 	int r = 0;
 
-	if (w->pages_size) {
+	if (stored_size(w)) {
 		r = publish(w, &w->temp_pages, w->temp.pages, CKPT_PAGES_NAME, err);
 	} else {
 		unlinkat(w->dirfd, w->temp.pages, 0);
@@ -207,9 +319,16 @@ static int publish_both(struct ckpt_image_writer *w, struct ckpt_err *err)
 		return 0;
 	if (!w->temp_image)
 		unlinkat(w->dirfd, CKPT_IMAGE_NAME, 0);
-	if (w->pages_size)
+	if (stored_size(w))
 		unlinkat(w->dirfd, CKPT_PAGES_NAME, 0);
 	return r;
+}
+
+static int send_image(struct ckpt_image_writer *w, struct ckpt_err *err)
+{
+	int r = ckpt_stream_put_image(w->stream, w->temp.image_fd, err);
+
+	return r < 0 ? r : ckpt_stream_end(w->stream, err);
 }
 
 int ckpt_image_commit(struct ckpt_image_writer *w, const struct ckpt_snapshot *snap,
@@ -225,12 +344,17 @@ int ckpt_image_commit(struct ckpt_image_writer *w, const struct ckpt_snapshot *s
 	r = settle_pages(w, err);
 	if (r >= 0)
 		r = write_image(w, snap, &bytes, err);
+	if (r >= 0 && w->stream) {
+		r = send_image(w, err);
+		*bytesp = ckpt_stream_written(w->stream);
+		return r;
+	}
 	if (r >= 0)
 		r = sync_files(w, err);
 	if (r >= 0)
 		r = publish_both(w, err);
 	if (r >= 0)
-		*bytesp = bytes + w->pages_size;
+		*bytesp = bytes + stored_size(w);
 	return r;
 }
 
@@ -243,9 +367,14 @@ void ckpt_image_writer_close(struct ckpt_image_writer *w)
 		unlinkat(w->dirfd, w->temp.image, 0);
 	if (w->temp_pages)
 		unlinkat(w->dirfd, w->temp.pages, 0);
-	close(w->temp.pages_fd);
-	close(w->temp.image_fd);
-	w->temp.pages_fd = w->temp.image_fd = -1;
+	ckpt_close_fd(&w->temp.pages_fd);
+	ckpt_close_fd(&w->temp.image_fd);
+	ckpt_close_fd(&w->raw_fd);
+	ckpt_stream_close(w->stream);
+	ckpt_pack_close(w->pack);
+	w->temp.pages_fd = w->temp.image_fd = w->raw_fd = -1;
+	w->stream = NULL;
+	w->pack = NULL;
 	w->temp_image = w->temp_pages = false;
 }
 
