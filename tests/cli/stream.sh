@@ -110,7 +110,8 @@ if is_root; then
 	kill -KILL "$PID"; until_true 5 gone "$PID"; rm -f p/*
 	start setpriv --reuid 65534 --regid 65534 --clear-groups perl -e "$sums_program" "$T/p"
 	SUM=$(ask_sums "$T/p")
-	as_nobody "$CKPT" dump -t "$PID" -D - --compress 2>"$T/err" | as_nobody "$CKPT" restore -D - -d --pidfile "$T/p/pid1" >"$T/out" 2>"$T/err2"
+	as_nobody "$CKPT" dump -t "$PID" -D - --compress 2>"$T/err" |
+		as_nobody "$CKPT" restore -D - -d --pidfile "$T/p/pid1" >"$T/out" 2>"$T/err2"
 	came_back 'as a user' "${PIPESTATUS[0]} ${PIPESTATUS[1]}"
 fi
 finish

@@ -13,7 +13,9 @@ if [ ! -e Makefile ]; then
 		LDFLAGS="$sanitize"
 fi
 make -s libengine.a
-libs="libengine.a $(pkg-config --libs libprotobuf-c json-c libelf libcap nettle libunwind-generic libpcre2-8 liblz4 libzstd) -liberty -lpthread"
+packages="libprotobuf-c json-c libelf libcap nettle libunwind-generic libpcre2-8 liblz4 libzstd"
+# shellcheck disable=SC2086  # a list of words
+libs="libengine.a $(pkg-config --libs $packages) -liberty -lpthread"
 flags="-std=gnu11 -D_GNU_SOURCE -g -O1 -I$top -I. $sanitize"
 # shellcheck disable=SC2086  # lists of words
 clang $flags -DSTANDALONE -o fuzz-one "$top/tests/fuzz/fuzz-image.c" $libs
