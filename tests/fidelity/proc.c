@@ -27,7 +27,8 @@ static bool of_zombie(const char *line)
 }
 
 /* "1: POSIX  ADVISORY  WRITE 123 08:01:99 0 EOF": the process as it sees itself, and no inode,
- * which is another one where the file was made anew. */
+ * which is another one where the file was made anew. What belongs to an open file belongs to all
+ * who have it: which of them took it is only shown. */
 static void plain_lock(char *line)
 {
 	char sort[16], state[16], mode[16], range[80];
@@ -35,6 +36,8 @@ static void plain_lock(char *line)
 
 	if (sscanf(line, "%*s %15s %15s %15s %d %*s %79[^\n]", sort, state, mode, &pid, range) != 5)
 		return;
+	if (strcmp(sort, "POSIX"))
+		pid = 0;
 	pid = pid > 0 ? test_inner_pid(pid) : pid;
 	snprintf(line, strlen(line) + 1, "%s %s %s %d %s", sort, state, mode, pid, range);
 }
