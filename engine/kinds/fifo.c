@@ -95,6 +95,17 @@ static uint32_t find_writer_outside(struct ckpt_collect *c)
 	return find_holder(c, false);
 }
 
+/* Only who opens it for reading could look, and that would let go who waits to open it for writing.
+ */
+static void name_unread(struct ckpt_collect *c, const char *path)
+{
+	int n = 0;
+
+	if (!ckpt_reads(c->flags) && ioctl(c->fd, FIONREAD, &n) == 0 && n > 0)
+		ckpt_lost(c, "process %d: fd %d: FIFO %s: %d bytes in it, which nobody reads now",
+			  c->pid, c->number, path, n);
+}
+
 static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_err *err)
 {
 	Ckpt__Fifo *m = (void *)msg;
@@ -121,7 +132,9 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 	m->has_packets = m->packets = pipe.packets;
 	m->data = pipe.data;
 	m->n_data = pipe.n_data;
-	if (!pipe.peer_gone)
+	if (pipe.peer_gone)
+		name_unread(c, path);
+	else
 		m->outside = find_writer_outside(c);
 	m->has_outside = m->outside;
 	return 0;

@@ -49,6 +49,15 @@ if until_true 5 test -e ready; then
 		"^note: deleted file $T/file: its extended attribute user.colour" dump -t "$PID" -D img5
 fi
 
+# What is in a FIFO that nobody has open for reading.
+mkfifo fifo
+start perl -e 'open(my $r, "+<", "fifo"); open(my $w, ">", "fifo"); syswrite($w, "abc"); close($r);
+	open(my $ready, ">", "full"); select(undef, undef, undef, 1000);'
+until_true 5 test -e full
+until_true 5 asleep "$PID" perl
+expect 'a FIFO without a reader' 0 "^note: process $PID: fd [0-9]*: FIFO $T/fifo: 3 bytes in it" \
+	dump -t "$PID" -D img7
+
 if command -v setpriv >/dev/null && [ -z "$BOXED" ]; then
 	start setpriv --pdeathsig TERM sleep 1000
 	until_true 5 asleep "$PID" sleep
