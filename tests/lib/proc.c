@@ -17,6 +17,8 @@
 #include <unistd.h>
 #include "tests/lib/proc.h"
 
+#define SETTLE_MS 300
+
 int64_t test_now_ns(void)
 {
 	struct timespec t;
@@ -132,6 +134,34 @@ char test_proc_state(pid_t pid, pid_t *ppid)
 	if (ppid)
 		*ppid = atoi(p + 4);
 	return p[2];
+}
+
+static bool has_running(pid_t pid)
+{
+	char *path = test_text("/proc/%d/task", pid);
+	DIR *dir = opendir(path);
+	bool found = false;
+
+	for (struct dirent *e; dir && (e = readdir(dir));)
+		found |= atoi(e->d_name) > 0 && test_proc_state(atoi(e->d_name), NULL) == 'R';
+	if (dir)
+		closedir(dir);
+	free(path);
+	return found;
+}
+
+void test_let_settle(const pid_t *pid, size_t n)
+{
+	int quiet = 0;
+
+	for (int i = 0; i < SETTLE_MS && quiet < 3; i++) {
+		bool any = false;
+
+		for (size_t j = 0; j < n; j++)
+			any |= has_running(pid[j]);
+		quiet = any ? 0 : quiet + 1;
+		usleep(1000);
+	}
 }
 
 struct pair {

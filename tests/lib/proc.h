@@ -53,6 +53,9 @@ size_t test_descendants_of(pid_t root, pid_t *v, size_t room);
 bool test_end_descendants(void);
 /* State letter, parent and group of a process; 0 if it is gone. */
 char test_proc_state(pid_t pid, pid_t *ppid);
+/* Waits until no thread of the processes runs: one that was made a moment ago has not done yet what
+ * its library does first. Not for long: some always run. */
+void test_let_settle(const pid_t *pid, size_t n);
 /* Innermost number of a process, which differs in a pid namespace. */
 pid_t test_inner_pid(pid_t pid);
 /* The child of this process that has this innermost number, or 0. */

@@ -4,7 +4,6 @@
  * that, so target and ckpt have the same rights. Processes are known by their innermost numbers: a
  * user's restore lives in a pid namespace of its own.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -19,7 +18,6 @@
 
 #define CKPT_MS 60000 /* for one run of ckpt */
 #define MAX_TREE 2048
-#define SETTLE_MS 300
 
 struct keeper {
 	struct round *r;
@@ -88,38 +86,6 @@ static size_t find_busy(struct keeper *k, struct oracle_busy *v, size_t room)
 		free(path);
 	}
 	return n;
-}
-
-static bool has_running(pid_t pid)
-{
-	char *path = test_text("/proc/%d/task", pid);
-	DIR *dir = opendir(path);
-	bool found = false;
-
-	for (struct dirent *e; dir && (e = readdir(dir));)
-		found |= atoi(e->d_name) > 0 && test_proc_state(atoi(e->d_name), NULL) == 'R';
-	if (dir)
-		closedir(dir);
-	free(path);
-	return found;
-}
-
-/* A thread that was made a moment ago has not done yet what its library does first. Some stories
- * run all the time: these are not waited for long. */
-static void let_settle(struct keeper *k)
-{
-	pid_t v[MAX_TREE];
-	int quiet = 0;
-
-	for (int i = 0; i < SETTLE_MS && quiet < 3; i++) {
-		size_t n = tree(k, v);
-		bool any = false;
-
-		for (size_t j = 0; j < n; j++)
-			any |= has_running(v[j]);
-		quiet = any ? 0 : quiet + 1;
-		usleep(1000);
-	}
 }
 
 static struct oracle *look(struct keeper *k, bool stop)
@@ -383,10 +349,13 @@ static int be_refused(struct keeper *k)
 static int take_through(struct keeper *k)
 {
 	int result = ROUND_OK, restores = k->r->mode == ROUND_TWICE ? k->r->restores : 1;
+	pid_t v[MAX_TREE];
+	size_t n;
 
 	if (k->r->inside)
 		EVENTUALLY(!has_helpers(k));
-	let_settle(k);
+	n = tree(k, v);
+	test_let_settle(v, n);
 	k->before = look(k, true);
 	k->outside = k->r->inside ? look(k, false) : NULL;
 	if (k->r->mode == ROUND_DRY)
