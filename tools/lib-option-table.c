@@ -154,7 +154,7 @@ const struct ckpt_option ckpt_option_table[] = {
 
 	/* ---- what is refused ---- */
 	NOT("lazy-pages", 0, CKPT_OPT_FLAG, NULL, "cannot load memory later: all of it is in place before the tree runs"),
-	NOT("page-server", 0, CKPT_OPT_FLAG, NULL, "cannot send pages alone: send the image (-D -), or use ckpt migrate"),
+	NOT("page-server", 0, CKPT_OPT_FLAG, NULL, "cannot send pages alone: send the image through a pipe, with -D -"),
 	NOT("address", 0, CKPT_OPT_TEXT, "ADDRESS", "cannot use a page server"),
 	NOT("port", 0, CKPT_OPT_NUMBER, "PORT", "cannot use a page server"),
 	NOT("ps-socket", 0, CKPT_OPT_NUMBER, "FD", "cannot use a page server"),

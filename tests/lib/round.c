@@ -189,6 +189,8 @@ static int ckpt(struct keeper *k, const char *command, char *const more[])
 		argv[n++] = (char *)k->r->story->options[i];
 	if (!strcmp(command, "dump") && (k->r->story->flags & CASE_LIVE || getenv("CASE_LIVE")))
 		argv[n++] = (char *)"--live";
+	if (!strcmp(command, "dump") && getenv("CASE_DUMP_OPTION"))
+		argv[n++] = getenv("CASE_DUMP_OPTION");
 	argv[n] = NULL;
 	return run(k, argv);
 }
