@@ -162,11 +162,11 @@ int ckpt_tree_stop(struct ckpt_tree *tree, struct ckpt_err *err)
 			return ckpt_fail(err, -errno, "process %d: cannot stop it", proc->pid);
 	}
 	for (struct ckpt_proc *proc = tree->procs; proc; proc = proc->next) {
-		pid_t last = takes_stop(proc) ? proc->threads[proc->n - 1]->tid : 0;
+		bool stops = takes_stop(proc);
 
 		ckpt_proc_release(proc);
-		if (last)
-			await_stop(last);
+		for (size_t i = 0; stops && i < proc->n; i++)
+			await_stop(proc->threads[i]->tid);
 	}
 	tree->tracer = 0;
 	return 0;
