@@ -1,44 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Many system calls of a thread for the price of one stop. */
-#include <linux/keyctl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/time.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "engine/base/text.h"
 #include "injector/batch.h"
 #include "injector/filters.h"
 #include "injector/ptrace.h"
+#include "injector/questions.h"
 
 #define CALLS_MAX 64
 #define DATA_MAX 4096
 #define CHAIN_MAX 12288 /* CALLS_MAX of them, with nothing to pop behind `syscall` */
+#define GIVEN (-1)
+#define WORDS_OF_STORE 3
 #define UNANSWERED INT64_MIN
 #define STATUS 8192
-
-#ifndef PR_GET_MDWE
-#define PR_GET_MDWE 66 /* Linux 6.3 */
-#endif
-#ifndef PR_GET_MEMORY_MERGE
-#define PR_GET_MEMORY_MERGE 68 /* Linux 6.4 */
-#endif
-#define ARCH_GET_FS 0x1003
-#define ARCH_GET_GS 0x1004
-#define ARCH_GET_CPUID 0x1011 /* Linux 4.12 */
-#define ARCH_GET_XCOMP_SUPP 0x1021
-#define ARCH_GET_XCOMP_PERM 0x1022
-#define MEMBARRIER_QUERY 0
-#define MEMBARRIER_GET (1 << 9) /* Linux 6.3 */
-#define PERSONALITY_QUERY 0xffffffff
-#define THREAD_KEYRING ((uint32_t)KEY_SPEC_THREAD_KEYRING)
-#define PROCESS_KEYRING ((uint32_t)KEY_SPEC_PROCESS_KEYRING)
 
 struct question {
 	struct ckpt_call call; /* its buf is not used */
 	size_t at;             /* of its buffer, in script.in */
+	uint64_t fourth;       /* argument of all of its chain */
+	int result_of;         /* another question, by its place: argument 0; or GIVEN */
 };
 
 struct script {
@@ -54,7 +39,9 @@ struct ckpt_batch {
 	pid_t learns;
 	bool leader;
 	int proc_is_ours; /* 1 or -1; 0: not looked at */
+};
 
+struct ckpt_round {
 	pid_t answers; /* whose answers these are */
 	struct script asked;
 	bool in_chain[CALLS_MAX], done[CALLS_MAX];
@@ -62,53 +49,27 @@ struct ckpt_batch {
 	uint8_t out[DATA_MAX];
 };
 
-/* What every leader is asked, for the first one, of whom nothing has been learned yet. A question
- * that is not asked after all costs less than a microsecond. */
-static const struct ckpt_call first_questions[] = {
-	{ SYS_brk, { 0 }, -1, NULL, 0, 0 },
-	{ SYS_getitimer, { ITIMER_REAL }, 1, NULL, 32, 0 },
-	{ SYS_getitimer, { ITIMER_VIRTUAL }, 1, NULL, 32, 0 },
-	{ SYS_getitimer, { ITIMER_PROF }, 1, NULL, 32, 0 },
-	{ SYS_prctl, { PR_GET_DUMPABLE }, -1, NULL, 0, 0 },
-	{ SYS_prctl, { PR_GET_CHILD_SUBREAPER }, 1, NULL, 4, 0 },
-	{ SYS_prctl, { PR_GET_THP_DISABLE }, -1, NULL, 0, 0 },
-	{ SYS_prctl, { PR_GET_MDWE }, -1, NULL, 0, 0 },
-	{ SYS_prctl, { PR_GET_MEMORY_MERGE }, -1, NULL, 0, 0 },
-	{ SYS_arch_prctl, { ARCH_GET_XCOMP_PERM }, 1, NULL, 8, 0 },
-	{ SYS_membarrier, { MEMBARRIER_GET }, -1, NULL, 0, 0 },
-	{ SYS_arch_prctl, { ARCH_GET_CPUID }, -1, NULL, 0, 0 },
-	{ SYS_prctl, { PR_MCE_KILL_GET }, -1, NULL, 0, 0 },
-	{ SYS_prctl, { PR_GET_SECUREBITS }, -1, NULL, 0, 0 },
-	{ SYS_get_mempolicy, { 0 }, 0, NULL, 4, 0 },
-	{ SYS_prctl, { PR_GET_TIMERSLACK }, -1, NULL, 0, 0 },
-	{ SYS_sigaltstack, { 0 }, 1, NULL, 24, 0 },
-	{ SYS_personality, { PERSONALITY_QUERY }, -1, NULL, 0, 0 },
-	{ SYS_modify_ldt, { 0, 0, 8 }, 1, NULL, 8, 0 },
-	{ SYS_keyctl, { KEYCTL_GET_KEYRING_ID, THREAD_KEYRING }, -1, NULL, 0, 0 },
-	{ SYS_keyctl, { KEYCTL_GET_KEYRING_ID, PROCESS_KEYRING }, -1, NULL, 0, 0 },
-	{ SYS_prctl, { PR_GET_IO_FLUSHER }, -1, NULL, 0, 0 },
-	{ SYS_prctl, { PR_GET_PDEATHSIG }, 1, NULL, 4, 0 },
-	{ SYS_prctl, { PR_GET_TSC }, 1, NULL, 4, 0 },
-	{ SYS_prctl, { PR_GET_TID_ADDRESS }, 1, NULL, 8, 0 },
-	{ SYS_rt_sigaction, { SIGCHLD, 0, 0, 8 }, 2, NULL, 32, 0 },
-	{ SYS_rt_sigaction, { SIGHUP, 0, 0, 8 }, 2, NULL, 32, 0 },
-	{ SYS_rt_sigaction, { SIGINT, 0, 0, 8 }, 2, NULL, 32, 0 },
-	{ SYS_rt_sigaction, { SIGQUIT, 0, 0, 8 }, 2, NULL, 32, 0 },
-	{ SYS_rt_sigaction, { SIGPIPE, 0, 0, 8 }, 2, NULL, 32, 0 },
-	{ SYS_rt_sigaction, { SIGTERM, 0, 0, 8 }, 2, NULL, 32, 0 },
-};
-
 static void add_question(struct script *s, const struct ckpt_call *call)
 {
-	s->q[s->n++] = (struct question){ *call, s->in_len };
+	s->q[s->n++] = (struct question){ *call, s->in_len, call->arg[3], GIVEN };
 	s->in_len += (call->buf_len + 7) & ~(size_t)7;
+}
+
+static void add_page_questions(struct script *s)
+{
+	memset(s->in, 0, 8);
+	for (size_t i = 0; i < CKPT_N_PAGE_QUESTIONS; i++) {
+		add_question(s, &ckpt_page_questions[i]);
+		s->q[s->n - 1].fourth = ckpt_page_questions[0].arg[3];
+		s->q[s->n - 1].result_of = i ? 0 : GIVEN;
+	}
 }
 
 void ckpt_batch_reset(struct ckpt_batch *b)
 {
 	memset(b, 0, sizeof(*b));
-	for (size_t i = 0; i < sizeof(first_questions) / sizeof(first_questions[0]); i++)
-		add_question(&b->learned[1], &first_questions[i]);
+	for (size_t i = 0; i < ckpt_n_first_questions; i++)
+		add_question(&b->learned[1], &ckpt_first_questions[i]);
 }
 
 struct ckpt_batch *ckpt_batch_open(struct ckpt_arena *arena)
@@ -119,64 +80,17 @@ struct ckpt_batch *ckpt_batch_open(struct ckpt_arena *arena)
 	return b;
 }
 
-/* ---- which calls ---- */
-
-static bool prctl_asks(uint64_t option)
+struct ckpt_round *ckpt_round_open(struct ckpt_arena *arena)
 {
-	static const uint8_t options[] = {
-		PR_GET_PDEATHSIG,    PR_GET_DUMPABLE,
-		PR_GET_KEEPCAPS,     PR_GET_TIMING,
-		PR_GET_NAME,         PR_GET_TSC,
-		PR_GET_SECUREBITS,   PR_GET_TIMERSLACK,
-		PR_MCE_KILL_GET,     PR_GET_CHILD_SUBREAPER,
-		PR_GET_NO_NEW_PRIVS, PR_GET_TID_ADDRESS,
-		PR_GET_THP_DISABLE,  PR_GET_SPECULATION_CTRL,
-		PR_GET_IO_FLUSHER,   PR_GET_MDWE,
-		PR_GET_MEMORY_MERGE,
-	};
-
-	return memchr(options, option, sizeof(options)) && option < 256;
+	return ckpt_new(arena, struct ckpt_round);
 }
 
-/* Calls that change nothing, whoever makes them: some are made that nobody will want to know of
- * this thread. */
-static bool only_asks(const struct ckpt_call *call)
+void ckpt_round_forget(struct ckpt_round *round)
 {
-	switch (call->nr) {
-	case SYS_prctl:
-		return prctl_asks(call->arg[0]);
-	case SYS_arch_prctl:
-		return call->arg[0] == ARCH_GET_FS || call->arg[0] == ARCH_GET_GS ||
-		       call->arg[0] == ARCH_GET_CPUID || call->arg[0] == ARCH_GET_XCOMP_SUPP ||
-		       call->arg[0] == ARCH_GET_XCOMP_PERM;
-	case SYS_sigaltstack:
-		return !call->arg[0] && call->buf_arg == 1;
-	case SYS_rt_sigaction:
-		return !call->arg[1] && call->buf_arg == 2;
-	case SYS_personality:
-		return call->arg[0] == PERSONALITY_QUERY;
-	case SYS_brk:
-		return !call->arg[0];
-	case SYS_membarrier:
-		return call->arg[0] == MEMBARRIER_QUERY || call->arg[0] == MEMBARRIER_GET;
-	case SYS_modify_ldt:
-		return !call->arg[0];
-	case SYS_keyctl: /* those two, and never to be made: asking for a session's makes one */
-		return call->arg[0] == KEYCTL_GET_KEYRING_ID && !call->arg[2] &&
-		       (call->arg[1] == THREAD_KEYRING || call->arg[1] == PROCESS_KEYRING);
-	case SYS_get_mempolicy:
-	case SYS_getitimer:
-	case SYS_timer_gettime:
-	case SYS_timer_getoverrun:
-	case SYS_get_robust_list:
-	case SYS_gettid:
-	case SYS_getpid:
-	case SYS_getppid:
-		return true;
-	default:
-		return false;
-	}
+	round->answers = 0;
 }
+
+/* ---- learning ---- */
 
 static uint64_t arg_of(const struct ckpt_call *call, int i)
 {
@@ -197,6 +111,7 @@ static bool same(const struct script *s, size_t i, const struct ckpt_call *call)
 	       !memcmp(s->in + s->q[i].at, call->buf, call->buf_len);
 }
 
+/* T is asked from now on, so what the one before was asked is known. */
 static void start_learning(struct ckpt_batch *b, const struct ckpt_tracee *t)
 {
 	if (b->learns && b->now.n)
@@ -216,7 +131,7 @@ void ckpt_batch_learn(struct ckpt_batch *b, const struct ckpt_tracee *t,
 		start_learning(b, t);
 	/* Chains set three arguments; the fourth is the same in all of a chain, the others are
 	 * zero. */
-	if (!only_asks(call) || call->buf_arg > 2 || call->arg[4] || call->arg[5] ||
+	if (!ckpt_only_asks(call) || call->buf_arg > 2 || call->arg[4] || call->arg[5] ||
 	    s->n == CALLS_MAX || s->in_len + len > DATA_MAX)
 		return;
 	if (len)
@@ -224,17 +139,17 @@ void ckpt_batch_learn(struct ckpt_batch *b, const struct ckpt_tracee *t,
 	add_question(s, call);
 }
 
-bool ckpt_batch_answer(const struct ckpt_batch *b, const struct ckpt_tracee *t,
+bool ckpt_round_answer(const struct ckpt_round *round, const struct ckpt_tracee *t,
 		       struct ckpt_call *call)
 {
-	if (b->answers != t->tid)
+	if (round->answers != t->tid)
 		return false;
-	for (size_t i = 0; i < b->asked.n; i++) {
-		if (!b->done[i] || !same(&b->asked, i, call))
+	for (size_t i = 0; i < round->asked.n; i++) {
+		if (!round->done[i] || !same(&round->asked, i, call))
 			continue;
-		call->ret = b->ret[i];
+		call->ret = round->ret[i];
 		if (call->buf_arg >= 0)
-			memcpy(call->buf, b->out + b->asked.q[i].at, call->buf_len);
+			memcpy(call->buf, round->out + round->asked.q[i].at, call->buf_len);
 		return true;
 	}
 	return false;
@@ -300,41 +215,50 @@ static bool can_chain(struct ckpt_batch *b, struct ckpt_tracee *t)
 
 static size_t words_of_call(const struct ckpt_gadgets *g)
 {
-	return 8 + 1 + g->pops / 8 + 3; /* four registers, the call, what it pops, the answer */
+	/* four registers, the call, what it pops, the answer */
+	return 8 + 1 + g->pops / 8 + WORDS_OF_STORE;
 }
 
-size_t ckpt_batch_chain_len(struct ckpt_batch *b, struct ckpt_tracee *t)
+size_t ckpt_round_begin(struct ckpt_round *round, struct ckpt_batch *b, struct ckpt_tracee *t,
+			const struct ckpt_call *first)
 {
 	const struct ckpt_gadgets *g = &t->proc->gadgets;
 	size_t len;
 
-	if (b->learns != t->tid)
+	if (first && b->learns != t->tid)
 		start_learning(b, t);
-	b->answers = 0;
-	b->asked = b->learned[t->tid == t->proc->pid];
-	memset(b->done, 0, sizeof(b->done));
-	if (b->asked.n < 2 || !can_chain(b, t))
+	round->answers = 0;
+	round->asked.n = round->asked.in_len = 0;
+	if (!first || !ckpt_wants_page(first))
+		round->asked = b->learned[t->tid == t->proc->pid];
+	else if (!t->n_filters)
+		add_page_questions(&round->asked);
+	memset(round->done, 0, sizeof(round->done));
+	if (round->asked.n < 2 || !can_chain(b, t))
 		return 0;
-	len = (b->asked.n + 1) * words_of_call(g) * 8;
+	len = ((round->asked.n + 1) * words_of_call(g) + CKPT_N_PAGE_QUESTIONS * WORDS_OF_STORE) *
+	      8;
 	return len <= CHAIN_MAX ? len : 0;
 }
 
 /* ---- chains ---- */
 
 /* Answers first, then buffers. */
-static size_t buffers_at(const struct ckpt_batch *b)
+static size_t buffers_at(const struct ckpt_round *round)
 {
-	return b->asked.n * 8;
+	return round->asked.n * 8;
 }
 
-size_t ckpt_batch_data_len(const struct ckpt_batch *b)
+size_t ckpt_round_data_len(const struct ckpt_round *round)
 {
-	return buffers_at(b) + b->asked.in_len;
+	return buffers_at(round) + round->asked.in_len;
 }
 
 struct chain {
 	uint64_t *word;
 	size_t n;
+	uint64_t at;                 /* address of the first word */
+	size_t first_arg[CALLS_MAX]; /* of each question: the word that argument 0 is popped from */
 };
 
 static void put(struct chain *c, uint64_t gadget, uint64_t value)
@@ -361,72 +285,97 @@ static void put_store(struct chain *c, const struct ckpt_gadgets *g, uint64_t ad
 	c->word[c->n++] = g->store;
 }
 
-static void arguments_of(const struct ckpt_batch *b, size_t i, uint64_t data_at, uint64_t arg[6])
+static void arguments_of(const struct ckpt_round *round, size_t i, uint64_t data_at,
+			 uint64_t arg[6])
 {
-	const struct question *q = &b->asked.q[i];
+	const struct question *q = &round->asked.q[i];
 
 	memcpy(arg, q->call.arg, sizeof(q->call.arg));
 	if (q->call.buf_arg >= 0)
-		arg[q->call.buf_arg] = data_at + buffers_at(b) + q->at;
+		arg[q->call.buf_arg] = data_at + buffers_at(round) + q->at;
 }
 
-static void put_question(const struct ckpt_batch *b, struct chain *c, const struct ckpt_gadgets *g,
-			 size_t i, uint64_t data_at)
+/* The result goes to the answers, and to where the questions that want it pop it from. */
+static void put_question(const struct ckpt_round *round, struct chain *c,
+			 const struct ckpt_gadgets *g, size_t i, uint64_t data_at)
 {
 	uint64_t arg[6];
 
-	arguments_of(b, i, data_at, arg);
-	put_call(c, g, b->asked.q[i].call.nr, arg);
+	arguments_of(round, i, data_at, arg);
+	c->first_arg[i] = c->n + 1;
+	put_call(c, g, round->asked.q[i].call.nr, arg);
 	put_store(c, g, data_at + 8 * i);
+	for (size_t k = i + 1; k < round->asked.n; k++)
+		if (round->asked.q[k].result_of == (int)i)
+			put_store(c, g, c->at + 8 * c->first_arg[k]);
 }
 
-size_t ckpt_batch_make(struct ckpt_batch *b, struct ckpt_tracee *t, void *to, size_t len,
-		       void *data, uint64_t data_at, uint64_t *fourthp, int *signalp)
+/* Chooses what is asked now. False: nothing is left. */
+static bool choose(struct ckpt_round *round, const struct ckpt_tracee *t, uint64_t data_at,
+		   uint64_t *fourthp)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < round->asked.n; i++) {
+		const struct question *q = &round->asked.q[i];
+		uint64_t arg[6];
+
+		arguments_of(round, i, data_at, arg);
+		round->in_chain[i] = !round->done[i] && (!any || q->fourth == *fourthp) &&
+				     ckpt_filters_bear(t, q->call.nr, arg);
+		if (!round->in_chain[i])
+			continue;
+		any = true;
+		*fourthp = q->fourth;
+	}
+	return any;
+}
+
+size_t ckpt_round_make(struct ckpt_round *round, struct ckpt_tracee *t,
+		       const struct ckpt_chain_room *to, uint64_t *fourthp, int *signalp)
 {
 	const struct ckpt_gadgets *g = &t->proc->gadgets;
 	uint64_t words[CHAIN_MAX / 8];
-	struct chain c = { words, 0 };
-	bool any = false;
+	struct chain c = { .word = words };
 
-	for (size_t i = 0; i < b->asked.n; i++) {
-		uint64_t arg[6];
-
-		((int64_t *)data)[i] = UNANSWERED;
-		arguments_of(b, i, data_at, arg);
-		b->in_chain[i] = !b->done[i] && (!any || arg[3] == *fourthp) &&
-				 ckpt_filters_bear(t, b->asked.q[i].call.nr, arg);
-		if (!b->in_chain[i])
-			continue;
-		any = true;
-		*fourthp = b->asked.q[i].call.arg[3];
-		put_question(b, &c, g, i, data_at);
-	}
-	if (!any)
+	if (!choose(round, t, to->data_at, fourthp))
 		return 0;
 	*signalp = t->proc->silent_signal;
-	put_call(&c, g, SYS_tgkill, (uint64_t[3]){ t->proc->pid, t->tid, *signalp });
-	memcpy((char *)to + len - 8 * c.n, words, 8 * c.n);
-	memcpy((char *)data + buffers_at(b), b->asked.in, b->asked.in_len);
+	/* Twice: only then it is known where each word lies. */
+	for (int pass = 0; pass < 2; pass++) {
+		c.at = to->chain_end_at - 8 * c.n;
+		c.n = 0;
+		for (size_t i = 0; i < round->asked.n; i++)
+			if (round->in_chain[i])
+				put_question(round, &c, g, i, to->data_at);
+		put_call(&c, g, SYS_tgkill, (uint64_t[3]){ t->proc->pid, t->tid, *signalp });
+	}
+	memcpy((char *)to->chain_end - 8 * c.n, words, 8 * c.n);
+	for (size_t i = 0; i < round->asked.n; i++)
+		((int64_t *)to->data)[i] = UNANSWERED;
+	memcpy((char *)to->data + buffers_at(round), round->asked.in, round->asked.in_len);
 	return 8 * c.n;
 }
 
-bool ckpt_batch_take(struct ckpt_batch *b, struct ckpt_tracee *t, const void *data)
+bool ckpt_round_take(struct ckpt_round *round, struct ckpt_tracee *t, const void *data)
 {
 	const int64_t *ret = data;
 
-	for (size_t i = 0; i < b->asked.n; i++) {
-		const struct question *q = &b->asked.q[i];
+	for (size_t i = 0; i < round->asked.n; i++) {
+		struct question *q = &round->asked.q[i];
 
-		if (!b->in_chain[i])
+		if (!round->in_chain[i])
 			continue;
 		if (ret[i] == UNANSWERED)
 			return false;
-		b->ret[i] = ret[i];
-		b->done[i] = true;
+		round->ret[i] = ret[i];
+		round->done[i] = true;
+		if (q->result_of != GIVEN)
+			q->call.arg[0] = ret[q->result_of];
 		if (q->call.buf_arg >= 0)
-			memcpy(b->out + q->at, (const char *)data + buffers_at(b) + q->at,
+			memcpy(round->out + q->at, (const char *)data + buffers_at(round) + q->at,
 			       q->call.buf_len);
 	}
-	b->answers = t->tid;
+	round->answers = t->tid;
 	return true;
 }

@@ -12,29 +12,40 @@
 #include "engine/capture/source.h"
 #include "injector/freeze.h"
 
-struct ckpt_batch;
+struct ckpt_batch; /* what was learned */
+struct ckpt_round; /* questions and answers of one thread */
 
 struct ckpt_batch *ckpt_batch_open(struct ckpt_arena *arena);
+struct ckpt_round *ckpt_round_open(struct ckpt_arena *arena);
 /* Forgets what was learned: another freeze. */
 void ckpt_batch_reset(struct ckpt_batch *batch);
+/* The same for answers. */
+void ckpt_round_forget(struct ckpt_round *round);
 
 /* CALL was made by T and returned: if it only asks it is one for the next thread. */
 void ckpt_batch_learn(struct ckpt_batch *batch, const struct ckpt_tracee *t,
 		      const struct ckpt_call *call);
 /* Has T been asked this already? Then the call is as if made. */
-bool ckpt_batch_answer(const struct ckpt_batch *batch, const struct ckpt_tracee *t,
+bool ckpt_round_answer(const struct ckpt_round *round, const struct ckpt_tracee *t,
 		       struct ckpt_call *call);
 
-/* Bytes that questions and answers for T take, 0: there is nothing to ask, or it cannot be done in
- * this process. */
-size_t ckpt_batch_chain_len(struct ckpt_batch *batch, struct ckpt_tracee *t);
-size_t ckpt_batch_data_len(const struct ckpt_batch *batch);
+/* What T is going to be asked, FIRST before all; NULL: while another one still is. Bytes that a
+ * chain takes, 0: there is nothing to ask, or it cannot be done in this process. */
+size_t ckpt_round_begin(struct ckpt_round *round, struct ckpt_batch *batch, struct ckpt_tracee *t,
+			const struct ckpt_call *first);
+/* Bytes for questions and answers. */
+size_t ckpt_round_data_len(const struct ckpt_round *round);
 
-/* One chain asks what takes the same fourth argument. Fills DATA (data_len bytes, for address
- * DATA_AT) and the end of CHAIN, of LEN bytes: where its last word leads is the caller's. Returns
- * the bytes used of CHAIN, 0: nothing is left to ask. *FOURTHP: for its register. *SIGNALP: what
- * ends it. */
-size_t ckpt_batch_make(struct ckpt_batch *batch, struct ckpt_tracee *t, void *chain, size_t len,
-		       void *data, uint64_t data_at, uint64_t *fourthp, int *signalp);
+struct ckpt_chain_room {
+	void *chain_end; /* ours; where the last word of the chain leads is the caller's */
+	uint64_t chain_end_at;
+	void *data; /* data_len bytes */
+	uint64_t data_at;
+};
+/* One chain asks what takes the same fourth argument. Fills DATA and the end of the chain. Returns
+ * the bytes used of it, 0: nothing is left to ask. *FOURTHP: for its register. *SIGNALP: what ends
+ * it. */
+size_t ckpt_round_make(struct ckpt_round *round, struct ckpt_tracee *t,
+		       const struct ckpt_chain_room *to, uint64_t *fourthp, int *signalp);
 /* DATA after the chain has run. False: it did not come to its end. */
-bool ckpt_batch_take(struct ckpt_batch *batch, struct ckpt_tracee *t, const void *data);
+bool ckpt_round_take(struct ckpt_round *round, struct ckpt_tracee *t, const void *data);

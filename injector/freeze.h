@@ -60,7 +60,9 @@ struct ckpt_tracee {
 	struct ckpt_filter *filters;
 	size_t n_filters, filters_room;
 
-	bool prepared; /* remote.c has looked whether calls can be made */
+	bool prepared;         /* caller.c has looked whether calls can be made */
+	const uint8_t *xstate; /* vector registers, NULL: not read yet */
+	size_t xstate_len;
 	struct ckpt_rseq_conf rseq;
 };
 

@@ -1,22 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * System calls made by a stopped thread. The order of the steps is what makes our death harmless:
- * the frame is complete before the registers point to it; signals are blocked after that and let in
- * again before the registers go back; memory is put back last. (Between unblocking and putting back
- * a handler runs on the frame's stack, which has room for that.)
- */
+/* System calls made by a stopped thread; the next one is asked what the last one was asked while
+ * that one's state is collected. */
 #include <elf.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 #include "engine/base/text.h"
-#include "injector/batch.h"
+#include "injector/caller.h"
 #include "injector/filters.h"
-#include "injector/frame.h"
 #include "injector/ptrace.h"
+#include "injector/questions.h"
 #include "injector/remote.h"
-#include "injector/scratch.h"
 
 #define ODD_STOPS_MAX 1000
 #define AGAIN_MAX 10
@@ -24,23 +19,14 @@
 #define SPIN_PAUSES 20
 #define XSTATE_MAX (64u << 10)
 #define ALL_SIGNALS (~0ull)
-#define BUF_LEAST 512 /* mostly enough */
 
 struct ckpt_remote {
-	pthread_mutex_t lock;       /* for readers of memory in other threads */
-	struct ckpt_tracee *active; /* has a frame, NULL: none */
-	const struct user_regs_struct *resting;
-	uint64_t at;
-	size_t buf_len; /* room for a buffer, at its start */
-	struct ckpt_frame_layout layout;
-	size_t data_len;     /* of what is asked at once, 0: nothing is */
-	bool chain_is_there; /* the frame has been put there with the first chain in it */
-	uint64_t fourth;     /* argument of all of that chain */
-	size_t chain_used;
-	int signal; /* which ends it */
+	pthread_mutex_t lock; /* of the callers, for readers of memory in other threads */
+	struct ckpt_caller caller[2];
+	struct ckpt_caller *active, *ahead; /* one each; they may be nobody */
 	struct ckpt_batch *batch;
 	struct ckpt_xstate_size xstate_size;
-	uint8_t frame[CKPT_FRAME_MAX], saved[CKPT_FRAME_MAX], xstate[XSTATE_MAX];
+	uint8_t xstate[XSTATE_MAX];
 };
 
 struct ckpt_remote *ckpt_remote_open(struct ckpt_arena *arena)
@@ -49,192 +35,34 @@ struct ckpt_remote *ckpt_remote_open(struct ckpt_arena *arena)
 
 	pthread_mutex_init(&remote->lock, NULL);
 	remote->batch = ckpt_batch_open(arena);
+	for (int i = 0; i < 2; i++) {
+		remote->caller[i].batch = remote->batch;
+		remote->caller[i].xstate_size = &remote->xstate_size;
+		remote->caller[i].other = &remote->caller[!i];
+		remote->caller[i].round = ckpt_round_open(arena);
+	}
+	remote->active = &remote->caller[0];
+	remote->ahead = &remote->caller[1];
 	return remote;
 }
 
-static int lost(const struct ckpt_tracee *t, int r, const char *verb, struct ckpt_err *err)
+int ckpt_remote_xstate(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_err *err)
 {
-	if (r == -ESRCH || r == -ECHILD)
-		return ckpt_refuse(err, CKPT_E_VANISHED, -ESRCH,
-				   "thread %d: cannot %s: it was killed meanwhile", t->tid, verb);
-	return ckpt_fail(err, r, "thread %d: cannot %s", t->tid, verb);
-}
-
-/* ---- can it make calls? ---- */
-
-static int find_gadgets(struct ckpt_tree *tree, const struct ckpt_tracee *t, struct ckpt_err *err)
-{
-	struct ckpt_proc *proc = t->proc;
-	uint64_t mask;
+	struct ckpt_remote *remote = tree->remote;
+	size_t len = XSTATE_MAX;
 	int r;
 
-	if (proc->has_gadgets)
+	if (t->xstate)
 		return 0;
-	r = ckpt_gadgets_find(tree->cache, t->tid, &proc->areas, &proc->gadgets, err);
-	if (r >= 0 && ckpt_gadgets_hold(t->tid, &proc->gadgets)) {
-		proc->has_gadgets = true;
-		return 0;
-	}
-	if (ckpt_pt_get_mask(t->tid, &mask) < 0)
-		return lost(t, -ESRCH, "run a system call in it", err);
-	if (r >= 0)
-		return ckpt_refuse(
-			err, CKPT_E_NO_GADGET, -ENOEXEC,
-			"process %d: cannot run a system call in it: its code was changed",
-			proc->pid);
-	return r;
-}
-
-static int prepare(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_err *err)
-{
-	int r;
-
-	if (t->prepared)
-		return 0;
-	if (ckpt_pt_dispatch_is_on(t->tid))
-		return ckpt_refuse(
-			err, CKPT_E_TASK_STATE, -EBUSY,
-			"thread %d: cannot run system calls in it: it has syscall user dispatch",
-			t->tid);
-	if (ckpt_pt_shadow_stack_is_on(t->tid))
-		return ckpt_refuse(
-			err, CKPT_E_TASK_STATE, -EBUSY,
-			"thread %d: cannot run system calls in it: it has a shadow stack", t->tid);
-	r = ckpt_filters_lift(tree, t, err);
+	r = ckpt_pt_get_set(t->tid, NT_X86_XSTATE, remote->xstate, &len);
 	if (r < 0)
-		return r;
-	r = find_gadgets(tree, t, err);
-	if (r < 0)
-		return r;
-	t->prepared = true;
+		return ckpt_caller_lost(t, r, "read its vector registers", err);
+	t->xstate = memcpy(ckpt_alloc(tree->arena, len), remote->xstate, len);
+	t->xstate_len = len;
 	return 0;
 }
 
-/* ---- the frame ---- */
-
-static int read_xstate(struct ckpt_remote *remote, const struct ckpt_tracee *t, size_t *lenp,
-		       struct ckpt_err *err)
-{
-	int r;
-
-	*lenp = XSTATE_MAX;
-	r = ckpt_pt_get_set(t->tid, NT_X86_XSTATE, remote->xstate, lenp);
-	return r < 0 ? lost(t, r, "read its vector registers", err) : 0;
-}
-
-/* Fills in what is asked at once. False: nothing is left to ask. */
-static bool make_chain(struct ckpt_remote *remote, struct ckpt_tracee *t, uint64_t at)
-{
-	const struct ckpt_frame_layout *l = &remote->layout;
-
-	remote->fourth = 0;
-	remote->chain_used = ckpt_batch_make(remote->batch, t, remote->frame, l->front,
-					     remote->frame + l->data, at + l->data, &remote->fourth,
-					     &remote->signal);
-	return remote->chain_used != 0;
-}
-
-/* Puts the frame to the best place that takes it. */
-static int place_frame(struct ckpt_remote *remote, struct ckpt_tracee *t, struct ckpt_err *err)
-{
-	const struct ckpt_frame_layout *l = &remote->layout;
-	struct ckpt_scratch s;
-	int r;
-
-	for (unsigned int n = 0; (r = ckpt_scratch_choice(t, l->len, n, &s)) >= 0; n++) {
-		if (!r)
-			continue;
-		memset(remote->saved, 0, l->len);
-		if (s.touched && ckpt_vm_get(t->tid, s.addr, remote->saved, l->len) < 0)
-			continue;
-		memset(remote->frame, 0, l->len);
-		ckpt_frame_make(remote->frame, s.addr, l, &t->proc->gadgets, &t->back, t->mask,
-				remote->xstate);
-		remote->chain_is_there = remote->data_len && make_chain(remote, t, s.addr);
-		if (ckpt_vm_put(t->tid, s.addr, remote->frame, l->len) < 0) {
-			if (s.touched)
-				ckpt_vm_put(t->tid, s.addr, remote->saved, l->len);
-			continue;
-		}
-		remote->at = s.addr;
-		return 0;
-	}
-	return ckpt_refuse(err, CKPT_E_NO_GADGET, -ENOMEM,
-			   "thread %d: cannot run system calls in it: no memory that it can spare",
-			   t->tid);
-}
-
-/* BUF_LEN: of the largest buffer of a single call. */
-static int begin(struct ckpt_tree *tree, struct ckpt_tracee *t, size_t buf_len,
-		 struct ckpt_err *err)
-{
-	struct ckpt_remote *remote = tree->remote;
-	size_t len, front;
-	int r = prepare(tree, t, err);
-
-	if (r < 0)
-		return r;
-	r = read_xstate(remote, t, &len, err);
-	if (r < 0)
-		return r;
-	front = ckpt_batch_chain_len(remote->batch, t);
-	remote->data_len = front ? ckpt_batch_data_len(remote->batch) : 0;
-	remote->buf_len = buf_len > BUF_LEAST ? buf_len : BUF_LEAST;
-	ckpt_frame_lay_out(&remote->layout, &remote->xstate_size, &t->proc->gadgets, remote->xstate,
-			   len, front > remote->buf_len ? front : remote->buf_len,
-			   remote->data_len);
-	if (remote->layout.len > CKPT_FRAME_MAX)
-		return ckpt_fail(err, -E2BIG, "thread %d: cannot make a signal frame", t->tid);
-	pthread_mutex_lock(&remote->lock);
-	r = place_frame(remote, t, err);
-	if (!r)
-		remote->active = t;
-	pthread_mutex_unlock(&remote->lock);
-	if (r < 0)
-		return r;
-	remote->resting = t->now;
-	return 0;
-}
-
-void ckpt_remote_finish(struct ckpt_tree *tree)
-{
-	struct ckpt_remote *remote = tree->remote;
-	struct ckpt_tracee *t = remote->active;
-	bool back = true;
-
-	if (!t)
-		return;
-	if (!t->now) {
-		ckpt_pt_set_mask(t->tid, t->mask);
-		back = !ckpt_pt_set_regs(t->tid, remote->resting);
-		t->now = remote->resting;
-	}
-	pthread_mutex_lock(&remote->lock);
-	if (back) /* else it was killed: nobody has that memory any more, or others have it with the
-		     frame */
-		ckpt_vm_put(t->tid, remote->at, remote->saved, remote->layout.len);
-	remote->active = NULL;
-	pthread_mutex_unlock(&remote->lock);
-}
-
-void ckpt_remote_hide(struct ckpt_tree *tree, pid_t pid, uint64_t addr, void *buf, size_t len)
-{
-	struct ckpt_remote *remote = tree->remote;
-	uint64_t from, to;
-
-	pthread_mutex_lock(&remote->lock);
-	if (remote->active && remote->active->proc->pid == pid) {
-		from = addr > remote->at ? addr : remote->at;
-		to = addr + len < remote->at + remote->layout.len ? addr + len :
-								    remote->at + remote->layout.len;
-		if (from < to)
-			memcpy((char *)buf + (from - addr), remote->saved + (from - remote->at),
-			       to - from);
-	}
-	pthread_mutex_unlock(&remote->lock);
-}
-
-/* ---- the call ---- */
+/* ---- letting it run ---- */
 
 /* An idle processor takes long to wake up, for us as well: so we look for a moment before we sleep.
  * Without sched_yield(2): since Linux 6.18 who yields is put back by a whole slice each time, and
@@ -259,22 +87,17 @@ static bool stops(int sig)
 	return sig == SIGSTOP || sig == SIGTSTP || sig == SIGTTIN || sig == SIGTTOU;
 }
 
-/* Lets the thread go by REQUEST until it stops with SIG. Nothing can come between but SIGSTOP,
- * which cannot be blocked, SIGCONT after it, and the end. A stop is let happen: it holds the thread
- * as soon as we are gone. */
-static int run(struct ckpt_tracee *t, int request, int want, struct ckpt_err *err)
+/* Waits until the thread, which goes on by REQUEST, stops with WANT. Nothing can come between but
+ * SIGSTOP, which cannot be blocked, SIGCONT after it, and the end. A stop is let happen: it holds
+ * the thread as soon as we are gone. */
+static int await_stop(struct ckpt_tracee *t, int request, int want, struct ckpt_err *err)
 {
-	int sig = 0;
-
 	for (int i = 0; i < ODD_STOPS_MAX; i++) {
-		int status, r = ckpt_pt_resume(request, t->tid, sig);
+		int status, sig, r = await(t->tid, &status);
 
-		if (r < 0)
-			return lost(t, r, "run a system call in it", err);
-		r = await(t->tid, &status);
 		if (r < 0 || !WIFSTOPPED(status)) {
 			t->state = CKPT_TRACEE_GONE;
-			return lost(t, -ESRCH, "run a system call in it", err);
+			return ckpt_caller_lost(t, -ESRCH, "run a system call in it", err);
 		}
 		sig = status >> 16 == CKPT_EVENT_STOP ? 0 : WSTOPSIG(status);
 		if (sig == want)
@@ -283,8 +106,25 @@ static int run(struct ckpt_tracee *t, int request, int want, struct ckpt_err *er
 			return ckpt_fail(err, -EIO,
 					 "thread %d: cannot run a system call in it: signal %d",
 					 t->tid, sig);
+		r = ckpt_pt_resume(request, t->tid, sig);
+		if (r < 0)
+			return ckpt_caller_lost(t, r, "run a system call in it", err);
 	}
 	return ckpt_fail(err, -EBUSY, "thread %d: cannot run a system call in it", t->tid);
+}
+
+static int resume(struct ckpt_tracee *t, int request, struct ckpt_err *err)
+{
+	int r = ckpt_pt_resume(request, t->tid, 0);
+
+	return r < 0 ? ckpt_caller_lost(t, r, "run a system call in it", err) : 0;
+}
+
+static int run(struct ckpt_tracee *t, int request, int want, struct ckpt_err *err)
+{
+	int r = resume(t, request, err);
+
+	return r < 0 ? r : await_stop(t, request, want, err);
 }
 
 /* From now on the frame is what the thread comes back to. */
@@ -294,105 +134,170 @@ static int enter(struct ckpt_tracee *t, const struct user_regs_struct *regs, uin
 	int r = ckpt_pt_set_regs(t->tid, regs);
 
 	if (r < 0)
-		return lost(t, r, "set its registers", err);
+		return ckpt_caller_lost(t, r, "set its registers", err);
 	if (!t->now && mask == ALL_SIGNALS)
 		return 0;
 	t->now = NULL;
 	t->mask_lost = true;
 	r = ckpt_pt_set_mask(t->tid, mask);
-	return r < 0 ? lost(t, r, "block its signals", err) : 0;
+	return r < 0 ? ckpt_caller_lost(t, r, "block its signals", err) : 0;
 }
 
 /* ---- many calls at once ---- */
 
-static struct user_regs_struct regs_for_chain(const struct ckpt_remote *remote,
-					      const struct ckpt_tracee *t)
+static struct user_regs_struct regs_for_chain(const struct ckpt_caller *c)
 {
-	struct user_regs_struct regs = t->found;
+	struct user_regs_struct regs = c->t->found;
 
 	regs.rax = regs.r8 = regs.r9 = 0;
 	regs.orig_rax = -1;
-	regs.r10 = remote->fourth;
-	regs.rip = t->proc->gadgets.pop_rdi + 1; /* its `ret` */
-	regs.rsp = remote->at + remote->layout.front - remote->chain_used;
+	regs.r10 = c->fourth;
+	regs.rip = c->t->proc->gadgets.pop_rdi + 1; /* its `ret` */
+	regs.rsp = c->at + c->layout.front - c->chain_used;
 	return regs;
 }
 
-static int put_chain(const struct ckpt_remote *remote, const struct ckpt_tracee *t)
+static int put_chain(const struct ckpt_caller *c)
 {
-	const struct ckpt_frame_layout *l = &remote->layout;
-	int r = ckpt_vm_put(t->tid, remote->at, remote->frame, l->front);
+	const struct ckpt_frame_layout *l = &c->layout;
+	int r = ckpt_vm_put(c->t->tid, c->at, c->frame, l->front);
 
-	return r < 0 ? r :
-		       ckpt_vm_put(t->tid, remote->at + l->data, remote->frame + l->data,
-				   remote->data_len);
+	return r < 0 ? r : ckpt_vm_put(c->t->tid, c->at + l->data, c->frame + l->data, c->data_len);
 }
 
-/* 1: asked, 0: nothing is left to ask. */
-static int ask_chain(struct ckpt_remote *remote, struct ckpt_tracee *t, struct ckpt_err *err)
+/* 1: it runs, 0: nothing is left to ask. */
+static int start_chain(struct ckpt_caller *c, struct ckpt_err *err)
 {
-	uint8_t *data = remote->frame + remote->layout.data;
 	struct user_regs_struct regs;
 	int r = 0;
 
-	if (!remote->chain_is_there) {
-		if (!make_chain(remote, t, remote->at))
+	if (!c->chain_is_there) {
+		if (!ckpt_caller_make_chain(c))
 			return 0;
-		r = put_chain(remote, t);
+		r = put_chain(c);
 		if (r < 0)
-			return lost(t, r, "write to its memory", err);
+			return ckpt_caller_lost(c->t, r, "write to its memory", err);
 	}
-	remote->chain_is_there = false;
-	regs = regs_for_chain(remote, t);
-	r = enter(t, &regs, ALL_SIGNALS & ~(1ull << (remote->signal - 1)), err);
-	for (int i = 0; r >= 0 && i < AGAIN_MAX; i++) {
-		r = run(t, PTRACE_CONT, remote->signal, err);
-		if (r < 0)
-			return r;
-		r = ckpt_vm_get(t->tid, remote->at + remote->layout.data, data, remote->data_len);
-		if (r < 0)
-			return lost(t, r, "read its memory", err);
-		if (ckpt_batch_take(remote->batch, t, data))
-			return 1; /* else somebody else has sent that signal */
-	}
-	return r < 0 ? r :
-		       ckpt_fail(err, -EBUSY, "thread %d: cannot run system calls in it", t->tid);
+	c->chain_is_there = false;
+	regs = regs_for_chain(c);
+	r = enter(c->t, &regs, ALL_SIGNALS & ~(1ull << (c->signal - 1)), err);
+	if (r >= 0)
+		r = resume(c->t, PTRACE_CONT, err);
+	c->runs = r >= 0;
+	return r < 0 ? r : 1;
 }
 
-static int ask_all(struct ckpt_remote *remote, struct ckpt_tracee *t, struct ckpt_err *err)
+static int await_chain(struct ckpt_caller *c, struct ckpt_err *err)
 {
-	int r = remote->data_len ? 1 : 0;
+	uint8_t *data = c->frame + c->layout.data;
+	struct ckpt_tracee *t = c->t;
 
-	while (r > 0)
-		r = ask_chain(remote, t, err);
-	if (!r && !t->now) {
-		r = ckpt_pt_set_mask(t->tid, ALL_SIGNALS);
+	c->runs = false;
+	for (int i = 0; i < AGAIN_MAX; i++) {
+		int r = i ? run(t, PTRACE_CONT, c->signal, err) :
+			    await_stop(t, PTRACE_CONT, c->signal, err);
+
 		if (r < 0)
-			return lost(t, r, "block its signals", err);
+			return r;
+		r = ckpt_vm_get(t->tid, c->at + c->layout.data, data, c->data_len);
+		if (r < 0)
+			return ckpt_caller_lost(t, r, "read its memory", err);
+		if (ckpt_round_take(c->round, t, data))
+			return 1; /* else somebody else has sent that signal */
+	}
+	return ckpt_fail(err, -EBUSY, "thread %d: cannot run system calls in it", t->tid);
+}
+
+static int ask_all(struct ckpt_caller *c, struct ckpt_err *err)
+{
+	int r = c->data_len ? 1 : 0;
+
+	if (c->runs)
+		r = await_chain(c, err);
+	while (r > 0) {
+		r = start_chain(c, err);
+		if (r > 0)
+			r = await_chain(c, err);
+	}
+	if (!r && !c->t->now) {
+		r = ckpt_pt_set_mask(c->t->tid, ALL_SIGNALS);
+		if (r < 0)
+			return ckpt_caller_lost(c->t, r, "block its signals", err);
 	}
 	return r;
 }
 
+/* ---- who makes calls ---- */
+
+static int begin(struct ckpt_remote *remote, struct ckpt_caller *c, struct ckpt_tree *tree,
+		 struct ckpt_tracee *t, const struct ckpt_call *first, struct ckpt_err *err)
+{
+	int r;
+
+	pthread_mutex_lock(&remote->lock);
+	r = ckpt_caller_begin(c, tree, t, first, err);
+	pthread_mutex_unlock(&remote->lock);
+	return r;
+}
+
+/* Whoever is still running has died if it does not stop. */
+static void end(struct ckpt_remote *remote, struct ckpt_caller *c)
+{
+	struct ckpt_err ignored = CKPT_ERR_INIT;
+
+	if (c->runs)
+		await_chain(c, &ignored);
+	pthread_mutex_lock(&remote->lock);
+	ckpt_caller_end(c);
+	pthread_mutex_unlock(&remote->lock);
+}
+
+void ckpt_remote_finish(struct ckpt_tree *tree)
+{
+	end(tree->remote, tree->remote->active);
+	end(tree->remote, tree->remote->ahead);
+}
+
+void ckpt_remote_rest(struct ckpt_tree *tree, pid_t tid)
+{
+	for (int i = 0; i < 2; i++) {
+		struct ckpt_caller *c = &tree->remote->caller[i];
+		const struct ckpt_tracee *t = ckpt_tree_thread(tree, tid);
+
+		if (c->t && (!t || c->t->proc == t->proc))
+			end(tree->remote, c);
+	}
+}
+
+void ckpt_remote_hide(struct ckpt_tree *tree, pid_t pid, uint64_t addr, void *buf, size_t len)
+{
+	struct ckpt_remote *remote = tree->remote;
+
+	pthread_mutex_lock(&remote->lock);
+	for (int i = 0; i < 2; i++)
+		ckpt_caller_hide(&remote->caller[i], pid, addr, buf, len);
+	pthread_mutex_unlock(&remote->lock);
+}
+
 /* ---- one call ---- */
 
-static struct user_regs_struct regs_for(const struct ckpt_remote *remote,
-					const struct ckpt_tracee *t, const struct ckpt_call *call)
+static struct user_regs_struct regs_for(const struct ckpt_caller *c, const struct ckpt_call *call)
 {
-	struct user_regs_struct regs = t->found;
+	struct user_regs_struct regs = c->t->found;
 
 	for (int i = 0; i < 6; i++)
-		*ckpt_interrupted_arg(&regs, i) = i == call->buf_arg ? remote->at : call->arg[i];
+		*ckpt_interrupted_arg(&regs, i) = i == call->buf_arg ? c->at : call->arg[i];
 	regs.rax = call->nr;
 	regs.orig_rax = -1; /* it is in no call: nothing is to be restarted */
-	regs.rip = t->proc->gadgets.call;
-	regs.rsp = remote->at + remote->layout.sp;
+	regs.rip = c->t->proc->gadgets.call;
+	regs.rsp = c->at + c->layout.sp;
 	return regs;
 }
 
-static int once(struct ckpt_remote *remote, struct ckpt_tracee *t, struct ckpt_call *call,
-		struct ckpt_err *err)
+static int once(struct ckpt_caller *c, struct ckpt_call *call, struct ckpt_err *err)
 {
-	struct user_regs_struct regs = regs_for(remote, t, call);
+	struct ckpt_tracee *t = c->t;
+	struct user_regs_struct regs = regs_for(c, call);
 	int r = enter(t, &regs, ALL_SIGNALS, err);
 
 	for (int i = 0; r >= 0 && i < 2; i++)
@@ -400,7 +305,7 @@ static int once(struct ckpt_remote *remote, struct ckpt_tracee *t, struct ckpt_c
 	if (r < 0)
 		return r;
 	r = ckpt_pt_result(t->tid, &call->ret);
-	return r < 0 ? lost(t, r, "read the result of its system call", err) : 0;
+	return r < 0 ? ckpt_caller_lost(t, r, "read the result of its system call", err) : 0;
 }
 
 static bool never_seen_by_programs(int64_t ret)
@@ -409,42 +314,75 @@ static bool never_seen_by_programs(int64_t ret)
 }
 
 /* Whether T survives it should we die meanwhile. */
-static int check_filters(const struct ckpt_remote *remote, const struct ckpt_tracee *t,
-			 const struct ckpt_call *call, struct ckpt_err *err)
+static int check_filters(const struct ckpt_caller *c, const struct ckpt_call *call,
+			 struct ckpt_err *err)
 {
 	uint64_t arg[6];
 
 	memcpy(arg, call->arg, sizeof(arg));
 	if (call->buf_arg >= 0)
-		arg[call->buf_arg] = remote->at;
-	if (ckpt_filters_bear(t, call->nr, arg))
+		arg[call->buf_arg] = c->at;
+	if (ckpt_filters_bear(c->t, call->nr, arg))
 		return 0;
 	return ckpt_refuse(err, CKPT_E_SECCOMP, -EPERM,
 			   "thread %d: its seccomp filter does not let it make system call %ld, "
 			   "which ckpt has to ask",
-			   t->tid, call->nr);
+			   c->t->tid, call->nr);
 }
 
-static int make(struct ckpt_remote *remote, struct ckpt_tracee *t, struct ckpt_call *call,
-		struct ckpt_err *err)
+static int make(struct ckpt_caller *c, struct ckpt_call *call, struct ckpt_err *err)
 {
+	struct ckpt_tracee *t = c->t;
 	bool has_buf = call->buf_arg >= 0 && call->buf_len;
-	int r = check_filters(remote, t, call, err);
+	int r = check_filters(c, call, err);
 
 	if (r < 0)
 		return r;
-	r = has_buf ? ckpt_vm_put(t->tid, remote->at, call->buf, call->buf_len) : 0;
+	r = has_buf ? ckpt_vm_put(t->tid, c->at, call->buf, call->buf_len) : 0;
 	if (r < 0)
-		return lost(t, r, "write to its memory", err);
+		return ckpt_caller_lost(t, r, "write to its memory", err);
 	for (int i = 0; i < AGAIN_MAX; i++) {
-		r = once(remote, t, call, err);
+		r = once(c, call, err);
 		if (r < 0)
 			return r;
 		if (!never_seen_by_programs(call->ret))
 			break;
 	}
-	r = has_buf ? ckpt_vm_get(t->tid, remote->at, call->buf, call->buf_len) : 0;
-	return r < 0 ? lost(t, r, "read its memory", err) : 0;
+	r = has_buf ? ckpt_vm_get(t->tid, c->at, call->buf, call->buf_len) : 0;
+	return r < 0 ? ckpt_caller_lost(t, r, "read its memory", err) : 0;
+}
+
+/* T is the one that makes calls from now on, and has been asked what others were. */
+static int turn_to(struct ckpt_tree *tree, struct ckpt_tracee *t, const struct ckpt_call *first,
+		   struct ckpt_err *err)
+{
+	struct ckpt_remote *remote = tree->remote;
+	int r = 1;
+
+	end(remote, remote->active);
+	if (remote->ahead->t == t) {
+		struct ckpt_caller *free = remote->active;
+
+		remote->active = remote->ahead;
+		remote->ahead = free;
+	} else {
+		r = begin(remote, remote->active, tree, t, first, err);
+	}
+	return r < 0 ? r : ask_all(remote->active, err);
+}
+
+static bool answer(const struct ckpt_remote *remote, const struct ckpt_tracee *t,
+		   struct ckpt_call *call)
+{
+	return ckpt_round_answer(remote->caller[0].round, t, call) ||
+	       ckpt_round_answer(remote->caller[1].round, t, call);
+}
+
+static bool is_ready(const struct ckpt_caller *c, const struct ckpt_tracee *t,
+		     const struct ckpt_call *call)
+{
+	return c->t == t && (call->buf_arg < 0 || call->buf_len <= c->buf_len) &&
+	       (!ckpt_wants_page(call) || c->for_page);
 }
 
 int ckpt_remote_call(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_call *call,
@@ -462,16 +400,13 @@ int ckpt_remote_call(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_
 				 t->tid, len);
 	if (len)
 		asked.buf = memcpy(in, call->buf, len);
-	answered = ckpt_batch_answer(remote->batch, t, call); /* which fills its buffer */
-	if (!answered && (remote->active != t || len > remote->buf_len)) {
-		ckpt_remote_finish(tree);
-		r = begin(tree, t, len, err);
-		if (r >= 0)
-			r = ask_all(remote, t, err);
-		answered = r >= 0 && ckpt_batch_answer(remote->batch, t, call);
+	answered = answer(remote, t, call); /* which fills its buffer */
+	for (int i = 0; i < 2 && r >= 0 && !answered && !is_ready(remote->active, t, call); i++) {
+		r = turn_to(tree, t, call, err);
+		answered = r >= 0 && answer(remote, t, call);
 	}
 	if (r >= 0 && !answered)
-		r = make(remote, t, call, err);
+		r = make(remote->active, call, err);
 	if (r >= 0)
 		ckpt_batch_learn(remote->batch, t, &asked);
 	else
@@ -479,7 +414,32 @@ int ckpt_remote_call(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_
 	return r;
 }
 
+/* Nothing is lost where it cannot be done: it is asked when its turn comes. */
+void ckpt_remote_ahead(struct ckpt_tree *tree, struct ckpt_tracee *t)
+{
+	struct ckpt_remote *remote = tree->remote;
+	struct ckpt_err ignored = CKPT_ERR_INIT;
+	int r;
+
+	if (remote->active->t == t || remote->ahead->t)
+		return;
+	r = begin(remote, remote->ahead, tree, t, NULL, &ignored);
+	if (r > 0 && start_chain(remote->ahead, &ignored) <= 0)
+		end(remote, remote->ahead);
+}
+
+void ckpt_remote_await(struct ckpt_tree *tree, const struct ckpt_tracee *t)
+{
+	struct ckpt_caller *c = tree->remote->ahead;
+	struct ckpt_err ignored = CKPT_ERR_INIT;
+
+	if (c->t == t && c->runs && await_chain(c, &ignored) < 0)
+		end(tree->remote, c);
+}
+
 void ckpt_remote_reset(struct ckpt_tree *tree)
 {
 	ckpt_batch_reset(tree->remote->batch);
+	for (int i = 0; i < 2; i++)
+		ckpt_round_forget(tree->remote->caller[i].round);
 }

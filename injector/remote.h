@@ -14,9 +14,18 @@ struct ckpt_remote *ckpt_remote_open(struct ckpt_arena *arena);
 /* CALL by thread T, which must not block. call->ret is what it returned. */
 int ckpt_remote_call(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_call *call,
 		     struct ckpt_err *err);
-/* Puts back registers, mask and memory of the thread that made calls last, if they are not yet. By
+/* T, which nobody waits for, is going to be asked after the one that is being asked: begins with
+ * what that one was. It runs meanwhile; only calls of these functions may come for it. */
+void ckpt_remote_ahead(struct ckpt_tree *tree, struct ckpt_tracee *t);
+/* T stands still again, if it was asked ahead. */
+void ckpt_remote_await(struct ckpt_tree *tree, const struct ckpt_tracee *t);
+/* Puts back registers, mask and memory of the threads that made calls last, if they are not yet. By
  * the tracer. */
 void ckpt_remote_finish(struct ckpt_tree *tree);
+/* The same if they are of the process of thread TID. */
+void ckpt_remote_rest(struct ckpt_tree *tree, pid_t tid);
+/* t->xstate is read. */
+int ckpt_remote_xstate(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_err *err);
 /* Before another freeze: forgets what threads have answered. */
 void ckpt_remote_reset(struct ckpt_tree *tree);
 /* BUF holds LEN bytes of PID from ADDR on: as they would be had no call been made. By any thread.

@@ -6,7 +6,6 @@
 #include <linux/kcmp.h>
 #include <stdio.h>
 #include <string.h>
-#include <elf.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "engine/base/arch/x86-64.h"
@@ -18,7 +17,6 @@
 #include "injector/target.h"
 #include "injector/windback.h"
 
-#define XSTATE_MAX (64u << 10)
 #define SA_RESTARTS 0x10000000ull /* SA_RESTART */
 
 struct source {
@@ -29,7 +27,6 @@ struct source {
 				 other */
 	pid_t pidfd_of, mem_of;
 	int pidfd, mem_fd;
-	uint8_t xstate[XSTATE_MAX];
 };
 
 static struct source *of(struct ckpt_source *src)
@@ -42,12 +39,13 @@ static bool is_tracer(const struct source *s)
 	return s->tree.tracer == syscall(SYS_gettid);
 }
 
-static int thread_of(const struct source *s, pid_t tid, struct ckpt_tracee **tp,
-		     struct ckpt_err *err)
+static int thread_of(struct source *s, pid_t tid, struct ckpt_tracee **tp, struct ckpt_err *err)
 {
 	*tp = ckpt_tree_thread(&s->tree, tid);
-	if (s->tree.tracer && *tp && (*tp)->state == CKPT_TRACEE_STOPPED)
+	if (s->tree.tracer && *tp && (*tp)->state == CKPT_TRACEE_STOPPED) {
+		ckpt_remote_await(&s->tree, *tp);
 		return 0;
+	}
 	return ckpt_fail(err, -ESRCH, "thread %d: cannot find it among those that are frozen", tid);
 }
 
@@ -143,11 +141,11 @@ static int kept(int *fdp, pid_t *ofp, pid_t pid, const char *name, int flags)
 }
 
 /* While a thread makes calls for us these files show it. */
-static void let_rest(struct source *s, const char *name)
+static void let_rest(struct source *s, pid_t tid, const char *name)
 {
 	if (is_tracer(s) &&
 	    (strstr(name, "stat") || strstr(name, "syscall") || strstr(name, "wchan")))
-		ckpt_remote_finish(&s->tree);
+		ckpt_remote_rest(&s->tree, tid);
 }
 
 /* By their whole path: two threads ask in turn for different processes, so that keeping a folder
@@ -157,7 +155,7 @@ static int open_proc_op(struct ckpt_source *src, pid_t tid, const char *name, st
 	char path[128];
 	int fd;
 
-	let_rest(of(src), name);
+	let_rest(of(src), tid, name);
 	snprintf(path, sizeof(path), "/proc/%d/%s", acts_for(of(src), tid), name);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	return fd < 0 ? ckpt_fail(err, -errno, "%s: cannot open", path) : fd;
@@ -290,7 +288,7 @@ static int read_mem_op(struct ckpt_source *src, pid_t pid, const struct iovec *r
 	char *to = buf;
 
 	if (is_tracer(s))
-		ckpt_remote_finish(&s->tree);
+		ckpt_remote_rest(&s->tree, pid);
 	while (n) {
 		size_t m = n < IOV_MAX ? n : IOV_MAX, len = 0;
 		int r;
@@ -320,6 +318,15 @@ static int call_op(struct ckpt_source *src, pid_t tid, struct ckpt_call *call, s
 	int r = thread_of(s, acts_for(s, tid), &t, err);
 
 	return r < 0 ? r : ckpt_remote_call(&s->tree, t, call, err);
+}
+
+static void call_soon_op(struct ckpt_source *src, pid_t tid)
+{
+	struct source *s = of(src);
+	struct ckpt_tracee *t = ckpt_tree_thread(&s->tree, tid);
+
+	if (is_tracer(s) && t && t->state == CKPT_TRACEE_STOPPED && !t->proc->ended)
+		ckpt_remote_ahead(&s->tree, t);
 }
 
 /* Will the handler that takes one of SIGNALS let an interrupted call go on? */
@@ -372,21 +379,19 @@ static int regs_op(struct ckpt_source *src, pid_t tid, struct ckpt_arena *arena,
 {
 	struct source *s = of(src);
 	struct ckpt_tracee *t;
-	size_t len = XSTATE_MAX;
 	int r = thread_of(s, tid, &t, err);
 
 	if (r >= 0)
 		r = choose_regs(s, t, &regs->gp, err);
+	if (r >= 0)
+		r = ckpt_remote_xstate(&s->tree, t, err);
 	if (r < 0)
 		return r;
 	regs->gp.orig_rax = -1;
 	regs->sigmask = t->mask;
 	regs->waits_longer = t->waits_longer;
-	r = ckpt_pt_get_set(tid, NT_X86_XSTATE, s->xstate, &len);
-	if (r < 0)
-		return ckpt_fail(err, r, "thread %d: cannot read its vector registers", tid);
-	regs->xstate = memcpy(ckpt_alloc(arena, len), s->xstate, len);
-	regs->xstate_len = len;
+	regs->xstate = memcpy(ckpt_alloc(arena, t->xstate_len), t->xstate, t->xstate_len);
+	regs->xstate_len = t->xstate_len;
 	return 0;
 }
 
@@ -451,6 +456,7 @@ static const struct ckpt_source_ops ops = {
 	.compare = compare_op,
 	.read_mem = read_mem_op,
 	.call = call_op,
+	.call_soon = call_soon_op,
 	.regs = regs_op,
 	.peek_signal = peek_signal_op,
 	.rseq = rseq_op,

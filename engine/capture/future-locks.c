@@ -41,7 +41,7 @@ int ckpt_capture_future_locks(struct ckpt_capture *c, struct ckpt_capture_task *
 	int64_t at, ret;
 	int r = ask(&cc, SYS_mmap,
 		    (uint64_t[6]){ 0, CKPT_PAGE, PROT_READ | PROT_WRITE,
-				   MAP_PRIVATE | MAP_ANONYMOUS, -1ull },
+				   MAP_PRIVATE | MAP_ANONYMOUS },
 		    &at, err);
 
 	if (r < 0)

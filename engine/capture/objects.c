@@ -188,6 +188,33 @@ static int collect_brk(struct ckpt_capture *c, const struct ckpt_task *task, pid
 	return 0;
 }
 
+/* Who is asked after the Ith thread of T may begin. */
+static int announce_next(struct ckpt_capture *c, struct ckpt_capture_task *t, size_t i,
+			 struct ckpt_err *err)
+{
+	const struct ckpt_capture_task *end = c->tasks + c->n_tasks;
+	pid_t tid;
+
+	if (!c->src->ops->call_soon || t->frozen->ended)
+		return 0;
+	if (++i == t->task->n_threads) {
+		int r;
+
+		for (t++; t < end && (t->frozen->zombie || t->frozen->ended);)
+			t++;
+		if (t == end)
+			return 0;
+		ckpt_capture_scope_start(c, t - c->tasks);
+		r = ckpt_capture_scope_thread(c, t, i = 0, err);
+		if (r < 0)
+			return r;
+	}
+	tid = t->frozen->tids[i];
+	if (ckpt_capture_scope_judged(t, i) && ckpt_may_call(c, tid))
+		c->src->ops->call_soon(c->src, tid);
+	return 0;
+}
+
 static int collect_thread(struct ckpt_capture *c, struct ckpt_capture_task *t, size_t i,
 			  struct ckpt_err *err)
 {
@@ -195,6 +222,9 @@ static int collect_thread(struct ckpt_capture *c, struct ckpt_capture_task *t, s
 	int r = ckpt_capture_scope_thread(c, t, t->frozen->ended ? i - 1 : i, err);
 
 	if (r < 0 || !ckpt_may_call(c, thread->tid))
+		return r;
+	r = announce_next(c, t, i, err);
+	if (r < 0)
 		return r;
 	return collect_scope(c, CKPT_PER_THREAD, t->task->pid, thread->tid, t->task->id,
 			     &thread->state, &thread->n_state, err);

@@ -301,6 +301,11 @@ int ckpt_capture_scope_thread(struct ckpt_capture *c, struct ckpt_capture_task *
 	return 0;
 }
 
+bool ckpt_capture_scope_judged(const struct ckpt_capture_task *t, size_t i)
+{
+	return t->scope && i / BATCH < t->scope->n_judged;
+}
+
 const char *ckpt_capture_read_ahead(const struct ckpt_capture *c, pid_t pid, const char *name,
 				    size_t *lenp)
 {

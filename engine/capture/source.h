@@ -84,6 +84,9 @@ struct ckpt_source_ops {
 			void *buf, struct ckpt_err *err);
 	int (*call)(struct ckpt_source *src, pid_t tid, struct ckpt_call *call,
 		    struct ckpt_err *err);
+	/* NULL: cannot. TID is the next one that calls are made by, after the one that makes them
+	 * now, and nothing forbids it: it may begin. */
+	void (*call_soon)(struct ckpt_source *src, pid_t tid);
 	/* Registers as they have to be restored: interrupted calls wound back, out of critical
 	 * sections and the vDSO. */
 	int (*regs)(struct ckpt_source *src, pid_t tid, struct ckpt_arena *arena,

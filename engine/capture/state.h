@@ -150,6 +150,7 @@ void ckpt_capture_scope_start(struct ckpt_capture *c, size_t i);
  * of more. To be done before a thread is made to run a system call. */
 int ckpt_capture_scope_thread(struct ckpt_capture *c, struct ckpt_capture_task *t, size_t i,
 			      struct ckpt_err *err);
+bool ckpt_capture_scope_judged(const struct ckpt_capture_task *t, size_t i);
 /* The text of /proc/PID/NAME, if it was read with the first thread of PID; else NULL. */
 const char *ckpt_capture_read_ahead(const struct ckpt_capture *c, pid_t pid, const char *name,
 				    size_t *lenp);

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A thread that makes system calls for us. The order of the steps is what makes our death harmless:
+ * the frame is complete before the registers point to it; signals are blocked after that and let in
+ * again before the registers go back; memory is put back last. (Between unblocking and putting back
+ * a handler runs on the frame's stack, which has room for that.)
+ */
+#include <errno.h>
+#include <string.h>
+#include "injector/caller.h"
+#include "injector/filters.h"
+#include "injector/ptrace.h"
+#include "injector/questions.h"
+#include "injector/remote.h"
+#include "injector/scratch.h"
+
+#define BUF_LEAST 512 /* mostly enough */
+
+int ckpt_caller_lost(const struct ckpt_tracee *t, int r, const char *verb, struct ckpt_err *err)
+{
+	if (r == -ESRCH || r == -ECHILD)
+		return ckpt_refuse(err, CKPT_E_VANISHED, -ESRCH,
+				   "thread %d: cannot %s: it was killed meanwhile", t->tid, verb);
+	return ckpt_fail(err, r, "thread %d: cannot %s", t->tid, verb);
+}
+
+/* ---- can it make calls? ---- */
+
+static int find_gadgets(struct ckpt_tree *tree, const struct ckpt_tracee *t, struct ckpt_err *err)
+{
+	struct ckpt_proc *proc = t->proc;
+	uint64_t mask;
+	int r;
+
+	if (proc->has_gadgets)
+		return 0;
+	r = ckpt_gadgets_find(tree->cache, t->tid, &proc->areas, &proc->gadgets, err);
+	if (r >= 0 && ckpt_gadgets_hold(t->tid, &proc->gadgets)) {
+		proc->has_gadgets = true;
+		return 0;
+	}
+	if (ckpt_pt_get_mask(t->tid, &mask) < 0)
+		return ckpt_caller_lost(t, -ESRCH, "run a system call in it", err);
+	if (r >= 0)
+		return ckpt_refuse(
+			err, CKPT_E_NO_GADGET, -ENOEXEC,
+			"process %d: cannot run a system call in it: its code was changed",
+			proc->pid);
+	return r;
+}
+
+static int prepare(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_err *err)
+{
+	int r;
+
+	if (t->prepared)
+		return 0;
+	if (ckpt_pt_dispatch_is_on(t->tid))
+		return ckpt_refuse(
+			err, CKPT_E_TASK_STATE, -EBUSY,
+			"thread %d: cannot run system calls in it: it has syscall user dispatch",
+			t->tid);
+	if (ckpt_pt_shadow_stack_is_on(t->tid))
+		return ckpt_refuse(
+			err, CKPT_E_TASK_STATE, -EBUSY,
+			"thread %d: cannot run system calls in it: it has a shadow stack", t->tid);
+	r = ckpt_filters_lift(tree, t, err);
+	if (r < 0)
+		return r;
+	r = find_gadgets(tree, t, err);
+	if (r < 0)
+		return r;
+	t->prepared = true;
+	return 0;
+}
+
+/* ---- the frame ---- */
+
+bool ckpt_caller_make_chain(struct ckpt_caller *c)
+{
+	const struct ckpt_frame_layout *l = &c->layout;
+	const struct ckpt_chain_room room = { c->frame + l->front, c->at + l->front,
+					      c->frame + l->data, c->at + l->data };
+
+	c->fourth = 0;
+	c->chain_used = ckpt_round_make(c->round, c->t, &room, &c->fourth, &c->signal);
+	return c->chain_used != 0;
+}
+
+static bool overlaps(const struct ckpt_caller *other, const struct ckpt_tracee *t, uint64_t addr,
+		     size_t len)
+{
+	return other->t && other->t->proc == t->proc && addr < other->at + other->layout.len &&
+	       other->at < addr + len;
+}
+
+/* Puts the frame to the best place that takes it. */
+static int place_frame(struct ckpt_caller *c, struct ckpt_tracee *t, struct ckpt_err *err)
+{
+	const struct ckpt_frame_layout *l = &c->layout;
+	struct ckpt_scratch s;
+	int r;
+
+	for (unsigned int n = 0; (r = ckpt_scratch_choice(t, l->len, n, &s)) >= 0; n++) {
+		if (!r || overlaps(c->other, t, s.addr, l->len))
+			continue;
+		memset(c->saved, 0, l->len);
+		if (s.touched && ckpt_vm_get(t->tid, s.addr, c->saved, l->len) < 0)
+			continue;
+		memset(c->frame, 0, l->len);
+		ckpt_frame_make(c->frame, s.addr, l, &t->proc->gadgets, &t->back, t->mask,
+				t->xstate);
+		c->at = s.addr;
+		c->t = t;
+		c->chain_is_there = c->data_len && ckpt_caller_make_chain(c);
+		if (ckpt_vm_put(t->tid, s.addr, c->frame, l->len) >= 0)
+			return 0;
+		c->t = NULL;
+		if (s.touched)
+			ckpt_vm_put(t->tid, s.addr, c->saved, l->len);
+	}
+	return ckpt_refuse(err, CKPT_E_NO_GADGET, -ENOMEM,
+			   "thread %d: cannot run system calls in it: no memory that it can spare",
+			   t->tid);
+}
+
+int ckpt_caller_begin(struct ckpt_caller *c, struct ckpt_tree *tree, struct ckpt_tracee *t,
+		      const struct ckpt_call *first, struct ckpt_err *err)
+{
+	size_t buf_len = first && first->buf_arg >= 0 ? first->buf_len : 0, front;
+	int r = prepare(tree, t, err);
+
+	if (r >= 0)
+		r = ckpt_remote_xstate(tree, t, err);
+	if (r < 0)
+		return r;
+	front = ckpt_round_begin(c->round, c->batch, t, first);
+	if (!first && !front)
+		return 0;
+	c->for_page = first && ckpt_wants_page(first);
+	c->data_len = front ? ckpt_round_data_len(c->round) : 0;
+	c->buf_len = buf_len > BUF_LEAST ? buf_len : BUF_LEAST;
+	ckpt_frame_lay_out(&c->layout, c->xstate_size, &t->proc->gadgets, t->xstate, t->xstate_len,
+			   front > c->buf_len ? front : c->buf_len, c->data_len);
+	if (c->layout.len > CKPT_FRAME_MAX)
+		return ckpt_fail(err, -E2BIG, "thread %d: cannot make a signal frame", t->tid);
+	r = place_frame(c, t, err);
+	if (r < 0)
+		return r;
+	c->resting = t->now;
+	return 1;
+}
+
+void ckpt_caller_end(struct ckpt_caller *c)
+{
+	struct ckpt_tracee *t = c->t;
+	bool back = true;
+
+	if (!t)
+		return;
+	if (!t->now) {
+		ckpt_pt_set_mask(t->tid, t->mask);
+		back = !ckpt_pt_set_regs(t->tid, c->resting);
+		t->now = c->resting;
+	}
+	if (back) /* else it was killed: nobody has that memory any more, or others have it with the
+		     frame */
+		ckpt_vm_put(t->tid, c->at, c->saved, c->layout.len);
+	c->t = NULL;
+}
+
+void ckpt_caller_hide(const struct ckpt_caller *c, pid_t pid, uint64_t addr, void *buf, size_t len)
+{
+	uint64_t from, to;
+
+	if (!c->t || c->t->proc->pid != pid)
+		return;
+	from = addr > c->at ? addr : c->at;
+	to = addr + len < c->at + c->layout.len ? addr + len : c->at + c->layout.len;
+	if (from < to)
+		memcpy((char *)buf + (from - addr), c->saved + (from - c->at), to - from);
+}
