@@ -55,9 +55,10 @@ static int pick_living(void *arg, pid_t tid, struct ckpt_err *err)
 	struct ckpt_proc_stat st;
 
 	(void)err;
-	if (ckpt_proc_stat(tid, &st) >= 0 && st.state != 'Z' && st.state != 'X')
-		*(pid_t *)arg = tid;
-	return 0;
+	if (ckpt_proc_stat(tid, &st) < 0 || st.state == 'Z' || st.state == 'X')
+		return 0;
+	*(pid_t *)arg = tid;
+	return -EALREADY; /* mostly it is the main thread, which comes first */
 }
 
 /* That of a thread that lives: a main thread that has ended has none any more. */
@@ -72,8 +73,7 @@ static int open_memory(pid_t pid)
 		pid_t acts = pid;
 		int fd;
 
-		if (ckpt_each_thread(pid, pick_living, &acts, &ignored) < 0)
-			acts = pid;
+		ckpt_each_thread(pid, pick_living, &acts, &ignored);
 		snprintf(path, sizeof(path), "/proc/%d/mem", acts);
 		fd = open(path, O_RDONLY | O_CLOEXEC);
 		if (fd >= 0 || (errno != ESRCH && errno != ENOENT))
