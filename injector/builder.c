@@ -129,6 +129,25 @@ static int site_put(struct ckpt_site *site, uint32_t object, int fd_taken, struc
 	return to_bank(job, object, fd, err);
 }
 
+static int site_keep(struct ckpt_site *site, uint32_t object, int fd_taken, struct ckpt_err *err)
+{
+	struct ckpt_job *job = (struct ckpt_job *)site;
+	CKPT_FD fd = fd_taken;
+	int number = job->plan->spare[object];
+
+	if (number < 0 || dup3(fd, number, O_CLOEXEC) < 0)
+		return ckpt_fail(err, number < 0 ? -EBADF : -errno,
+				 "object %u: cannot keep its other end", object);
+	return 0;
+}
+
+static int site_kept(struct ckpt_site *site, uint32_t object, struct ckpt_err *err)
+{
+	int number = ((struct ckpt_job *)site)->plan->spare[object];
+
+	return number < 0 ? ckpt_fail(err, -EBADF, "object %u: nothing was kept", object) : number;
+}
+
 static bool site_number_used(struct ckpt_site *site, int number)
 {
 	for (size_t i = 0; site->task && i < site->task->n_fds; i++)
@@ -140,6 +159,8 @@ static bool site_number_used(struct ckpt_site *site, int number)
 static const struct ckpt_site_ops site_ops = {
 	.fd_of = site_fd_of,
 	.put = site_put,
+	.keep = site_keep,
+	.kept = site_kept,
 	.number_used = site_number_used,
 	.made_path = ckpt_undo_note,
 	.on_failure = ckpt_undo_call,
@@ -296,9 +317,12 @@ void ckpt_builder_let_go(struct ckpt_job *job)
 {
 	const struct ckpt_layout *l = job->plan->layout;
 
-	for (size_t id = 1; id <= job->plan->snap->n_objects; id++)
+	for (size_t id = 1; id <= job->plan->snap->n_objects; id++) {
 		if (job->made[id])
 			close(job->plan->bank[id]);
+		if (job->made[id] && job->plan->spare[id] >= 0)
+			close(job->plan->spare[id]);
+	}
 	for (size_t i = 0; i < l->n_stages; i++)
 		if (l->stages[i].object)
 			munmap((void *)(uintptr_t)l->stages[i].at, l->stages[i].len);

@@ -41,6 +41,7 @@
 	X(CONTENT_CHANGED,   260, 1, "dump again, or dump who changes it along with the tree") \
 	X(SECCOMP,           230, 3, "run ckpt dump as root; a filter must not end or trap the process for what ckpt asks") \
 	X(RULE_UNUSED,       252, 1, "look at the names and numbers that `ckpt show` or /proc/PID/fd tell") \
+	X(IN_FLIGHT,         254, 3, "let its receiver take it before the dump") \
 	X(RULE_FAILS,        253, 1, "leave the rule out to let it pass") \
 	X(TERMINAL_DATA,     251, 1, "let its reader read it before the dump") \
 	X(TCP_CONNECTION,    250, 3, "close it before the dump, or let it come back closed: --tcp-close") \

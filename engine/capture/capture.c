@@ -51,9 +51,13 @@ static int run(struct ckpt_capture *c, struct ckpt_err *err)
 		const char *what;
 		int (*step)(struct ckpt_capture *c, struct ckpt_err *err);
 	} steps[] = {
-		{ "what is shared", ckpt_capture_shared }, { "descriptors", ckpt_capture_files },
-		{ "state", ckpt_capture_state },           { "a copy", snapshot },
-		{ "areas", ckpt_capture_areas },           { "files", ckpt_capture_file_objects },
+		{ "what is shared", ckpt_capture_shared },
+		{ "descriptors", ckpt_capture_files },
+		{ "what is in flight", ckpt_capture_in_flight },
+		{ "state", ckpt_capture_state },
+		{ "a copy", snapshot },
+		{ "areas", ckpt_capture_areas },
+		{ "files", ckpt_capture_file_objects },
 		{ "pages", ckpt_capture_memory },
 	};
 	struct ckpt_frozen *frozen;

@@ -8,10 +8,13 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/kcmp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "engine/base/text.h"
 #include "engine/capture/state.h"
 
 #define MAX_HELD 7168
@@ -22,6 +25,7 @@
 /* One descriptor while it is sorted in. */
 struct found {
 	struct ckpt_capture_task *t;
+	bool flying; /* it is ours, and was in a queue of T */
 	const struct ckpt_look *look;
 	bool has_pos;
 	struct ckpt_probe probe;
@@ -55,7 +59,7 @@ struct ckpt_capture_file *ckpt_capture_file_add(struct ckpt_capture *c,
 {
 	struct ckpt_capture_file *f = ckpt_new(c->arena, struct ckpt_capture_file);
 
-	f->fd = -1;
+	f->fd = f->flying = -1;
 	f->obj = ckpt_new(c->arena, struct ckpt_object);
 	f->obj->id = c->n_files + 1;
 	f->obj->kind = kind;
@@ -81,6 +85,8 @@ void ckpt_capture_files_end(struct ckpt_capture *c)
 {
 	for (size_t i = 0; i < c->n_files; i++)
 		ckpt_close_fd(&c->files[i]->fd);
+	for (size_t i = 0; i < c->n_files; i++)
+		ckpt_close_fd(&c->files[i]->flying);
 }
 
 static struct ckpt_file_class *find_class(struct ckpt_capture *c, const struct found *d)
@@ -119,8 +125,10 @@ static int find_file(struct ckpt_capture *c, const struct ckpt_file_class *k, co
 	while (low < high) {
 		size_t mid = (low + high) / 2;
 		const struct ckpt_capture_file *f = k->v[mid];
-		int order = c->src->ops->compare(c->src, d->t->frozen->pid, f->pid, KCMP_FILE,
-						 d->look->number, f->number);
+		bool flew = f->origin == CKPT_FROM_FLIGHT;
+		int order = c->src->ops->compare(c->src, d->flying ? getpid() : d->t->frozen->pid,
+						 flew ? getpid() : f->pid, KCMP_FILE,
+						 d->look->number, flew ? f->flying : f->number);
 
 		if (order < 0)
 			return ckpt_fail(err, order, "cannot compare with fd %d of process %d",
@@ -177,9 +185,12 @@ static int probe(struct ckpt_capture *c, struct found *d, struct ckpt_err *err)
 
 	d->probe.link = look->link;
 	d->probe.path_only = look->info.flags & O_PATH;
-	d->fd = c->src->ops->dup_fd(c->src, d->t->frozen->pid, look->number, err);
+	if (d->flying)
+		d->fd = fcntl(look->number, F_DUPFD_CLOEXEC, 0);
+	else
+		d->fd = c->src->ops->dup_fd(c->src, d->t->frozen->pid, look->number, err);
 	if (d->fd < 0)
-		return d->fd;
+		return d->flying ? ckpt_fail(err, -errno, "cannot duplicate") : d->fd;
 	r = ckpt_probe_fill(c, d->fd, &d->probe, err);
 	if (r < 0)
 		return r;
@@ -247,7 +258,7 @@ static int new_file(struct ckpt_capture *c, struct found *d, struct ckpt_capture
 
 	if (r < 0)
 		return r;
-	rule = find_rule(c, d, kind);
+	rule = d->flying ? NULL : find_rule(c, d, kind);
 	was = kind ? kind->name : "";
 	if (rule)
 		kind = ckpt_kind_find("external");
@@ -259,6 +270,10 @@ static int new_file(struct ckpt_capture *c, struct found *d, struct ckpt_capture
 	f->number = d->look->number;
 	f->fdinfo = d->look->text ? ckpt_strdup(c->arena, d->look->text) : NULL;
 	*filep = f;
+	if (d->flying) {
+		f->origin = CKPT_FROM_FLIGHT;
+		f->number = -1;
+	}
 	if (!kind)
 		return 0;
 	f->obj->task = d->t->task->id;
@@ -266,7 +281,8 @@ static int new_file(struct ckpt_capture *c, struct found *d, struct ckpt_capture
 	f->obj->file.flags = d->look->info.flags & ~O_CLOEXEC;
 	f->obj->file.has_pos = d->has_pos;
 	f->obj->file.pos = d->has_pos ? d->look->info.pos : 0;
-	ckpt_capture_file_hold(c, f, &d->fd);
+	if (!d->flying)
+		ckpt_capture_file_hold(c, f, &d->fd);
 	return 0;
 }
 
@@ -281,27 +297,38 @@ static void add_extra(struct ckpt_capture *c, const struct found *d)
 	t->extra[t->n_extra++] = d->extra;
 }
 
-static int add_fd(struct ckpt_capture *c, struct found *d, size_t *roomp, struct ckpt_err *err)
+/* Which file it is, a new one or one that was seen before. */
+static int sort_in(struct ckpt_capture *c, struct found *d, struct ckpt_capture_file **filep,
+		   struct ckpt_err *err)
 {
-	struct ckpt_task *task = d->t->task;
 	struct ckpt_file_class *k;
-	struct ckpt_capture_file *f;
 	size_t at = 0;
 	int r = probe(c, d, err);
 
 	if (r < 0)
 		return r;
 	k = find_class(c, d);
-	r = find_file(c, k, d, &at, &f, err);
+	r = find_file(c, k, d, &at, filep, err);
+	if (r < 0 || *filep)
+		return r;
+	r = new_file(c, d, filep, err);
 	if (r < 0)
 		return r;
-	if (!f) {
-		r = new_file(c, d, &f, err);
-		if (r < 0)
-			return r;
-		class_insert(c, k, at, f);
-		d->extra.first = true;
-	}
+	if (d->flying)
+		(*filep)->flying = d->look->number;
+	class_insert(c, k, at, *filep);
+	d->extra.first = true;
+	return 0;
+}
+
+static int add_fd(struct ckpt_capture *c, struct found *d, size_t *roomp, struct ckpt_err *err)
+{
+	struct ckpt_task *task = d->t->task;
+	struct ckpt_capture_file *f;
+	int r = sort_in(c, d, &f, err);
+
+	if (r < 0)
+		return r;
 	if (!f->obj)
 		return 0;
 	add_extra(c, d);
@@ -312,6 +339,55 @@ static int add_fd(struct ckpt_capture *c, struct found *d, size_t *roomp, struct
 		.cloexec = d->look->info.flags & O_CLOEXEC,
 		.object = f->obj->id,
 	};
+	return 0;
+}
+
+/* What /proc shows of a descriptor of ours. */
+static int look_at_ours(struct ckpt_capture *c, int fd, struct ckpt_look *look,
+			struct ckpt_err *err)
+{
+	char path[64], link[PATH_MAX + 16], *text;
+	ssize_t n;
+	int r;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	n = readlink(path, link, sizeof(link) - 1);
+	if (n < 0)
+		return ckpt_fail(err, -errno, "%s: cannot read the link", path);
+	link[n] = '\0';
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	CKPT_FD info = open(path, O_RDONLY | O_CLOEXEC);
+	if (info < 0)
+		return ckpt_fail(err, -errno, "%s: cannot open", path);
+	r = ckpt_read_all(c->arena, info, &text, NULL, err);
+	if (r < 0)
+		return ckpt_in(err, r, "%s", path);
+	*look = (struct ckpt_look){ .number = fd,
+				    .link = ckpt_strdup(c->arena, link),
+				    .text = text };
+	return ckpt_fdinfo_parse(text, &look->info, err);
+}
+
+int ckpt_capture_flying(struct ckpt_capture *c, struct ckpt_capture_task *t, int *fdp,
+			uint32_t *idp, struct ckpt_err *err)
+{
+	struct ckpt_look look;
+	struct found d = { .t = t, .flying = true, .look = &look, .fd = -1 };
+	struct ckpt_capture_file *f;
+	int r = look_at_ours(c, *fdp, &look, err);
+
+	if (r >= 0)
+		r = sort_in(c, &d, &f, err);
+	ckpt_close_fd(&d.fd);
+	if (r < 0)
+		return ckpt_in(err, r, "%s: a descriptor in flight", t->who);
+	*idp = f->obj ? f->obj->id : 0;
+	if (f->flying == *fdp)
+		*fdp = -1;
+	if (f->origin == CKPT_FROM_FLIGHT && (d.extra.locked || d.extra.has_owner))
+		ckpt_problem_add(c->problems, CKPT_E_IN_FLIGHT,
+				 "%s: %s: it is in flight (SCM_RIGHTS) with %s", t->who, look.link,
+				 d.extra.locked ? "a lock" : "an owner for signals");
 	return 0;
 }
 

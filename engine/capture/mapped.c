@@ -82,9 +82,9 @@ static struct ckpt_capture_file *find_open(const struct ckpt_capture *c, const s
 	for (size_t i = 0; i < c->n_files; i++) {
 		struct ckpt_capture_file *f = c->files[i];
 
-		if (f->number >= 0 && f->probe.st.st_dev == st->st_dev &&
-		    f->probe.st.st_ino == st->st_ino && (f->obj->file.flags & O_ACCMODE) >= flags &&
-		    !(f->obj->file.flags & O_PATH))
+		if ((f->number >= 0 || f->origin == CKPT_FROM_FLIGHT) &&
+		    f->probe.st.st_dev == st->st_dev && f->probe.st.st_ino == st->st_ino &&
+		    (f->obj->file.flags & O_ACCMODE) >= flags && !(f->obj->file.flags & O_PATH))
 			return f;
 	}
 	return NULL;
@@ -182,6 +182,9 @@ static int open_origin(struct ckpt_capture *c, const struct ckpt_capture_file *f
 	case CKPT_FROM_PATH:
 		fd = open_path(f->probe.link);
 		return fd < 0 ? ckpt_fail(err, fd, "%s: cannot open", f->probe.link) : fd;
+	case CKPT_FROM_FLIGHT:
+		fd = fcntl(f->flying, F_DUPFD_CLOEXEC, 0);
+		return fd < 0 ? ckpt_fail(err, -errno, "%s: cannot duplicate", f->probe.link) : fd;
 	case CKPT_FROM_NOWHERE:
 		break;
 	}

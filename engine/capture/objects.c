@@ -95,7 +95,8 @@ static int collect_file(struct ckpt_capture *c, struct ckpt_capture_file *f, str
 	if (f->number >= 0)
 		snprintf(subject, sizeof(subject), "%s: fd %d", who(c, f->pid), f->number);
 	else
-		snprintf(subject, sizeof(subject), "%s: mapping of %s", who(c, f->pid),
+		snprintf(subject, sizeof(subject), "%s: %s %s", who(c, f->pid),
+			 f->origin == CKPT_FROM_FLIGHT ? "in flight (SCM_RIGHTS):" : "mapping of",
 			 f->probe.link);
 	if (fd >= 0)
 		c->n_held--;

@@ -19,6 +19,7 @@ enum ckpt_file_origin {
 	CKPT_FROM_EXE,     /* /proc/PID/exe */
 	CKPT_FROM_MAP,     /* /proc/PID/map_files/START-END */
 	CKPT_FROM_PATH,    /* open(2) by its name: an ordinary user may not follow map_files */
+	CKPT_FROM_FLIGHT,  /* a duplicate that came out of the queue of a socket: FLYING */
 	CKPT_FROM_NOWHERE, /* deleted and only mapped, and we are an ordinary user */
 };
 
@@ -29,10 +30,12 @@ struct ckpt_capture_file {
 	const struct ckpt_rule *rule; /* that keeps it out of the image; NULL: none */
 	const char *was;              /* RULE: the kind that would have claimed it */
 	enum ckpt_file_origin origin;
-	pid_t pid;             /* the first task that has it */
-	int number;            /* of PID; -1: only mapped */
-	uint64_t start, end;   /* CKPT_FROM_MAP: the area of PID */
-	const char *fdinfo;    /* its text, if it was kept */
+	pid_t pid;           /* the first task that has it */
+	int number;          /* of PID; -1: only mapped */
+	uint64_t start, end; /* CKPT_FROM_MAP: the area of PID */
+	const char *fdinfo;  /* its text, if it was kept */
+	int flying;          /* CKPT_FROM_FLIGHT: ours; PID has the socket, NUMBER is -1 */
+	const struct ckpt_unix_queue *queue; /* of a Unix socket, once it was looked into */
 	int fd;                /* still open, to be used again when it is collected; else -1 */
 	uint8_t *content_hash; /* SHA-256 of its content, once it was asked for; else NULL */
 	struct ckpt_capture_file *next; /* of the same bucket */
@@ -172,12 +175,20 @@ int ckpt_capture_files(struct ckpt_capture *c, struct ckpt_err *err);
 struct ckpt_capture_file *ckpt_capture_file_add(struct ckpt_capture *c,
 						const struct ckpt_kind *kind,
 						const struct ckpt_probe *probe);
+/* An open file that is in the queue of a socket of T, by a descriptor of ours, which it may take.
+ * *IDP is 0 if no kind wants it, which is a problem and has been added. */
+int ckpt_capture_flying(struct ckpt_capture *c, struct ckpt_capture_task *t, int *fdp,
+			uint32_t *idp, struct ckpt_err *err);
 /* Keeps *FDP open until F is collected, if there are not too many: opening again costs up to 6 us.
  */
 void ckpt_capture_file_hold(struct ckpt_capture *c, struct ckpt_capture_file *f, int *fdp);
 /* Closes those that are still open. */
 void ckpt_capture_files_end(struct ckpt_capture *c);
 uint32_t ckpt_file_hash(uint64_t a, uint64_t b);
+
+/* ---- flight.c ---- */
+/* Looks into the queues of all Unix sockets, and adds the files in them. */
+int ckpt_capture_in_flight(struct ckpt_capture *c, struct ckpt_err *err);
 
 /* ---- fdinfo.c ---- */
 struct ckpt_fdinfo {

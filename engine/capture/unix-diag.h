@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the kernel knows of Unix sockets, and what they have received: read without changing it. */
+/* What the kernel knows of Unix sockets. */
 #pragma once
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
-#include "engine/base/arena.h"
 #include "engine/base/err.h"
 
 struct ckpt_unix_diag {
@@ -19,20 +17,3 @@ struct ckpt_unix_diag {
 
 /* Asks for the socket with that inode, in our network namespace. -ENOENT: there is none. */
 int ckpt_unix_diag(uint32_t ino, struct ckpt_unix_diag *diag, struct ckpt_err *err);
-
-struct ckpt_unix_message {
-	uint8_t *data;
-	size_t len;
-	uint8_t *from; /* sun_path of the sender */
-	size_t from_len;
-};
-
-struct ckpt_unix_queue {
-	struct ckpt_unix_message *v; /* in the arena; of a stream at most one */
-	size_t n, room;
-};
-
-/* All that FD has received and nobody has read. Descriptors or credentials in flight are refused.
- */
-int ckpt_unix_peek(struct ckpt_arena *arena, int fd, int type, struct ckpt_unix_queue *queue,
-		   struct ckpt_err *err);

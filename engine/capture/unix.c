@@ -13,6 +13,7 @@
 #include <sys/un.h>
 #include "engine/capture/socket.h"
 #include "engine/capture/unix-diag.h"
+#include "engine/capture/unix-queue.h"
 #include "engine/capture/unix.h"
 
 #define NAME_AT offsetof(struct sockaddr_un, sun_path)
@@ -88,27 +89,68 @@ static int collect_names(struct ckpt_collect *c, Ckpt__Unix *m, const struct ckp
 	return m->has_name && m->name.data[0] ? collect_file(c, m, d, err) : 0;
 }
 
+/* Only a process that is there can be named again. Who does not ask for credentials will hardly
+ * miss them. */
+static int collect_creds(struct ckpt_collect *c, const struct ckpt_unix_message *from,
+			 Ckpt__UnixMessage *msg, struct ckpt_err *err)
+{
+	socklen_t len = sizeof(int);
+	int asks = 1;
+
+	if (!from->has_creds)
+		return 0;
+	msg->has_pid = msg->has_uid = msg->has_gid = ckpt_pid_in_tree(c, from->pid);
+	msg->pid = from->pid;
+	msg->uid = from->uid;
+	msg->gid = from->gid;
+	if (msg->has_pid)
+		return 0;
+	getsockopt(c->fd, SOL_SOCKET, SO_PASSCRED, &asks, &len);
+	if (asks)
+		return ckpt_refuse(err, CKPT_E_IN_FLIGHT, -EOPNOTSUPP,
+				   "%s: credentials of process %d, which is not in the tree, are "
+				   "in its queue (SCM_CREDENTIALS)",
+				   c->probe->link, from->pid);
+	ckpt_lost(c,
+		  "process %d: fd %d: %s: credentials of process %d, which is not in the tree and "
+		  "which it does not ask for, are in its queue",
+		  c->pid, c->number, c->probe->link, from->pid);
+	return 0;
+}
+
 static int collect_queue(struct ckpt_collect *c, Ckpt__Unix *m, struct ckpt_err *err)
 {
-	struct ckpt_unix_queue q;
-	int r = ckpt_unix_peek(c->arena, c->fd, m->type, &q, err);
+	const struct ckpt_unix_queue *q = ckpt_unix_queue_seen(c);
+	struct ckpt_unix_queue own;
+	int r = q ? 0 : ckpt_unix_peek(c->arena, c->fd, m->type, &own, err);
 
+	for (size_t i = 0; !q && r >= 0 && i < own.n; i++)
+		if (own.v[i].n_rights)
+			r = ckpt_refuse(err, CKPT_E_IN_FLIGHT, -EOPNOTSUPP,
+					"descriptors in flight are in its queue");
+	if (!q) {
+		ckpt_unix_queue_close(&own);
+		q = &own;
+	}
 	if (r < 0)
 		return ckpt_in(err, r, "%s", c->probe->link);
-	m->n_queue = q.n;
-	m->queue = ckpt_alloc(c->arena, q.n * sizeof(*m->queue));
-	for (size_t i = 0; i < q.n; i++) {
-		Ckpt__UnixMessage *msg = ckpt_new(c->arena, Ckpt__UnixMessage);
+	m->n_queue = q->n;
+	m->queue = ckpt_alloc(c->arena, q->n * sizeof(*m->queue));
+	for (size_t i = 0; r >= 0 && i < q->n; i++) {
+		const struct ckpt_unix_message *from = &q->v[i];
+		Ckpt__UnixMessage *msg = m->queue[i] = ckpt_new(c->arena, Ckpt__UnixMessage);
 
 		ckpt__unix_message__init(msg);
-		msg->data = (ProtobufCBinaryData){ q.v[i].len, q.v[i].data };
-		msg->has_from = q.v[i].from_len > 0;
-		msg->from = (ProtobufCBinaryData){ q.v[i].from_len, q.v[i].from };
+		msg->data = (ProtobufCBinaryData){ from->len, from->data };
+		msg->has_from = from->from_len > 0;
+		msg->from = (ProtobufCBinaryData){ from->from_len, from->from };
 		if (msg->has_from && msg->from.data[0])
 			msg->from.len = strnlen((char *)msg->from.data, msg->from.len);
-		m->queue[i] = msg;
+		msg->n_rights = from->n_objects;
+		msg->rights = from->objects;
+		r = collect_creds(c, from, msg, err);
 	}
-	return 0;
+	return r;
 }
 
 /* One that waits to be accepted has no inode yet, like one that was closed; but only that shuts

@@ -3,7 +3,7 @@
  * Unix sockets. Two that are connected come as a pair, made by the one with the lower id; where the
  * accepted one has the name of its listener the pair is made by connecting to a listener of that
  * name. A socket whose peer was closed gets one that is closed again. Queues are filled from the
- * other side before anything is shut down.
+ * other side before anything is shut down: as soon as what goes along with the messages is there.
  */
 #include <errno.h>
 #include <sys/socket.h>
@@ -145,27 +145,17 @@ static int make_pair(struct ckpt_site *site, const struct ckpt_object *a,
 	return r < 0 ? r : bind_if_named(site, b, fd[1], err);
 }
 
-/* FROM is the other side of what OBJ is to be. */
-static int fill(int from, const struct ckpt_object *obj, struct ckpt_err *err)
+/* FROM is the other side of what OBJ is to be, TO. */
+static int fill(struct ckpt_site *site, int from, int to, const struct ckpt_object *obj,
+		struct ckpt_err *err)
 {
 	const Ckpt__Unix *m = ckpt_unix_message_of(obj);
+	int r = 0;
 
 	ckpt_socket_widen(from);
-	for (size_t i = 0; i < m->n_queue; i++) {
-		const ProtobufCBinaryData *data = &m->queue[i]->data;
-		size_t at = 0;
-
-		do {
-			ssize_t n = send(from, data->data + at, data->len - at,
-					 MSG_DONTWAIT | MSG_NOSIGNAL);
-
-			if (n < 0)
-				return ckpt_fail(err, -errno, "unix %u: cannot fill its queue",
-						 obj->id);
-			at += n;
-		} while (at < data->len && m->type == SOCK_STREAM);
-	}
-	return 0;
+	for (size_t i = 0; r >= 0 && i < m->n_queue; i++)
+		r = ckpt_unix_put(site, from, to, NULL, m->type == SOCK_STREAM, m->queue[i], err);
+	return ckpt_in(err, r, "unix %u", obj->id);
 }
 
 static int shut(int fd, const struct ckpt_object *obj, struct ckpt_err *err)
@@ -178,14 +168,14 @@ static int shut(int fd, const struct ckpt_object *obj, struct ckpt_err *err)
 	return 0;
 }
 
-static int finish_pair(const struct ckpt_object *a, const struct ckpt_object *b, const int fd[2],
-		       struct ckpt_err *err)
+static int finish_pair(struct ckpt_site *site, const struct ckpt_object *a,
+		       const struct ckpt_object *b, const int fd[2], struct ckpt_err *err)
 {
 	bool stream = ckpt_unix_message_of(a)->type != SOCK_DGRAM;
-	int r = fill(fd[1], a, err);
+	int r = fill(site, fd[1], fd[0], a, err);
 
 	if (r >= 0 && b)
-		r = fill(fd[0], b, err);
+		r = fill(site, fd[0], fd[1], b, err);
 	/* One that is closed with something unread resets the connection. */
 	if (r >= 0 && !b && ckpt_unix_message_of(a)->reset &&
 	    send(fd[0], "", 1, MSG_DONTWAIT | MSG_NOSIGNAL) != 1)
@@ -206,11 +196,27 @@ static int create_pair(struct ckpt_site *site, const struct ckpt_object *obj, st
 	CKPT_FD mine = fd[0];
 	CKPT_FD other = fd[1];
 
-	if (r >= 0)
-		r = finish_pair(obj, peer, fd, err);
+	if (r >= 0 && ckpt_unix_stage(site->snap, obj) == CKPT_UNIX_AT_CREATE)
+		r = finish_pair(site, obj, peer, fd, err);
+	else if (r >= 0 && !peer)
+		r = site->ops->keep(site, obj->id, ckpt_take_fd(&other), err);
 	if (r >= 0 && peer)
 		r = site->ops->put(site, peer->id, ckpt_take_fd(&other), err);
 	return r < 0 ? r : ckpt_take_fd(&mine);
+}
+
+/* The same of a pair whose queues had to wait; the one that made it does it. */
+static int finish_later(struct ckpt_site *site, const struct ckpt_object *obj, struct ckpt_err *err)
+{
+	const struct ckpt_object *peer = ckpt_unix_peer(site->snap, obj);
+	int fd[2] = { site->ops->fd_of(site, obj->id, err), -1 };
+
+	if (peer && peer->id < obj->id)
+		return 0;
+	if (fd[0] >= 0)
+		fd[1] = peer ? site->ops->fd_of(site, peer->id, err) :
+			       site->ops->kept(site, obj->id, err);
+	return fd[0] < 0 || fd[1] < 0 ? -EBADF : finish_pair(site, obj, peer, fd, err);
 }
 
 static int create(struct ckpt_site *site, const struct ckpt_object *obj, struct ckpt_err *err)
@@ -234,8 +240,11 @@ static int send_all(struct ckpt_site *site, const struct ckpt_object *obj, struc
 {
 	const Ckpt__Unix *m = ckpt_unix_message_of(obj);
 	struct ckpt_unix_name name = ckpt_unix_name_of(m);
+	int to = site->ops->fd_of(site, obj->id, err);
 	CKPT_FD nobody = -1;
 
+	if (to < 0)
+		return to;
 	for (size_t i = 0; i < m->n_queue; i++) {
 		const Ckpt__UnixMessage *q = m->queue[i];
 		const struct ckpt_object *sender =
@@ -251,7 +260,7 @@ static int send_all(struct ckpt_site *site, const struct ckpt_object *obj, struc
 			return sender ? fd :
 					ckpt_fail(err, -errno, "unix %u: cannot create a sender",
 						  obj->id);
-		r = ckpt_unix_send(fd, &name, q->data.data, q->data.len, err);
+		r = ckpt_unix_put(site, fd, to, &name, false, q, err);
 		if (r < 0)
 			return ckpt_in(err, r, "unix %u", obj->id);
 	}
@@ -287,13 +296,17 @@ static bool is_needed(const struct ckpt_snapshot *snap, const struct ckpt_object
 	return false;
 }
 
-static int link_up(struct ckpt_site *site, const struct ckpt_object *obj, struct ckpt_err *err)
+static int fill_and_connect(struct ckpt_site *site, const struct ckpt_object *obj,
+			    struct ckpt_err *err)
 {
 	const Ckpt__Unix *m = ckpt_unix_message_of(obj);
 	struct ckpt_unix_name name = ckpt_unix_name_of(m);
 	int r = 0;
 
-	if (m->type == SOCK_DGRAM && !ckpt_unix_paired(site->snap, obj)) {
+	if (ckpt_unix_paired(site->snap, obj)) {
+		if (ckpt_unix_stage(site->snap, obj) > CKPT_UNIX_AT_CREATE)
+			r = finish_later(site, obj, err);
+	} else if (m->type == SOCK_DGRAM) {
 		r = send_all(site, obj, err);
 		if (r >= 0 && m->state == CONNECTED)
 			r = connect_datagrams(site, obj, err);
@@ -303,15 +316,24 @@ static int link_up(struct ckpt_site *site, const struct ckpt_object *obj, struct
 	return r;
 }
 
+static int link_up(struct ckpt_site *site, const struct ckpt_object *obj, struct ckpt_err *err)
+{
+	return ckpt_unix_stage(site->snap, obj) < CKPT_UNIX_AT_ATTACH ?
+		       fill_and_connect(site, obj, err) :
+		       0;
+}
+
 /* When nobody has to send or connect any more. Listening again tells clients the process that does
  * it (SO_PEERCRED). */
 static int attach(struct ckpt_site *site, const struct ckpt_object *obj, struct ckpt_err *err)
 {
 	const Ckpt__Unix *m = ckpt_unix_message_of(obj);
-	int fd = site->ops->fd_of(site, obj->id, err);
+	int fd = site->ops->fd_of(site, obj->id, err), r = 0;
 
-	if (fd < 0)
-		return fd;
+	if (fd >= 0 && ckpt_unix_stage(site->snap, obj) == CKPT_UNIX_AT_ATTACH)
+		r = fill_and_connect(site, obj, err);
+	if (fd < 0 || r < 0)
+		return fd < 0 ? fd : r;
 	if (m->state == LISTENING && listen(fd, m->backlog) < 0)
 		return ckpt_fail(err, -errno, "unix %u: cannot listen", obj->id);
 	return m->state != CONNECTED || m->type == SOCK_DGRAM ? shut(fd, obj, err) : 0;

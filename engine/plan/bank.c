@@ -24,12 +24,37 @@ static bool *used_numbers(struct ckpt_planner *p, int top)
 	return used;
 }
 
+/* The next number downwards from *ATP that is free; -1: there is none. */
+static int take_number(const bool *used, int *atp)
+{
+	while (*atp >= LOWEST && used[*atp])
+		--*atp;
+	return *atp >= LOWEST ? (*atp)-- : -1;
+}
+
+static bool give_numbers(struct ckpt_planner *p, int at, int *bank, int *spare)
+{
+	bool *used = used_numbers(p, at), fits = true;
+
+	for (size_t id = 0; id <= p->snap->n_objects; id++) {
+		bank[id] = spare[id] = -1;
+		if (id && (p->snap->objects[id - 1]->kind->scope != CKPT_PER_FILE ||
+			   !p->snap->objects[id - 1]->kind->create))
+			continue;
+		bank[id] = take_number(used, &at);
+		if (p->keeps[id])
+			spare[id] = take_number(used, &at);
+		fits &= bank[id] >= 0 && (!p->keeps[id] || spare[id] >= 0);
+	}
+	return fits;
+}
+
 int ckpt_plan_bank(struct ckpt_planner *p, struct ckpt_err *err)
 {
 	uint64_t limit = p->host->limits[RLIMIT_NOFILE].rlim_max;
 	int at = (limit < MAX_BANK ? limit : MAX_BANK) - 1;
-	bool *used = used_numbers(p, at);
 	int *bank = ckpt_alloc(p->arena, (p->snap->n_objects + 1) * sizeof(*bank));
+	int *spare = ckpt_alloc(p->arena, (p->snap->n_objects + 1) * sizeof(*spare));
 
 	for (size_t t = 0; t < p->snap->n_tasks; t++) {
 		const struct ckpt_task *task = p->snap->tasks[t];
@@ -41,20 +66,12 @@ int ckpt_plan_bank(struct ckpt_planner *p, struct ckpt_err *err)
 				task->pid, task->fds[task->n_fds - 1].number,
 				(unsigned long long)limit);
 	}
-	for (size_t id = 0; id <= p->snap->n_objects; id++) {
-		bank[id] = -1;
-		if (id && (p->snap->objects[id - 1]->kind->scope != CKPT_PER_FILE ||
-			   !p->snap->objects[id - 1]->kind->create))
-			continue;
-		while (at >= LOWEST && used[at])
-			at--;
-		if (at < LOWEST)
-			return ckpt_refuse(
-				err, CKPT_E_PRIVILEGE, -EMFILE,
-				"the %zu open files of the image do not fit twice below %llu (RLIMIT_NOFILE)",
-				p->snap->n_objects, (unsigned long long)limit);
-		bank[id] = at--;
-	}
+	if (!give_numbers(p, at, bank, spare))
+		return ckpt_refuse(
+			err, CKPT_E_PRIVILEGE, -EMFILE,
+			"the %zu open files of the image do not fit twice below %llu (RLIMIT_NOFILE)",
+			p->snap->n_objects, (unsigned long long)limit);
 	p->plan->bank = bank;
+	p->plan->spare = spare;
 	return 0;
 }

@@ -93,6 +93,22 @@ void ckpt_made_last(struct ckpt_planner *p)
 		p->last[p->obj->id] = true;
 }
 
+void ckpt_keeps_other(struct ckpt_planner *p)
+{
+	p->keeps[p->obj->id] = true;
+}
+
+void ckpt_sends(struct ckpt_planner *p, uint32_t object)
+{
+	const struct ckpt_object *o = ckpt_snapshot_object(p->snap, object);
+
+	if (!o || o->kind->scope != CKPT_PER_FILE)
+		ckpt_problem(p, CKPT_E_IMAGE_DAMAGED, "%s %u: cannot send object %u",
+			     p->obj->kind->name, p->obj->id, object);
+	else
+		p->sent[object] = true;
+}
+
 void ckpt_wants_ipc_namespace(struct ckpt_planner *p)
 {
 	p->plan->ipc_namespace = true;
@@ -188,6 +204,22 @@ static void ask_files(struct ckpt_planner *p)
 
 		if (kind->scope == CKPT_PER_FILE || kind->scope == CKPT_PER_TREE)
 			ask(p, p->snap->objects[i]);
+	}
+}
+
+/* When all have said how they are made. */
+static void check_sent(struct ckpt_planner *p)
+{
+	for (uint32_t id = 1; id <= p->snap->n_objects; id++) {
+		const struct ckpt_object *o = p->snap->objects[id - 1];
+		uint32_t maker = p->comes_with[id] ? p->comes_with[id] : id;
+
+		if (p->sent[id] && (p->by_task[maker] || p->last[maker] || o->kind->late))
+			ckpt_problem_add(
+				&p->plan->problems, CKPT_E_IN_FLIGHT,
+				"%s (%s): it is in the queue of a socket (SCM_RIGHTS), and can only be "
+				"made by a process",
+				o->file.link ? o->file.link : "a file", o->kind->name);
 	}
 }
 
@@ -330,11 +362,14 @@ int ckpt_plan_make(struct ckpt_plan **planp, struct ckpt_arena *arena,
 	p.comes_with = ckpt_alloc(arena, (snap->n_objects + 1) * sizeof(*p.comes_with));
 	plan->content_unused = ckpt_alloc(arena, snap->n_objects + 1);
 	p.by_task = ckpt_alloc(arena, snap->n_objects + 1);
+	p.keeps = ckpt_alloc(arena, snap->n_objects + 1);
+	p.sent = ckpt_alloc(arena, snap->n_objects + 1);
 	p.last = ckpt_alloc(arena, snap->n_objects + 1);
 	plan->ruled = ckpt_alloc(arena, (snap->n_objects + 1) * sizeof(*plan->ruled));
 	ckpt_rules_apply(&p);
 	snap = p.snap;
 	ask_files(&p);
+	check_sent(&p);
 	ckpt_order_objects(&p);
 	ckpt_plan_sessions(&p);
 	if (host) {

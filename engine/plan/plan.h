@@ -83,6 +83,7 @@ struct ckpt_plan {
 	struct ckpt_layout *layout;
 	int *bank;     /* by object id: its descriptor number before it is installed; [0]: the pages
 			  file */
+	int *spare;    /* by object id: number of what its create() keeps, -1: nothing */
 	bool has_last; /* CKPT_MAKE steps */
 	uint32_t outer; /* a session and group of the snapshot that become those of the restore; 0:
 			   none */
@@ -127,6 +128,10 @@ void ckpt_made_by_task(struct ckpt_planner *p); /* create() runs in the owning t
 						   setsid() */
 void ckpt_made_last(struct ckpt_planner *p); /* create() runs in the owning task when all processes
 						exist; it may need none that is made so */
+/* My create() leaves a descriptor with site->keep(), for my link() or attach(). */
+void ckpt_keeps_other(struct ckpt_planner *p);
+/* My link() or attach() sends that open file: it has to be made before there are processes. */
+void ckpt_sends(struct ckpt_planner *p, uint32_t object);
 void ckpt_wants_ipc_namespace(struct ckpt_planner *p); /* if there is a box */
 /* My content stays in the image: create() opens something that is here. */
 void ckpt_content_unused(struct ckpt_planner *p);

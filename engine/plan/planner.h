@@ -21,9 +21,11 @@ struct ckpt_planner {
 	const struct ckpt_object *obj; /* whose plan() runs */
 	struct ckpt_need *needs;
 	size_t n_needs, needs_room;
-	uint32_t *comes_with;                 /* by object id: its maker, 0: none */
-	bool *by_task;                        /* by object id: made in the owning task */
-	bool *last;                           /* by object id: the same, when all processes exist */
+	uint32_t *comes_with; /* by object id: its maker, 0: none */
+	bool *by_task;        /* by object id: made in the owning task */
+	bool *keeps;          /* by object id: its create() keeps another descriptor */
+	bool *sent;           /* by object id: it is in a queue */
+	bool *last;           /* by object id: the same, when all processes exist */
 	struct ckpt_program_builder *program; /* of the task that is planned; NULL: calls are only
 						 checked */
 	uint32_t thread;                      /* index of the thread that is planned */

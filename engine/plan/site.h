@@ -34,6 +34,10 @@ struct ckpt_site_ops {
 	/* Has that done. Strings are copied. */
 	int (*at_commit)(struct ckpt_site *site, const struct ckpt_at_commit *c,
 			 struct ckpt_err *err);
+	/* Keeps the other end of what create() makes, until the task runs its program. Takes FD. */
+	int (*keep)(struct ckpt_site *site, uint32_t object, int fd, struct ckpt_err *err);
+	/* What was kept. Borrowed. */
+	int (*kept)(struct ckpt_site *site, uint32_t object, struct ckpt_err *err);
 };
 
 struct ckpt_site {

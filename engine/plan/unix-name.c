@@ -95,8 +95,7 @@ static int leave(int back)
 enum action { BIND, CONNECT, SEND };
 
 /* Negative errno. */
-static int act(enum action action, int fd, const struct ckpt_unix_name *n, const void *data,
-	       size_t len)
+static int act(enum action action, int fd, const struct ckpt_unix_name *n, struct msghdr *m)
 {
 	struct sockaddr_un a;
 	socklen_t a_len = address(n, &a);
@@ -108,16 +107,18 @@ static int act(enum action action, int fd, const struct ckpt_unix_name *n, const
 		r = bind(fd, (const void *)&a, a_len);
 	else if (action == CONNECT)
 		r = connect(fd, (const void *)&a, a_len);
-	else if (sendto(fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL, (const void *)&a, a_len) ==
-		 (ssize_t)len)
-		r = 0;
+	else {
+		m->msg_name = &a;
+		m->msg_namelen = a_len;
+		r = sendmsg(fd, m, MSG_DONTWAIT | MSG_NOSIGNAL);
+	}
 	r = r < 0 ? -errno : 0;
 	return leave(back) < 0 ? -EIO : r;
 }
 
 int ckpt_unix_connect(int fd, const struct ckpt_unix_name *n, struct ckpt_err *err)
 {
-	int r = act(CONNECT, fd, n, NULL, 0);
+	int r = act(CONNECT, fd, n, NULL);
 	char name[PATH_MAX];
 
 	return r < 0 ? ckpt_fail(err, r, "cannot connect to %s",
@@ -125,13 +126,12 @@ int ckpt_unix_connect(int fd, const struct ckpt_unix_name *n, struct ckpt_err *e
 		       0;
 }
 
-int ckpt_unix_send(int fd, const struct ckpt_unix_name *n, const void *data, size_t len,
-		   struct ckpt_err *err)
+int ckpt_unix_send(int fd, const struct ckpt_unix_name *n, struct msghdr *m, struct ckpt_err *err)
 {
-	int r = act(SEND, fd, n, data, len);
+	int r = act(SEND, fd, n, m);
 	char name[PATH_MAX];
 
-	return r < 0 ? ckpt_fail(err, r, "cannot put a message into the queue of %s",
+	return r < 0 ? ckpt_fail(err, r, "cannot send to %s",
 				 ckpt_unix_name_show(n, name, sizeof(name))) :
 		       0;
 }
@@ -141,7 +141,7 @@ static bool is_dead(int type, const struct ckpt_unix_name *n)
 {
 	CKPT_FD fd = socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
-	return fd >= 0 && act(CONNECT, fd, n, NULL, 0) == -ECONNREFUSED;
+	return fd >= 0 && act(CONNECT, fd, n, NULL) == -ECONNREFUSED;
 }
 
 /* What a dead socket left there would keep us from the path. It comes back should the restore fail.
@@ -217,7 +217,7 @@ int ckpt_unix_bind(struct ckpt_site *site, int fd, int type, const struct ckpt_u
 		return r;
 	/* The file is never more open than it shall be. */
 	mask = umask(~(n->has_file ? n->mode : 0700) & 0777);
-	r = act(BIND, fd, n, NULL, 0);
+	r = act(BIND, fd, n, NULL);
 	umask(mask);
 	ckpt_unix_name_show(n, name, sizeof(name));
 	if (r == -EADDRINUSE)

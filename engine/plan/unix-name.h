@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 #include "engine/plan/site.h"
 
@@ -30,7 +31,6 @@ const char *ckpt_unix_name_show(const struct ckpt_unix_name *n, char *buf, size_
 int ckpt_unix_bind(struct ckpt_site *site, int fd, int type, const struct ckpt_unix_name *n,
 		   struct ckpt_err *err);
 int ckpt_unix_connect(int fd, const struct ckpt_unix_name *n, struct ckpt_err *err);
-/* A datagram of FD to whoever has that name. */
-int ckpt_unix_send(int fd, const struct ckpt_unix_name *n, const void *data, size_t len,
-		   struct ckpt_err *err);
+/* Sends M from FD to whoever has that name. */
+int ckpt_unix_send(int fd, const struct ckpt_unix_name *n, struct msghdr *m, struct ckpt_err *err);
 void ckpt_unix_unlink(const struct ckpt_unix_name *n);

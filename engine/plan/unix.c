@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include "engine/capture/socket.h"
+#include "engine/capture/unix-queue.h"
 #include "engine/model/object.h"
 #include "engine/plan/host.h"
 #include "engine/plan/path.h"
@@ -101,13 +102,13 @@ static int check(const struct ckpt_object *obj, const Ckpt__Unix *m, struct ckpt
 
 	ok &= ckpt_unix_name_sane(&name);
 	ok &= !m->has_peer_name || (m->peer_name.len && m->peer_name.len <= CKPT_UNIX_NAME_MAX);
-	ok &= m->shutdown <= BOTH_WAYS && m->backlog <= INT_MAX &&
-	      (m->type != SOCK_STREAM || m->n_queue <= 1);
+	ok &= m->shutdown <= BOTH_WAYS && m->backlog <= INT_MAX;
 	ok &= m->state == CONNECTED || !m->has_peer;
 	ok &= m->state != LISTENING || (m->has_name && m->type != SOCK_DGRAM && !m->n_queue);
 	ok = ok && m->socket && ckpt_socket_sane(m->socket);
 	for (size_t i = 0; i < m->n_queue; i++)
-		ok &= m->queue[i]->from.len <= CKPT_UNIX_NAME_MAX;
+		ok &= m->queue[i]->from.len <= CKPT_UNIX_NAME_MAX &&
+		      m->queue[i]->n_rights <= CKPT_UNIX_MAX_RIGHTS;
 	return ok ? 0 : ckpt_fail(err, -EBADMSG, "unix %u: bad state", obj->id);
 }
 
@@ -183,6 +184,36 @@ static int plan_queue(const struct ckpt_snapshot *snap, const struct ckpt_object
 	return 0;
 }
 
+/* What comes along with messages. */
+static void plan_along(struct ckpt_planner *p, const struct ckpt_object *obj, const Ckpt__Unix *m)
+{
+	const struct ckpt_host *host = ckpt_planner_host(p);
+	const struct ckpt_snapshot *snap = ckpt_planner_snapshot(p);
+
+	for (size_t i = 0; i < m->n_queue; i++) {
+		const Ckpt__UnixMessage *q = m->queue[i];
+		bool there = !q->has_pid;
+
+		for (size_t k = 0; k < q->n_rights; k++)
+			ckpt_sends(p, q->rights[k]);
+		for (size_t t = 0; t < snap->n_tasks; t++)
+			there |= snap->tasks[t]->pid == q->pid;
+		if (!there)
+			ckpt_problem(p, CKPT_E_IMAGE_DAMAGED,
+				     "unix %u: credentials of process %d, which there is not",
+				     obj->id, q->pid);
+		else if (q->has_pid && host && !host->box &&
+			 !ckpt_host_has_cap(host, CAP_SYS_ADMIN))
+			ckpt_problem(p, CKPT_E_PRIVILEGE,
+				     "socket:[%llu]: credentials of process %d are in its queue: "
+				     "that needs CAP_SYS_ADMIN",
+				     (unsigned long long)obj->file.ino, q->pid);
+	}
+	if (ckpt_unix_paired(snap, obj) && !ckpt_unix_peer(snap, obj) &&
+	    ckpt_unix_stage(snap, obj) > CKPT_UNIX_AT_CREATE)
+		ckpt_keeps_other(p);
+}
+
 static int plan_peer(struct ckpt_planner *p, const struct ckpt_object *obj, const Ckpt__Unix *m,
 		     struct ckpt_err *err)
 {
@@ -246,7 +277,9 @@ int ckpt_unix_plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct
 		r = plan_queue(ckpt_planner_snapshot(p), obj, m, err);
 	if (r >= 0 && m->state == CONNECTED)
 		r = plan_peer(p, obj, m, err);
-	if (r >= 0)
+	if (r >= 0) {
+		plan_along(p, obj, m);
 		plan_file(p, obj, m);
+	}
 	return r;
 }

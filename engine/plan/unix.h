@@ -21,4 +21,13 @@ const struct ckpt_object *ckpt_unix_find(const struct ckpt_snapshot *snap,
 const struct ckpt_object *ckpt_unix_listener(const struct ckpt_snapshot *snap,
 					     const struct ckpt_object *obj);
 
+/* When the queue of a socket (and that of its other end) can be filled: with descriptors in flight
+ * when all objects exist, with credentials when all processes do. */
+enum ckpt_unix_stage { CKPT_UNIX_AT_CREATE, CKPT_UNIX_AT_LINK, CKPT_UNIX_AT_ATTACH };
+enum ckpt_unix_stage ckpt_unix_stage(const struct ckpt_snapshot *snap,
+				     const struct ckpt_object *obj);
+/* Sends Q from FROM to TO, its peer or (not NULL) who has that NAME. */
+int ckpt_unix_put(struct ckpt_site *site, int from, int to, const struct ckpt_unix_name *name,
+		  bool stream, const Ckpt__UnixMessage *q, struct ckpt_err *err);
+
 int ckpt_unix_plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ckpt_err *err);

@@ -240,8 +240,12 @@ static int site_made_path(struct ckpt_site *site, const char *path, const char *
 	return aside ? unlink(aside) : 0; /* as after a success */
 }
 
-static const struct ckpt_site_ops site_ops = { site_fd_of, site_put, site_number_used,
-					       site_made_path };
+static const struct ckpt_site_ops site_ops = {
+	.fd_of = site_fd_of,
+	.put = site_put,
+	.number_used = site_number_used,
+	.made_path = site_made_path,
+};
 
 static int fill(struct stage *st, struct ckpt_err *err)
 {

@@ -340,7 +340,7 @@ static void test_refused(void)
 		send(p[0], "first", 5, 0);
 		sendmsg(p[0], &m, 0);
 		s = (struct file_stage){ .fd = { p[0], p[1] }, .n = 2 };
-		ok(refused(&s, CKPT_E_FILE_KIND), "descriptors in flight");
+		ok(refused(&s, CKPT_E_IN_FLIGHT), "descriptors in flight");
 		close(p[0]), close(p[1]);
 	}
 	listen(l, 1);
