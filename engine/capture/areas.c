@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include "engine/base/cleanup.h"
 #include "engine/base/text.h"
+#include "engine/capture/numa.h"
 #include "engine/capture/state.h"
 #include "engine/memory/live.h"
 
@@ -209,6 +210,7 @@ static void start_maps(struct ckpt_capture *c, struct ckpt_capture_task *t)
 {
 	struct ckpt_maps_job *job = t->maps = ckpt_new(c->arena, struct ckpt_maps_job);
 
+	ckpt_numa_start(c, t);
 	if (know_maps(c, t, job))
 		return;
 	job->job.run = read_maps;
@@ -238,6 +240,7 @@ void ckpt_capture_areas_end(struct ckpt_capture *c)
 
 		if (job)
 			ckpt_close_fd(&job->fd);
+		ckpt_numa_end(&c->tasks[i]);
 	}
 }
 
@@ -301,7 +304,8 @@ static int task_areas(struct ckpt_capture *c, struct ckpt_capture_task *t, struc
 		if (r < 0)
 			return r;
 	}
-	return fill_areas(c, t, mm, err);
+	r = fill_areas(c, t, mm, err);
+	return r < 0 ? r : ckpt_numa_take(c, t, err);
 }
 
 int ckpt_capture_areas(struct ckpt_capture *c, struct ckpt_err *err)

@@ -65,6 +65,7 @@ struct ckpt_capture_task {
 	struct ckpt_stat stat;
 	struct ckpt_scope_jobs *scope; /* NULL: not looked at yet */
 	struct ckpt_maps_job *maps;    /* being read ahead; NULL: not yet, or no longer */
+	struct ckpt_numa_job *numa;    /* the same of its memory policies; NULL: nothing to read */
 	struct ckpt_scan_job *scan;    /* the same of its page map */
 	pid_t *apart;                  /* threads with a working directory of their own */
 	size_t n_apart, apart_room;
@@ -107,6 +108,7 @@ struct ckpt_capture {
 	unsigned int n_held, max_held; /* files that are still open */
 	bool no_map_files;             /* this user may not follow them */
 	long n_cpus;                   /* online; 0: not asked yet */
+	int nodes;                     /* of memory: 1, or 2 for more; 0: not looked at */
 
 	struct ckpt_fs_magic {
 		uint64_t dev;

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/mempolicy.h>
 #include <linux/sched/types.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -113,6 +114,7 @@ static int probe_sched(struct ckpt_host *h, struct ckpt_err *err)
 	h->rt_priority = attr.sched_priority;
 	if (syscall(SYS_get_mempolicy, &h->mempolicy, NULL, 0, NULL, 0) < 0 && errno != ENOSYS)
 		return ckpt_fail(err, -errno, "memory policy: cannot get");
+	syscall(SYS_get_mempolicy, NULL, h->nodes, 8 * sizeof(h->nodes), NULL, MPOL_F_MEMS_ALLOWED);
 	return 0;
 }
 

@@ -13,6 +13,7 @@
 #include "proto/memory.pb-c.h"
 
 #define CKPT_CPU_BYTES 1024 /* 8192 CPUs, the most that x86-64 can have */
+#define CKPT_NODE_BYTES 128 /* 1024 nodes of memory, the same */
 
 struct ckpt_host {
 	uid_t uid;
@@ -38,9 +39,10 @@ struct ckpt_host {
 	struct ckpt_creds creds;
 	int last_cap;     /* the highest CAP_* of this kernel */
 	bool init_userns; /* capabilities of this process count outside of its user namespace too */
-	int policy, nice, rt_priority; /* sched_getattr(2) of this process */
-	uint8_t cpus[CKPT_CPU_BYTES];  /* online; bit n of byte n/8 is CPU n */
-	int mempolicy;                 /* get_mempolicy(2); 0: the default, or a kernel without */
+	int policy, nice, rt_priority;  /* sched_getattr(2) of this process */
+	uint8_t cpus[CKPT_CPU_BYTES];   /* online; bit n of byte n/8 is CPU n */
+	uint8_t nodes[CKPT_NODE_BYTES]; /* of memory that we may use; bit n of byte n/8 is node n */
+	int mempolicy;                  /* get_mempolicy(2); 0: the default, or a kernel without */
 	int oom_score_adj;
 	bool filtered;    /* by seccomp, as all that is restored will be */
 	uint64_t nr_open; /* the most that RLIMIT_NOFILE may be; 0: unknown */

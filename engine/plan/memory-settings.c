@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <linux/capability.h>
+#include <linux/mempolicy.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include "engine/memory/layout.h"
@@ -39,8 +40,42 @@ static void emit_huge(struct ckpt_program_builder *b, const Ckpt__Area *a)
 	}
 }
 
+static bool takes_nodes(const Ckpt__Area *a)
+{
+	return a->nodes.len != 0;
+}
+
+/* Some of its nodes, or all of them, are here. */
+static bool has_node(const struct ckpt_host *host, const Ckpt__Area *a, bool all)
+{
+	size_t n = 0, here = 0;
+
+	for (size_t i = 0; i < 8 * a->nodes.len && i < 8 * sizeof(host->nodes); i++) {
+		if (!(a->nodes.data[i / 8] >> i % 8 & 1))
+			continue;
+		n++;
+		here += host->nodes[i / 8] >> i % 8 & 1;
+	}
+	return all ? here == n : here > 0;
+}
+
+/* Before pages come; those that have come already, with memory that is moved home, follow. */
+static void emit_policy(struct ckpt_program_builder *b, const Ckpt__Area *a)
+{
+	uint8_t nodes[CKPT_NODE_BYTES] = { 0 };
+
+	if (!a->has_mempolicy || (takes_nodes(a) && !has_node(b->p->host, a, false)))
+		return;
+	memcpy(nodes, a->nodes.data, a->nodes.len);
+	EMIT(b, 0, 0, SYS_mbind, a->start, a->end - a->start, a->mempolicy,
+	     takes_nodes(a) ? (int64_t)ckpt_program_data(b, nodes, sizeof(nodes)) : 0,
+	     takes_nodes(a) ? 8 * sizeof(nodes) + 1 : 0, /* the kernel looks at one less */
+	     MPOL_MF_MOVE);
+}
+
 void ckpt_emit_area_first(struct ckpt_program_builder *b, const Ckpt__Area *a)
 {
+	emit_policy(b, a);
 	if (a->flags & CKPT__AREA__FLAG__HUGE)
 		emit_huge(b, a);
 	if (a->flags & CKPT__AREA__FLAG__NO_HUGE)
@@ -146,6 +181,22 @@ static void lacks(struct ckpt_planner *p, const struct ckpt_task *task, const ch
 		     what);
 }
 
+static void check_policies(struct ckpt_planner *p, const struct ckpt_task *task)
+{
+	size_t missing = 0;
+
+	for (size_t i = 0; i < task->mm->n_areas; i++) {
+		const Ckpt__Area *a = task->mm->areas[i];
+
+		missing += a->has_mempolicy && !has_node(p->host, a, true);
+	}
+	if (missing)
+		ckpt_loss(p,
+			  "process %d: the memory policy of %zu areas: it names nodes that are not "
+			  "here",
+			  task->pid, missing);
+}
+
 static void check_locked(struct ckpt_planner *p, const struct ckpt_task *task)
 {
 	bool may = ckpt_host_has_init_cap(p->host, CAP_IPC_LOCK);
@@ -176,6 +227,7 @@ void ckpt_check_area_settings(struct ckpt_planner *p, const struct ckpt_task *ta
 		named |= name_of(task->mm->areas[i]) != NULL;
 	}
 	check_locked(p, task);
+	check_policies(p, task);
 	if (task->mm->n_guards && !host->has_guards)
 		lacks(p, task, "guard regions (MADV_GUARD_INSTALL, Linux 6.13)");
 	if (flags & CKPT__AREA__FLAG__SEALED && !host->has_mseal)

@@ -3,6 +3,8 @@
 #include <sys/mman.h>
 #include "engine/store/check.h"
 
+#define NODES_BYTES 128 /* 1024 nodes, the most that x86-64 can have */
+
 #define AUXV_MAX 4096
 
 static int check_numbers(const struct ckpt_task *task, struct ckpt_err *err)
@@ -71,6 +73,8 @@ static int check_area(const struct ckpt_snapshot *snap, const struct ckpt_task *
 		what = "its huge pages are impossible";
 	else if (area->offset % CKPT_PAGE || area->offset > INT64_MAX - (area->end - area->start))
 		what = "its offset is impossible";
+	else if (area->nodes.len > NODES_BYTES)
+		what = "its memory nodes are impossible";
 	if (!what)
 		return 0;
 	return ckpt_unsound(err, "task %u: area %#llx-%#llx: %s", task->id,
