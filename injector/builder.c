@@ -59,7 +59,7 @@ static int map_object(struct ckpt_job *job, const struct ckpt_object *obj, uint6
 	int r = obj->kind->map(&job->site, obj, at, writable || obj->has_content, err);
 
 	if (r >= 0)
-		r = ckpt_read_runs(job->pages_fd, obj->content, 0, at, err);
+		r = ckpt_read_runs(job, obj->content, 0, at, err);
 	if (r >= 0 && !writable && obj->has_content)
 		r = obj->kind->map(&job->site, obj, at, false, err);
 	return r;
@@ -185,8 +185,8 @@ static int fill(struct ckpt_job *job, const struct ckpt_object *obj, struct ckpt
 		uint64_t len = c->n_pages * CKPT_PAGE;
 
 		for (uint64_t at = 0; at < len && r >= 0;) {
-			ssize_t n = pread(job->pages_fd, buf, len - at < room ? len - at : room,
-					  c->offset + at);
+			ssize_t n = ckpt_read_pages(job, buf, len - at < room ? len - at : room,
+						    c->offset + at);
 			uint64_t to = c->at + at;
 			size_t put = n <= 0                     ? 0 :
 				     to + n > obj->content_size ? obj->content_size - to :
@@ -219,7 +219,7 @@ static int fill_huge(struct ckpt_job *job, const struct ckpt_object *obj, uint64
 	if (p == MAP_FAILED)
 		return ckpt_fail(err, -errno, "%s %u: cannot map %zu bytes of huge pages",
 				 obj->kind->name, obj->id, len);
-	r = ckpt_read_runs(job->pages_fd, obj->content, 0, (uintptr_t)p, err);
+	r = ckpt_read_runs(job, obj->content, 0, (uintptr_t)p, err);
 	munmap(p, len);
 	return r;
 }
@@ -274,6 +274,7 @@ static int run_steps(struct ckpt_job *job, enum ckpt_verb verb, struct ckpt_err 
 static int prepare(struct ckpt_job *job, struct ckpt_err *err)
 {
 	static const int needed[] = { RLIMIT_NOFILE, RLIMIT_MEMLOCK };
+	const struct ckpt_snapshot *snap = job->plan->snap;
 	struct rlimit64 lim;
 
 	for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
@@ -288,11 +289,10 @@ static int prepare(struct ckpt_job *job, struct ckpt_err *err)
 	job->site.content_unused = job->plan->content_unused;
 	job->site.opts = job->plan->opts;
 	job->made = ckpt_alloc(job->arena, job->plan->snap->n_objects + 1);
-	if (job->pages_fd >= 0) {
-		if (dup3(job->pages_fd, job->plan->bank[0], O_CLOEXEC) < 0)
+	for (size_t i = 0; i < job->plan->n_pages; i++)
+		if (snap->parts[i].fd >= 0 &&
+		    dup3(snap->parts[i].fd, job->plan->pages[i].fd, O_CLOEXEC) < 0)
 			return ckpt_fail(err, -errno, "pages: cannot keep open");
-		job->pages_fd = job->plan->bank[0];
-	}
 	return 0;
 }
 

@@ -116,6 +116,9 @@ static void send_end(struct inside *in, const struct ckpt_dump_stats *stats, int
 	in->ended = true;
 	for (size_t i = 0; i < stats->n_losses; i++)
 		send_text(in->channel, LOSS, CKPT_E_NONE, stats->losses[i]);
+	if (stats->note)
+		send_text(in->channel, LOSS, CKPT_E_NONE, stats->note);
+	m.stats.note = NULL;
 	m.stats.losses = NULL;
 	m.stats.n_losses = 0;
 	send(in->channel, &m);

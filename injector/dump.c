@@ -16,8 +16,11 @@
 #include "engine/store/image.h"
 #include "injector/areas-ahead.h"
 #include "injector/dump.h"
+#include "injector/holder.h"
+#include "injector/increment.h"
 #include "injector/inside.h"
 #include "injector/inventory.h"
+#include "injector/pre-dump.h"
 #include "injector/precopy.h"
 #include "injector/ptrace.h"
 #include "injector/source-ptrace.h"
@@ -50,6 +53,7 @@ struct dump {
 	bool committed;
 	struct ckpt_precopy_opts precopy_opts;
 	struct ckpt_precopy precopy;
+	struct ckpt_increment inc;
 	struct ckpt_maps_before *areas; /* NULL: they are read while it stands still */
 	uint32_t *crc;                  /* of the chunks of the pages file */
 };
@@ -115,11 +119,11 @@ static int plan_problems(struct dump *d, struct ckpt_err *err)
 	return 0;
 }
 
-/* Of one process; what is to end stands still anyway. */
+/* Of one process; what is to end stands still anyway. Tracking that goes on splits areas. */
 static void read_areas_ahead(struct dump *d)
 {
-	if (!d->precopy.live || !d->opts->leave_running || d->opts->areas_frozen ||
-	    ckpt_helper_maps(d->helper))
+	if (!d->opts->live || d->opts->prev_dir || d->opts->track_mem || !d->opts->leave_running ||
+	    d->opts->areas_frozen || ckpt_helper_maps(d->helper))
 		return;
 	d->areas = ckpt_areas_ahead(d->arena, d->opts->pid);
 	if (d->areas)
@@ -138,6 +142,7 @@ static int capture(struct dump *d, struct ckpt_err *err)
 		.log = d->opts->log,
 		.helper = d->helper,
 		.live = d->precopy.live,
+		.held = ckpt_holder_has(d->opts->pid),
 		.go_on = go_on,
 		.arg = d,
 	};
@@ -197,7 +202,7 @@ static int copy_memory(struct dump *d, struct ckpt_err *err)
 		r = ckpt_memory_copy(d->work, &copy, &d->crc, &n, err);
 	if (r < 0)
 		return r;
-	ckpt_image_set_checksums(d->writer, size, d->crc, n);
+	ckpt_image_set_checksums(d->writer, size - ckpt_live_base(d->precopy.live), d->crc, n);
 	ckpt_logf(d->opts->log, 4, "memory is copied");
 	return 0;
 }
@@ -244,6 +249,9 @@ static int commit(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err
 	if (r < 0)
 		return r;
 	d->committed = true;
+	if (d->precopy.live && !ckpt_memory_goes_on(d->work))
+		ckpt_increment_give_up(&d->inc, "files are open with O_DIRECT");
+	ckpt_increment_leave(&d->inc, d->precopy.live, ckpt_image_writer_content_id(d->writer));
 	if (d->opts->leave_running && waits_for_image(d))
 		d->src->ops->thaw(d->src);
 	return check_signals(d, err);
@@ -273,15 +281,25 @@ static int copy_ahead(struct dump *d, struct ckpt_err *err)
 		.pid = d->opts->pid,
 		.ptrace = { .timeout_s = d->opts->timeout_s, .log = d->opts->log },
 		.live = { .fd = ckpt_image_writer_pages_fd(d->writer),
+			  .base = ckpt_increment_base(&d->inc),
 			  .log = d->opts->log,
 			  .go_on = go_on_copying,
 			  .go_on_arg = d },
+		.stands = d->opts->live,
 		.max_freeze_ns = d->opts->max_freeze_ms * 1000000ull,
 	};
+	d->precopy.live = ckpt_live_open(d->arena, &d->precopy_opts.live);
+	ckpt_increment_begin(&d->inc, d->precopy.live);
 	r = ckpt_precopy(&d->precopy, d->arena, &d->precopy_opts, err);
 	if (r >= 0)
 		ckpt_warm_start(&d->warm, d->helper, d->opts->pid);
 	return r;
+}
+
+/* Is anything of the memory known, or copied, before the tree stands still? */
+static bool is_ahead(const struct ckpt_dump_opts *opts)
+{
+	return opts->live || opts->prev_dir || opts->track_mem;
 }
 
 /* Who goes on afterwards does not wait for a compressor, or for a reader. */
@@ -289,12 +307,29 @@ static int create_image(struct dump *d, struct ckpt_err *err)
 {
 	const struct ckpt_image_how how = {
 		.compress = d->opts->compress,
-		.later = d->opts->leave_running || d->opts->live,
+		.later = d->opts->leave_running || is_ahead(d->opts),
 		.go_on = go_on_copying,
 		.go_on_arg = d,
 	};
 
 	return ckpt_image_create_as(&d->writer, d->arena, d->opts->dirfd, d->opts->dir, &how, err);
+}
+
+/* The pages that are known now, and are going to be copied, are those that the next image goes on
+ * from: whatever is written after this is seen by it. */
+static int track_from_here(struct dump *d, struct ckpt_err *err)
+{
+	int r = 0;
+
+	if (d->inc.holder < 0)
+		return 0;
+	for (size_t i = 0; r >= 0 && i < d->snap->n_tasks; i++) {
+		const struct ckpt_task *task = d->snap->tasks[i];
+
+		if (task->mm && !ckpt_live_track(d->precopy.live, task->pid))
+			r = ckpt_live_add(d->precopy.live, d->src, task->pid, err);
+	}
+	return r < 0 ? r : ckpt_live_protect(d->precopy.live, err);
 }
 
 static int run(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err *err)
@@ -308,7 +343,10 @@ static int run(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err *e
 	if (r >= 0)
 		r = check_signals(d, err);
 	ckpt_logf(d->opts->log, 4, "source and image are open");
-	if (r >= 0 && d->opts->live)
+	if (r >= 0)
+		r = ckpt_increment_open(&d->inc, d->opts, d->writer, d->arena, err);
+	stats->note = d->inc.note;
+	if (r >= 0 && is_ahead(d->opts))
 		r = copy_ahead(d, err);
 	if (r >= 0)
 		r = capture(d, err);
@@ -316,6 +354,8 @@ static int run(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err *e
 		r = ckpt_problems_err(d->problems, err);
 	if (r >= 0)
 		r = ckpt_fill_inventory(d->snap, d->src, d->opts->shell_job, d->arena, err);
+	if (r >= 0)
+		r = track_from_here(d, err);
 	if (r >= 0)
 		r = copy_memory(d, err);
 	if (r >= 0)
@@ -332,6 +372,7 @@ static int run(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err *e
 		return r;
 	}
 	fill_stats(d, stats);
+	stats->note = d->inc.note;
 	if (d->opts->committed)
 		d->opts->committed(d->opts->committed_arg, stats);
 	return end_tree(d, stats, err);
@@ -370,7 +411,7 @@ static void init(struct dump *d, const struct ckpt_dump_opts *opts, struct ckpt_
 	ckpt_stops_block(&d->stops);
 	raise_limit(d);
 	d->helper = ckpt_helper_open(arena);
-	if (!opts->live)
+	if (!is_ahead(opts))
 		ckpt_warm_start(&d->warm, d->helper, opts->pid);
 	prefault(arena);
 }
@@ -379,6 +420,7 @@ static void finish(struct dump *d, int result)
 {
 	ckpt_memory_close(d->work);
 	ckpt_live_close(d->precopy.live);
+	ckpt_increment_close(&d->inc);
 	ckpt_source_close(d->src);
 	for (size_t i = 0; i < d->n_made && !d->committed; i++)
 		unlink(d->made[i]);
@@ -412,6 +454,8 @@ int ckpt_dump(const struct ckpt_dump_opts *opts, struct ckpt_arena *arena,
 	r = ckpt_dump_in_box(opts, false, arena, stats, problems, err);
 	if (r <= 0)
 		return r;
+	if (opts->memory_only)
+		return ckpt_pre_dump(opts, arena, stats, err);
 	r = dump_once(opts, arena, stats, problems, err);
 	if (r == -ESTALE && (opts->live || (opts->inside && opts->inside->snapshot))) {
 		/* Its memory changed its nature at the wrong moment. */

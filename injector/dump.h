@@ -33,6 +33,12 @@ struct ckpt_dump_opts {
 	bool areas_frozen;          /* with LIVE: areas are not read before the freeze */
 	bool live;                  /* memory is copied while it runs, and again where it changed */
 	unsigned int max_freeze_ms; /* with LIVE: as long at most, or none; 0: any */
+	/* Images that go on from each other: the folder of the one before, as seen from this one;
+	 * or NULL */
+	const char *prev_dir;
+	bool track_mem;               /* what is written from now on is tracked for the next one, */
+	unsigned int track_timeout_s; /* which may take so long to come; 0: for ever */
+	bool memory_only;             /* a pre-dump: the tree goes on */
 	struct ckpt_file_policy files;
 	struct ckpt_rules *rules; /* of the user; may be NULL */
 	unsigned int timeout_s;   /* for the freeze and the capture; 0: none */
@@ -51,6 +57,7 @@ struct ckpt_dump_stats {
 	uint64_t frozen_ns, total_ns;
 	const char *const *losses; /* what was seen and could not be kept: snapshot->lost */
 	size_t n_losses;
+	const char *note; /* of images that go on from each other; may be NULL */
 };
 
 /* On failure the tree goes on as it was and no image is left. PROBLEMS then holds all that was

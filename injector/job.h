@@ -40,7 +40,6 @@ struct ckpt_job {
 	struct ckpt_arena *arena;
 	const struct ckpt_plan *plan;
 	struct ckpt_log *log;
-	int pages_fd;
 	struct ckpt_gates *gates; /* at plan->layout->gates */
 	struct ckpt_slot *slots;  /* by task id - 1 */
 	uint32_t **steps;         /* by actor: indexes into plan->steps, */
@@ -83,8 +82,10 @@ int ckpt_task_fork(struct ckpt_job *job, const struct ckpt_task *task, bool sibl
 /* stage.c: pages that a task shares copy-on-write with its children, put where they inherit them.
  */
 int ckpt_stage_task(struct ckpt_job *job, const struct ckpt_task *task, struct ckpt_err *err);
+/* Reads up to LEN bytes of pages, those at OFFSET, as pread(2) does. */
+ssize_t ckpt_read_pages(const struct ckpt_job *job, void *buf, size_t len, uint64_t offset);
 /* Reads the runs, each to TO + (at - FROM). */
-int ckpt_read_runs(int pages_fd, struct ckpt_pages runs, uint64_t from, uint64_t to,
+int ckpt_read_runs(const struct ckpt_job *job, struct ckpt_pages runs, uint64_t from, uint64_t to,
 		   struct ckpt_err *err);
 
 /* numbers.c: waits a moment for numbers that nobody has any more but that are not free yet. */

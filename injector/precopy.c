@@ -5,11 +5,12 @@
 #include "injector/ptrace.h"
 
 #define ROUNDS_MAX 30
+#define ROUNDS_FEW 2         /* nobody asked for them: what was written since the dump before */
 #define SMALL (512ull << 10) /* that is copied in no time */
 #define NS_PER_MS 1000000ull
 
-static int begin(struct ckpt_precopy *pre, struct ckpt_arena *arena,
-		 const struct ckpt_precopy_opts *opts, struct ckpt_err *err)
+int ckpt_precopy_begin(struct ckpt_precopy *pre, struct ckpt_arena *arena,
+		       const struct ckpt_precopy_opts *opts, struct ckpt_err *err)
 {
 	struct ckpt_source *src;
 	struct ckpt_frozen *task;
@@ -19,8 +20,10 @@ static int begin(struct ckpt_precopy *pre, struct ckpt_arena *arena,
 	if (r < 0)
 		return r;
 	r = src->ops->freeze(src, arena, &task, &n, err);
+	if (r >= 0)
+		r = ckpt_live_confirm(pre->live, src, err);
 	for (size_t i = 0; r >= 0 && i < n; i++)
-		if (!task[i].zombie)
+		if (!task[i].zombie && !ckpt_live_track(pre->live, task[i].pid))
 			r = ckpt_live_add(pre->live, src, task[i].pid, err);
 	ckpt_source_close(src);
 	pre->frozen_ns = ckpt_now_ns() - src->frozen_at;
@@ -53,11 +56,11 @@ int ckpt_precopy(struct ckpt_precopy *pre, struct ckpt_arena *arena,
 	struct ckpt_live_round round = { 0 };
 	uint64_t before = UINT64_MAX;
 	unsigned int n_worse = 0;
-	int r;
+	int rounds = opts->stands ? ROUNDS_MAX : ROUNDS_FEW, r = 0;
 
-	pre->live = ckpt_live_open(arena, &opts->live);
-	r = begin(pre, arena, opts, err);
-	for (int i = 0; r >= 0 && i < ROUNDS_MAX && n_worse < 2; i++) {
+	if (opts->stands)
+		r = ckpt_precopy_begin(pre, arena, opts, err);
+	for (int i = 0; r >= 0 && i < rounds && n_worse < 2; i++) {
 		r = ckpt_live_copy(pre->live, &round, err);
 		if (r < 0)
 			return r;

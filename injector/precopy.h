@@ -8,6 +8,7 @@ struct ckpt_precopy_opts {
 	pid_t pid;
 	struct ckpt_ptrace_opts ptrace;
 	struct ckpt_live_opts live;
+	bool stands;            /* the tree stands still first, for the tracking to begin */
 	uint64_t max_freeze_ns; /* 0: as it comes */
 };
 
@@ -17,8 +18,12 @@ struct ckpt_precopy {
 	uint64_t bytes_per_ms; /* that are copied */
 };
 
+/* The tree stands still for a moment; then all that can be tracked is, by PRE->live. */
+int ckpt_precopy_begin(struct ckpt_precopy *pre, struct ckpt_arena *arena,
+		       const struct ckpt_precopy_opts *opts, struct ckpt_err *err);
 /* Copies until what is left is small, or does not get smaller; then refuses (CKPT_E_MAX_FREEZE) if
- * the tree would stand still for longer than it may. PRE->live is to be closed, also on failure. */
+ * the tree would stand still for longer than it may. PRE->live is opened before and to be closed
+ * afterwards. */
 int ckpt_precopy(struct ckpt_precopy *pre, struct ckpt_arena *arena,
 		 const struct ckpt_precopy_opts *opts, struct ckpt_err *err);
 /* Stands still for FROZEN_NS already, and BYTES are to be copied yet: is it too long? */

@@ -93,8 +93,8 @@ static void index_steps(struct ckpt_job *job)
 }
 
 static int open_job(struct ckpt_job *job, const struct ckpt_plan *plan,
-		    const struct ckpt_image *img, const struct ckpt_restore_run *run,
-		    struct ckpt_arena *arena, struct ckpt_err *err)
+		    const struct ckpt_restore_run *run, struct ckpt_arena *arena,
+		    struct ckpt_err *err)
 {
 	size_t n = plan->snap->n_tasks;
 
@@ -102,7 +102,6 @@ static int open_job(struct ckpt_job *job, const struct ckpt_plan *plan,
 		.arena = arena,
 		.plan = plan,
 		.log = run->log,
-		.pages_fd = ckpt_image_pages_fd(img),
 		.coordinator = getpid(),
 	};
 	job->slots = mmap(NULL, n * sizeof(*job->slots), PROT_READ | PROT_WRITE,
@@ -332,7 +331,7 @@ int ckpt_restore_here(const struct ckpt_plan *plan, const struct ckpt_image *img
 		      struct ckpt_err *err)
 {
 	struct ckpt_job job;
-	int r = open_job(&job, plan, img, run, arena, err);
+	int r = open_job(&job, plan, run, arena, err);
 
 	if (r < 0)
 		return r;
@@ -396,6 +395,8 @@ int ckpt_restore(const struct ckpt_restore_run *run, struct ckpt_arena *arena,
 	}
 	if (r >= 0)
 		r = ckpt_image_unpack(img, ckpt_pack_threads(UINT64_MAX), err);
+	if (r >= 0)
+		ckpt_image_parts(img, plan->snap->parts);
 	if (r >= 0 && boxed)
 		r = ckpt_box_restore(&box, plan, img, run, arena, err);
 	else if (r >= 0)

@@ -10,7 +10,16 @@
 #include <unistd.h>
 #include "injector/job.h"
 
-int ckpt_read_runs(int pages_fd, struct ckpt_pages runs, uint64_t from, uint64_t to,
+ssize_t ckpt_read_pages(const struct ckpt_job *job, void *buf, size_t len, uint64_t offset)
+{
+	uint64_t end;
+	const struct ckpt_pages_part *part =
+		ckpt_pages_part_of(job->plan->pages, job->plan->n_pages, offset, &end);
+
+	return pread(part->fd, buf, len < end - offset ? len : end - offset, offset - part->base);
+}
+
+int ckpt_read_runs(const struct ckpt_job *job, struct ckpt_pages runs, uint64_t from, uint64_t to,
 		   struct ckpt_err *err)
 {
 	for (size_t i = 0; i < runs.n; i++) {
@@ -18,8 +27,9 @@ int ckpt_read_runs(int pages_fd, struct ckpt_pages runs, uint64_t from, uint64_t
 		uint64_t len = c->n_pages * CKPT_PAGE;
 
 		for (uint64_t at = 0; at < len;) {
-			ssize_t n = pread(pages_fd, (char *)(uintptr_t)(to + (c->at - from) + at),
-					  len - at, c->offset + at);
+			ssize_t n = ckpt_read_pages(job,
+						    (char *)(uintptr_t)(to + (c->at - from) + at),
+						    len - at, c->offset + at);
 
 			if (n <= 0)
 				return ckpt_fail(err, n ? -errno : -EIO,
@@ -74,7 +84,7 @@ static int put_differences(struct ckpt_job *job, struct ckpt_pages own, struct c
 
 			if (same_page(&parent, &p, page.at, page.offset))
 				continue;
-			r = ckpt_read_runs(job->pages_fd, one, start, stage, err);
+			r = ckpt_read_runs(job, one, start, stage, err);
 			if (r < 0)
 				return r;
 		}
@@ -126,7 +136,7 @@ int ckpt_stage_task(struct ckpt_job *job, const struct ckpt_task *task, struct c
 		} else {
 			r = map_stage(job, a, stage, err);
 			if (r >= 0)
-				r = ckpt_read_runs(job->pages_fd, own, a->start, stage->at, err);
+				r = ckpt_read_runs(job, own, a->start, stage->at, err);
 		}
 		if (r < 0)
 			return r;

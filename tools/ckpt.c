@@ -16,6 +16,9 @@
 const struct ckpt_command ckpt_commands[] = {
 	{ "dump", CKPT_CMD_DUMP, "-t PID [-D DIR] [OPTIONS]",
 	  "freeze a process tree and write its image", ckpt_cmd_dump, .attended = true },
+	{ "pre-dump", CKPT_CMD_PRE_DUMP, "-t PID [-D DIR] [--prev-images-dir DIR]",
+	  "write memory while the tree runs, for a dump that goes on from it", ckpt_cmd_pre_dump,
+	  .attended = true },
 	{ "restore", CKPT_CMD_RESTORE, "[-D DIR] [OPTIONS]",
 	  "bring a process tree back from its image", ckpt_cmd_restore },
 	{ "check", CKPT_CMD_CHECK, "[-t PID]",
@@ -37,6 +40,8 @@ const struct ckpt_command ckpt_commands[] = {
 	  "write a page that shows an image, for a browser", ckpt_cmd_report },
 	{ "verify", CKPT_CMD_VERIFY, "[-D DIR]",
 	  "compare every byte of an image with its checksums", ckpt_cmd_verify },
+	{ "flatten", CKPT_CMD_FLATTEN, "[-D DIR] -o OUT",
+	  "make one complete image of several that go on from each other", ckpt_cmd_flatten },
 	{ "config", CKPT_CMD_CONFIG, "[--config FILE]",
 	  "print every option, its value and where that comes from", ckpt_cmd_config },
 	{ NULL },
@@ -77,7 +82,7 @@ static int run(struct ckpt_tool *t)
 	if (r < 0)
 		return r;
 	t->problems.arena = t->arena;
-	r = ckpt_tool_open(t, t->opts.command->bit == CKPT_CMD_DUMP);
+	r = ckpt_tool_open(t, t->opts.command->bit & (CKPT_CMD_DUMP | CKPT_CMD_PRE_DUMP));
 	if (r >= 0)
 		r = ckpt_tool_rules(t);
 	if (r >= 0)

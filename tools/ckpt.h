@@ -29,11 +29,15 @@ enum {
 	CKPT_CMD_X = 1 << 26,
 	CKPT_CMD_DIFF = 1 << 27,
 	CKPT_CMD_REPORT = 1 << 28,
+	CKPT_CMD_PRE_DUMP = 1 << 14,
+	CKPT_CMD_FLATTEN = 1 << 15,
 	CKPT_CMD_LOOK = CKPT_CMD_CORE | CKPT_CMD_MEM | CKPT_CMD_X | CKPT_CMD_DIFF | CKPT_CMD_REPORT,
 	/* Where every option of CRIU is understood, with or without a meaning there. */
-	CKPT_CMD_CRIU = CKPT_CMD_DUMP | CKPT_CMD_RESTORE | CKPT_CMD_CHECK | CKPT_CMD_PLAN,
+	CKPT_CMD_CRIU = CKPT_CMD_DUMP | CKPT_CMD_PRE_DUMP | CKPT_CMD_RESTORE | CKPT_CMD_CHECK |
+			CKPT_CMD_PLAN,
 	CKPT_CMD_IMAGE = CKPT_CMD_RESTORE | CKPT_CMD_PLAN | CKPT_CMD_SHOW | CKPT_CMD_VERIFY,
-	CKPT_CMD_ALL = CKPT_CMD_DUMP | CKPT_CMD_CHECK | CKPT_CMD_IMAGE | CKPT_CMD_LOOK,
+	CKPT_CMD_ALL = CKPT_CMD_DUMP | CKPT_CMD_PRE_DUMP | CKPT_CMD_FLATTEN | CKPT_CMD_CHECK |
+		       CKPT_CMD_IMAGE | CKPT_CMD_LOOK,
 };
 
 struct ckpt_tool;
@@ -51,6 +55,8 @@ struct ckpt_command {
 extern const struct ckpt_command ckpt_commands[]; /* ends with a NULL name */
 
 int ckpt_cmd_dump(struct ckpt_tool *t);
+int ckpt_cmd_pre_dump(struct ckpt_tool *t);
+int ckpt_cmd_flatten(struct ckpt_tool *t);
 int ckpt_cmd_restore(struct ckpt_tool *t);
 int ckpt_cmd_check(struct ckpt_tool *t);
 int ckpt_cmd_plan(struct ckpt_tool *t);
@@ -129,7 +135,9 @@ struct ckpt_options {
 	uint64_t ghost_limit;
 	bool link_remap, file_list, live;
 	const char *file_validation, *carry, *files, *grown, *on_files; /* NULL: not given */
-	unsigned int timeout, max_freeze;
+	const char *prev_images_dir;
+	bool track_mem;
+	unsigned int timeout, max_freeze, track_timeout;
 	bool leave_running, leave_stopped, shell_job, file_locks, detached, sibling, display_stats,
 		json;
 	bool tcp_close;

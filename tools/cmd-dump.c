@@ -1,6 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ckpt dump: freezes a process tree and writes its image. */
+/* ckpt dump: freezes a process tree and writes its image; ckpt pre-dump: its memory, for a later
+ * one. */
 #include "tools/ckpt.h"
+
+static int dump(struct ckpt_tool *t, const struct ckpt_dump_opts *opts, const char *what)
+{
+	struct ckpt_dump_stats stats = { 0 };
+	int r;
+
+	ckpt_progress_init(&t->progress, what);
+	r = ckpt_dump(opts, t->arena, &stats, &t->problems, &t->err);
+	ckpt_progress_end(&t->progress);
+	if (r < 0)
+		return r;
+	ckpt_report_notes(stats.losses, stats.n_losses);
+	ckpt_report_notes(&stats.note, stats.note != NULL);
+	ckpt_report_dump(t, &stats);
+	return 0;
+}
 
 int ckpt_cmd_dump(struct ckpt_tool *t)
 {
@@ -16,6 +33,9 @@ int ckpt_cmd_dump(struct ckpt_tool *t)
 		.tcp_close = t->opts.tcp_close,
 		.rules = &t->rules,
 		.live = t->opts.live,
+		.prev_dir = t->opts.prev_images_dir,
+		.track_mem = t->opts.track_mem,
+		.track_timeout_s = t->opts.track_timeout,
 		.max_freeze_ms = t->opts.max_freeze,
 		.timeout_s = t->opts.timeout,
 		.files = ckpt_tool_file_policy(&t->opts),
@@ -23,15 +43,23 @@ int ckpt_cmd_dump(struct ckpt_tool *t)
 		.progress = ckpt_progress_show,
 		.progress_arg = &t->progress,
 	};
-	struct ckpt_dump_stats stats = { 0 };
-	int r;
 
-	ckpt_progress_init(&t->progress, "dumping");
-	r = ckpt_dump(&opts, t->arena, &stats, &t->problems, &t->err);
-	ckpt_progress_end(&t->progress);
-	if (r < 0)
-		return r;
-	ckpt_report_notes(stats.losses, stats.n_losses);
-	ckpt_report_dump(t, &stats);
-	return 0;
+	return dump(t, &opts, "dumping");
+}
+
+int ckpt_cmd_pre_dump(struct ckpt_tool *t)
+{
+	const struct ckpt_dump_opts opts = {
+		.pid = t->opts.tree,
+		.dirfd = t->dirfd,
+		.dir = t->opts.images_dir,
+		.memory_only = true,
+		.prev_dir = t->opts.prev_images_dir,
+		.track_mem = true,
+		.track_timeout_s = t->opts.track_timeout,
+		.timeout_s = t->opts.timeout,
+		.log = &t->log,
+	};
+
+	return dump(t, &opts, "dumping memory");
 }

@@ -9,7 +9,7 @@ static int verify(struct ckpt_tool *t, struct ckpt_image *img)
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	struct ckpt_snapshot *snap;
 	char size[24];
-	int r = ckpt_image_load(img, &snap, &t->err);
+	int r = ckpt_image_load_any(img, &snap, &t->err);
 
 	if (r >= 0)
 		r = ckpt_image_verify_pages(img, cpus < 1 ? 1 : cpus > 16 ? 16 : cpus, &t->err);

@@ -10,6 +10,7 @@
 /* clang-format off */
 #define AT(field) .at = offsetof(struct ckpt_options, field)
 #define DUMP CKPT_CMD_DUMP
+#define PRE_DUMP CKPT_CMD_PRE_DUMP
 #define RESTORE CKPT_CMD_RESTORE
 #define CHECK CKPT_CMD_CHECK
 #define PLAN CKPT_CMD_PLAN
@@ -20,6 +21,7 @@
 #define X CKPT_CMD_X
 #define REPORT CKPT_CMD_REPORT
 #define DIFF CKPT_CMD_DIFF
+#define FLATTEN CKPT_CMD_FLATTEN
 #define OUR_VALUE(n, l, f, commands, v, t) \
 	{ .name = n, .letter = l, .type = CKPT_OPT_TEXT, .ours = true, .in = commands, AT(f), .value = v, .text = t }
 #define OUR_FLAG(n, f, commands, t) \
@@ -37,14 +39,14 @@
 
 const struct ckpt_option ckpt_option_table[] = {
 	/* ---- what works ---- */
-	VALUE("tree", 't', CKPT_OPT_PID, tree, DUMP | CHECK, "PID", "root of the process tree"),
+	VALUE("tree", 't', CKPT_OPT_PID, tree, DUMP | PRE_DUMP | CHECK, "PID", "root of the process tree"),
 	VALUE("images-dir", 'D', CKPT_OPT_TEXT, images_dir, CKPT_CMD_ALL & ~(CHECK | X | DIFF), "DIR",
 	      "folder of the image (default: the current one); -: a stream, out of dump and into others"),
-	VALUE("work-dir", 'W', CKPT_OPT_TEXT, work_dir, DUMP | RESTORE, "DIR",
+	VALUE("work-dir", 'W', CKPT_OPT_TEXT, work_dir, DUMP | PRE_DUMP | RESTORE, "DIR",
 	      "folder of the log and the pidfile (default: that of the image)"),
-	VALUE("log-file", 'o', CKPT_OPT_TEXT, log_file, DUMP | RESTORE | CHECK | PLAN, "FILE",
+	VALUE("log-file", 'o', CKPT_OPT_TEXT, log_file, DUMP | PRE_DUMP | RESTORE | CHECK | PLAN, "FILE",
 	      "write the log to FILE in the work folder"),
-	{ .name = "verbosity", .letter = 'v', .type = CKPT_OPT_LEVEL, .optional = true, .in = DUMP | RESTORE | CHECK | PLAN,
+	{ .name = "verbosity", .letter = 'v', .type = CKPT_OPT_LEVEL, .optional = true, .in = DUMP | PRE_DUMP | RESTORE | CHECK | PLAN,
 	  AT(verbosity), .value = "N",
 	  .text = "log 0 nothing, 1 warnings, 2 notes, 3 steps, 4 detail; also -vvv; plan: print the programs too" },
 	FLAG("leave-running", 'R', leave_running, DUMP, "let the tree go on after the dump (default: end it)"),
@@ -62,13 +64,19 @@ const struct ckpt_option ckpt_option_table[] = {
 	{ .name = "rules", .type = CKPT_OPT_LIST, .ours = true, .in = DUMP | CHECK | RESTORE | PLAN, AT(rules), .value = "FILE",
 	  .text = "rules, one a line" },
 	FLAG("tcp-close", 0, tcp_close, DUMP | CHECK, "TCP connections may be lost: they come back closed by their peer"),
-	VALUE("timeout", 0, CKPT_OPT_NUMBER, timeout, DUMP | CHECK, "SECONDS",
+	VALUE("timeout", 0, CKPT_OPT_NUMBER, timeout, DUMP | PRE_DUMP | CHECK, "SECONDS",
 	      "give up when the dump takes longer (default 10; 0: never)"),
 	OUR_FLAG("live", live, DUMP, "copy memory while the tree runs, and stop it for what changed meanwhile"),
 	{ .name = "max-freeze", .type = CKPT_OPT_NUMBER, .ours = true, .in = DUMP, AT(max_freeze), .value = "MS",
 	  .text = "with --live: fail rather than let the tree stand still for longer" },
 	{ .name = "compress", .letter = 'c', .type = CKPT_OPT_METHOD, .optional = true, .in = DUMP, AT(compress),
 	  .value = "METHOD", .text = "compress the memory: lz4 (if none is said), zstd or zstd:LEVEL, none" },
+	VALUE("prev-images-dir", 0, CKPT_OPT_TEXT, prev_images_dir, DUMP | PRE_DUMP, "DIR",
+	      "write only what changed since the image in DIR, as seen from the new one's folder; DIR stays needed"),
+	FLAG("track-mem", 0, track_mem, DUMP | PRE_DUMP,
+	     "track what is written from now on, for a later --prev-images-dir (pre-dump: always)"),
+	{ .name = "track-timeout", .type = CKPT_OPT_NUMBER, .ours = true, .in = DUMP | PRE_DUMP, AT(track_timeout), .value = "SECONDS",
+	  .text = "stop tracking when no dump comes for so long (default 3600; 0: never)" },
 	FLAG("restore-detached", 'd', detached, RESTORE, "return as soon as the tree runs"),
 	FLAG("restore-sibling", 'S', sibling, RESTORE, "make the root a child of the caller of ckpt (with -d)"),
 	{ .name = "clock", .type = CKPT_OPT_CHOICE, .ours = true, .in = RESTORE | PLAN, AT(clock),
@@ -76,11 +84,11 @@ const struct ckpt_option ckpt_option_table[] = {
 	  .text = "CLOCK_MONOTONIC and CLOCK_BOOTTIME: go on from where they were, or are this machine's (default auto: go on where they would go back)" },
 	VALUE("pidfile", 0, CKPT_OPT_TEXT, pidfile, RESTORE, "FILE",
 	      "write the root's pid to FILE, which must not exist"),
-	FLAG("display-stats", 0, display_stats, DUMP | RESTORE, "print numbers at the end, one a line"),
+	FLAG("display-stats", 0, display_stats, DUMP | PRE_DUMP | RESTORE, "print numbers at the end, one a line"),
 	OUR_FLAG("json", json, SHOW | DIFF, "print JSON"),
 	{ .name = "pid", .letter = 'p', .type = CKPT_OPT_PID, .ours = true, .in = SHOW | CORE | MEM, AT(pid), .value = "PID",
 	  .text = "only that process" },
-	OUR_VALUE("output", 'o', output, CORE | MEM | X | REPORT, "FILE", "write to FILE, which must not exist"),
+	OUR_VALUE("output", 'o', output, CORE | MEM | X | REPORT | FLATTEN, "FILE", "write to FILE, which must not exist (flatten: a folder without an image)"),
 	OUR_VALUE("search", 0, search, MEM, "TEXT", "where this text is in memory"),
 	OUR_VALUE("hex", 0, hex, MEM, "BYTES", "where these bytes are, two hexadecimal digits each"),
 	OUR_VALUE("regex", 0, regex, MEM, "REGEX", "where this Perl-compatible expression matches"),
@@ -131,8 +139,8 @@ const struct ckpt_option ckpt_option_table[] = {
 	QUIET("cpu-cap", 0, CKPT_OPT_TEXT, "LIST", "what the programs use of the processor is always checked"),
 	QUIET("weak-sysctls", 0, CKPT_OPT_FLAG, NULL, "no sysctl is restored"),
 	QUIET("allow-uprobes", 0, CKPT_OPT_FLAG, NULL, "an area of uprobes is refused by name all the same"),
-	QUIET("auto-dedup", 0, CKPT_OPT_FLAG, NULL, "there is no parent image; an image is never used up"),
-	QUIET("pre-dump-mode", 0, CKPT_OPT_CHOICE, "splice|read", "there is no pre-dump"),
+	QUIET("auto-dedup", 0, CKPT_OPT_FLAG, NULL, "an image is never used up; ckpt flatten makes one of several"),
+	QUIET("pre-dump-mode", 0, CKPT_OPT_CHOICE, "splice|read", "memory is always read from outside"),
 	QUIET("skip-mnt", 0, CKPT_OPT_TEXT, "PATH", "no mount namespace is dumped"),
 	QUIET("enable-fs", 0, CKPT_OPT_TEXT, "LIST", "no mount namespace is dumped"),
 	QUIET("enable-external-sharing", 0, CKPT_OPT_FLAG, NULL, "no mount namespace is dumped"),
@@ -164,8 +172,6 @@ const struct ckpt_option ckpt_option_table[] = {
 	NOT("tls-cert", 0, CKPT_OPT_TEXT, "FILE", "cannot use a page server"),
 	NOT("tls-key", 0, CKPT_OPT_TEXT, "FILE", "cannot use a page server"),
 	NOT("tls-no-cn-verify", 0, CKPT_OPT_FLAG, NULL, "cannot use a page server"),
-	NOT("track-mem", 0, CKPT_OPT_FLAG, NULL, "cannot dump changes only: every image is complete"),
-	NOT("prev-images-dir", 0, CKPT_OPT_TEXT, "DIR", "cannot build on another image: every image is complete"),
 	NOT("stream", 0, CKPT_OPT_FLAG, NULL, "cannot send to an image streamer: -D - is a stream, of itself"),
 	NOT("action-script", 0, CKPT_OPT_TEXT, "FILE", "cannot run scripts: run them before and after ckpt"),
 	NOT("exec-cmd", 0, CKPT_OPT_FLAG, NULL, "cannot become another program: use --restore-sibling"),

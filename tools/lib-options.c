@@ -301,12 +301,11 @@ static int read_short(struct cursor *c, const char *arg)
 static const struct {
 	const char *name, *instead;
 } foreign[] = {
-	{ "pre-dump", "every image is complete: use `ckpt dump`" },
 	{ "lazy-pages", "memory is in place before the tree runs: use `ckpt restore`" },
 	{ "page-server", "send the image: ckpt dump -D - | ssh HOST ckpt restore -D -" },
 	{ "service", "there is no service: run `ckpt dump` and `ckpt restore`" },
 	{ "swrk", "there is no service: run `ckpt dump` and `ckpt restore`" },
-	{ "dedup", "every image is complete, nothing is stored twice" },
+	{ "dedup", "an image may be needed by others: use `ckpt flatten`" },
 	{ "cpuinfo", "the processor is compared by every restore: see `ckpt plan`" },
 	{ "exec", "use `ckpt check -t PID`" },
 };
@@ -371,10 +370,12 @@ static int judge(const struct ckpt_options *o, struct ckpt_err *err)
 	}
 	if (o->n_words < o->command->least_words)
 		return usage(err, o->command->name, o->command->usage);
-	if (o->command->bit == CKPT_CMD_DUMP && !o->tree)
-		return usage(err, "dump", "--tree PID (-t) is missing");
+	if (o->command->bit & (CKPT_CMD_DUMP | CKPT_CMD_PRE_DUMP) && !o->tree)
+		return usage(err, o->command->name, "--tree PID (-t) is missing");
 	if (o->command->bit == CKPT_CMD_DUMP && o->leave_running && o->leave_stopped)
 		return usage(err, "dump", "choose between --leave-running and --leave-stopped");
+	if (o->command->bit == CKPT_CMD_FLATTEN && !o->output)
+		return usage(err, o->command->name, "--output OUT (-o) is missing");
 	if (o->command->bit == CKPT_CMD_RESTORE && o->sibling && !o->detached)
 		return usage(err, "restore",
 			     "--restore-sibling (-S) needs --restore-detached (-d)");
@@ -386,6 +387,7 @@ static void init(struct ckpt_options *o)
 	*o = (struct ckpt_options){ .images_dir = ".",
 				    .verbosity = -1,
 				    .link_remap = true,
+				    .track_timeout = 3600,
 				    .timeout = 10 };
 }
 

@@ -67,6 +67,11 @@
 	X(STREAM_CUT,        331, 1, "see why its writer ended") \
 	X(STREAM_TERMINAL,   332, 1, "send it through a pipe, or into a file") \
 	X(NO_UNPACK_ROOM,    333, 1, "free memory, or space in that folder") \
+	X(PARENT_MISSING,    340, 1, "put the image that it was made from back to where it was, or restore an earlier one") \
+	X(PARENT_OTHER,      341, 1, "put back the image that it was made from") \
+	X(MEMORY_ONLY,       342, 1, "use the dump that was made after it") \
+	X(CHAIN_LONG,        343, 1, "make one image of it with ckpt flatten, or dump without --prev-images-dir") \
+	X(NOT_TRACKED,       344, 3, "dump it as a whole, with ckpt dump") \
 	X(PID_TAKEN,         401, 1, "end the process that has it, or restore in a pid namespace of its own") \
 	X(FILE_MISSING,      402, 1, "put the file back") \
 	X(FILE_CHANGED,      403, 1, "put back the file as it was at the dump") \

@@ -138,7 +138,7 @@ static int fill_area(struct ckpt_capture *c, struct ckpt_capture_task *t, const 
 		     Ckpt__Area *area, struct ckpt_err *err)
 {
 	bool vdso = is_vdso(m->name);
-	bool tracked = ckpt_live_track(c->opts->live, t->frozen->pid) != NULL;
+	bool tracked = c->opts->held || ckpt_live_track(c->opts->live, t->frozen->pid);
 	const char *why = vdso ? NULL : refusal(m, tracked);
 	int r = 0;
 

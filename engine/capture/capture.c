@@ -3,6 +3,7 @@
  * undoes. */
 #include <errno.h>
 #include "engine/capture/state.h"
+#include "engine/memory/live.h"
 
 int ckpt_capture_problem(struct ckpt_capture *c, int code, const struct ckpt_err *err)
 {
@@ -69,7 +70,9 @@ static int run(struct ckpt_capture *c, struct ckpt_err *err)
 	if (r < 0)
 		return r;
 	ckpt_logf(c->opts->log, 3, "frozen: %zu processes", n);
-	r = ckpt_capture_tasks(c, frozen, n, err);
+	r = c->opts->live ? ckpt_live_confirm(c->opts->live, c->src, err) : 0;
+	if (r >= 0)
+		r = ckpt_capture_tasks(c, frozen, n, err);
 	if (r >= 0) {
 		ckpt_capture_scope_start(c, 0);
 		if (!c->src->ops->snapshot)

@@ -26,7 +26,8 @@ struct ckpt_capture_opts {
 	bool tcp_close;                       /* connections of TCP may be lost */
 	struct ckpt_log *log;                 /* may be NULL */
 	const struct ckpt_file_policy *files; /* may be NULL */
-	const struct ckpt_live *live;         /* memory that has been copied before, or NULL */
+	struct ckpt_live *live;               /* memory that has been copied before, or NULL */
+	bool held;                  /* some of it is tracked by us, for a dump after another one */
 	struct ckpt_helper *helper; /* reads ahead; to be closed when the tree goes on again, which
 				       takes its time */
 	/* Asked between steps; a negative errno (with ERR set) ends the capture. May be NULL. */

@@ -130,7 +130,7 @@ static ssize_t move(struct writing *w, const struct ckpt_look_piece *piece, uint
 	int r;
 
 	if (piece->from == CKPT_LOOK_STORED) {
-		r = ckpt_look_verify(w->look, from, len, err);
+		r = ckpt_look_verify(w->look, piece->base + from, len, err);
 		if (r < 0)
 			return r;
 		n = copy_file_range(piece->fd, &from, w->out.fd, &dest, len, 0);

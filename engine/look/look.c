@@ -8,7 +8,7 @@
 static void prepare(struct ckpt_look *look)
 {
 	size_t n = look->snap->n_objects;
-	uint64_t chunks = (ckpt_image_pages_size(look->img) + CKPT_CHUNK - 1) / CKPT_CHUNK;
+	uint64_t chunks = (ckpt_image_end(look->img) + CKPT_CHUNK - 1) / CKPT_CHUNK;
 
 	look->files = ckpt_alloc(look->arena, (n + 1) * sizeof(*look->files));
 	look->elfs = ckpt_alloc(look->arena, (n + 1) * sizeof(*look->elfs));

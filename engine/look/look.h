@@ -58,7 +58,8 @@ struct ckpt_look_piece {
 	enum ckpt_look_from from;
 	const Ckpt__Area *area; /* NULL: NOTHING */
 	int fd;
-	uint64_t offset;
+	uint64_t offset; /* in FD, */
+	uint64_t base;   /* which has the pages of the chain of images from there on (STORED) */
 	const unsigned char *data;
 	const char *why;
 };

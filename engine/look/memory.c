@@ -42,7 +42,9 @@ static bool in_runs(const struct ckpt_look *look, const struct ckpt_pages *pages
 		    uint64_t *endp, struct ckpt_look_piece *piece)
 {
 	const struct ckpt_run *run = find_run(pages, at);
-	uint64_t end;
+	const struct ckpt_snapshot *snap = look->snap;
+	const struct ckpt_pages_part *part;
+	uint64_t end, offset, of_next;
 
 	if (run && run->at > at && run->at < *endp)
 		*endp = run->at;
@@ -51,8 +53,13 @@ static bool in_runs(const struct ckpt_look *look, const struct ckpt_pages *pages
 	end = run->at + run->n_pages * CKPT_PAGE;
 	*endp = end < *endp ? end : *endp;
 	piece->from = CKPT_LOOK_STORED;
-	piece->fd = ckpt_image_pages_fd(look->img);
-	piece->offset = run->offset + (at - run->at);
+	offset = run->offset + (at - run->at);
+	part = ckpt_pages_part_of(snap->parts, snap->n_parts, offset, &of_next);
+	if (*endp - at > of_next - offset)
+		*endp = at + (of_next - offset);
+	piece->fd = part->fd;
+	piece->base = part->base;
+	piece->offset = offset - part->base;
 	return true;
 }
 
@@ -147,6 +154,7 @@ static void of_object(struct ckpt_look *look, const struct ckpt_object *obj, uin
 	piece->from = c.from;
 	piece->fd = c.fd;
 	piece->offset = c.offset;
+	piece->base = c.base;
 	if (len > c.end - c.start)
 		piece->end = piece->start + (c.end - c.start);
 }
@@ -255,6 +263,7 @@ ssize_t ckpt_look_bytes(struct ckpt_look *look, const struct ckpt_look_piece *pi
 			void *buf, size_t len, struct ckpt_err *err)
 {
 	uint64_t skip = at - piece->start;
+	struct ckpt_image *of;
 	int r;
 
 	if (len > piece->end - at)
@@ -263,9 +272,10 @@ ssize_t ckpt_look_bytes(struct ckpt_look *look, const struct ckpt_look_piece *pi
 		return 0;
 	switch (piece->from) {
 	case CKPT_LOOK_STORED:
-		if (ckpt_image_is_packed(look->img))
-			return ckpt_image_read(look->img, buf, len, piece->offset + skip, err);
-		r = ckpt_look_verify(look, piece->offset + skip, len, err);
+		of = (struct ckpt_image *)ckpt_image_of(look->img, piece->base);
+		if (ckpt_image_is_packed(of))
+			return ckpt_image_read(of, buf, len, piece->offset + skip, err);
+		r = ckpt_look_verify(look, piece->base + piece->offset + skip, len, err);
 		if (r < 0)
 			return r;
 		return read_at(piece->fd, buf, len, piece->offset + skip, err);

@@ -91,6 +91,13 @@ static void show_sizes(struct ckpt_look *look, FILE *out)
 		fds, fds == 1 ? "" : "s", ckpt_size_text(mapped, a), ckpt_size_text(stored, b));
 	fprintf(out, "image     %s, content id %016" PRIx64 "\n",
 		ckpt_size_text(ckpt_image_bytes(look->img), c), ckpt_image_content_id(look->img));
+	for (const struct ckpt_image *img = ckpt_image_parent(look->img); img;
+	     img = ckpt_image_parent(img)) {
+		fprintf(out, "on top of ");
+		print_safely(out, ckpt_image_folder(img));
+		fprintf(out, ": %s, content id %016" PRIx64 "\n",
+			ckpt_size_text(ckpt_image_bytes(img), c), ckpt_image_content_id(img));
+	}
 }
 
 static void show_tree(struct ckpt_look *look, FILE *out)

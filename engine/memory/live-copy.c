@@ -177,7 +177,7 @@ static void *run(void *arg)
 int ckpt_live_copy_items(struct ckpt_live *live, struct ckpt_err *err)
 {
 	struct round r = { .live = live, .lock = PTHREAD_MUTEX_INITIALIZER };
-	size_t n = ckpt_live_size(live) / CKPT_CHUNK;
+	size_t n = (ckpt_live_size(live) - live->opts.base) / CKPT_CHUNK;
 	pthread_t second;
 	bool two = live->n_items && n > live->n_chunks && n > 4;
 

@@ -7,6 +7,7 @@
 struct ckpt_live_task {
 	struct ckpt_track track;
 	struct ckpt_pages pages; /* by address: where each of them is */
+	bool went_on;            /* it is tracked since a dump before this one */
 };
 
 struct ckpt_live_item {
@@ -25,7 +26,7 @@ struct ckpt_live {
 	struct ckpt_live_opts opts;
 	struct ckpt_live_task *task;
 	size_t n, room;
-	uint64_t size;               /* of the pages file so far */
+	uint64_t size;               /* the end of the pages file so far */
 	struct ckpt_live_item *item; /* of this round, by offset */
 	size_t n_items, items_room;
 	struct ckpt_live_lost *lost; /* of this round: could not be read */

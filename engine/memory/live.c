@@ -22,6 +22,7 @@ struct ckpt_live *ckpt_live_open(struct ckpt_arena *arena, const struct ckpt_liv
 
 	live->arena = arena;
 	live->opts = *opts;
+	live->size = opts->base;
 	return live;
 }
 
@@ -75,6 +76,16 @@ uint64_t ckpt_live_size(const struct ckpt_live *live)
 	return live ? (live->size + CKPT_CHUNK - 1) / CKPT_CHUNK * CKPT_CHUNK : 0;
 }
 
+uint64_t ckpt_live_base(const struct ckpt_live *live)
+{
+	return live ? live->opts.base : 0;
+}
+
+const struct ckpt_track *ckpt_live_nth(const struct ckpt_live *live, size_t n)
+{
+	return n < live->n ? &live->task[n].track : NULL;
+}
+
 /* ---- a place for every page ---- */
 
 static void add_item(struct ckpt_live *live, struct ckpt_live_task *t, uint64_t at, uint64_t n,
@@ -82,11 +93,36 @@ static void add_item(struct ckpt_live *live, struct ckpt_live_task *t, uint64_t 
 {
 	live->item = ckpt_grow(live->arena, live->item, live->n_items, &live->items_room, 256,
 			       sizeof(*live->item));
-	live->item[live->n_items++] = (struct ckpt_live_item){ t, at, n * CKPT_PAGE, offset };
+	live->item[live->n_items++] =
+		(struct ckpt_live_item){ t, at, n * CKPT_PAGE, offset - live->opts.base };
 }
 
-/* What was written: pages that have a place keep it, others get the next one. Both lists are
- * sorted, and so is what becomes of them. */
+/* N pages that have no place here get the next one. */
+static void place_new(struct ckpt_live *live, struct ckpt_live_task *t, struct ckpt_run_list *all,
+		      uint64_t at, uint64_t n)
+{
+	add_item(live, t, at, n, live->size);
+	ckpt_run_add(all, at, n, live->size, 0);
+	live->size += n * CKPT_PAGE;
+}
+
+/* What is left of RUN from AT on. */
+static void cut_before(struct ckpt_run *run, uint64_t at)
+{
+	uint64_t gone = at - run->at;
+
+	run->at = at;
+	run->offset += gone;
+	run->n_pages -= gone / CKPT_PAGE;
+}
+
+static void add_old(struct ckpt_run_list *all, const struct ckpt_run *old)
+{
+	ckpt_run_add(all, old->at, old->n_pages, old->offset, 0);
+}
+
+/* What was written: pages that have a place in this image keep it, others get the next one. Both
+ * lists are sorted, and so is what becomes of them. */
 static void place(struct ckpt_live *live, struct ckpt_live_task *t,
 		  const struct ckpt_pages *written)
 {
@@ -97,36 +133,41 @@ static void place(struct ckpt_live *live, struct ckpt_live_task *t,
 		uint64_t at = written->run[i].at, end = at + written->run[i].n_pages * CKPT_PAGE;
 
 		while (at < end) {
-			const struct ckpt_run *old = k < t->pages.n ? &t->pages.run[k] : NULL;
+			struct ckpt_run *old = k < t->pages.n ? &t->pages.run[k] : NULL;
 			uint64_t old_end = old ? old->at + old->n_pages * CKPT_PAGE : 0, stop = end;
 
 			if (old && old_end <= at) {
-				all.v = ckpt_grow(all.arena, all.v, all.n, &all.room, 64,
-						  sizeof(*all.v));
-				all.v[all.n++] = *old;
+				add_old(&all, old);
 				k++;
 				continue;
 			}
-			if (old && old->at <= at) {
-				stop = stop < old_end ? stop : old_end;
-				add_item(live, t, at, (stop - at) / CKPT_PAGE,
-					 old->offset + (at - old->at));
-			} else {
-				uint64_t n;
-
+			if (!old || old->at > at) {
 				stop = old && old->at < stop ? old->at : stop;
-				n = (stop - at) / CKPT_PAGE;
-				add_item(live, t, at, n, live->size);
-				ckpt_run_add(&all, at, n, live->size, 0);
-				live->size += n * CKPT_PAGE;
+				place_new(live, t, &all, at, (stop - at) / CKPT_PAGE);
+				at = stop;
+				continue;
 			}
+			stop = stop < old_end ? stop : old_end;
+			if (old->at < at) {
+				const struct ckpt_run first = { old->at, (at - old->at) / CKPT_PAGE,
+								old->offset };
+
+				add_old(&all, &first);
+				cut_before(old, at);
+			}
+			if (old->offset < live->opts.base) {
+				place_new(live, t, &all, at, (stop - at) / CKPT_PAGE);
+			} else {
+				add_item(live, t, at, (stop - at) / CKPT_PAGE, old->offset);
+				ckpt_run_add(&all, at, (stop - at) / CKPT_PAGE, old->offset, 0);
+			}
+			cut_before(old, stop);
+			k += !old->n_pages;
 			at = stop;
 		}
 	}
-	for (; k < t->pages.n; k++) {
-		all.v = ckpt_grow(all.arena, all.v, all.n, &all.room, 64, sizeof(*all.v));
-		all.v[all.n++] = t->pages.run[k];
-	}
+	for (; k < t->pages.n; k++)
+		add_old(&all, &t->pages.run[k]);
 	t->pages = (struct ckpt_pages){ all.v, all.n };
 }
 

@@ -13,7 +13,8 @@
 struct ckpt_live;
 
 struct ckpt_live_opts {
-	int fd; /* the pages file, borrowed */
+	int fd;        /* the pages file, borrowed */
+	uint64_t base; /* of it: pages below are in images before this one; whole chunks */
 	struct ckpt_log *log;
 	/* Between chunks; a failure ends it. As in struct ckpt_memory_copy. */
 	int (*go_on)(void *arg, struct ckpt_err *err);
@@ -26,6 +27,19 @@ void ckpt_live_close(struct ckpt_live *live);
 /* Begins to track a task that SRC has frozen. One that cannot be tracked is named in the log. */
 int ckpt_live_add(struct ckpt_live *live, struct ckpt_source *src, pid_t pid, struct ckpt_err *err);
 
+/* Goes on with what a dump before this one has tracked, and with where PAGES have been since. Takes
+ * the descriptors of TRACK. */
+void ckpt_live_go_on(struct ckpt_live *live, const struct ckpt_track *track,
+		     const struct ckpt_pages *pages);
+/* SRC has frozen them: those that are tracked since a dump before this one still have to be what
+ * they were. Others are not tracked any more (which is told), and everything of them has changed.
+ */
+int ckpt_live_confirm(struct ckpt_live *live, struct ckpt_source *src, struct ckpt_err *err);
+/* Also while they are frozen: what is written from now on is for the dump after this one. */
+int ckpt_live_protect(struct ckpt_live *live, struct ckpt_err *err);
+/* The N-th that is tracked, NULL: there are no more. */
+const struct ckpt_track *ckpt_live_nth(const struct ckpt_live *live, size_t n);
+
 struct ckpt_live_round {
 	uint64_t bytes; /* that had changed since the round before, and were copied */
 	uint64_t ns;    /* it took */
@@ -37,7 +51,8 @@ int ckpt_live_copy(struct ckpt_live *live, struct ckpt_live_round *round, struct
 const struct ckpt_track *ckpt_live_track(const struct ckpt_live *live, pid_t pid);
 /* Where its pages are; empty for who is not tracked. */
 struct ckpt_pages ckpt_live_pages(const struct ckpt_live *live, pid_t pid);
-/* Bytes of the pages file that are taken: whole chunks. */
+/* Where the pages file begins, and how far it is taken: whole chunks. */
+uint64_t ckpt_live_base(const struct ckpt_live *live);
 uint64_t ckpt_live_size(const struct ckpt_live *live);
 /* Writes their checksums, one for each chunk. */
 int ckpt_live_checksums(struct ckpt_live *live, uint32_t *crc, struct ckpt_err *err);

@@ -221,7 +221,7 @@ static int write_job(struct copy *c, const struct job *job, const char *buf, str
 		if (n < 0 && (errno == ENOSPC || errno == EDQUOT || errno == EFBIG))
 			return ckpt_refuse(err, CKPT_E_NO_SPACE, -errno,
 					   "image: no space for %llu bytes of memory",
-					   (unsigned long long)c->w->size);
+					   (unsigned long long)(c->w->size - c->w->base));
 		if (n <= 0)
 			return ckpt_fail(err, n ? -errno : -EIO, "image: cannot write pages");
 		done += n;
@@ -293,7 +293,7 @@ static void report(struct copy *c, int64_t *lastp)
 	pthread_mutex_lock(&c->lock);
 	done = c->done;
 	pthread_mutex_unlock(&c->lock);
-	c->opts->progress(c->opts->progress_arg, done, c->w->size);
+	c->opts->progress(c->opts->progress_arg, done, c->w->size - c->w->base);
 }
 
 /* The calling thread works too, and between two chunks sees to the rest. */
@@ -373,12 +373,13 @@ static int check_files(const struct ckpt_memory_work *w, struct ckpt_err *err)
 int ckpt_memory_copy(struct ckpt_memory_work *w, const struct ckpt_memory_copy *opts,
 		     uint32_t **crcp, size_t *np, struct ckpt_err *err)
 {
-	size_t n_chunks = (w->size + CKPT_CHUNK - 1) / CKPT_CHUNK;
+	uint64_t size = w->size - w->base;
+	size_t n_chunks = (size + CKPT_CHUNK - 1) / CKPT_CHUNK;
 	struct copy c = { .w = w,
 			  .opts = opts,
 			  .lock = PTHREAD_MUTEX_INITIALIZER,
-			  .chunk = w->kept / CKPT_CHUNK,
-			  .done = w->kept };
+			  .chunk = (w->kept - w->base) / CKPT_CHUNK,
+			  .done = w->kept - w->base };
 	int r;
 
 	c.crc = ckpt_alloc(w->arena, n_chunks * sizeof(c.crc[0]));
@@ -388,9 +389,9 @@ int ckpt_memory_copy(struct ckpt_memory_work *w, const struct ckpt_memory_copy *
 		return 0;
 	/* Chunks come out of order: a file that has its size already does not grow under each of
 	 * them. */
-	if (!opts->pack && ftruncate(opts->fd, w->size) < 0 && errno != EINVAL)
+	if (!opts->pack && ftruncate(opts->fd, size) < 0 && errno != EINVAL)
 		return ckpt_fail(err, -errno, "image: cannot make room for %llu bytes of memory",
-				 (unsigned long long)w->size);
+				 (unsigned long long)size);
 	run(&c, useful_threads(opts, n_chunks - c.chunk));
 	if (c.failed) {
 		*err = c.err;
@@ -400,6 +401,6 @@ int ckpt_memory_copy(struct ckpt_memory_work *w, const struct ckpt_memory_copy *
 	if (r < 0)
 		return r;
 	if (opts->progress)
-		opts->progress(opts->progress_arg, w->size, w->size);
+		opts->progress(opts->progress_arg, size, size);
 	return 0;
 }

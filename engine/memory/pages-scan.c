@@ -93,6 +93,31 @@ static int find_all(struct finder *f, struct ckpt_err *err)
 	return find(f, at, CKPT_TASK_SIZE, CKPT_PAGE_ZERO | CKPT_PAGE_FILE, err);
 }
 
+/* What another userfaultfd protects says nothing to us. */
+static struct ckpt_pages of_ours(const struct finder *f)
+{
+	struct ckpt_run_list list = { .arena = f->unchanged.arena };
+	size_t k = 0, n = f->track ? f->track->n : 0;
+
+	for (size_t i = 0; i < f->unchanged.n; i++) {
+		uint64_t at = f->unchanged.v[i].at,
+			 end = at + f->unchanged.v[i].n_pages * CKPT_PAGE;
+
+		for (; k < n && f->track->area[k].span.start < end; k++) {
+			const struct ckpt_span *s = &f->track->area[k].span;
+			uint64_t from = s->start > at ? s->start : at,
+				 to = s->end < end ? s->end : end;
+
+			if (from < to)
+				ckpt_run_add(&list, from, (to - from) / CKPT_PAGE, CKPT_UNASSIGNED,
+					     0);
+			if (s->end > end)
+				break;
+		}
+	}
+	return (struct ckpt_pages){ list.v, list.n };
+}
+
 int ckpt_memory_scan(struct ckpt_arena *arena, int pagemap_fd, const struct ckpt_track *track,
 		     struct ckpt_scan *found, struct ckpt_err *err)
 {
@@ -109,7 +134,7 @@ int ckpt_memory_scan(struct ckpt_arena *arena, int pagemap_fd, const struct ckpt
 	}
 	found->pages = (struct ckpt_pages){ f.pages.v, f.pages.n };
 	found->guards = (struct ckpt_pages){ f.guards.v, f.guards.n };
-	found->unchanged = (struct ckpt_pages){ f.unchanged.v, f.unchanged.n };
+	found->unchanged = of_ours(&f);
 	found->none = r == -ENOTTY;
 	return found->none ? 0 : r;
 }

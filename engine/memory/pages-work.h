@@ -34,8 +34,9 @@ struct ckpt_memory_work {
 	struct ckpt_arena *arena;
 	struct ckpt_memory_part *part;
 	size_t n, room;
-	uint64_t size;                /* of the pages file so far */
-	uint64_t kept;                /* of it, that is there already: whole chunks */
+	uint64_t base;                /* of the pages file: below are images before this one */
+	uint64_t size;                /* where it ends so far */
+	uint64_t kept;                /* how far it is there already: whole chunks */
 	const struct ckpt_live *live; /* what has been copied before, may be NULL */
 };
 

@@ -32,7 +32,13 @@ void ckpt_memory_close(struct ckpt_memory_work *w)
 void ckpt_memory_go_on(struct ckpt_memory_work *w, const struct ckpt_live *live, bool good)
 {
 	w->live = good ? live : NULL;
+	w->base = ckpt_live_base(live);
 	w->size = w->kept = ckpt_live_size(live);
+}
+
+bool ckpt_memory_goes_on(const struct ckpt_memory_work *w)
+{
+	return w->live;
 }
 
 uint64_t ckpt_memory_size(const struct ckpt_memory_work *w)

@@ -31,6 +31,8 @@ struct ckpt_memory_work *ckpt_memory_open(struct ckpt_source *src, struct ckpt_a
 /* LIVE: what has been copied already. Its pages file is gone on with; if it is GOOD, what has not
  * changed since stays where it is. Right after the opening; borrowed. */
 void ckpt_memory_go_on(struct ckpt_memory_work *work, const struct ckpt_live *live, bool good);
+/* Is it so that what has not changed stays where it is? */
+bool ckpt_memory_goes_on(const struct ckpt_memory_work *work);
 /* Closes the descriptors that it holds. NULL is fine. */
 void ckpt_memory_close(struct ckpt_memory_work *work);
 
@@ -72,7 +74,7 @@ int ckpt_memory_add_mapped(struct ckpt_memory_work *work, struct ckpt_object *ob
 			   const struct ckpt_piece *piece, size_t n, bool sparse,
 			   struct ckpt_err *err);
 
-/* Bytes of the pages file. */
+/* Where the pages file ends; it begins at the base of what is gone on with. */
 uint64_t ckpt_memory_size(const struct ckpt_memory_work *work);
 
 struct ckpt_memory_copy {

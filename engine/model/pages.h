@@ -10,8 +10,25 @@ struct ckpt_run {
 	uint64_t offset; /* in the pages file, page-aligned */
 };
 
+/* Of all pages: those from offset BASE on, up to the next part, are in FD, the first at its start.
+ */
+struct ckpt_pages_part {
+	uint64_t base;
+	int fd;
+};
+
 /* Sorted by AT, not overlapping. */
 struct ckpt_pages {
 	struct ckpt_run *run;
 	size_t n;
 };
+
+/* The part that has OFFSET. *ENDP: where the next one begins. There is at least one. */
+static inline const struct ckpt_pages_part *
+ckpt_pages_part_of(const struct ckpt_pages_part *part, size_t n, uint64_t offset, uint64_t *endp)
+{
+	*endp = UINT64_MAX;
+	while (n > 1 && part[n - 1].base > offset)
+		*endp = part[--n].base;
+	return &part[n - 1];
+}

@@ -54,6 +54,8 @@ struct ckpt_snapshot {
 	size_t n_objects;
 	struct ckpt_task **tasks; /* parents before children; tasks[id - 1]->id == id */
 	size_t n_tasks;
+	struct ckpt_pages_part *parts; /* of an image: where its pages are; borrowed descriptors */
+	size_t n_parts;
 	const char **lost; /* what the dump saw and could not keep */
 	size_t n_lost;
 };

@@ -32,6 +32,24 @@ static int take_number(const bool *used, int *atp)
 	return *atp >= LOWEST ? (*atp)-- : -1;
 }
 
+/* The pages files of a chain of images; the last one is that of the image itself. */
+static bool plan_pages(struct ckpt_planner *p, const bool *used, int *atp)
+{
+	const struct ckpt_snapshot *snap = p->snap;
+	size_t n = snap->n_parts ? snap->n_parts : 1;
+	struct ckpt_pages_part *part = ckpt_alloc(p->arena, n * sizeof(*part));
+	bool fits = true;
+
+	for (size_t i = 0; i < n; i++) {
+		part[i].base = snap->n_parts ? snap->parts[i].base : 0;
+		part[i].fd = i + 1 < n ? take_number(used, atp) : p->plan->bank[0];
+		fits &= part[i].fd >= 0;
+	}
+	p->plan->pages = part;
+	p->plan->n_pages = n;
+	return fits;
+}
+
 static bool give_numbers(struct ckpt_planner *p, int at, int *bank, int *spare)
 {
 	bool *used = used_numbers(p, at), fits = true;
@@ -46,7 +64,7 @@ static bool give_numbers(struct ckpt_planner *p, int at, int *bank, int *spare)
 			spare[id] = take_number(used, &at);
 		fits &= bank[id] >= 0 && (!p->keeps[id] || spare[id] >= 0);
 	}
-	return fits;
+	return plan_pages(p, used, &at) && fits;
 }
 
 int ckpt_plan_bank(struct ckpt_planner *p, struct ckpt_err *err)
@@ -66,12 +84,12 @@ int ckpt_plan_bank(struct ckpt_planner *p, struct ckpt_err *err)
 				task->pid, task->fds[task->n_fds - 1].number,
 				(unsigned long long)limit);
 	}
+	p->plan->bank = bank;
+	p->plan->spare = spare;
 	if (!give_numbers(p, at, bank, spare))
 		return ckpt_refuse(
 			err, CKPT_E_PRIVILEGE, -EMFILE,
 			"the %zu open files of the image do not fit twice below %llu (RLIMIT_NOFILE)",
 			p->snap->n_objects, (unsigned long long)limit);
-	p->plan->bank = bank;
-	p->plan->spare = spare;
 	return 0;
 }

@@ -206,7 +206,8 @@ struct reader {
 	struct ckpt_program_builder *b;
 	struct iovec iov[MAX_IOV];
 	size_t n;
-	uint64_t from, bytes; /* the next read */
+	uint64_t from, bytes; /* the next read: in FD */
+	int fd;
 };
 
 static void flush(struct reader *r)
@@ -216,26 +217,32 @@ static void flush(struct reader *r)
 	if (!r->n)
 		return;
 	iov = ckpt_program_data(r->b, r->iov, r->n * sizeof(r->iov[0]));
-	EMIT(r->b, CKPT_SV_EQUAL, r->bytes, SYS_preadv, r->b->p->plan->bank[0], iov, r->n, r->from,
-	     0);
+	EMIT(r->b, CKPT_SV_EQUAL, r->bytes, SYS_preadv, r->fd, iov, r->n, r->from, 0);
 	r->n = 0;
 	r->bytes = 0;
 }
 
-/* Runs that follow each other in the pages file are read by one call, wherever they go. */
+/* Runs that follow each other in a pages file are read by one call, wherever they go. */
 static void read_run(struct reader *r, uint64_t at, uint64_t len, uint64_t offset)
 {
-	while (len) {
-		uint64_t part = len < MAX_BYTES ? len : MAX_BYTES;
+	const struct ckpt_plan *plan = r->b->p->plan;
 
-		if (r->n == MAX_IOV || r->bytes + part > MAX_BYTES ||
-		    (r->n && r->from + r->bytes != offset))
+	while (len) {
+		uint64_t end, n = len < MAX_BYTES ? len : MAX_BYTES, from;
+		const struct ckpt_pages_part *part =
+			ckpt_pages_part_of(plan->pages, plan->n_pages, offset, &end);
+
+		n = n < end - offset ? n : end - offset;
+		from = offset - part->base;
+		if (r->n == MAX_IOV || r->bytes + n > MAX_BYTES ||
+		    (r->n && (r->fd != part->fd || r->from + r->bytes != from)))
 			flush(r);
 		if (!r->n)
-			r->from = offset;
-		r->iov[r->n++] = (struct iovec){ (void *)(uintptr_t)at, part };
-		r->bytes += part;
-		at += part, len -= part, offset += part;
+			r->from = from;
+		r->fd = part->fd;
+		r->iov[r->n++] = (struct iovec){ (void *)(uintptr_t)at, n };
+		r->bytes += n;
+		at += n, len -= n, offset += n;
 	}
 }
 

@@ -81,10 +81,12 @@ struct ckpt_plan {
 	struct ckpt_step *steps;        /* each after everything it needs */
 	size_t n_steps;
 	struct ckpt_layout *layout;
-	int *bank;     /* by object id: its descriptor number before it is installed; [0]: the pages
-			  file */
-	int *spare;    /* by object id: number of what its create() keeps, -1: nothing */
-	bool has_last; /* CKPT_MAKE steps */
+	int *bank; /* by object id: its descriptor number before it is installed; [0]: the pages
+		      file, */
+	struct ckpt_pages_part *pages; /* and those of all images that this one goes on from */
+	size_t n_pages;
+	int *spare;     /* by object id: number of what its create() keeps, -1: nothing */
+	bool has_last;  /* CKPT_MAKE steps */
 	uint32_t outer; /* a session and group of the snapshot that become those of the restore; 0:
 			   none */
 	uint32_t outer_group;

@@ -149,6 +149,11 @@ static int check_runs_in_areas(const struct ckpt_task *task, struct ckpt_err *er
 	return 0;
 }
 
+int ckpt_check_pages(const struct ckpt_task *task, uint64_t pages_size, struct ckpt_err *err)
+{
+	return check_runs(&task->pages, CKPT_TASK_SIZE, pages_size, "task", task->id, err);
+}
+
 int ckpt_check_memory(const struct ckpt_snapshot *snap, const struct ckpt_task *task,
 		      uint64_t pages_size, struct ckpt_err *err)
 {
@@ -166,7 +171,7 @@ int ckpt_check_memory(const struct ckpt_snapshot *snap, const struct ckpt_task *
 	if (r >= 0)
 		r = check_guards(task, err);
 	if (r >= 0)
-		r = check_runs(&task->pages, CKPT_TASK_SIZE, pages_size, "task", task->id, err);
+		r = ckpt_check_pages(task, pages_size, err);
 	return r < 0 ? r : check_runs_in_areas(task, err);
 }
 

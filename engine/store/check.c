@@ -188,6 +188,28 @@ static int check_task(const struct ckpt_snapshot *snap, const struct ckpt_task *
 	return r;
 }
 
+/* Of a pre-dump: a number, and pages. */
+static int check_memory_only(const struct ckpt_snapshot *snap, uint64_t pages_size,
+			     struct ckpt_err *err)
+{
+	int r = 0;
+
+	if (snap->n_objects)
+		return ckpt_unsound(err, "inventory: memory only, with %zu objects",
+				    snap->n_objects);
+	for (size_t i = 0; r >= 0 && i < snap->n_tasks; i++) {
+		const struct ckpt_task *task = snap->tasks[i];
+
+		r = check_identity(task, i + 1, err);
+		if (r >= 0 && (task->n_threads || task->n_fds || task->mm || task->n_state ||
+			       task->run_state != CKPT_RUNNING))
+			r = ckpt_unsound(err, "task %u: has more than memory", task->id);
+		if (r >= 0)
+			r = ckpt_check_pages(task, pages_size, err);
+	}
+	return r;
+}
+
 static int check_tids(const struct ckpt_snapshot *snap, struct ckpt_err *err)
 {
 	struct ckpt_tids tids;
@@ -267,6 +289,8 @@ int ckpt_snapshot_check(const struct ckpt_snapshot *snap, uint64_t pages_size, s
 	if (r >= 0 && pages_size % CKPT_PAGE)
 		r = ckpt_unsound(err, "pages: %llu bytes are not whole pages",
 				 (unsigned long long)pages_size);
+	if (r >= 0 && snap->inventory->memory_only)
+		return check_memory_only(snap, pages_size, err);
 	for (size_t i = 0; r >= 0 && i < snap->n_objects; i++)
 		r = check_object(snap, snap->objects[i], i + 1, pages_size, err);
 	for (size_t i = 0; r >= 0 && i < snap->n_tasks; i++)

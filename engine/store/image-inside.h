@@ -12,8 +12,8 @@ struct ckpt_unpacker;
 
 struct ckpt_image {
 	struct ckpt_arena *arena;
-	const char *image_path, *pages_path; /* for messages */
-	int dirfd;                           /* borrowed; -1: it came as a stream */
+	const char *dir, *image_path, *pages_path; /* for messages */
+	int dirfd;                                 /* borrowed; -1: it came as a stream */
 	int image_fd, pages_fd; /* PAGES_FD -1: there are none, or they are not unpacked */
 	uint64_t image_size, pages_size;
 	uint64_t content_id, n_records;
@@ -27,6 +27,9 @@ struct ckpt_image {
 	uint64_t packed_size;
 	struct ckpt_slots *slots; /* of ckpt_image_read(), NULL: none yet */
 	uint64_t stream_bytes;
+	const char *parent_dir; /* what it goes on from, NULL: it is complete */
+	uint64_t parent_id, base;
+	struct ckpt_image *parent; /* the same, opened */
 };
 
 /* Compares every chunk of packed pages and writes it to FD, a file of zeroes. */
@@ -36,3 +39,9 @@ int ckpt_image_copy_pages(struct ckpt_image *img, int fd, unsigned int n_threads
 int ckpt_image_fetch_chunk(const struct ckpt_image *img, struct ckpt_unpacker *u, uint64_t chunk,
 			   struct ckpt_err *err);
 void ckpt_slots_close(struct ckpt_slots *s); /* NULL is fine */
+
+/* Without what it goes on from. */
+int ckpt_image_open_one(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd,
+			const char *dir, struct ckpt_err *err);
+/* ---- chain.c ---- */
+int ckpt_image_open_parents(struct ckpt_image *img, int dirfd, struct ckpt_err *err);

@@ -25,6 +25,8 @@
 #define CKPT_IMAGE_FORMAT 1
 #define CKPT_IMAGE_PACKED 2         /* format */
 #define CKPT_CHUNK (1u << 20)       /* bytes of the pages file under one checksum */
+#define CKPT_CHAIN_MAX 100          /* images that go on from each other */
+#define CKPT_PARENT_LINK "parent"   /* a link to the folder of the image before */
 #define CKPT_RECORD_MAX (64u << 20) /* bytes of a record */
 
 uint32_t ckpt_crc32c(uint32_t crc, const void *data, size_t len); /* start with 0; SSE4.2 where
@@ -56,10 +58,19 @@ int ckpt_image_create_as(struct ckpt_image_writer **wp, struct ckpt_arena *arena
 int ckpt_image_writer_pages_fd(struct ckpt_image_writer *w);
 /* Where chunks go instead; NULL: to the pages file. */
 struct ckpt_pack *ckpt_image_writer_pack(struct ckpt_image_writer *w);
+/* Writes LEN bytes of it at OFFSET. */
+int ckpt_image_put_pages(struct ckpt_image_writer *w, const void *data, size_t len, uint64_t offset,
+			 struct ckpt_err *err);
 /* Checksums of the pages file of SIZE bytes: one for each started CKPT_CHUNK. CRC is borrowed until
  * the commit. */
 void ckpt_image_set_checksums(struct ckpt_image_writer *w, uint64_t size, const uint32_t *crc,
 			      size_t n);
+/* The image goes on from another one: offsets of pages below BASE are those of that image, the
+ * pages file begins at BASE. DIR: its folder as seen from this one; kept. Makes a link to it. */
+int ckpt_image_set_parent(struct ckpt_image_writer *w, const char *dir, uint64_t id, uint64_t base,
+			  struct ckpt_err *err);
+/* After the commit. */
+uint64_t ckpt_image_writer_content_id(const struct ckpt_image_writer *w);
 /* Writes the whole snapshot, checksums and trailer, syncs, renames. Fills BYTESP with the size of
  * the image. */
 int ckpt_image_commit(struct ckpt_image_writer *w, const struct ckpt_snapshot *snap,
@@ -82,6 +93,8 @@ void ckpt_image_close(struct ckpt_image *img);
 /* The snapshot; every reference in it has been checked (snapshot_check). Messages live in the
  * arena. */
 int ckpt_image_load(struct ckpt_image *img, struct ckpt_snapshot **snapp, struct ckpt_err *err);
+/* The same for those of a pre-dump, too, which has nothing but pages of tasks. */
+int ckpt_image_load_any(struct ckpt_image *img, struct ckpt_snapshot **snapp, struct ckpt_err *err);
 /* Makes one file of packed pages, compared with their checksums; others have it already. */
 int ckpt_image_unpack(struct ckpt_image *img, unsigned int n_threads, struct ckpt_err *err);
 /* It came as a stream. */
@@ -97,8 +110,22 @@ uint64_t ckpt_image_pages_size(const struct ckpt_image *img);
 uint64_t ckpt_image_content_id(const struct ckpt_image *img);
 uint64_t ckpt_image_bytes(const struct ckpt_image *img);     /* both files */
 uint64_t ckpt_image_n_records(const struct ckpt_image *img); /* without the trailer */
-/* Compares every chunk of the pages file with its checksum, with up to N_THREADS threads. Names
- * file and chunk. */
+
+/* Images that go on from each other (chain.c). Offsets of pages are those of the whole chain. */
+uint64_t ckpt_image_base(const struct ckpt_image *img); /* of its own pages file; 0: complete */
+uint64_t ckpt_image_end(const struct ckpt_image *img);
+uint64_t ckpt_image_next_base(const struct ckpt_image *img); /* of one that goes on from it */
+const struct ckpt_image *ckpt_image_parent(const struct ckpt_image *img); /* NULL: none */
+unsigned int ckpt_image_depth(const struct ckpt_image *img); /* how many it goes on from */
+const char *ckpt_image_folder(const struct ckpt_image *img); /* for messages */
+/* Which image of the chain has the page at OFFSET: in its pages file at OFFSET less its base. */
+const struct ckpt_image *ckpt_image_of(const struct ckpt_image *img, uint64_t offset);
+/* Every pages file of the chain, the oldest first; PART has room for ckpt_image_depth() + 1. Their
+ * descriptors are borrowed. Returns how many. */
+size_t ckpt_image_parts(const struct ckpt_image *img, struct ckpt_pages_part *part);
+
+/* Compares every chunk of the pages files of the chain with its checksum, with up to N_THREADS
+ * threads. Names file and chunk. */
 int ckpt_image_verify_pages(const struct ckpt_image *img, unsigned int n_threads,
 			    struct ckpt_err *err);
 /* The same for one chunk: what is read of it afterwards is what was written. */

@@ -2,6 +2,7 @@
 /* Opening an image: nothing of it is used before every record and the trailer have been checked. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -73,6 +74,21 @@ struct opening {
 	bool sums_seen;
 };
 
+static int take_parent(struct ckpt_image *img, const Ckpt__Checksums *sums,
+		       const struct ckpt_record_in *in, struct ckpt_err *err)
+{
+	if (!sums->has_parent_id && !sums->parent_dir && !sums->has_begins)
+		return 0;
+	if (!sums->has_parent_id || !sums->parent_dir || !*sums->parent_dir || !sums->has_begins ||
+	    sums->begins % CKPT_CHUNK || sums->begins > INT64_MAX - CKPT_CHUNK - sums->size ||
+	    strlen(sums->parent_dir) >= PATH_MAX)
+		return ckpt_record_damaged(err, in, "what it goes on from is impossible");
+	img->parent_id = sums->parent_id;
+	img->parent_dir = sums->parent_dir;
+	img->base = sums->begins;
+	return 0;
+}
+
 static int take_checksums(struct opening *o, const struct ckpt_record_in *in, struct ckpt_err *err)
 {
 	struct ckpt_image *img = o->img;
@@ -95,7 +111,7 @@ static int take_checksums(struct opening *o, const struct ckpt_record_in *in, st
 	img->pages_size = sums->size;
 	img->crc = sums->crc;
 	img->n_crc = sums->n_crc;
-	return 0;
+	return take_parent(img, sums, in, err);
 }
 
 static int take_trailer(struct opening *o, const struct ckpt_record_in *in, struct ckpt_err *err)
@@ -193,7 +209,7 @@ static int open_folder(struct ckpt_image *img, const char *dir, struct ckpt_err 
 {
 	int r;
 
-	dir = ckpt_image_folder_name(img->arena, dir);
+	dir = img->dir = ckpt_image_folder_name(img->arena, dir);
 	img->image_path = path_in(img->arena, dir, CKPT_IMAGE_NAME);
 	img->pages_path = path_in(img->arena, dir, CKPT_PAGES_NAME);
 	img->image_fd =
@@ -207,7 +223,7 @@ static int open_stream(struct ckpt_image *img, const char *name, bool keep, stru
 	struct ckpt_received got;
 	int r = ckpt_stream_receive(&got, img->dirfd, name, keep, err);
 
-	img->image_path = img->pages_path = name;
+	img->dir = img->image_path = img->pages_path = name;
 	img->image_fd = got.image_fd;
 	img->pages_fd = got.pages_fd;
 	img->image_size = got.image_size;
@@ -222,7 +238,7 @@ static int open_stream(struct ckpt_image *img, const char *name, bool keep, stru
 	return r;
 }
 
-static int open_any(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd, const char *dir,
+static int open_one(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd, const char *dir,
 		    bool keep, struct ckpt_err *err)
 {
 	struct ckpt_image *img = ckpt_new(arena, struct ckpt_image);
@@ -241,10 +257,30 @@ static int open_any(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirf
 	return 0;
 }
 
+static int open_any(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd, const char *dir,
+		    bool keep, struct ckpt_err *err)
+{
+	int r = open_one(imgp, arena, dirfd, dir, keep, err);
+
+	if (r >= 0)
+		r = ckpt_image_open_parents(*imgp, dirfd, err);
+	if (r < 0) {
+		ckpt_image_close(*imgp);
+		*imgp = NULL;
+	}
+	return r;
+}
+
 int ckpt_image_open(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd, const char *dir,
 		    struct ckpt_err *err)
 {
 	return open_any(imgp, arena, dirfd, dir, true, err);
+}
+
+int ckpt_image_open_one(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd,
+			const char *dir, struct ckpt_err *err)
+{
+	return open_one(imgp, arena, dirfd, dir, true, err);
 }
 
 int ckpt_image_open_brief(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd,
@@ -255,14 +291,14 @@ int ckpt_image_open_brief(struct ckpt_image **imgp, struct ckpt_arena *arena, in
 
 void ckpt_image_close(struct ckpt_image *img)
 {
-	if (!img)
-		return;
-	ckpt_close_fd(&img->image_fd);
-	ckpt_close_fd(&img->pages_fd);
-	ckpt_close_fd(&img->packed_fd);
-	img->image_fd = img->pages_fd = img->packed_fd = -1;
-	ckpt_slots_close(img->slots);
-	img->slots = NULL;
+	for (; img; img = img->parent) {
+		ckpt_close_fd(&img->image_fd);
+		ckpt_close_fd(&img->pages_fd);
+		ckpt_close_fd(&img->packed_fd);
+		img->image_fd = img->pages_fd = img->packed_fd = -1;
+		ckpt_slots_close(img->slots);
+		img->slots = NULL;
+	}
 }
 
 struct loading {
@@ -282,6 +318,16 @@ static int load_one(void *arg, const struct ckpt_record_in *in, struct ckpt_err 
 
 int ckpt_image_load(struct ckpt_image *img, struct ckpt_snapshot **snapp, struct ckpt_err *err)
 {
+	int r = ckpt_image_load_any(img, snapp, err);
+
+	if (r >= 0 && (*snapp)->inventory->memory_only)
+		return ckpt_refuse(err, CKPT_E_MEMORY_ONLY, -EINVAL,
+				   "%s: is of a pre-dump, which has memory only", img->image_path);
+	return r;
+}
+
+int ckpt_image_load_any(struct ckpt_image *img, struct ckpt_snapshot **snapp, struct ckpt_err *err)
+{
 	struct loading l = { ckpt_snapshot_builder_new(img->arena) };
 	struct ckpt_snapshot *snap;
 	int r;
@@ -291,9 +337,11 @@ int ckpt_image_load(struct ckpt_image *img, struct ckpt_snapshot **snapp, struct
 		return r;
 	r = ckpt_snapshot_builder_finish(l.builder, &snap, err);
 	if (r >= 0)
-		r = ckpt_snapshot_check(snap, img->pages_size, err);
+		r = ckpt_snapshot_check(snap, ckpt_image_end(img), err);
 	if (r < 0)
 		return ckpt_in(err, r, "%s", img->image_path);
+	snap->parts = ckpt_alloc(img->arena, (ckpt_image_depth(img) + 1) * sizeof(*snap->parts));
+	snap->n_parts = ckpt_image_parts(img, snap->parts);
 	*snapp = snap;
 	return 0;
 }

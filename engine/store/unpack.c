@@ -103,13 +103,14 @@ int ckpt_unpack_take(struct ckpt_image *img, const struct ckpt_record_in *in, st
 	return 0;
 }
 
-int ckpt_image_unpack(struct ckpt_image *img, unsigned int n_threads, struct ckpt_err *err)
+static int unpack_one(struct ckpt_image *img, int dirfd, unsigned int n_threads,
+		      struct ckpt_err *err)
 {
 	int fd, r;
 
 	if (!img->stored || img->pages_fd >= 0 || !img->pages_size)
 		return 0;
-	fd = ckpt_scratch_open(img->pages_size, img->dirfd, img->pages_path, err);
+	fd = ckpt_scratch_open(img->pages_size, dirfd, img->pages_path, err);
 	if (fd < 0)
 		return fd;
 	if (ftruncate(fd, img->pages_size) < 0)
@@ -122,6 +123,16 @@ int ckpt_image_unpack(struct ckpt_image *img, unsigned int n_threads, struct ckp
 	}
 	img->pages_fd = fd;
 	return 0;
+}
+
+int ckpt_image_unpack(struct ckpt_image *img, unsigned int n_threads, struct ckpt_err *err)
+{
+	const int dirfd = img->dirfd;
+	int r = 0;
+
+	for (; r >= 0 && img; img = img->parent)
+		r = unpack_one(img, dirfd, n_threads, err);
+	return r;
 }
 
 /* ---- a few bytes ---- */

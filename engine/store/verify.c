@@ -159,6 +159,8 @@ int ckpt_image_verify_chunk(const struct ckpt_image *img, uint64_t chunk, struct
 	struct ckpt_unpacker u;
 	int r;
 
+	img = ckpt_image_of(img, chunk * CKPT_CHUNK);
+	chunk -= img->base / CKPT_CHUNK;
 	ckpt_unpacker_open(&u);
 	r = ckpt_image_fetch_chunk(img, &u, chunk, err);
 	ckpt_unpacker_close(&u);
@@ -183,8 +185,7 @@ static int run(struct verifying *v, unsigned int n_threads, struct ckpt_err *err
 	return v->bad == UINT64_MAX ? 0 : describe(v, err);
 }
 
-int ckpt_image_verify_pages(const struct ckpt_image *img, unsigned int n_threads,
-			    struct ckpt_err *err)
+static int verify_one(const struct ckpt_image *img, unsigned int n_threads, struct ckpt_err *err)
 {
 	struct verifying v = { .img = img,
 			       .to = -1,
@@ -204,5 +205,15 @@ int ckpt_image_copy_pages(struct ckpt_image *img, int fd, unsigned int n_threads
 	int r = run(&v, n_threads, err);
 
 	img->own = r >= 0;
+	return r;
+}
+
+int ckpt_image_verify_pages(const struct ckpt_image *img, unsigned int n_threads,
+			    struct ckpt_err *err)
+{
+	int r = 0;
+
+	for (; r >= 0 && img; img = img->parent)
+		r = verify_one(img, n_threads, err);
 	return r;
 }

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,6 +25,7 @@ struct ckpt_image_writer {
 	int dirfd;
 	const char *dir;
 	struct ckpt_temp temp;
+	bool made_link;              /* to the image before */
 	bool temp_image, temp_pages; /* still there, under their temporary names */
 	uint64_t pages_size;
 	const uint32_t *crc;
@@ -32,6 +34,8 @@ struct ckpt_image_writer {
 	struct ckpt_pack *pack;         /* NULL: pages are written as they are */
 	struct ckpt_stream_out *stream; /* NULL: into the folder */
 	int raw_fd;                     /* HOW.later: the pages as they are; else -1 */
+	const char *parent_dir;         /* NULL: it goes on from none */
+	uint64_t parent_id, base, content_id;
 };
 
 static int refuse_existing(int dirfd, const char *dir, struct ckpt_err *err)
@@ -144,12 +148,58 @@ struct ckpt_pack *ckpt_image_writer_pack(struct ckpt_image_writer *w)
 	return w->how.later ? NULL : w->pack;
 }
 
+int ckpt_image_put_pages(struct ckpt_image_writer *w, const void *data, size_t len, uint64_t offset,
+			 struct ckpt_err *err)
+{
+	for (size_t done = 0; done < len;) {
+		ssize_t n = pwrite(ckpt_image_writer_pages_fd(w), (const char *)data + done,
+				   len - done, offset + done);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return ckpt_image_write_error(err, n ? -errno : -EIO, w->dir,
+						      CKPT_PAGES_NAME);
+		done += n;
+	}
+	return 0;
+}
+
 void ckpt_image_set_checksums(struct ckpt_image_writer *w, uint64_t size, const uint32_t *crc,
 			      size_t n)
 {
 	w->pages_size = size;
 	w->crc = crc;
 	w->n_crc = n;
+}
+
+int ckpt_image_set_parent(struct ckpt_image_writer *w, const char *dir, uint64_t id, uint64_t base,
+			  struct ckpt_err *err)
+{
+	char old[PATH_MAX];
+	ssize_t n;
+
+	w->parent_dir = dir;
+	w->parent_id = id;
+	w->base = base;
+	if (symlinkat(dir, w->dirfd, CKPT_PARENT_LINK) == 0) {
+		w->made_link = true;
+		return 0;
+	}
+	if (errno != EEXIST) /* the path is in the image, too */
+		return errno == EPERM ?
+			       0 :
+			       ckpt_image_write_error(err, -errno, w->dir, CKPT_PARENT_LINK);
+	n = readlinkat(w->dirfd, CKPT_PARENT_LINK, old, sizeof(old));
+	if (n == (ssize_t)strlen(dir) && !memcmp(old, dir, n))
+		return 0;
+	return ckpt_refuse(err, CKPT_E_IMAGE_EXISTS, -EEXIST,
+			   "%s/" CKPT_PARENT_LINK ": cannot write: it is there already", w->dir);
+}
+
+uint64_t ckpt_image_writer_content_id(const struct ckpt_image_writer *w)
+{
+	return w->content_id;
 }
 
 /* The pages file may have been allocated ahead, or end in a hole. */
@@ -212,13 +262,17 @@ static int write_end(struct ckpt_image_writer *w, struct ckpt_record_out *out, s
 	sums.chunk = CKPT_CHUNK;
 	sums.crc = (uint32_t *)w->crc;
 	sums.n_crc = w->n_crc;
+	sums.has_parent_id = sums.has_begins = w->parent_dir != NULL;
+	sums.parent_id = w->parent_id;
+	sums.parent_dir = (char *)w->parent_dir;
+	sums.begins = w->base;
 	rec.kind = (char *)"checksums";
 	r = ckpt_record_write(out, &rec, &sums.base, err);
 	if (r < 0)
 		return r;
 	trailer.n_records = out->chain.n_records;
 	trailer.crc = out->chain.crc;
-	trailer.content_id = out->chain.content_id;
+	trailer.content_id = w->content_id = out->chain.content_id;
 	rec.kind = (char *)"trailer";
 	r = ckpt_record_write(out, &rec, &trailer.base, err);
 	return r < 0 ? r : ckpt_record_out_flush(out, err);
@@ -338,7 +392,7 @@ int ckpt_image_commit(struct ckpt_image_writer *w, const struct ckpt_snapshot *s
 	int r;
 
 	/* What a reader would not take must not be called an image. */
-	r = ckpt_snapshot_check(snap, w->pages_size, err);
+	r = ckpt_snapshot_check(snap, w->base + w->pages_size, err);
 	if (r < 0)
 		return r;
 	r = settle_pages(w, err);
@@ -353,15 +407,19 @@ int ckpt_image_commit(struct ckpt_image_writer *w, const struct ckpt_snapshot *s
 		r = sync_files(w, err);
 	if (r >= 0)
 		r = publish_both(w, err);
-	if (r >= 0)
-		*bytesp = bytes + stored_size(w);
-	return r;
+	if (r < 0)
+		return r;
+	w->made_link = false;
+	*bytesp = bytes + stored_size(w);
+	return 0;
 }
 
 void ckpt_image_writer_close(struct ckpt_image_writer *w)
 {
 	if (!w)
 		return;
+	if (w->made_link)
+		unlinkat(w->dirfd, CKPT_PARENT_LINK, 0);
 	/* In this order, see temp.c; the locks go last. */
 	if (w->temp_image)
 		unlinkat(w->dirfd, w->temp.image, 0);

@@ -33,6 +33,7 @@ while IFS=$'\t' read -r spelled fate _; do
 	*' '?*) flag=no; args+=("$(value "${spelled##* }")") ;;
 	esac
 	case $name in
+	track-timeout) continue ;;
 	images-dir | json | pid | help | version | log-file | tree | files | memory | sockets | stats | stacks | raw) continue ;;
 	carry | config | on-files | file-list | output | search | hex | regex | area | env | args | live | max-freeze) continue ;;
 	esac
@@ -58,11 +59,11 @@ expect 'options before the command' 1 'CKPT-E0301' -v4 -j -D none plan
 expect 'after --' 1 'CKPT-E0301' -D none -- plan
 expect 'undone' 1 'CKPT-E0301' plan -D none --lazy-pages --no-lazy-pages
 expect 'cgroups ignored: no note' 1 'CKPT-E0301' plan -D none --manage-cgroups=ignore
-for c in pre-dump lazy-pages page-server service swrk dedup cpuinfo; do
+for c in lazy-pages page-server service swrk dedup cpuinfo; do
 	expect "command $c" 3 "^ckpt: CKPT-E0503: $c: cannot do that" "$c" -D none
 done
 
-for c in dump restore check plan show verify core mem x diff report; do
+for c in dump pre-dump flatten restore check plan show verify core mem x diff report; do
 	page=$here/man/ckpt-$c.1
 	ckpt help "$c"
 	sed -n '/^An option/q; s/^  .*--\([a-z-]*\).*/\1/p' "$T/out" >names

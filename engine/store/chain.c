@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Images that go on from others. All of a chain have their pages in one space of offsets: first
+ * those of the oldest image, then, from the next whole chunk on, those of the one that was made
+ * after it. So an offset means the same in every image of the chain that has it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include "engine/base/cleanup.h"
+#include "engine/store/image.h"
+#include "engine/store/image-inside.h"
+
+static const char *path_of(struct ckpt_arena *arena, const char *dir, const char *name)
+{
+	size_t size = strlen(dir) + strlen(name) + 2;
+	char *path;
+
+	if (*name == '/')
+		return name;
+	path = ckpt_alloc(arena, size);
+	snprintf(path, size, "%s/%s", dir, name);
+	return path;
+}
+
+static int check_same(const struct ckpt_image *img, const struct ckpt_image *parent,
+		      struct ckpt_err *err)
+{
+	if (parent->content_id != img->parent_id)
+		return ckpt_refuse(err, CKPT_E_PARENT_OTHER, -ESTALE,
+				   "%s: goes on from image %016llx, but %s is image %016llx",
+				   img->image_path, (unsigned long long)img->parent_id,
+				   parent->image_path, (unsigned long long)parent->content_id);
+	if (img->base != ckpt_image_next_base(parent))
+		return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, -EBADMSG,
+				   "%s: its pages begin at %llu, those of %s end at %llu",
+				   img->image_path, (unsigned long long)img->base,
+				   parent->image_path,
+				   (unsigned long long)ckpt_image_next_base(parent));
+	return 0;
+}
+
+/* Opens NAME, as seen from the folder of IMG, as what it goes on from. Returns its folder. */
+static int open_parent(struct ckpt_image *img, int dirfd, const char *dir, const char *name,
+		       struct ckpt_err *err)
+{
+	const char *path = path_of(img->arena, dir, name);
+	CKPT_FD fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r;
+
+	if (fd < 0)
+		return ckpt_refuse(err, CKPT_E_PARENT_MISSING, -errno,
+				   "%s: goes on from the image in %s: cannot open that: %s",
+				   img->image_path, path, strerror(errno));
+	r = ckpt_image_open_one(&img->parent, img->arena, fd, path, err);
+	if (r == -ENOENT)
+		r = ckpt_refuse(err, CKPT_E_PARENT_MISSING, r,
+				"%s: goes on from the image in %s, where there is none",
+				img->image_path, path);
+	if (r >= 0)
+		r = check_same(img, img->parent, err);
+	if (r < 0) {
+		ckpt_image_close(img->parent);
+		img->parent = NULL;
+		return r;
+	}
+	/* Nothing of it but pages is read later. */
+	close(img->parent->image_fd);
+	img->parent->image_fd = -1;
+	img->parent->dirfd = -1;
+	img->parent->dir = path;
+	return ckpt_take_fd(&fd);
+}
+
+/* The link is for those who move folders about, and may adjust it. */
+static int open_either(struct ckpt_image *img, int dirfd, const char *dir, struct ckpt_err *err)
+{
+	struct ckpt_err second = CKPT_ERR_INIT;
+	int r = open_parent(img, dirfd, dir, img->parent_dir, err), again;
+
+	if (r >= 0)
+		return r;
+	again = open_parent(img, dirfd, dir, CKPT_PARENT_LINK, &second);
+	if (again >= 0)
+		*err = (struct ckpt_err)CKPT_ERR_INIT;
+	return again >= 0 ? again : r;
+}
+
+int ckpt_image_open_parents(struct ckpt_image *img, int dirfd, struct ckpt_err *err)
+{
+	CKPT_FD held = -1;
+	int depth = 0;
+
+	for (; img->parent_dir; img = img->parent) {
+		int fd;
+
+		if (++depth > CKPT_CHAIN_MAX)
+			return ckpt_refuse(err, CKPT_E_CHAIN_LONG, -ELOOP,
+					   "%s: more than %d images go on from each other",
+					   img->image_path, CKPT_CHAIN_MAX);
+		fd = open_either(img, dirfd, img->dir, err);
+		if (fd < 0)
+			return fd;
+		ckpt_close_fd(&held);
+		held = dirfd = fd;
+	}
+	return 0;
+}
+
+/* ---- what the chain looks like ---- */
+
+uint64_t ckpt_image_base(const struct ckpt_image *img)
+{
+	return img->base;
+}
+
+uint64_t ckpt_image_end(const struct ckpt_image *img)
+{
+	return img->base + img->pages_size;
+}
+
+uint64_t ckpt_image_next_base(const struct ckpt_image *img)
+{
+	return (ckpt_image_end(img) + CKPT_CHUNK - 1) / CKPT_CHUNK * CKPT_CHUNK;
+}
+
+const struct ckpt_image *ckpt_image_parent(const struct ckpt_image *img)
+{
+	return img->parent;
+}
+
+const char *ckpt_image_folder(const struct ckpt_image *img)
+{
+	return img->dir;
+}
+
+unsigned int ckpt_image_depth(const struct ckpt_image *img)
+{
+	unsigned int n = 0;
+
+	while ((img = img->parent))
+		n++;
+	return n;
+}
+
+const struct ckpt_image *ckpt_image_of(const struct ckpt_image *img, uint64_t offset)
+{
+	while (img->parent && offset < img->base)
+		img = img->parent;
+	return img;
+}
+
+size_t ckpt_image_parts(const struct ckpt_image *img, struct ckpt_pages_part *part)
+{
+	size_t n = ckpt_image_depth(img) + 1;
+
+	for (size_t i = n; i-- > 0; img = img->parent)
+		part[i] = (struct ckpt_pages_part){ img->base, img->pages_fd };
+	return n;
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is known of the dump before is its image and what has been tracked since. Both are needed:
+ * without the tracking nobody knows which pages of the image are still those of the process.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include "engine/base/cleanup.h"
+#include "injector/holder.h"
+#include "injector/increment.h"
+
+static void note(struct ckpt_increment *inc, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+static void note(struct ckpt_increment *inc, const char *fmt, ...)
+{
+	char text[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	inc->note = ckpt_strdup(inc->arena, text);
+	ckpt_logf(inc->opts->log, 1, "%s", text);
+}
+
+static int open_before(struct ckpt_increment *inc, struct ckpt_err *err)
+{
+	const char *dir = inc->opts->prev_dir;
+	CKPT_FD fd = openat(inc->opts->dirfd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r;
+
+	if (fd < 0)
+		return ckpt_refuse(err, CKPT_E_NO_IMAGE, -errno,
+				   "--prev-images-dir %s, as seen from %s: cannot open: %s", dir,
+				   inc->opts->dir, strerror(errno));
+	r = ckpt_image_open(&inc->before, inc->arena, fd, dir, err);
+	if (r >= 0)
+		r = ckpt_image_load_any(inc->before, &inc->memory, err);
+	return ckpt_in(err, r, "--prev-images-dir");
+}
+
+static void forget_before(struct ckpt_increment *inc)
+{
+	ckpt_image_close(inc->before);
+	inc->before = NULL;
+}
+
+/* The image goes on from the one before, if that can be. */
+static int go_on(struct ckpt_increment *inc, struct ckpt_image_writer *writer, struct ckpt_err *err)
+{
+	const char *dir = inc->opts->prev_dir;
+	uint64_t id;
+	int r = open_before(inc, err);
+
+	if (r < 0)
+		return r;
+	id = ckpt_image_content_id(inc->before);
+	if (ckpt_image_depth(inc->before) + 1 >= CKPT_CHAIN_MAX) {
+		note(inc, "%d images go on from each other, which is enough: this one is complete",
+		     CKPT_CHAIN_MAX);
+		forget_before(inc);
+		return 0;
+	}
+	r = ckpt_holder_take(inc->opts->pid, id, inc->arena, &inc->track, err);
+	if (r <= 0) {
+		note(inc,
+		     "process %d: what it wrote since the image in %s is not known any more: this image is complete",
+		     inc->opts->pid, dir);
+		*err = (struct ckpt_err)CKPT_ERR_INIT;
+		forget_before(inc);
+		return 0;
+	}
+	inc->n = r;
+	return ckpt_image_set_parent(writer, dir, id, ckpt_image_next_base(inc->before), err);
+}
+
+int ckpt_increment_open(struct ckpt_increment *inc, const struct ckpt_dump_opts *opts,
+			struct ckpt_image_writer *writer, struct ckpt_arena *arena,
+			struct ckpt_err *err)
+{
+	int r = 0;
+
+	*inc = (struct ckpt_increment){ .opts = opts, .arena = arena, .holder = -1 };
+	if (opts->track_mem && (opts->leave_running || opts->leave_stopped || opts->memory_only)) {
+		inc->holder = ckpt_holder_start(err);
+		if (inc->holder < 0)
+			return inc->holder;
+	}
+	if (opts->prev_dir)
+		r = go_on(inc, writer, err);
+	/* Memory is tracked for one at a time. */
+	if (r >= 0 && inc->holder >= 0)
+		ckpt_holder_end(opts->pid);
+	return r;
+}
+
+uint64_t ckpt_increment_base(const struct ckpt_increment *inc)
+{
+	return inc->before ? ckpt_image_next_base(inc->before) : 0;
+}
+
+/* Where the pages of a process were put; its number says which of those in the image it is, what
+ * was tracked that it is the same. */
+static struct ckpt_pages pages_of(const struct ckpt_increment *inc, pid_t pid)
+{
+	for (size_t i = 0; i < inc->memory->n_tasks; i++)
+		if (inc->memory->tasks[i]->pid == pid)
+			return inc->memory->tasks[i]->pages;
+	return (struct ckpt_pages){ NULL, 0 };
+}
+
+void ckpt_increment_begin(struct ckpt_increment *inc, struct ckpt_live *live)
+{
+	for (size_t i = 0; i < inc->n; i++) {
+		const struct ckpt_pages pages = pages_of(inc, inc->track[i].pid);
+
+		ckpt_live_go_on(live, &inc->track[i], &pages);
+	}
+	inc->n = 0;
+}
+
+void ckpt_increment_leave(struct ckpt_increment *inc, const struct ckpt_live *live, uint64_t image)
+{
+	const struct ckpt_held what = { inc->opts->pid, image, inc->opts->track_timeout_s };
+	struct ckpt_err err = CKPT_ERR_INIT;
+
+	if (inc->holder >= 0 && ckpt_holder_give(inc->holder, &what, live, &err) < 0)
+		ckpt_increment_give_up(inc, err.text);
+}
+
+void ckpt_increment_give_up(struct ckpt_increment *inc, const char *why)
+{
+	if (inc->holder < 0)
+		return;
+	note(inc, "process %d: no image can go on from this one: %s", inc->opts->pid, why);
+	ckpt_close_fd(&inc->holder);
+	inc->holder = -1;
+}
+
+void ckpt_increment_close(struct ckpt_increment *inc)
+{
+	for (size_t i = 0; i < inc->n; i++)
+		ckpt_track_close(&inc->track[i]);
+	inc->n = 0;
+	forget_before(inc);
+	if (inc->opts)
+		ckpt_close_fd(&inc->holder);
+	inc->holder = -1;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A dump that goes on from the one before it, and leaves the tracking to the one after it. */
+#pragma once
+#include "engine/memory/live.h"
+#include "engine/store/image.h"
+#include "injector/dump.h"
+
+struct ckpt_increment {
+	const struct ckpt_dump_opts *opts;
+	struct ckpt_arena *arena;
+	struct ckpt_image *before;    /* NULL: it is complete in itself */
+	struct ckpt_snapshot *memory; /* of BEFORE */
+	struct ckpt_track *track;     /* what was taken over, until it is LIVE's */
+	size_t n;
+	int holder;       /* of what is tracked for the next one, -1: none is wanted */
+	const char *note; /* what the user is to be told, NULL: nothing */
+};
+
+/* Takes over what was tracked since the dump in opts->prev_dir; without that the image is a
+ * complete one, which is noted. Early: it forks. */
+int ckpt_increment_open(struct ckpt_increment *inc, const struct ckpt_dump_opts *opts,
+			struct ckpt_image_writer *writer, struct ckpt_arena *arena,
+			struct ckpt_err *err);
+/* Where the pages of the new image begin. */
+uint64_t ckpt_increment_base(const struct ckpt_increment *inc);
+/* Gives LIVE what was taken over. */
+void ckpt_increment_begin(struct ckpt_increment *inc, struct ckpt_live *live);
+/* There is a new image: what LIVE tracks is held for the one after it. What fails is noted: then
+ * the next image will be a complete one. */
+void ckpt_increment_leave(struct ckpt_increment *inc, const struct ckpt_live *live, uint64_t image);
+/* The same, for WHY nobody can go on from the new image. */
+void ckpt_increment_give_up(struct ckpt_increment *inc, const char *why);
+void ckpt_increment_close(struct ckpt_increment *inc);

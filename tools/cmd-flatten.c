@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ckpt flatten: one complete image of several that go on from each other. None of them is changed.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "engine/base/cleanup.h"
+#include "engine/store/flatten.h"
+#include "tools/ckpt.h"
+
+static int flatten(struct ckpt_tool *t, struct ckpt_image *img, int out)
+{
+	struct ckpt_image_writer *w;
+	unsigned int n = ckpt_image_depth(img) + 1;
+	uint64_t bytes = 0;
+	char size[24];
+	int r = ckpt_image_create(&w, t->arena, out, t->opts.output, &t->err);
+
+	if (r < 0)
+		return r;
+	r = ckpt_image_flatten(img, w, t->arena, &bytes, &t->err);
+	ckpt_image_writer_close(w);
+	if (r >= 0)
+		ckpt_print(STDOUT_FILENO, "%s: %s, of %u image%s\n", t->opts.output,
+			   ckpt_human_bytes(size, bytes), n, n == 1 ? "" : "s");
+	return r;
+}
+
+static int to_folder(struct ckpt_tool *t, struct ckpt_image *img)
+{
+	const char *dir = t->opts.output;
+	bool made = mkdir(dir, 0700) == 0;
+	CKPT_FD out = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r;
+
+	if (out < 0)
+		return ckpt_refuse(&t->err, CKPT_E_IMAGE_UNWRITABLE, -errno,
+				   "%s: cannot use as the images folder: %s", dir, strerror(errno));
+	r = flatten(t, img, out);
+	if (r < 0 && made)
+		rmdir(dir);
+	return r;
+}
+
+int ckpt_cmd_flatten(struct ckpt_tool *t)
+{
+	struct ckpt_image *img = NULL;
+	int r = ckpt_image_open(&img, t->arena, t->dirfd, t->opts.images_dir, &t->err);
+
+	if (r >= 0)
+		r = to_folder(t, img);
+	ckpt_image_close(img);
+	return r;
+}
