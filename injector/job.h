@@ -51,6 +51,7 @@ struct ckpt_job {
 	uint32_t n_threads;      /* of all tasks */
 	uint64_t blob_syscall;   /* address of a `syscall` in the blob */
 	struct ckpt_stops stops; /* one of them ends the restore */
+	struct ckpt_lazy_job *lazy; /* NULL: all memory is there before it runs */
 };
 
 /* builder.c: makes the shared memory and every object; nothing of the tree exists yet. */

@@ -22,6 +22,7 @@
 #include "injector/box.h"
 #include "injector/clock.h"
 #include "injector/job.h"
+#include "injector/lazy.h"
 #include "injector/ptrace.h"
 #include "injector/restore.h"
 
@@ -271,11 +272,28 @@ static int make_pidfile(const char *path, struct ckpt_err *err)
 	return err->code;
 }
 
+/* From here on page faults are answered: the last stage may need it. */
+static int start_lazy(struct ckpt_job *job, struct ckpt_err *err)
+{
+	int r = ckpt_lazy_collect(job, POLL_MS, err);
+
+	while (!r) {
+		r = check_tasks(job, err);
+		if (r >= 0)
+			r = check_lives(job, err);
+		if (r >= 0)
+			r = ckpt_lazy_collect(job, POLL_MS, err);
+	}
+	return r < 0 ? r : ckpt_lazy_start(job, err);
+}
+
 static int build(struct ckpt_job *job, const struct ckpt_image *img,
 		 const struct ckpt_restore_run *run, uint64_t total, struct ckpt_err *err)
 {
 	int own_time = -1, r = ckpt_builder_run(job, err);
 
+	if (r >= 0)
+		r = ckpt_lazy_open(job, img, run, err);
 	ckpt_logf(run->log, 3, "%zu objects made", job->plan->snap->n_objects);
 	if (r >= 0)
 		r = ckpt_clock_enter(job->plan, &own_time, err);
@@ -287,7 +305,10 @@ static int build(struct ckpt_job *job, const struct ckpt_image *img,
 		return r;
 	ckpt_logf(run->log, 3, "process %d forked", job->plan->snap->tasks[0]->pid);
 	/* While the tasks read them; nothing runs before it is done. */
-	r = ckpt_image_verify_pages(img, VERIFY_THREADS, err);
+	r = ckpt_image_verify_chunks(img, job->lazy ? job->lazy->needed : NULL, VERIFY_THREADS,
+				     err);
+	if (r >= 0 && job->lazy)
+		r = start_lazy(job, err);
 	return r < 0 ? r : await_all(job, &job->gates->ready, run, total, err);
 }
 
@@ -298,7 +319,7 @@ static int commit(struct ckpt_job *job, const struct ckpt_restore_run *run, uint
 
 	if (r < 0)
 		return r;
-	ckpt_logf(run->log, 3, "all in place, %llu bytes of pages checked: committed",
+	ckpt_logf(run->log, 3, "all in place, %llu bytes of pages: committed",
 		  (unsigned long long)total);
 	ckpt_gate_arrive(&job->gates->commit);
 	r = await_all(job, &job->gates->done, run, total, err);
@@ -340,8 +361,10 @@ int ckpt_restore_here(const struct ckpt_plan *plan, const struct ckpt_image *img
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 	ckpt_numbers_await(plan->snap);
 	r = build_and_commit(&job, img, run, err);
-	if (r < 0) {
+	if (r < 0)
 		kill_tree(&job);
+	ckpt_lazy_over(job.lazy);
+	if (r < 0) {
 		ckpt_undo_all(&job);
 	} else {
 		ckpt_undo_forget(&job);

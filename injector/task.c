@@ -21,6 +21,7 @@
 #include "engine/base/cleanup.h"
 #include "engine/plan/program.h"
 #include "injector/job.h"
+#include "injector/lazy.h"
 
 #define N_SIGNALS 64
 
@@ -258,6 +259,8 @@ static void __attribute__((noreturn)) enter(struct ckpt_job *job, const struct c
 			  task->pid, prog->len);
 		fail(job, task, &err);
 	}
+	if (ckpt_lazy_send(job, task, &err) < 0)
+		fail(job, task, &err);
 	memcpy(home, prog->bytes, prog->len);
 	leave_libc();
 	__asm__ volatile("mov %0, %%rsp\n\t"

@@ -125,6 +125,7 @@ struct ckpt_options {
 	const char *feature;
 	struct ckpt_compression compress;
 	const char *clock;                 /* NULL: auto */
+	const char *lazy;                  /* NULL: not; "map", else it is served */
 	int verbosity;                     /* -1: not given */
 	const char *words[CKPT_MAX_WORDS]; /* what followed the name of the command */
 	unsigned int n_words;

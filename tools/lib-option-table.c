@@ -78,6 +78,9 @@ const struct ckpt_option ckpt_option_table[] = {
 	{ .name = "track-timeout", .type = CKPT_OPT_NUMBER, .ours = true, .in = DUMP | PRE_DUMP, AT(track_timeout), .value = "SECONDS",
 	  .text = "stop tracking when no dump comes for so long (default 3600; 0: never)" },
 	FLAG("restore-detached", 'd', detached, RESTORE, "return as soon as the tree runs"),
+	{ .name = "lazy", .type = CKPT_OPT_CHOICE, .optional = true, .ours = true, .in = RESTORE | PLAN, AT(lazy),
+	  .value = "serve|map",
+	  .text = "start at once, memory comes later: from a process of ckpt (the default; root), or mapped from the image" },
 	FLAG("restore-sibling", 'S', sibling, RESTORE, "make the root a child of the caller of ckpt (with -d)"),
 	{ .name = "clock", .type = CKPT_OPT_CHOICE, .ours = true, .in = RESTORE | PLAN, AT(clock),
 	  .value = "auto|continue|host",
@@ -161,7 +164,7 @@ const struct ckpt_option ckpt_option_table[] = {
 	  .text = "cgroups are not managed; a restored tree stays in the cgroup of ckpt" },
 
 	/* ---- what is refused ---- */
-	NOT("lazy-pages", 0, CKPT_OPT_FLAG, NULL, "cannot load memory later: all of it is in place before the tree runs"),
+	NOT("lazy-pages", 0, CKPT_OPT_FLAG, NULL, "no daemon is needed for that: use --lazy"),
 	NOT("page-server", 0, CKPT_OPT_FLAG, NULL, "cannot send pages alone: send the image through a pipe, with -D -"),
 	NOT("address", 0, CKPT_OPT_TEXT, "ADDRESS", "cannot use a page server"),
 	NOT("port", 0, CKPT_OPT_NUMBER, "PORT", "cannot use a page server"),

@@ -226,6 +226,9 @@ static int set(struct cursor *c, const struct ckpt_option *opt, const char *show
 		*level = *level < 0 ? 1 : *level < 4 ? *level + 1 : 4;
 		return 0;
 	}
+	/* The first one is meant. */
+	if (!value && opt->type == CKPT_OPT_CHOICE && field)
+		*(const char **)field = opt->value;
 	return check_value(c, opt, shown, value, field);
 }
 
@@ -301,7 +304,7 @@ static int read_short(struct cursor *c, const char *arg)
 static const struct {
 	const char *name, *instead;
 } foreign[] = {
-	{ "lazy-pages", "memory is in place before the tree runs: use `ckpt restore`" },
+	{ "lazy-pages", "a restore starts what it needs by itself: use `ckpt restore --lazy`" },
 	{ "page-server", "send the image: ckpt dump -D - | ssh HOST ckpt restore -D -" },
 	{ "service", "there is no service: run `ckpt dump` and `ckpt restore`" },
 	{ "swrk", "there is no service: run `ckpt dump` and `ckpt restore`" },

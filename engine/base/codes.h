@@ -90,6 +90,8 @@
 	X(FILE_BUILD,        425, 1, "install the build that was there at the dump, or dump with --carry mapped") \
 	X(FILE_GROWN,        426, 1, "restore with --grown append or --grown truncate, or cut the file yourself") \
 	X(FOREIGN_LINK,      427, 1, "put the folder there instead of the link, or give the link to root") \
+	X(LAZY_PRIVILEGE,    440, 1, "restore as root, or with --lazy=map, or without --lazy") \
+	X(LAZY_ENDED,        441, 1, "restore again from a good image") \
 	X(CONFIG,            510, 1, "correct that line") \
 	X(EXTERNAL,          422, 1, "say what takes its place: --inherit-fd fd[N]:KEY, or --rule KEY=ACTION") \
 	X(RULE_CANNOT,       423, 1, "choose another action for it") \

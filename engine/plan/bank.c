@@ -50,6 +50,17 @@ static bool plan_pages(struct ckpt_planner *p, const bool *used, int *atp)
 	return fits;
 }
 
+/* As if they were objects: what tasks of a lazy restore need until they leave this program. */
+static void number_lazy(struct ckpt_planner *p, const bool *used, int at)
+{
+	struct ckpt_plan *plan = p->plan;
+
+	plan->uffd = ckpt_alloc(p->arena, p->snap->n_tasks * sizeof(*plan->uffd));
+	plan->lazy_channel = take_number(used, &at);
+	for (size_t i = 0; i < p->snap->n_tasks; i++)
+		plan->uffd[i] = take_number(used, &at);
+}
+
 static bool give_numbers(struct ckpt_planner *p, int at, int *bank, int *spare)
 {
 	bool *used = used_numbers(p, at), fits = true;
@@ -64,7 +75,10 @@ static bool give_numbers(struct ckpt_planner *p, int at, int *bank, int *spare)
 			spare[id] = take_number(used, &at);
 		fits &= bank[id] >= 0 && (!p->keeps[id] || spare[id] >= 0);
 	}
-	return plan_pages(p, used, &at) && fits;
+	fits &= plan_pages(p, used, &at);
+	if (p->opts->lazy == CKPT_LAZY_SERVE)
+		number_lazy(p, used, at);
+	return fits;
 }
 
 int ckpt_plan_bank(struct ckpt_planner *p, struct ckpt_err *err)

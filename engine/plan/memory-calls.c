@@ -7,12 +7,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/prctl.h>
+#include <linux/userfaultfd.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include "engine/memory/layout.h"
 #include "engine/memory/vdso.h"
+#include "engine/plan/lazy.h"
 #include "engine/plan/memory-calls.h"
 
 #define MAX_IOV 1024           /* IOV_MAX */
@@ -172,6 +175,55 @@ static const struct ckpt_object *object_of(const struct ckpt_program_builder *b,
 	return b->p->snap->objects[a->file - 1];
 }
 
+static void emit_image_run(struct ckpt_program_builder *b, const struct ckpt_run *run, int prot,
+			   int flags)
+{
+	const struct ckpt_plan *plan = b->p->plan;
+	uint64_t len = run->n_pages * CKPT_PAGE;
+
+	for (uint64_t done = 0, end, n; done < len; done += n) {
+		uint64_t offset = run->offset + done;
+		const struct ckpt_pages_part *part =
+			ckpt_pages_part_of(plan->pages, plan->n_pages, offset, &end);
+
+		n = len - done < end - offset ? len - done : end - offset;
+		EMIT(b, CKPT_SV_EQUAL, run->at + done, SYS_mmap, run->at + done, n, prot, flags,
+		     part->fd, offset - part->base);
+	}
+}
+
+/* Runs of an area that come later are the image itself. */
+static void emit_image(struct ckpt_program_builder *b, size_t i, int prot)
+{
+	const struct ckpt_plan *plan = b->p->plan;
+	const Ckpt__Area *a = b->task->mm->areas[i];
+	struct ckpt_pages runs = ckpt_pages_between(&b->task->pages, a->start, a->end);
+
+	if (plan->opts->lazy != CKPT_LAZY_MAP || !ckpt_lazy_area(plan, b->task, i))
+		return;
+	for (size_t k = 0; k < runs.n; k++)
+		if (ckpt_lazy_run(plan, b->task, &runs.run[k]))
+			emit_image_run(b, &runs.run[k], prot, map_flags(a) & ~MAP_ANONYMOUS);
+}
+
+/* Page faults of the areas whose pages come later are for who serves them. */
+static void emit_register(struct ckpt_program_builder *b)
+{
+	const struct ckpt_plan *plan = b->p->plan;
+	const Ckpt__Mm *mm = b->task->mm;
+
+	for (size_t i = 0; plan->opts->lazy == CKPT_LAZY_SERVE && i < mm->n_areas; i++) {
+		struct uffdio_register reg = {
+			.range = { mm->areas[i]->start, mm->areas[i]->end - mm->areas[i]->start },
+			.mode = UFFDIO_REGISTER_MODE_MISSING,
+		};
+
+		if (ckpt_lazy_area(plan, b->task, i))
+			EMIT(b, 0, 0, SYS_ioctl, plan->uffd[b->task->id - 1], UFFDIO_REGISTER,
+			     ckpt_program_data(b, &reg, sizeof(reg)));
+	}
+}
+
 /* Maps one area; returns the protection that it has then. */
 static int emit_map(struct ckpt_program_builder *b, size_t i)
 {
@@ -199,6 +251,7 @@ static int emit_map(struct ckpt_program_builder *b, size_t i)
 		prot |= PROT_WRITE;
 	EMIT(b, CKPT_SV_EQUAL, a->start, SYS_mmap, a->start, len, prot, map_flags(a),
 	     a->file ? b->p->plan->bank[a->file] : -1, a->offset);
+	emit_image(b, i, prot);
 	return prot;
 }
 
@@ -256,11 +309,14 @@ static void emit_pages(struct ckpt_program_builder *b)
 		struct ckpt_pages runs =
 			ckpt_pages_between(&b->task->pages, mm->areas[i]->start, mm->areas[i]->end);
 
+		bool lazy = ckpt_lazy_area(b->p->plan, b->task, i);
+
 		if (!runs.n || ckpt_layout_staged(b->layout, b->task, i))
 			continue;
 		for (size_t k = 0; k < runs.n; k++)
-			read_run(r, runs.run[k].at, runs.run[k].n_pages * CKPT_PAGE,
-				 runs.run[k].offset);
+			if (!lazy || !ckpt_lazy_run(b->p->plan, b->task, &runs.run[k]))
+				read_run(r, runs.run[k].at, runs.run[k].n_pages * CKPT_PAGE,
+					 runs.run[k].offset);
 	}
 	flush(r);
 }
@@ -315,6 +371,7 @@ int ckpt_emit_memory(struct ckpt_program_builder *b, struct ckpt_err *err)
 		}
 	}
 	emit_pages(b);
+	emit_register(b);
 	for (size_t i = 0; i < mm->n_areas; i++) {
 		const Ckpt__Area *a = mm->areas[i];
 

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/wait.h>
 #include "engine/memory/layout.h"
+#include "engine/plan/lazy.h"
 #include "engine/plan/planner.h"
 #include "engine/plan/program.h"
 
@@ -381,6 +382,8 @@ int ckpt_plan_make(struct ckpt_plan **planp, struct ckpt_arena *arena,
 			r = ckpt_layout_make(&plan->layout, arena, snap, host, err);
 		if (r < 0)
 			ckpt_problem_add_err(&plan->problems, err);
+		else
+			ckpt_plan_lazy(&p);
 		if (r < 0)
 			p.host = NULL;
 	}

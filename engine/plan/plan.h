@@ -42,6 +42,8 @@ struct ckpt_restore_opts {
 	bool shell_job;
 	bool leave_stopped;
 	bool detached; /* the root outlives ckpt, its parent */
+	/* Memory comes after the program runs: mapped from the image, or served by a process. */
+	enum ckpt_lazy { CKPT_LAZY_NOT, CKPT_LAZY_MAP, CKPT_LAZY_SERVE } lazy;
 	/* Clocks that know no date: those of this machine, or going on from where they were. Auto:
 	 * they go on where they would otherwise go back, or had been their own. */
 	enum ckpt_clock_choice { CKPT_CLOCK_AUTO, CKPT_CLOCK_CONTINUE, CKPT_CLOCK_HOST } clock;
@@ -85,8 +87,11 @@ struct ckpt_plan {
 		      file, */
 	struct ckpt_pages_part *pages; /* and those of all images that this one goes on from */
 	size_t n_pages;
-	int *spare;     /* by object id: number of what its create() keeps, -1: nothing */
-	bool has_last;  /* CKPT_MAKE steps */
+	int *spare;           /* by object id: number of what its create() keeps, -1: nothing */
+	uint64_t *lazy_least; /* by task id - 1: pages of the shortest run that comes later */
+	int lazy_channel;     /* a number like those of the bank: tasks send their userfaultfd */
+	int *uffd;            /* by task id - 1: the number that it has there until then */
+	bool has_last;        /* CKPT_MAKE steps */
 	uint32_t outer; /* a session and group of the snapshot that become those of the restore; 0:
 			   none */
 	uint32_t outer_group;

@@ -128,6 +128,13 @@ size_t ckpt_image_parts(const struct ckpt_image *img, struct ckpt_pages_part *pa
  * threads. Names file and chunk. */
 int ckpt_image_verify_pages(const struct ckpt_image *img, unsigned int n_threads,
 			    struct ckpt_err *err);
+/* Only those that WHICH says, by number. Chunks are numbered through all of the chain. */
+int ckpt_image_verify_chunks(const struct ckpt_image *img, const bool *which,
+			     unsigned int n_threads, struct ckpt_err *err);
+size_t ckpt_image_n_chunks(const struct ckpt_image *img);
+/* Reads a chunk into BUF, of CKPT_CHUNK bytes, and checks what was read. */
+int ckpt_image_read_chunk(const struct ckpt_image *img, uint64_t chunk, void *buf,
+			  struct ckpt_err *err);
 /* The same for one chunk: what is read of it afterwards is what was written. */
 int ckpt_image_verify_chunk(const struct ckpt_image *img, uint64_t chunk, struct ckpt_err *err);
 

@@ -18,10 +18,11 @@
 
 struct verifying {
 	const struct ckpt_image *img;
-	int to;        /* packed pages are written there, too; -1: they are not */
-	uint64_t next; /* chunk to be taken, atomic */
-	uint64_t bad;  /* the lowest that is wrong, atomic */
-	int bad_code;  /* of a read that failed; 0: it is a checksum. Under LOCK, with BAD */
+	int to;            /* packed pages are written there, too; -1: they are not */
+	const bool *which; /* by number: is it looked at? NULL: all */
+	uint64_t next;     /* chunk to be taken, atomic */
+	uint64_t bad;      /* the lowest that is wrong, atomic */
+	int bad_code;      /* of a read that failed; 0: it is a checksum. Under LOCK, with BAD */
 	pthread_mutex_t lock;
 };
 
@@ -108,6 +109,8 @@ static void *work(void *arg)
 
 		if (chunk >= __atomic_load_n(&v->bad, __ATOMIC_RELAXED))
 			break;
+		if (v->which && !v->which[chunk])
+			continue;
 		r = sum_chunk(v->img, chunk, &u, &crc);
 		if (r >= 0 && v->to >= 0 && crc == v->img->crc[chunk])
 			r = copy_chunk(v->to, chunk, u.out,
@@ -167,6 +170,39 @@ int ckpt_image_verify_chunk(const struct ckpt_image *img, uint64_t chunk, struct
 	return r;
 }
 
+int ckpt_image_read_chunk(const struct ckpt_image *img, uint64_t chunk, void *buf,
+			  struct ckpt_err *err)
+{
+	struct verifying v = { 0 };
+	uint64_t start, len;
+
+	img = ckpt_image_of(img, chunk * CKPT_CHUNK);
+	chunk -= img->base / CKPT_CHUNK;
+	v.img = img;
+	v.bad = chunk;
+	start = chunk * CKPT_CHUNK;
+	if (chunk >= img->n_crc)
+		return ckpt_fail(err, -ERANGE, "%s: chunk %llu: it has none of that number",
+				 img->pages_path, (unsigned long long)chunk);
+	len = end_of(img, chunk) - start;
+	for (uint64_t at = 0; at < len && !v.bad_code;) {
+		ssize_t n = pread(img->pages_fd, (char *)buf + at, len - at, start + at);
+
+		if (n > 0)
+			at += n;
+		else if (!n || errno != EINTR)
+			v.bad_code = n ? -errno : -ENODATA;
+	}
+	if (v.bad_code || ckpt_crc32c(0, buf, len) != img->crc[chunk])
+		return describe(&v, err);
+	return 0;
+}
+
+size_t ckpt_image_n_chunks(const struct ckpt_image *img)
+{
+	return (ckpt_image_end(img) + CKPT_CHUNK - 1) / CKPT_CHUNK;
+}
+
 static int run(struct verifying *v, unsigned int n_threads, struct ckpt_err *err)
 {
 	pthread_t thread[THREADS_MAX];
@@ -185,16 +221,6 @@ static int run(struct verifying *v, unsigned int n_threads, struct ckpt_err *err
 	return v->bad == UINT64_MAX ? 0 : describe(v, err);
 }
 
-static int verify_one(const struct ckpt_image *img, unsigned int n_threads, struct ckpt_err *err)
-{
-	struct verifying v = { .img = img,
-			       .to = -1,
-			       .bad = UINT64_MAX,
-			       .lock = PTHREAD_MUTEX_INITIALIZER };
-
-	return img->own ? 0 : run(&v, n_threads, err);
-}
-
 int ckpt_image_copy_pages(struct ckpt_image *img, int fd, unsigned int n_threads,
 			  struct ckpt_err *err)
 {
@@ -208,12 +234,30 @@ int ckpt_image_copy_pages(struct ckpt_image *img, int fd, unsigned int n_threads
 	return r;
 }
 
-int ckpt_image_verify_pages(const struct ckpt_image *img, unsigned int n_threads,
-			    struct ckpt_err *err)
+static int verify_one(const struct ckpt_image *img, const bool *which, unsigned int n_threads,
+		      struct ckpt_err *err)
+{
+	struct verifying v = { .img = img,
+			       .which = which ? which + img->base / CKPT_CHUNK : NULL,
+			       .to = -1,
+			       .bad = UINT64_MAX,
+			       .lock = PTHREAD_MUTEX_INITIALIZER };
+
+	return img->own ? 0 : run(&v, n_threads, err);
+}
+
+int ckpt_image_verify_chunks(const struct ckpt_image *img, const bool *which,
+			     unsigned int n_threads, struct ckpt_err *err)
 {
 	int r = 0;
 
 	for (; r >= 0 && img; img = img->parent)
-		r = verify_one(img, n_threads, err);
+		r = verify_one(img, which, n_threads, err);
 	return r;
+}
+
+int ckpt_image_verify_pages(const struct ckpt_image *img, unsigned int n_threads,
+			    struct ckpt_err *err)
+{
+	return ckpt_image_verify_chunks(img, NULL, n_threads, err);
 }

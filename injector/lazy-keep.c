@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The keeper: a process of its own session that has nothing of its caller's open. It starts the
+ * server as a process that shares its memory and its descriptors with it, so that what one of them
+ * has the other one has, and ends the tree where memory cannot be what it was.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "engine/base/cleanup.h"
+#include "injector/job.h"
+#include "injector/lazy.h"
+#include "injector/ptrace.h"
+
+#define STACK (256u << 10)
+#define FAMILY_MAX 4096
+
+bool ckpt_lazy_is_over(struct ckpt_lazy_job *l)
+{
+	char c;
+
+	if (read(l->control, &c, 1) < 0)
+		return false;
+	l->decided = __atomic_load_n(&l->job->gates->decided, __ATOMIC_SEQ_CST);
+	return true;
+}
+
+/* ---- the end of the tree ---- */
+
+/* Those whose parent is in it already; who has lost its parent is not found. */
+static size_t add_children(pid_t *v, size_t n)
+{
+	DIR *proc = opendir("/proc");
+	struct dirent *e;
+
+	while (proc && (e = readdir(proc)) && n < FAMILY_MAX) {
+		pid_t pid = atoi(e->d_name);
+		struct ckpt_proc_stat st;
+		bool known = false, child = false;
+
+		if (pid <= 0 || ckpt_proc_stat(pid, &st) < 0)
+			continue;
+		for (size_t i = 0; i < n; i++) {
+			known |= v[i] == pid;
+			child |= v[i] == st.ppid;
+		}
+		if (child && !known)
+			v[n++] = pid;
+	}
+	if (proc)
+		closedir(proc);
+	return n;
+}
+
+static void kill_tree(const struct ckpt_lazy_job *l)
+{
+	const struct ckpt_snapshot *snap = l->job->plan->snap;
+	static pid_t v[FAMILY_MAX];
+	size_t n = 0, before;
+
+	for (size_t i = 0; i < l->n_pidfds && n < FAMILY_MAX; i++)
+		if (l->pidfd[i] >= 0 &&
+		    syscall(SYS_pidfd_send_signal, l->pidfd[i], 0, NULL, 0) == 0)
+			v[n++] = snap->tasks[i]->pid;
+	do
+		before = n, n = add_children(v, n);
+	while (n > before && n < FAMILY_MAX);
+	for (size_t i = 0; i < l->n_pidfds; i++)
+		if (l->pidfd[i] >= 0)
+			syscall(SYS_pidfd_send_signal, l->pidfd[i], SIGKILL, NULL, 0);
+	for (size_t i = 0; i < n; i++)
+		if (v[i] != getpid())
+			kill(v[i], SIGKILL);
+}
+
+static void tell(struct ckpt_lazy_job *l)
+{
+	int fd = l->job->log && l->job->log->fd >= 0 ? l->job->log->fd :
+		 !l->detached                        ? STDERR_FILENO :
+						       openat(l->dirfd, "lazy.log",
+							      O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW,
+							      0600);
+
+	if (fd >= 0)
+		dprintf(fd, "ckpt-lazy: the restored tree of process %d was ended: %s\n",
+			l->job->plan->snap->tasks[0]->pid, l->err.text);
+}
+
+void ckpt_lazy_fail(struct ckpt_lazy_job *l)
+{
+	for (size_t i = 0; i < l->n_mm; i++)
+		if (l->mm[i].uffd >= 0)
+			ckpt_lazy_poison(&l->mm[i]);
+	kill_tree(l);
+	tell(l);
+}
+
+/* ---- keeper and server ---- */
+
+struct service {
+	struct ckpt_lazy_job *l;
+	int keeper; /* pidfd */
+};
+
+static void keep(struct ckpt_lazy_job *l) __attribute__((noreturn));
+
+bool ckpt_lazy_is_number_wanted(const struct ckpt_lazy_job *l, pid_t pid)
+{
+	const struct ckpt_snapshot *snap = l->job->plan->snap;
+
+	for (size_t i = 0; i < snap->n_tasks; i++) {
+		if (snap->tasks[i]->pid == pid)
+			return true;
+		for (size_t k = 0; k < snap->tasks[i]->n_threads; k++)
+			if (snap->tasks[i]->threads[k].tid == pid)
+				return true;
+	}
+	return false;
+}
+
+/* Its exit status says how it ended. */
+static int serve(void *arg)
+{
+	struct service *s = arg;
+	struct ckpt_lazy_job *l = s->l;
+	enum ckpt_lazy_end end;
+
+	if (!l->decided && ckpt_lazy_is_number_wanted(l, getpid()))
+		_exit(1);
+	end = ckpt_lazy_serve(l, s->keeper);
+	if (end == CKPT_LAZY_ORPHAN)
+		keep(l);
+	if (end == CKPT_LAZY_FAILED)
+		ckpt_lazy_fail(l);
+	_exit(0);
+}
+
+/* False: it was killed before it was done, or had a number that the tree needs. */
+static bool run_server(struct ckpt_lazy_job *l)
+{
+	void *stack = mmap(NULL, STACK, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+	struct service s = { l, syscall(SYS_pidfd_open, getpid(), 0) };
+	int status = 0;
+	pid_t pid = -1;
+
+	if (stack != MAP_FAILED && s.keeper >= 0)
+		pid = clone(serve, (char *)stack + STACK, CLONE_VM | CLONE_FILES | SIGCHLD, &s);
+	if (pid < 0) {
+		ckpt_fail(&l->err, -errno, "cannot start a process that serves its memory");
+		ckpt_lazy_fail(l);
+		return true;
+	}
+	while (waitpid(pid, &status, __WALL) < 0 && errno == EINTR)
+		;
+	close(s.keeper);
+	munmap(stack, STACK);
+	return WIFEXITED(status) && !WEXITSTATUS(status);
+}
+
+static void __attribute__((noreturn)) keep(struct ckpt_lazy_job *l)
+{
+	while (!run_server(l)) {
+		if (!l->changing)
+			continue;
+		ckpt_refuse(
+			&l->err, CKPT_E_LAZY_ENDED, -EOWNERDEAD,
+			"the process that serves its memory was killed in the middle of a change");
+		ckpt_lazy_fail(l);
+		break;
+	}
+	_exit(0);
+}
+
+/* ---- memory that is mapped ---- */
+
+static void check_mapped(struct ckpt_lazy_job *l)
+{
+	size_t n = ckpt_image_n_chunks(l->img);
+
+	while (!ckpt_lazy_is_over(l))
+		;
+	for (size_t i = 0; l->decided && i < n; i++)
+		if (!l->needed[i] && ckpt_image_read_chunk(l->img, i, l->slot[0], &l->err) < 0) {
+			ckpt_lazy_fail(l);
+			break;
+		}
+}
+
+/* ---- */
+
+/* Standard streams of the caller must not be held open, but for a message where it waits itself. */
+static void leave_caller(const struct ckpt_lazy_job *l)
+{
+	CKPT_FD null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	CKPT_FD oom = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+	setsid();
+	for (int sig = 1; sig < SIGSYS; sig++) /* who ends it ends the program */
+		if (sig != SIGCHLD)
+			signal(sig, SIG_IGN);
+	for (int fd = 0; null >= 0 && fd < 3; fd++)
+		if (fd != STDERR_FILENO || l->detached)
+			dup2(null, fd);
+	if (oom >= 0 && write(oom, "-1000", 5) < 0)
+		return; /* as an ordinary user: as likely as others */
+}
+
+static bool is_ours(const struct ckpt_lazy_job *l, int fd)
+{
+	bool ours = fd < 3 || fd == l->control || fd == l->dirfd ||
+		    (l->job->log && fd == l->job->log->fd);
+
+	for (const struct ckpt_image *img = l->img; img; img = ckpt_image_parent(img))
+		ours |= fd == ckpt_image_pages_fd(img);
+	for (size_t i = 0; i < l->n_mm; i++)
+		ours |= fd == l->mm[i].uffd;
+	for (size_t i = 0; i < l->n_pidfds; i++)
+		ours |= fd == l->pidfd[i];
+	return ours;
+}
+
+/* What the caller has left open, and what was made for the tree. */
+static void close_others(const struct ckpt_lazy_job *l)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	struct dirent *e;
+
+	while (dir && (e = readdir(dir)))
+		if (*e->d_name != '.' && atoi(e->d_name) != dirfd(dir) &&
+		    !is_ours(l, atoi(e->d_name)))
+			close(atoi(e->d_name));
+	if (dir)
+		closedir(dir);
+}
+
+void ckpt_lazy_keep(struct ckpt_lazy_job *l)
+{
+	prctl(PR_SET_NAME, CKPT_LAZY_NAME, 0, 0, 0);
+	if (ckpt_lazy_is_number_wanted(l, getpid()))
+		_exit(1);
+	leave_caller(l);
+	close_others(l);
+	if (l->job->plan->opts->lazy == CKPT_LAZY_SERVE)
+		keep(l);
+	check_mapped(l);
+	_exit(0);
+}

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The coordinator's side of memory that comes later. A userfaultfd is of the process that makes it:
+ * tasks make theirs while they are still ours, with our privilege, and send them here.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "engine/base/cleanup.h"
+#include "engine/plan/lazy.h"
+#include "injector/job.h"
+#include "injector/lazy.h"
+
+#define EVENTS                                                                                    \
+	(UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_REMOVE | \
+	 UFFD_FEATURE_EVENT_UNMAP)
+#define TRIES 100
+
+struct note {
+	uint32_t task;
+	char room[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8)));
+	struct iovec iov;
+	struct msghdr msg;
+};
+
+static void init_note(struct note *n)
+{
+	memset(n, 0, sizeof(*n));
+	n->iov = (struct iovec){ &n->task, sizeof(n->task) };
+	n->msg.msg_iov = &n->iov;
+	n->msg.msg_iovlen = 1;
+	n->msg.msg_control = n->room;
+	n->msg.msg_controllen = sizeof(n->room);
+}
+
+static int open_channel(struct ckpt_job *job, struct ckpt_lazy_job *l, struct ckpt_err *err)
+{
+	int ends[2], theirs = job->plan->lazy_channel;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+		return ckpt_fail(err, -errno, "cannot make a socket");
+	l->mine = ends[0];
+	if (theirs < 0 || dup3(ends[1], theirs, O_CLOEXEC) < 0)
+		ckpt_fail(err, theirs < 0 ? -EMFILE : -errno, "cannot keep a socket");
+	close(ends[1]);
+	return err->code;
+}
+
+int ckpt_lazy_open(struct ckpt_job *job, const struct ckpt_image *img,
+		   const struct ckpt_restore_run *run, struct ckpt_err *err)
+{
+	const struct ckpt_plan *plan = job->plan;
+	struct ckpt_lazy_job *l = ckpt_new(job->arena, struct ckpt_lazy_job);
+
+	if (!plan->opts->lazy)
+		return 0;
+	for (size_t i = 0; i < plan->snap->n_tasks; i++)
+		l->to_come += ckpt_lazy_task(plan, plan->snap->tasks[i]);
+	if (!l->to_come)
+		return 0;
+	l->job = job;
+	l->img = img;
+	l->detached = run->detached || run->sibling;
+	l->dirfd = run->dirfd;
+	l->control = l->mine = -1;
+	l->needed = ckpt_lazy_needed_chunks(plan, job->arena, ckpt_image_n_chunks(img), CKPT_CHUNK);
+	job->lazy = l;
+	if (!ckpt_lazy_reserve(l, l->to_come))
+		return ckpt_fail(err, -ENOMEM, "no memory for %zu address spaces", l->to_come);
+	return plan->opts->lazy == CKPT_LAZY_SERVE ? open_channel(job, l, err) : 0;
+}
+
+/* ---- in a task ---- */
+
+static int send_fd(int channel, uint32_t task, int fd)
+{
+	struct note n;
+	struct cmsghdr *c;
+
+	init_note(&n);
+	n.task = task;
+	c = CMSG_FIRSTHDR(&n.msg);
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(fd));
+	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	return sendmsg(channel, &n.msg, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+int ckpt_lazy_send(struct ckpt_job *job, const struct ckpt_task *task, struct ckpt_err *err)
+{
+	struct uffdio_api api = { .api = UFFD_API, .features = EVENTS };
+	int number = job->plan->opts->lazy == CKPT_LAZY_SERVE ? job->plan->uffd[task->id - 1] : -1;
+	int r;
+
+	if (!job->lazy || job->plan->opts->lazy != CKPT_LAZY_SERVE ||
+	    !ckpt_lazy_task(job->plan, task))
+		return 0;
+	CKPT_FD fd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) < 0)
+		return ckpt_refuse(err, CKPT_E_LAZY_PRIVILEGE, -errno,
+				   "process %d: page faults cannot be served (userfaultfd(2)): %s",
+				   task->pid, strerror(errno));
+	if (number < 0 || dup3(fd, number, O_CLOEXEC) < 0)
+		return ckpt_fail(err, -EMFILE, "process %d: cannot keep a userfaultfd", task->pid);
+	r = send_fd(job->plan->lazy_channel, task->id, fd);
+	return r < 0 ? ckpt_fail(err, r, "process %d: cannot send a userfaultfd", task->pid) : 0;
+}
+
+/* ---- in the coordinator ---- */
+
+static void add_run(void *arg, const struct ckpt_run *run)
+{
+	struct ckpt_lazy_mm *mm = arg;
+
+	if (!ckpt_absent_add(&mm->absent, *run))
+		mm->uffd = -1;
+}
+
+static int add_task(struct ckpt_lazy_job *l, uint32_t id, int uffd, struct ckpt_err *err)
+{
+	struct ckpt_lazy_mm *mm = &l->mm[l->n_mm++];
+
+	*mm = (struct ckpt_lazy_mm){ .uffd = uffd };
+	ckpt_lazy_each(l->job->plan, l->job->plan->snap->tasks[id - 1], add_run, mm);
+	return mm->uffd < 0 ? ckpt_fail(err, -ENOMEM, "no memory for the list of absent pages") : 0;
+}
+
+int ckpt_lazy_collect(struct ckpt_job *job, unsigned int ms, struct ckpt_err *err)
+{
+	struct ckpt_lazy_job *l = job->lazy;
+	struct pollfd p = { .events = POLLIN };
+	struct cmsghdr *c;
+	struct note n;
+	int fd;
+
+	if (!l || l->mine < 0 || l->n_mm == l->to_come)
+		return 1;
+	p.fd = l->mine;
+	if (poll(&p, 1, ms) <= 0)
+		return 0;
+	init_note(&n);
+	if (recvmsg(l->mine, &n.msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT) != sizeof(n.task))
+		return ckpt_fail(err, -errno, "cannot receive a userfaultfd");
+	c = CMSG_FIRSTHDR(&n.msg);
+	if (!c || c->cmsg_type != SCM_RIGHTS || !n.task || n.task > job->plan->snap->n_tasks)
+		return ckpt_fail(err, -EBADMSG, "cannot receive a userfaultfd");
+	memcpy(&fd, CMSG_DATA(c), sizeof(fd));
+	fd = add_task(l, n.task, fd, err);
+	return fd < 0 ? fd : l->n_mm == l->to_come;
+}
+
+static int share(struct ckpt_lazy_job *l, struct ckpt_err *err)
+{
+	size_t size = CKPT_LAZY_SLOTS * (size_t)CKPT_CHUNK;
+	uint8_t *slots = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+			      0);
+	const struct ckpt_snapshot *snap = l->job->plan->snap;
+
+	if (slots == MAP_FAILED)
+		return ckpt_fail(err, -errno, "cannot map %zu bytes", size);
+	for (size_t i = 0; i < CKPT_LAZY_SLOTS; i++) {
+		l->slot[i] = slots + i * CKPT_CHUNK;
+		l->chunk[i] = UINT64_MAX;
+	}
+	l->msg = ckpt_alloc(l->job->arena, CKPT_LAZY_BATCH * sizeof(*l->msg));
+	l->n_pidfds = snap->n_tasks;
+	l->pidfd = ckpt_alloc(l->job->arena, snap->n_tasks * sizeof(*l->pidfd));
+	for (size_t i = 0; i < snap->n_tasks; i++)
+		l->pidfd[i] = snap->tasks[i]->run_state == CKPT_ZOMBIE ?
+				      -1 :
+				      syscall(SYS_pidfd_open, snap->tasks[i]->pid, 0);
+	return 0;
+}
+
+/* The numbers that threads of the tree will get are left to them. */
+static pid_t start_keeper(struct ckpt_lazy_job *l)
+{
+	for (int i = 0; i < TRIES; i++) {
+		pid_t pid = fork();
+
+		if (pid == 0)
+			ckpt_lazy_keep(l);
+		if (pid < 0 || !ckpt_lazy_is_number_wanted(l, pid))
+			return pid;
+		waitpid(pid, NULL, 0);
+	}
+	return -1;
+}
+
+static void close_all(struct ckpt_lazy_job *l)
+{
+	for (size_t i = 0; i < l->n_mm; i++)
+		ckpt_close_fd(&l->mm[i].uffd);
+	for (size_t i = 0; i < l->n_pidfds; i++)
+		ckpt_close_fd(&l->pidfd[i]);
+	ckpt_close_fd(&l->mine);
+	if (l->job->plan->opts->lazy == CKPT_LAZY_SERVE)
+		close(l->job->plan->lazy_channel);
+	l->n_mm = l->n_pidfds = 0;
+}
+
+int ckpt_lazy_start(struct ckpt_job *job, struct ckpt_err *err)
+{
+	struct ckpt_lazy_job *l = job->lazy;
+	int ends[2], r;
+	pid_t pid;
+
+	if (!l)
+		return 0;
+	r = share(l, err);
+	if (r < 0)
+		return r;
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return ckpt_fail(err, -errno, "cannot make a pipe");
+	l->control = ends[0];
+	pid = start_keeper(l);
+	if (pid < 0)
+		ckpt_fail(err, -errno, "cannot fork");
+	close(ends[0]);
+	l->control = ends[1];
+	close_all(l); /* the server is the only one who has them */
+	return err->code;
+}
+
+void ckpt_lazy_over(struct ckpt_lazy_job *l)
+{
+	if (l && l->control >= 0)
+		close(l->control);
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Memory that comes after the program runs. The coordinator collects the userfaultfd of each task
+ * and leaves them to two processes, "ckpt-lazy", which share all that they have: a server fills
+ * memory and answers page faults; its keeper waits, and starts another one should it be killed, as
+ * the server does for the keeper. With a userfaultfd that nobody holds, absent pages would read as
+ * zeroes.
+ *
+ * Where memory is mapped from the image there is only a keeper: it checks what is mapped.
+ */
+#pragma once
+#include "engine/memory/absent.h"
+#include "engine/store/image.h"
+#include "injector/restore.h"
+
+struct ckpt_job;
+struct ckpt_lazy_job;
+
+/* Before tasks are forked. Nothing where nothing comes later. */
+int ckpt_lazy_open(struct ckpt_job *job, const struct ckpt_image *img,
+		   const struct ckpt_restore_run *run, struct ckpt_err *err);
+/* In a task, before it leaves this program: its userfaultfd goes to the coordinator, and stays at
+ * its number for the last stage. */
+int ckpt_lazy_send(struct ckpt_job *job, const struct ckpt_task *task, struct ckpt_err *err);
+/* Takes what tasks have sent, waiting at most MS for one. 1: that was all. */
+int ckpt_lazy_collect(struct ckpt_job *job, unsigned int ms, struct ckpt_err *err);
+/* Starts the processes. From here on page faults are answered. */
+int ckpt_lazy_start(struct ckpt_job *job, struct ckpt_err *err);
+/* The restore is over, well or not: without it nothing is filled but what is asked for. NULL is
+ * fine. */
+void ckpt_lazy_over(struct ckpt_lazy_job *lazy);
+
+/* ---- inside ---- */
+
+#define CKPT_LAZY_NAME "ckpt-lazy"
+#define CKPT_LAZY_SLOTS 8 /* chunks of the image in memory */
+#define CKPT_LAZY_BATCH 32
+
+struct uffd_msg;
+struct pollfd;
+
+/* An address space: of a task, or of a process that it forked meanwhile. */
+struct ckpt_lazy_mm {
+	int uffd; /* -1: it is complete, or gone */
+	struct ckpt_absent absent;
+};
+
+struct ckpt_lazy_job {
+	struct ckpt_job *job;
+	const struct ckpt_image *img;
+	bool detached;
+	int dirfd;    /* of the image, for a log if there is no other */
+	int mine;     /* end of the socket */
+	int control;  /* a pipe that ends with the coordinator */
+	size_t to_come;
+	bool *needed; /* by chunk: read before the program runs */
+	struct ckpt_lazy_mm *mm; /* malloc: they may become more */
+	struct pollfd *poll;     /* a place for each of them, and for two more */
+	size_t n_mm, room, turn;
+	int *pidfd; /* of tasks */
+	size_t n_pidfds;
+
+	/* What server and keeper have in common. */
+	uint8_t *slot[CKPT_LAZY_SLOTS]; /* contents of chunks, checked */
+	uint64_t chunk[CKPT_LAZY_SLOTS];
+	struct uffd_msg *msg; /* of one mm, taken from the kernel; event 0: done with */
+	size_t msg_mm;
+	bool changing; /* lists are between two states */
+	bool decided;  /* the program runs: the rest is filled */
+	struct ckpt_err err;
+};
+
+/* lazy-keep.c: the life of the keeper. */
+void ckpt_lazy_keep(struct ckpt_lazy_job *l) __attribute__((noreturn));
+/* The tree ends, the error is logged; who has escaped finds no memory where it was absent. */
+void ckpt_lazy_fail(struct ckpt_lazy_job *l);
+
+/* Will a thread of the tree need it? Ours may not have it then. */
+bool ckpt_lazy_is_number_wanted(const struct ckpt_lazy_job *l, pid_t pid);
+
+enum ckpt_lazy_end { CKPT_LAZY_DONE, CKPT_LAZY_FAILED, CKPT_LAZY_ORPHAN };
+/* lazy-serve.c: until all is there, or the process KEEPER (a pidfd) has ended. */
+enum ckpt_lazy_end ckpt_lazy_serve(struct ckpt_lazy_job *l, int keeper);
+/* Has the coordinator come to an end? Says whether the program runs. */
+bool ckpt_lazy_is_over(struct ckpt_lazy_job *l);
+/* Room for N address spaces. */
+bool ckpt_lazy_reserve(struct ckpt_lazy_job *l, size_t n);
+
+/* lazy-fill.c */
+/* Brings in the page at AT and what follows, at most MAX bytes. A page that is not absent is
+ * zeroes. -ESRCH: the address space is gone; -EAGAIN: an event comes first; other errors are those
+ * of the image. */
+int ckpt_lazy_fill(struct ckpt_lazy_job *l, struct ckpt_lazy_mm *mm, uint64_t at, uint64_t max,
+		   struct ckpt_err *err);
+void ckpt_lazy_wake(const struct ckpt_lazy_mm *mm, uint64_t at, uint64_t len);
+void ckpt_lazy_poison(const struct ckpt_lazy_mm *mm);
