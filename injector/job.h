@@ -48,9 +48,9 @@ struct ckpt_job {
 	struct ckpt_undo *undo;
 	struct ckpt_decided *decided;
 	pid_t coordinator;
-	uint32_t n_threads;      /* of all tasks */
-	uint64_t blob_syscall;   /* address of a `syscall` in the blob */
-	struct ckpt_stops stops; /* one of them ends the restore */
+	uint32_t n_threads;         /* of all tasks */
+	uint64_t blob_syscall;      /* address of a `syscall` in the blob */
+	struct ckpt_stops stops;    /* one of them ends the restore */
 	struct ckpt_lazy_job *lazy; /* NULL: all memory is there before it runs */
 };
 

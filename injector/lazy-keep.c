@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -25,6 +26,12 @@
 
 #define STACK (256u << 10)
 #define FAMILY_MAX 4096
+
+void ckpt_lazy_started(struct ckpt_lazy_job *l)
+{
+	if (!l->decided && send(l->control, "s", 1, MSG_NOSIGNAL) < 0)
+		return; /* that shows in the next wait for it */
+}
 
 bool ckpt_lazy_is_over(struct ckpt_lazy_job *l)
 {
@@ -86,12 +93,11 @@ static void kill_tree(const struct ckpt_lazy_job *l)
 
 static void tell(struct ckpt_lazy_job *l)
 {
-	int fd = l->job->log && l->job->log->fd >= 0 ? l->job->log->fd :
-		 !l->detached                        ? STDERR_FILENO :
-						       openat(l->dirfd, "lazy.log",
-							      O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW,
-							      0600);
+	const int how = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW;
+	int fd = l->job->log ? l->job->log->fd : -1;
 
+	if (fd < 0)
+		fd = l->detached ? openat(l->dirfd, "lazy.log", how, 0600) : STDERR_FILENO;
 	if (fd >= 0)
 		dprintf(fd, "ckpt-lazy: the restored tree of process %d was ended: %s\n",
 			l->job->plan->snap->tasks[0]->pid, l->err.text);
@@ -138,6 +144,7 @@ static int serve(void *arg)
 
 	if (!l->decided && ckpt_lazy_is_number_wanted(l, getpid()))
 		_exit(1);
+	ckpt_lazy_started(l);
 	end = ckpt_lazy_serve(l, s->keeper);
 	if (end == CKPT_LAZY_ORPHAN)
 		keep(l);
@@ -189,6 +196,7 @@ static void check_mapped(struct ckpt_lazy_job *l)
 {
 	size_t n = ckpt_image_n_chunks(l->img);
 
+	ckpt_lazy_started(l);
 	while (!ckpt_lazy_is_over(l))
 		;
 	for (size_t i = 0; l->decided && i < n; i++)
@@ -207,6 +215,8 @@ static void leave_caller(const struct ckpt_lazy_job *l)
 	CKPT_FD oom = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
 
 	setsid();
+	if (chdir("/") < 0)
+		return;
 	for (int sig = 1; sig < SIGSYS; sig++) /* who ends it ends the program */
 		if (sig != SIGCHLD)
 			signal(sig, SIG_IGN);

@@ -39,10 +39,9 @@ bool ckpt_lazy_reserve(struct ckpt_lazy_job *l, size_t n)
 {
 	size_t room = l->room < n ? 2 * n : l->room;
 	struct ckpt_lazy_mm *mm = room == l->room ? l->mm : realloc(l->mm, room * sizeof(*mm));
-	struct pollfd *p = !mm ? NULL :
-			   room == l->room ?
-				 l->poll :
-				 realloc(l->poll, (2 + room) * sizeof(*p));
+	struct pollfd *p = !mm             ? NULL :
+			   room == l->room ? l->poll :
+					     realloc(l->poll, (2 + room) * sizeof(*p));
 
 	if (mm)
 		l->mm = mm;

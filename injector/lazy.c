@@ -20,7 +20,7 @@
 #include "injector/job.h"
 #include "injector/lazy.h"
 
-#define EVENTS                                                                                    \
+#define EVENTS                                                                            \
 	(UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_REMOVE | \
 	 UFFD_FEATURE_EVENT_UNMAP)
 #define TRIES 100
@@ -162,8 +162,8 @@ int ckpt_lazy_collect(struct ckpt_job *job, unsigned int ms, struct ckpt_err *er
 static int share(struct ckpt_lazy_job *l, struct ckpt_err *err)
 {
 	size_t size = CKPT_LAZY_SLOTS * (size_t)CKPT_CHUNK;
-	uint8_t *slots = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-			      0);
+	uint8_t *slots =
+		mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	const struct ckpt_snapshot *snap = l->job->plan->snap;
 
 	if (slots == MAP_FAILED)
@@ -213,6 +213,7 @@ int ckpt_lazy_start(struct ckpt_job *job, struct ckpt_err *err)
 {
 	struct ckpt_lazy_job *l = job->lazy;
 	int ends[2], r;
+	char started;
 	pid_t pid;
 
 	if (!l)
@@ -220,15 +221,17 @@ int ckpt_lazy_start(struct ckpt_job *job, struct ckpt_err *err)
 	r = share(l, err);
 	if (r < 0)
 		return r;
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		return ckpt_fail(err, -errno, "cannot make a pipe");
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+		return ckpt_fail(err, -errno, "cannot make a socket");
 	l->control = ends[0];
 	pid = start_keeper(l);
 	if (pid < 0)
 		ckpt_fail(err, -errno, "cannot fork");
 	close(ends[0]);
 	l->control = ends[1];
-	close_all(l); /* the server is the only one who has them */
+	close_all(l); /* it is the only one who has them */
+	if (pid > 0 && read(l->control, &started, 1) != 1)
+		ckpt_fail(err, -ECHILD, "the process that brings in memory later does not start");
 	return err->code;
 }
 

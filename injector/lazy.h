@@ -49,11 +49,11 @@ struct ckpt_lazy_job {
 	struct ckpt_job *job;
 	const struct ckpt_image *img;
 	bool detached;
-	int dirfd;    /* of the image, for a log if there is no other */
-	int mine;     /* end of the socket */
-	int control;  /* a pipe that ends with the coordinator */
+	int dirfd;   /* of the image, for a log if there is no other */
+	int mine;    /* end of the socket */
+	int control; /* a socket: the keeper says that it is there, it ends with the coordinator */
 	size_t to_come;
-	bool *needed; /* by chunk: read before the program runs */
+	bool *needed;            /* by chunk: read before the program runs */
 	struct ckpt_lazy_mm *mm; /* malloc: they may become more */
 	struct pollfd *poll;     /* a place for each of them, and for two more */
 	size_t n_mm, room, turn;
@@ -82,6 +82,7 @@ enum ckpt_lazy_end { CKPT_LAZY_DONE, CKPT_LAZY_FAILED, CKPT_LAZY_ORPHAN };
 /* lazy-serve.c: until all is there, or the process KEEPER (a pidfd) has ended. */
 enum ckpt_lazy_end ckpt_lazy_serve(struct ckpt_lazy_job *l, int keeper);
 /* Has the coordinator come to an end? Says whether the program runs. */
+void ckpt_lazy_started(struct ckpt_lazy_job *l);
 bool ckpt_lazy_is_over(struct ckpt_lazy_job *l);
 /* Room for N address spaces. */
 bool ckpt_lazy_reserve(struct ckpt_lazy_job *l, size_t n);

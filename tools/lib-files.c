@@ -68,7 +68,9 @@ int ckpt_tool_restore_opts(struct ckpt_tool *t, struct ckpt_restore_opts *opts)
 	opts->leave_stopped = o->leave_stopped;
 	opts->detached = o->detached && !o->sibling;
 	opts->clock = ckpt_tool_clock(t);
-	opts->lazy = !o->lazy ? CKPT_LAZY_NOT : is(o->lazy, "map") ? CKPT_LAZY_MAP : CKPT_LAZY_SERVE;
+	opts->lazy = !o->lazy           ? CKPT_LAZY_NOT :
+		     is(o->lazy, "map") ? CKPT_LAZY_MAP :
+					  CKPT_LAZY_SERVE;
 	opts->validation = validation(o->file_validation);
 	opts->rollback = is(o->files, "rollback");
 	opts->grown = is(o->grown, "truncate") ? CKPT_GROWN_TRUNCATE :

@@ -164,7 +164,7 @@ const struct ckpt_option ckpt_option_table[] = {
 	  .text = "cgroups are not managed; a restored tree stays in the cgroup of ckpt" },
 
 	/* ---- what is refused ---- */
-	NOT("lazy-pages", 0, CKPT_OPT_FLAG, NULL, "no daemon is needed for that: use --lazy"),
+	NOT("lazy-pages", 0, CKPT_OPT_FLAG, NULL, "cannot use a daemon for that, and needs none: use --lazy"),
 	NOT("page-server", 0, CKPT_OPT_FLAG, NULL, "cannot send pages alone: send the image through a pipe, with -D -"),
 	NOT("address", 0, CKPT_OPT_TEXT, "ADDRESS", "cannot use a page server"),
 	NOT("port", 0, CKPT_OPT_NUMBER, "PORT", "cannot use a page server"),

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Pages of an address space that are still in the image only. It follows what the program does with
- * the memory: what is unmapped or given back is not wanted any more, what moves is wanted elsewhere.
+ * the memory: what is unmapped or given back is not wanted any more, what moves is wanted
+ * elsewhere.
  */
 #pragma once
 #include <stdbool.h>

@@ -119,9 +119,9 @@ void ckpt_plan_lazy(struct ckpt_planner *p)
 		any |= ckpt_lazy_task(plan, p->snap->tasks[i]);
 	}
 	if (map && any)
-		ckpt_loss(
-			p,
-			"memory is mapped from the image, which must stay as it is; what a program gives back with madvise(MADV_DONTNEED) shows the image again and not zeroes, and MADV_FREE says EINVAL");
+		ckpt_loss(p, "memory is mapped from the image, which must stay as it is; what the "
+			     "program gives back with madvise(MADV_DONTNEED) or lets grow with "
+			     "mremap(2) shows the image there and not zeroes");
 }
 
 static void mark(bool *needed, size_t n, size_t chunk, const struct ckpt_run *run)
