@@ -35,7 +35,9 @@ const struct ckpt_host *ckpt_planner_host(struct ckpt_planner *p)
 
 const struct ckpt_restore_opts *ckpt_planner_opts(struct ckpt_planner *p)
 {
-	return p->opts;
+	static const struct ckpt_restore_opts none;
+
+	return p->opts ? p->opts : &none;
 }
 
 const struct ckpt_object *ckpt_snapshot_object(const struct ckpt_snapshot *snap, uint32_t id)

@@ -117,7 +117,7 @@ void ckpt_plan_print(const struct ckpt_plan *plan, int fd, bool with_programs);
 const struct ckpt_snapshot *ckpt_planner_snapshot(struct ckpt_planner *p);
 const struct ckpt_host *ckpt_planner_host(struct ckpt_planner *p); /* NULL: there is none, check
 								      only the image */
-const struct ckpt_restore_opts *ckpt_planner_opts(struct ckpt_planner *p);
+const struct ckpt_restore_opts *ckpt_planner_opts(struct ckpt_planner *p); /* never NULL */
 /* An object of the snapshot, NULL if ID is out of range. */
 const struct ckpt_object *ckpt_snapshot_object(const struct ckpt_snapshot *snap, uint32_t id);
 /* The task that owns the object, NULL if there is none. */

@@ -107,7 +107,7 @@ static void wait_for_vfork(void)
 		int fd = open("ready", O_WRONLY | O_CREAT, 0600);
 
 		(void)!write(fd, "yes\n", 4);
-		for (int i = 0; i < 400 && access("enough", F_OK); i++)
+		for (int i = 0; i < 6000 && access("enough", F_OK); i++)
 			raw(SYS_nanosleep, (long)&(struct timespec){ 0, 10000000 }, 0, 0, 0);
 		_exit(0);
 	}
