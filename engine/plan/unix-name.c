@@ -17,6 +17,9 @@
 #include "engine/plan/path.h"
 #include "engine/plan/unix-name.h"
 
+#define DYING_MS 200
+#define DYING_STEP_MS 5
+
 #define NAME_AT offsetof(struct sockaddr_un, sun_path)
 
 static bool is_path(const struct ckpt_unix_name *n)
@@ -136,12 +139,23 @@ int ckpt_unix_send(int fd, const struct ckpt_unix_name *n, struct msghdr *m, str
 		       0;
 }
 
-/* Does anybody answer at the path? */
-static bool is_dead(int type, const struct ckpt_unix_name *n)
+static bool refuses(int type, const struct ckpt_unix_name *n)
 {
 	CKPT_FD fd = socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	return fd >= 0 && act(CONNECT, fd, n, NULL) == -ECONNREFUSED;
+}
+
+/* Does nobody answer at the path? Who was killed a moment ago may do so a little longer: what lies
+ * in queues the kernel gives back by and by. */
+static bool is_dead(int type, const struct ckpt_unix_name *n)
+{
+	for (int i = 0; i < DYING_MS / DYING_STEP_MS; i++) {
+		if (refuses(type, n))
+			return true;
+		usleep(DYING_STEP_MS * 1000);
+	}
+	return false;
 }
 
 /* What a dead socket left there would keep us from the path. It comes back should the restore fail.

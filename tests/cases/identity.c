@@ -97,7 +97,6 @@ static long mce_kill, no_cpuid;
 static void setup_settings(void)
 {
 	CHECK_CALL(personality(ADDR_NO_RANDOMIZE));
-	CHECK_CALL(prctl(PR_SET_PDEATHSIG, SIGUSR2));
 	CHECK_CALL(prctl(PR_SET_CHILD_SUBREAPER, 1));
 	CHECK_CALL(prctl(PR_SET_TIMERSLACK, 123456));
 	CHECK_CALL(prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0));
@@ -106,7 +105,6 @@ static void setup_settings(void)
 	/* A kernel without has none to keep. */
 	mce_kill = prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_EARLY, 0, 0);
 	no_cpuid = syscall(SYS_arch_prctl, ARCH_SET_CPUID, 0);
-	signal(SIGUSR2, SIG_IGN);
 }
 
 static void check_settings(void)
@@ -114,8 +112,6 @@ static void check_settings(void)
 	int value = 0;
 
 	CHECK_INT(personality(0xffffffff), ADDR_NO_RANDOMIZE);
-	CHECK_CALL(prctl(PR_GET_PDEATHSIG, &value));
-	CHECK_INT(value, SIGUSR2);
 	CHECK_CALL(prctl(PR_GET_CHILD_SUBREAPER, &value));
 	CHECK_INT(value, 1);
 	CHECK_INT(prctl(PR_GET_TIMERSLACK), 123456);
