@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "tests/fidelity/oracle.h"
+#include "tests/lib/ready.h"
 #include "tests/lib/round.h"
 
 #define CKPT_MS 60000 /* for one run of ckpt */
@@ -103,27 +104,6 @@ static const char *lazy_option(struct keeper *k)
 	return NULL;
 }
 
-/* What changes by itself: ready.N says where a process of the story waits for us. */
-static size_t find_busy(struct keeper *k, struct oracle_busy *v, size_t room)
-{
-	size_t n = 0;
-
-	for (int i = 0; i == 0 || test_exists("%s/child.%d", k->r->dir, i); i++) {
-		char *path = test_text("%s/ready.%d", k->r->dir, i), *text = test_read(path, NULL);
-		char *at = text;
-		pid_t name = text ? strtol(text, &at, 10) : 0;
-
-		for (; n < room && at && *at == ' '; n++) {
-			v[n].name = name;
-			v[n].start = strtoul(at, &at, 16);
-			v[n].end = strtoul(at + 1, &at, 16);
-		}
-		free(text);
-		free(path);
-	}
-	return n;
-}
-
 static struct oracle *look(struct keeper *k, bool stop)
 {
 	static struct oracle_busy busy[MAX_TREE];
@@ -133,7 +113,7 @@ static struct oracle *look(struct keeper *k, bool stop)
 	pid_t v[MAX_TREE];
 	size_t n = tree(k, v);
 
-	how.n_busy = find_busy(k, busy, MAX_TREE);
+	how.n_busy = ready_busy(k->r->dir, busy, MAX_TREE);
 	return oracle_take(v, n, &how);
 }
 
@@ -169,14 +149,6 @@ static bool decided(struct keeper *k)
 	return read_verdicts(k, false) >= 0;
 }
 
-static bool has_verdict(struct keeper *k)
-{
-	for (int i = 0; i == 0 || test_exists("%s/child.%d", k->r->dir, i); i++)
-		if (test_exists("%s/verdict.%d", k->r->dir, i))
-			return true;
-	return false;
-}
-
 static int start_target(struct keeper *k)
 {
 	struct round *r = k->r;
@@ -187,7 +159,7 @@ static int start_target(struct keeper *k)
 	snprintf(index, sizeof(index), "%d", r->index);
 	k->root = k->inner = r->inside ? inside_spawn(r->inside, argv, out, cwd, r->dir) :
 					 test_spawn(argv, out, cwd);
-	EVENTUALLY(test_exists("%s", ready) || has_verdict(k) ||
+	EVENTUALLY(test_exists("%s", ready) || ready_has_verdict(k->r->dir) ||
 		   test_proc_state(k->root, NULL) == 'Z');
 	if (!test_exists("%s", ready)) {
 		int result = read_verdicts(k, false);
@@ -306,7 +278,7 @@ static int dump_running(struct keeper *k)
 	const char *many = getenv("CKPT_MANY");
 	int n = !(k->r->story->flags & CASE_MANY) ? 1 : many ? atoi(many) : 30;
 
-	for (int i = 0; i < n && !has_verdict(k); i++) {
+	for (int i = 0; i < n && !ready_has_verdict(k->r->dir); i++) {
 		int status = dump(k, "-R");
 		char *dir = image(k);
 
