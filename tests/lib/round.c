@@ -56,9 +56,7 @@ static size_t tree(struct keeper *k, pid_t *v)
 
 	/* The first process of a box is ckpt's, unless it is the restored root. */
 	for (size_t i = 0; i < n; i++)
-		if (is_lazy(v[i]))
-			continue;
-		else if (!k->boxed || test_inner_pid(v[i]) != 1 || k->inner == 1)
+		if (!is_lazy(v[i]) && (!k->boxed || test_inner_pid(v[i]) != 1 || k->inner == 1))
 			v[kept++] = v[i];
 	return kept;
 }
