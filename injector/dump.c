@@ -79,12 +79,7 @@ static void raise_limit(struct dump *d)
 
 static int check_signals(const struct dump *d, struct ckpt_err *err)
 {
-	int sig = ckpt_stops_pending(&d->stops);
-
-	return sig ? ckpt_fail(err, -ECANCELED,
-			       "process %d: dump stopped by SIG%s, the process goes on",
-			       d->opts->pid, sigabbrev_np(sig)) :
-		     0;
+	return ckpt_stops_check(&d->stops, d->opts->pid, "dump", err);
 }
 
 /* Between the steps of a capture. */
@@ -277,19 +272,10 @@ static int copy_ahead(struct dump *d, struct ckpt_err *err)
 {
 	int r;
 
-	d->precopy_opts = (struct ckpt_precopy_opts){
-		.pid = d->opts->pid,
-		.ptrace = { .timeout_s = d->opts->timeout_s, .log = d->opts->log },
-		.live = { .fd = ckpt_image_writer_pages_fd(d->writer),
-			  .base = ckpt_increment_base(&d->inc),
-			  .log = d->opts->log,
-			  .go_on = go_on_copying,
-			  .go_on_arg = d },
-		.stands = d->opts->live,
-		.max_freeze_ns = d->opts->max_freeze_ms * 1000000ull,
-	};
-	d->precopy.live = ckpt_live_open(d->arena, &d->precopy_opts.live);
-	ckpt_increment_begin(&d->inc, d->precopy.live);
+	d->precopy.live =
+		ckpt_increment_begin(&d->inc, d->writer, go_on_copying, d, &d->precopy_opts);
+	d->precopy_opts.stands = d->opts->live;
+	d->precopy_opts.max_freeze_ns = d->opts->max_freeze_ms * 1000000ull;
 	r = ckpt_precopy(&d->precopy, d->arena, &d->precopy_opts, err);
 	if (r >= 0)
 		ckpt_warm_start(&d->warm, d->helper, d->opts->pid);

@@ -16,9 +16,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "engine/base/clocks.h"
 #include "injector/holder-wire.h"
 
 #define GIVER 3
+#define MS 1000000ull /* in ns */
 
 struct holder {
 	struct ckpt_holder_head head;
@@ -108,14 +110,6 @@ static bool appear(struct holder *h)
 	return true;
 }
 
-static uint64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000ull + t.tv_nsec / 1000000;
-}
-
 /* Those that have ended are forgotten. */
 static bool forget_ended(struct holder *h)
 {
@@ -173,9 +167,9 @@ void ckpt_holder_main(int giver)
 	ckpt_holder_say(GIVER, CKPT_HOLDER_DONE);
 	close(GIVER);
 	if (h.head.what.timeout_s)
-		h.deadline = now_ms() + h.head.what.timeout_s * 1000ull;
+		h.deadline = ckpt_now_ns() / MS + h.head.what.timeout_s * 1000ull;
 	while (forget_ended(&h)) {
-		uint64_t now = now_ms();
+		uint64_t now = ckpt_now_ns() / MS;
 		int wait = !h.deadline                      ? -1 :
 			   h.deadline <= now                ? 0 :
 			   h.deadline - now > 1000000000ull ? 1000000000 :

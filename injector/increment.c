@@ -98,11 +98,6 @@ int ckpt_increment_open(struct ckpt_increment *inc, const struct ckpt_dump_opts 
 	return r;
 }
 
-uint64_t ckpt_increment_base(const struct ckpt_increment *inc)
-{
-	return inc->before ? ckpt_image_next_base(inc->before) : 0;
-}
-
 /* Where the pages of a process were put; its number says which of those in the image it is, what
  * was tracked that it is the same. */
 static struct ckpt_pages pages_of(const struct ckpt_increment *inc, pid_t pid)
@@ -113,14 +108,30 @@ static struct ckpt_pages pages_of(const struct ckpt_increment *inc, pid_t pid)
 	return (struct ckpt_pages){ NULL, 0 };
 }
 
-void ckpt_increment_begin(struct ckpt_increment *inc, struct ckpt_live *live)
+struct ckpt_live *ckpt_increment_begin(struct ckpt_increment *inc, struct ckpt_image_writer *writer,
+				       int (*go_on)(void *arg, struct ckpt_err *err), void *arg,
+				       struct ckpt_precopy_opts *optsp)
 {
+	const struct ckpt_dump_opts *opts = inc->opts;
+	struct ckpt_live *live;
+
+	*optsp = (struct ckpt_precopy_opts){
+		.pid = opts->pid,
+		.ptrace = { .timeout_s = opts->timeout_s, .log = opts->log },
+		.live = { .fd = ckpt_image_writer_pages_fd(writer),
+			  .base = inc->before ? ckpt_image_next_base(inc->before) : 0,
+			  .log = opts->log,
+			  .go_on = go_on,
+			  .go_on_arg = arg },
+	};
+	live = ckpt_live_open(inc->arena, &optsp->live);
 	for (size_t i = 0; i < inc->n; i++) {
 		const struct ckpt_pages pages = pages_of(inc, inc->track[i].pid);
 
 		ckpt_live_go_on(live, &inc->track[i], &pages);
 	}
 	inc->n = 0;
+	return live;
 }
 
 void ckpt_increment_leave(struct ckpt_increment *inc, const struct ckpt_live *live, uint64_t image)

@@ -4,6 +4,7 @@
 #include "engine/memory/live.h"
 #include "engine/store/image.h"
 #include "injector/dump.h"
+#include "injector/precopy.h"
 
 struct ckpt_increment {
 	const struct ckpt_dump_opts *opts;
@@ -21,10 +22,11 @@ struct ckpt_increment {
 int ckpt_increment_open(struct ckpt_increment *inc, const struct ckpt_dump_opts *opts,
 			struct ckpt_image_writer *writer, struct ckpt_arena *arena,
 			struct ckpt_err *err);
-/* Where the pages of the new image begin. */
-uint64_t ckpt_increment_base(const struct ckpt_increment *inc);
-/* Gives LIVE what was taken over. */
-void ckpt_increment_begin(struct ckpt_increment *inc, struct ckpt_live *live);
+/* What copies the memory to WRITER while the tree runs; it has what was taken over. *OPTSP: how.
+ * GO_ON(ARG) is called between chunks. */
+struct ckpt_live *ckpt_increment_begin(struct ckpt_increment *inc, struct ckpt_image_writer *writer,
+				       int (*go_on)(void *arg, struct ckpt_err *err), void *arg,
+				       struct ckpt_precopy_opts *optsp);
 /* There is a new image: what LIVE tracks is held for the one after it. What fails is noted: then
  * the next image will be a complete one. */
 void ckpt_increment_leave(struct ckpt_increment *inc, const struct ckpt_live *live, uint64_t image);

@@ -3,18 +3,10 @@
 #include <config.h>
 #include <string.h>
 #include <sys/utsname.h>
-#include <time.h>
 #include <unistd.h>
+#include "engine/base/clocks.h"
 #include "engine/store/image.h"
 #include "injector/inventory.h"
-
-static uint64_t clock_ns(clockid_t clock)
-{
-	struct timespec t;
-
-	clock_gettime(clock, &t);
-	return t.tv_sec * 1000000000ull + t.tv_nsec;
-}
 
 /* The vDSO of the root: all tasks of one kernel have the same. */
 static int read_vdso(const struct ckpt_snapshot *snap, struct ckpt_source *src,
@@ -55,13 +47,13 @@ static uint64_t xfeatures(const struct ckpt_snapshot *snap)
  * which they go on from there has none that rings too early. */
 static void fill_clocks(Ckpt__Inventory *inv, const struct ckpt_source *src)
 {
-	uint64_t now = clock_ns(CLOCK_MONOTONIC), ago = now - src->frozen_at;
+	uint64_t now = ckpt_now_ns(), ago = now - src->frozen_at;
 	uint64_t since = src->thawed_at ? now - src->thawed_at : 0;
 
 	inv->has_time_ns = inv->has_monotonic_ns = inv->has_boottime_ns = true;
-	inv->time_ns = clock_ns(CLOCK_REALTIME) - ago;
+	inv->time_ns = ckpt_clock_ns(CLOCK_REALTIME) - ago;
 	inv->monotonic_ns = now - since + inv->monotonic_ahead_ns;
-	inv->boottime_ns = clock_ns(CLOCK_BOOTTIME) - since + inv->boottime_ahead_ns;
+	inv->boottime_ns = ckpt_clock_ns(CLOCK_BOOTTIME) - since + inv->boottime_ahead_ns;
 }
 
 int ckpt_fill_inventory(struct ckpt_snapshot *snap, struct ckpt_source *src, bool shell_job,

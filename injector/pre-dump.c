@@ -34,12 +34,7 @@ struct pre_dump {
 static int go_on(void *arg, struct ckpt_err *err)
 {
 	const struct pre_dump *d = arg;
-	int sig = ckpt_stops_pending(&d->stops);
-
-	return sig ? ckpt_fail(err, -ECANCELED,
-			       "process %d: pre-dump stopped by SIG%s, the process goes on",
-			       d->opts->pid, sigabbrev_np(sig)) :
-		     0;
+	return ckpt_stops_check(&d->stops, d->opts->pid, "pre-dump", err);
 }
 
 static int copy_memory(struct pre_dump *d, struct ckpt_err *err)
@@ -47,17 +42,7 @@ static int copy_memory(struct pre_dump *d, struct ckpt_err *err)
 	struct ckpt_live_round round;
 	int r;
 
-	d->copy = (struct ckpt_precopy_opts){
-		.pid = d->opts->pid,
-		.ptrace = { .timeout_s = d->opts->timeout_s, .log = d->opts->log },
-		.live = { .fd = ckpt_image_writer_pages_fd(d->writer),
-			  .base = ckpt_increment_base(&d->inc),
-			  .log = d->opts->log,
-			  .go_on = go_on,
-			  .go_on_arg = d },
-	};
-	d->pre.live = ckpt_live_open(d->arena, &d->copy.live);
-	ckpt_increment_begin(&d->inc, d->pre.live);
+	d->pre.live = ckpt_increment_begin(&d->inc, d->writer, go_on, d, &d->copy);
 	r = ckpt_precopy_begin(&d->pre, d->arena, &d->copy, err);
 	if (r >= 0 && !ckpt_live_nth(d->pre.live, 0))
 		return ckpt_refuse(err, CKPT_E_NOT_TRACKED, -EOPNOTSUPP,
@@ -113,7 +98,7 @@ static struct ckpt_snapshot *describe(struct pre_dump *d)
 	inv->ckpt_version = (char *)PACKAGE_VERSION;
 	inv->has_memory_only = inv->memory_only = true;
 	inv->has_time_ns = true;
-	inv->time_ns = ckpt_now_ns();
+	inv->time_ns = ckpt_clock_ns(CLOCK_REALTIME);
 	snap->inventory = inv;
 	while (ckpt_live_nth(d->pre.live, snap->n_tasks))
 		snap->n_tasks++;

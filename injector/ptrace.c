@@ -9,7 +9,6 @@
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
 #include "engine/base/text.h"
@@ -32,14 +31,6 @@ static long raw(long request, pid_t tid, const void *addr, const void *data)
 	long r = syscall(SYS_ptrace, request, tid, addr, data);
 
 	return r < 0 ? -errno : r;
-}
-
-uint64_t ckpt_now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ull + t.tv_nsec;
 }
 
 int ckpt_pt_seize(pid_t tid)

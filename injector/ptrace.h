@@ -10,6 +10,7 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <sys/user.h>
+#include "engine/base/clocks.h"
 
 /* Requests and codes that not every libc header has, or has next to names that clash with the
  * kernel's. */
@@ -24,8 +25,6 @@ struct ckpt_rseq_conf {
 	uint64_t addr;
 	uint32_t size, signature, flags, pad;
 };
-
-uint64_t ckpt_now_ns(void); /* CLOCK_MONOTONIC */
 
 /* With PTRACE_O_TRACESYSGOOD: without it the death of the tracer during a syscall-stop kills by
  * SIGTRAP. */

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SIGXFSZ is among the blocked ones: a file that gets too large is to be an error of write(2). */
+#include <errno.h>
+#include <string.h>
 #include <time.h>
 #include "injector/stops.h"
 
@@ -30,6 +32,16 @@ int ckpt_stops_pending(const struct ckpt_stops *s)
 		if (sigismember(&pending, sig) > 0 && sigismember(&s->watched, sig) > 0)
 			return sig;
 	return 0;
+}
+
+int ckpt_stops_check(const struct ckpt_stops *s, pid_t pid, const char *what, struct ckpt_err *err)
+{
+	int sig = ckpt_stops_pending(s);
+
+	return sig ? ckpt_fail(err, -ECANCELED,
+			       "process %d: %s stopped by SIG%s, the process goes on", pid, what,
+			       sigabbrev_np(sig)) :
+		     0;
 }
 
 void ckpt_stops_unblock(struct ckpt_stops *s, bool reported)

@@ -4,6 +4,8 @@
 #pragma once
 #include <signal.h>
 #include <stdbool.h>
+#include <sys/types.h>
+#include "engine/base/err.h"
 
 struct ckpt_stops {
 	sigset_t watched, old_mask;
@@ -13,5 +15,7 @@ struct ckpt_stops {
 void ckpt_stops_block(struct ckpt_stops *s);
 /* The one that came, or 0. */
 int ckpt_stops_pending(const struct ckpt_stops *s);
+/* The same as a failure of WHAT with process PID: -ECANCELED. */
+int ckpt_stops_check(const struct ckpt_stops *s, pid_t pid, const char *what, struct ckpt_err *err);
 /* REPORTED: what came has had its effect and does not end us as well. */
 void ckpt_stops_unblock(struct ckpt_stops *s, bool reported);

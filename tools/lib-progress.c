@@ -4,24 +4,18 @@
  * is shown of what is over in half a second.
  */
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
+#include "engine/base/clocks.h"
 #include "tools/ckpt.h"
 
 #define PATIENCE 500000000ull /* ns before the first line */
 #define PERIOD 100000000ull   /* ns between lines */
 
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
-}
-
 void ckpt_progress_init(struct ckpt_progress *p, const char *verb)
 {
-	*p = (struct ckpt_progress){ .on = isatty(STDERR_FILENO), .verb = verb, .start = now_ns() };
+	*p = (struct ckpt_progress){ .on = isatty(STDERR_FILENO),
+				     .verb = verb,
+				     .start = ckpt_now_ns() };
 }
 
 static void line(const struct ckpt_progress *p, uint64_t done, uint64_t total, uint64_t elapsed)
@@ -53,7 +47,7 @@ void ckpt_progress_show(void *arg, uint64_t done, uint64_t total)
 
 	if (!p->on)
 		return;
-	now = now_ns();
+	now = ckpt_now_ns();
 	if (now - p->start < PATIENCE || now - p->last < PERIOD)
 		return;
 	p->last = now;

@@ -8,7 +8,6 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 #include "injector/ptrace.h"
 #include "tools/arguments.h"
@@ -16,14 +15,6 @@
 #include "tools/run-supervise.h"
 
 #define ENDING_MS 100
-
-uint64_t ckpt_run_clock(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ull + t.tv_nsec;
-}
 
 int ckpt_run_open_results(struct ckpt_supervisor *r, struct ckpt_err *err)
 {
@@ -50,7 +41,7 @@ static bool is_ending(const struct ckpt_supervisor *r)
 void ckpt_run_due(struct ckpt_supervisor *r)
 {
 	struct ckpt_err err = CKPT_ERR_INIT;
-	uint64_t now = ckpt_run_clock();
+	uint64_t now = ckpt_now_ns();
 	bool due = r->o->interval_ns && now >= r->next;
 
 	if (r->pidfd < 0 || r->ended)

@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include "engine/base/clocks.h"
 #include "tools/arguments.h"
 #include "tools/run-supervise.h"
 
@@ -114,7 +115,7 @@ static void has_started(struct ckpt_supervisor *r, pid_t pid)
 
 	r->program = pid;
 	r->pidfd = syscall(SYS_pidfd_open, pid, 0);
-	r->next = ckpt_run_clock() + r->o->interval_ns;
+	r->next = ckpt_now_ns() + r->o->interval_ns;
 	if (ckpt_run_owner(r->g, pid, &err) < 0)
 		ckpt_run_say_err(&err);
 }
@@ -242,7 +243,7 @@ static int finish(struct ckpt_supervisor *r)
 static void wait_for_something(struct ckpt_supervisor *r)
 {
 	struct pollfd fd[2] = { { r->signals, POLLIN, 0 }, { r->news, POLLIN, 0 } };
-	uint64_t now = ckpt_run_clock();
+	uint64_t now = ckpt_now_ns();
 	struct timespec limit = { 0 }, *limitp = NULL;
 
 	/* What is pending until there is a program must not wake us again and again. */

@@ -28,7 +28,6 @@ struct ckpt_supervisor {
 	char said[1024];                /* the last failure that was reported */
 };
 
-uint64_t ckpt_run_clock(void);
 /* As /proc has it; 'X': gone. */
 char ckpt_run_state(pid_t pid);
 int ckpt_run_open_results(struct ckpt_supervisor *r, struct ckpt_err *err);

@@ -3,18 +3,27 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
 
 #define NS 1000000000ll
 
-int64_t ckpt_clock_now(int clock)
+uint64_t ckpt_clock_ns(clockid_t clock)
 {
 	struct timespec t;
 
-	clock_gettime(clock == CKPT_MONOTONIC ? CLOCK_MONOTONIC : CLOCK_BOOTTIME, &t);
+	clock_gettime(clock, &t);
 	return t.tv_sec * NS + t.tv_nsec;
+}
+
+uint64_t ckpt_now_ns(void)
+{
+	return ckpt_clock_ns(CLOCK_MONOTONIC);
+}
+
+int64_t ckpt_clock_now(int clock)
+{
+	return ckpt_clock_ns(clock == CKPT_MONOTONIC ? CLOCK_MONOTONIC : CLOCK_BOOTTIME);
 }
 
 static int offsets_of(const char *path, int64_t offset[CKPT_N_CLOCKS])

@@ -11,14 +11,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/sysmacros.h>
-#include <time.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "engine/base/clocks.h"
 #include "engine/base/text.h"
 #include "engine/capture/mounts.h"
 #include "engine/capture/state.h"
 
-#define SEARCH_MS 1000 /* for all watches of a file system */
+#define SEARCH_NS 1000000000ll /* for all watches of a file system */
 #define MAX_FOLDERS 65536
 #define MAX_SEEN (1u << 18)
 
@@ -126,21 +126,13 @@ struct ckpt_watched_search {
 	dev_t dev;
 	const char **folder; /* to be looked into */
 	size_t n, room, done, n_seen;
-	int64_t left_ms;
+	int64_t left_ns;
 	struct seen {
 		struct seen *next;
 		uint64_t ino;
 		const char *path;
 	} * seen[BUCKETS];
 };
-
-static int64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 static void add_folder(struct ckpt_capture *c, struct ckpt_watched_search *s, const char *path)
 {
@@ -230,7 +222,7 @@ static struct ckpt_watched_search *search_of(struct ckpt_capture *c, dev_t dev, 
 			return s;
 	s = ckpt_new(c->arena, struct ckpt_watched_search);
 	s->dev = dev;
-	s->left_ms = SEARCH_MS;
+	s->left_ns = SEARCH_NS;
 	s->next = c->watched;
 	c->watched = s;
 	look_around(c, s);
@@ -256,13 +248,13 @@ static const char *by_search(struct ckpt_capture *c, const struct ckpt_watched *
 {
 	struct ckpt_watched_search *s = search_of(c, w->dev, mounts);
 	const char *found = known(s, w, modep);
-	int64_t from = now_ms(), until = from + s->left_ms;
+	int64_t from = (int64_t)ckpt_now_ns(), until = from + s->left_ns;
 
-	while (!found && s->done < s->n && s->n_seen < MAX_SEEN && now_ms() < until) {
+	while (!found && s->done < s->n && s->n_seen < MAX_SEEN && (int64_t)ckpt_now_ns() < until) {
 		look_into(c, s, s->folder[s->done++]);
 		found = known(s, w, modep);
 	}
-	s->left_ms -= now_ms() - from;
+	s->left_ns -= (int64_t)ckpt_now_ns() - from;
 	return found;
 }
 

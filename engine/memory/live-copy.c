@@ -97,23 +97,6 @@ static void read_piece(struct round *r, const struct ckpt_live_item *piece, char
 	}
 }
 
-static int write_all(int fd, const char *buf, size_t len, uint64_t offset, struct ckpt_err *err)
-{
-	for (size_t done = 0; done < len;) {
-		ssize_t n = pwrite(fd, buf + done, len - done, offset + done);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && (errno == ENOSPC || errno == EDQUOT || errno == EFBIG))
-			return ckpt_refuse(err, CKPT_E_NO_SPACE, -errno,
-					   "image: no space for the memory");
-		if (n <= 0)
-			return ckpt_fail(err, n ? -errno : -EIO, "image: cannot write pages");
-		done += n;
-	}
-	return 0;
-}
-
 /* Pieces that follow each other are written at once. */
 static int copy(struct round *r, struct job *job, char *buf, struct ckpt_err *err)
 {
@@ -129,8 +112,9 @@ static int copy(struct round *r, struct job *job, char *buf, struct ckpt_err *er
 		read_piece(r, p, buf + (p->offset - start));
 		if (i + 1 < job->n && job->piece[i + 1].offset == end)
 			continue;
-		code = write_all(r->live->opts.fd, buf + (job->piece[from].offset - start),
-				 end - job->piece[from].offset, job->piece[from].offset, err);
+		code = ckpt_pages_write(r->live->opts.fd, buf + (job->piece[from].offset - start),
+					end - job->piece[from].offset, job->piece[from].offset,
+					err);
 		if (code < 0)
 			return code;
 		chunk->known = from == 0 && end - job->piece[0].offset == CKPT_CHUNK;

@@ -3,18 +3,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
+#include "engine/base/clocks.h"
 #include "engine/memory/live-work.h"
 #include "engine/store/image.h"
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ull + t.tv_nsec;
-}
 
 struct ckpt_live *ckpt_live_open(struct ckpt_arena *arena, const struct ckpt_live_opts *opts)
 {
@@ -219,7 +211,7 @@ static int by_offset(const void *a, const void *b)
 
 int ckpt_live_copy(struct ckpt_live *live, struct ckpt_live_round *round, struct ckpt_err *err)
 {
-	uint64_t start = now_ns();
+	uint64_t start = ckpt_now_ns();
 	int r = 0;
 
 	live->n_items = 0;
@@ -235,6 +227,6 @@ int ckpt_live_copy(struct ckpt_live *live, struct ckpt_live_round *round, struct
 	r = ckpt_live_copy_items(live, err);
 	for (size_t i = 0; i < live->n_lost; i++)
 		forget(live->lost[i].task, live->arena, &live->lost[i].span);
-	round->ns = now_ns() - start;
+	round->ns = ckpt_now_ns() - start;
 	return r;
 }

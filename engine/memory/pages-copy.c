@@ -9,15 +9,15 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
+#include "engine/base/clocks.h"
 #include "engine/memory/pages-work.h"
 #include "engine/store/image.h"
 #include "engine/store/pack.h"
 
 #define MAX_THREADS 4
 #define MAX_RANGES (CKPT_CHUNK / CKPT_PAGE)
-#define PROGRESS_NS 50000000ll
+#define PROGRESS_NS 50000000ull
 
 struct range {
 	const struct ckpt_memory_part *part;
@@ -208,20 +208,18 @@ static int read_job(struct copy *c, const struct job *job, char *buf, struct ckp
 	return r;
 }
 
-static int write_job(struct copy *c, const struct job *job, const char *buf, struct ckpt_err *err)
+int ckpt_pages_write(int fd, const char *buf, size_t len, uint64_t offset, struct ckpt_err *err)
 {
 	size_t done = 0;
 
-	while (done < job->len) {
-		ssize_t n = pwrite(c->opts->fd, buf + done, job->len - done,
-				   (off_t)job->chunk * CKPT_CHUNK + done);
+	while (done < len) {
+		ssize_t n = pwrite(fd, buf + done, len - done, offset + done);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && (errno == ENOSPC || errno == EDQUOT || errno == EFBIG))
 			return ckpt_refuse(err, CKPT_E_NO_SPACE, -errno,
-					   "image: no space for %llu bytes of memory",
-					   (unsigned long long)(c->w->size - c->w->base));
+					   "image: no space for the memory");
 		if (n <= 0)
 			return ckpt_fail(err, n ? -errno : -EIO, "image: cannot write pages");
 		done += n;
@@ -255,7 +253,8 @@ static bool work_once(struct worker *w)
 			r = ckpt_pack_put(c->opts->pack, w->job.chunk, w->buf, w->job.len, crc,
 					  &err);
 		else
-			r = write_job(c, &w->job, w->buf, &err);
+			r = ckpt_pages_write(c->opts->fd, w->buf, w->job.len,
+					     w->job.chunk * (uint64_t)CKPT_CHUNK, &err);
 	}
 	if (r < 0) {
 		fail(c, &err);
@@ -274,17 +273,9 @@ static void *run_worker(void *arg)
 	return NULL;
 }
 
-static int64_t now_ns(void)
+static void report(struct copy *c, uint64_t *lastp)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ll + t.tv_nsec;
-}
-
-static void report(struct copy *c, int64_t *lastp)
-{
-	int64_t now = now_ns();
+	uint64_t now = ckpt_now_ns();
 	uint64_t done;
 
 	if (!c->opts->progress || now - *lastp < PROGRESS_NS)
@@ -300,7 +291,7 @@ static void report(struct copy *c, int64_t *lastp)
 static void run_first(struct worker *w)
 {
 	struct copy *c = w->copy;
-	int64_t last = now_ns();
+	uint64_t last = ckpt_now_ns();
 	struct ckpt_err err = CKPT_ERR_INIT;
 
 	while (work_once(w)) {

@@ -53,6 +53,10 @@ void ckpt_run_add(struct ckpt_run_list *list, uint64_t at, uint64_t n_pages, uin
 /* Is ADDRESS in one of the spans, which are sorted? */
 bool ckpt_span_has(const struct ckpt_span *span, size_t n, uint64_t address);
 
+/* ---- pages-copy.c ---- */
+/* All of it, at OFFSET of the pages file. */
+int ckpt_pages_write(int fd, const char *buf, size_t len, uint64_t offset, struct ckpt_err *err);
+
 /* ---- pages-scan.c ---- */
 /* What was found, cut at the areas; only private ones have pages. Finds it now if that was not
  * possible before. */
