@@ -152,7 +152,10 @@ struct ckpt_options {
 
 /* Usage errors have no code of the catalogue (exit status 2); a refused one has CKPT_E_OPTION. */
 int ckpt_options_parse(struct ckpt_options *o, int argc, char **argv, struct ckpt_err *err);
-/* One option, "--name=value", that was found at ORIGIN in a configuration file. Both are kept. */
+/* What holds where nothing is given. */
+void ckpt_options_init(struct ckpt_options *o);
+/* One option, "--name=value", that was found at ORIGIN in a configuration file; NULL: on a command
+ * line. Both are kept. */
 int ckpt_options_apply(struct ckpt_options *o, const char *arg, const char *origin,
 		       struct ckpt_err *err);
 /* All files that are to be read: CONFIG is that of --config, or NULL. PROGRAM: argv[0]. */

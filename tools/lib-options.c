@@ -385,7 +385,7 @@ static int judge(const struct ckpt_options *o, struct ckpt_err *err)
 	return 0;
 }
 
-static void init(struct ckpt_options *o)
+void ckpt_options_init(struct ckpt_options *o)
 {
 	*o = (struct ckpt_options){ .images_dir = ".",
 				    .verbosity = -1,
@@ -432,14 +432,14 @@ int ckpt_options_parse(struct ckpt_options *o, int argc, char **argv, struct ckp
 	bool no_default;
 	int r;
 
-	init(o);
+	ckpt_options_init(o);
 	r = read_args(&c);
 	if (r < 0 || !o->command || o->help || o->version)
 		return r < 0 ? r : judge(o, err);
 	config = o->config;
 	no_default = o->no_default_config;
 	command = o->command;
-	init(o);
+	ckpt_options_init(o);
 	o->command = command;
 	r = ckpt_config_read(o, argv[0], config, no_default, err);
 	if (r < 0)

@@ -6,8 +6,6 @@
 #define RESERVE (64ull << 30) /* of address space */
 #define CAPTURE_S 10
 
-static const struct ckpt_command command = { .name = "ckpt-signal", .bit = CKPT_CMD_DUMP };
-
 static int dump(struct ckpt_tool *t, const struct ckpt_signal_options *o)
 {
 	const struct ckpt_inside_opts inside = {
@@ -23,6 +21,11 @@ static int dump(struct ckpt_tool *t, const struct ckpt_signal_options *o)
 		.dir = t->opts.images_dir,
 		.leave_running = !o->kill,
 		.shell_job = true, /* what ckpt-run starts is a shell's as a rule */
+		.compress = t->opts.compress,
+		.file_locks = t->opts.file_locks,
+		.tcp_close = t->opts.tcp_close,
+		.rules = &t->rules,
+		.files = ckpt_tool_file_policy(&t->opts),
 		/* To wait less for the threads is not to have less time for what they hold. */
 		.timeout_s = o->wait_s > CAPTURE_S ? o->wait_s : CAPTURE_S,
 		.log = &t->log,
@@ -46,10 +49,7 @@ int ckpt_signal_dump(const struct ckpt_signal_options *o)
 {
 	struct ckpt_tool t = {
 		.name = "ckpt-signal",
-		.opts = { .command = &command,
-			  .images_dir = o->dir,
-			  .log_file = o->log_file,
-			  .verbosity = o->verbosity },
+		.opts = o->dump,
 		.dirfd = -1,
 		.logfd = -1,
 		.err = CKPT_ERR_INIT,
@@ -57,6 +57,8 @@ int ckpt_signal_dump(const struct ckpt_signal_options *o)
 	int r = ckpt_arena_open(&t.arena, RESERVE, &t.err);
 
 	t.problems.arena = t.arena;
+	if (r >= 0)
+		r = ckpt_tool_rules(&t);
 	if (r >= 0)
 		r = ckpt_tool_open(&t, true);
 	if (r >= 0)

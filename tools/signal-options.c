@@ -8,6 +8,22 @@
 #include "tools/signal.h"
 
 enum { KILL = 256, WAIT, TREE, ONE, SNAPSHOT, STOP, SIGNAL, LIST, ANSWER };
+/* From here on: options of ckpt dump, which mean the same here. */
+enum {
+	CARRY = 512,
+	COMPRESS,
+	DISPLAY_STATS,
+	EXTERNAL,
+	FILE_LOCKS,
+	FILE_VALIDATION,
+	GHOST_LIMIT,
+	LINK_REMAP,
+	NO_LINK_REMAP,
+	RULE,
+	RULES,
+	TCP_CLOSE,
+};
+#define OF_DUMP CARRY
 
 static const struct option table[] = {
 	{ "images-dir", required_argument, NULL, 'D' },
@@ -24,9 +40,27 @@ static const struct option table[] = {
 	{ "log-file", required_argument, NULL, 'o' },
 	{ "list", no_argument, NULL, LIST },
 	{ "answer", required_argument, NULL, ANSWER },
+	{ "carry", required_argument, NULL, CARRY },
+	{ "compress", optional_argument, NULL, COMPRESS },
+	{ "display-stats", no_argument, NULL, DISPLAY_STATS },
+	{ "external", required_argument, NULL, EXTERNAL },
+	{ "file-locks", no_argument, NULL, FILE_LOCKS },
+	{ "file-validation", required_argument, NULL, FILE_VALIDATION },
+	{ "ghost-limit", required_argument, NULL, GHOST_LIMIT },
+	{ "link-remap", no_argument, NULL, LINK_REMAP },
+	{ "no-link-remap", no_argument, NULL, NO_LINK_REMAP },
+	{ "rule", required_argument, NULL, RULE },
+	{ "rules", required_argument, NULL, RULES },
+	{ "tcp-close", no_argument, NULL, TCP_CLOSE },
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'V' },
 	{ 0 },
+};
+
+/* The parser of ckpt finds one command here. */
+const struct ckpt_command ckpt_commands[] = {
+	{ .name = "ckpt-signal", .bit = CKPT_CMD_DUMP },
+	{ .name = NULL },
 };
 
 void ckpt_signal_help(int fd)
@@ -47,6 +81,10 @@ void ckpt_signal_help(int fd)
 		"  -o, --log-file FILE   write the log to FILE in the folder of the image\n"
 		"  -v, --verbosity[=N]   log 0 nothing, 1 warnings, 2 notes, 3 steps, 4 detail; also -vvv\n"
 		"      --list            list the processes that can be asked, and do nothing\n"
+		"      --carry WHAT, --compress[=METHOD], --display-stats, --external KEY, --file-locks,\n"
+		"      --file-validation HOW, --ghost-limit SIZE, --no-link-remap, --rule RULE,\n"
+		"      --rules FILE, --tcp-close\n"
+		"                        as of ckpt dump (see `ckpt help dump`)\n"
 		"      --answer PID      for the library: PID asks by itself; the image is a new one below\n"
 		"                        $CKPT_DIR, nothing is printed\n"
 		"  -h, --help            say this\n"
@@ -76,18 +114,33 @@ static int take_level(const char *text, int *levelp, struct ckpt_err *err)
 	return 0;
 }
 
+/* The text lives as long as the options: they point into it. */
+static int take_of_dump(struct ckpt_signal_options *o, int c, struct ckpt_err *err)
+{
+	const struct option *opt = table;
+	char *arg;
+
+	while (opt->val != c)
+		opt++;
+	if (asprintf(&arg, "--%s%s%s", opt->name, optarg ? "=" : "", optarg ? optarg : "") < 0)
+		return ckpt_fail(err, -ENOMEM, "--%s", opt->name);
+	return ckpt_options_apply(&o->dump, arg, NULL, err);
+}
+
 static int take(struct ckpt_signal_options *o, int c, struct ckpt_err *err)
 {
 	uint64_t ns;
 	unsigned int n;
 	int r = 0;
 
+	if (c >= OF_DUMP)
+		return take_of_dump(o, c, err);
 	switch (c) {
 	case 'D':
-		o->dir = optarg;
+		o->dump.images_dir = optarg;
 		break;
 	case 'o':
-		o->log_file = optarg;
+		o->dump.log_file = optarg;
 		break;
 	case 'R':
 		o->kill = false;
@@ -119,7 +172,7 @@ static int take(struct ckpt_signal_options *o, int c, struct ckpt_err *err)
 		o->version = true;
 		break;
 	case 'v':
-		return take_level(optarg, &o->verbosity, err);
+		return take_level(optarg, &o->dump.verbosity, err);
 	case WAIT:
 		r = ckpt_take_seconds("--wait", optarg, &ns, err);
 		if (r >= 0)
@@ -157,13 +210,15 @@ int ckpt_signal_options(struct ckpt_signal_options *o, int argc, char **argv, st
 {
 	int c;
 
-	*o = (struct ckpt_signal_options){ .wait_s = 10, .dir = ".", .verbosity = -1 };
+	*o = (struct ckpt_signal_options){ .wait_s = 10 };
+	ckpt_options_init(&o->dump);
+	o->dump.command = ckpt_commands;
 	while ((c = ckpt_next_option(argc, argv, ":D:Ro:v::hV", table, err)) >= 0)
 		if (take(o, c, err) < 0)
 			return -EINVAL;
 	if (c != -1)
 		return c;
-	if (!*o->dir)
+	if (!*o->dump.images_dir)
 		return ckpt_usage(err, "--images-dir", "the value is empty");
 	return take_pid(o, argc, argv, err);
 }

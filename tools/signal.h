@@ -10,8 +10,7 @@ struct ckpt_signal_options {
 	bool kill, one, stop;
 	int signal; /* 0: find out */
 	unsigned int wait_s;
-	const char *dir, *log_file;
-	int verbosity; /* -1: not given */
+	struct ckpt_options dump; /* what means the same there */
 };
 
 /* A usage error is plain: exit status 2. */

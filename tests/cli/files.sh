@@ -206,4 +206,4 @@ if is_root; then
 	check 'libc case: in its root' test "$(readlink "/proc/$ROOT/root")" = "$T/root"
 	end
 fi
-finish
+finish_as_both

@@ -93,4 +93,4 @@ STARTED+=("$(cat pid2)")
 check 'is restored' test "$status" = 0
 echo again >>"/proc/$(cat pid2)/fd/10"
 check 'and it is that file' grep -q again there/b
-finish
+finish_as_both

@@ -54,6 +54,15 @@ fail() {
 	{ sed 's/^/# out: /' "$T/out" | head -n 20; sed 's/^/# err: /' "$T/err"; } 2>/dev/null
 }
 finish() { echo "1..$n"; [ "$failed" = 0 ]; exit; }
+# The same, and by root once more as an ordinary user.
+finish_as_both() {
+	if is_root && as_nobody "$CKPT" --version >/dev/null 2>&1; then
+		chmod 1777 "$T"
+		as_nobody env -u CKPT_REAPER TMPDIR="$T" CKPT="$CKPT" bash "$here/tests/cli/${0##*/}" | sed 's/^/# as a user: /'
+		check 'all of that as an ordinary user' test "${PIPESTATUS[0]}" = 0
+	fi
+	finish
+}
 
 # May pids not be chosen here? Then a restore makes a user and pid namespace, says so in a note, and the numbers that
 # the programs have in it are free there.
