@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* With which registers a stopped thread goes on. */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <unistd.h>
+#include "engine/base/cleanup.h"
 #include "engine/base/text.h"
 #include "injector/ptrace.h"
 #include "injector/scratch.h"
@@ -226,8 +230,25 @@ static bool was_interrupted(struct ckpt_tracee *t)
 	return any_signal(t) && read_masks(t) >= 0 && ckpt_tracee_has_signal(t, &signals);
 }
 
+/* A thread may have files of its own; only newer kernels tell. */
+static void take_error_out(const struct ckpt_tracee *t)
+{
+	CKPT_FD own = syscall(SYS_pidfd_open, t->tid, O_EXCL); /* PIDFD_THREAD, Linux 6.9 */
+	CKPT_FD all = own < 0 ? syscall(SYS_pidfd_open, t->proc->pid, 0) : -1;
+	CKPT_FD fd = syscall(SYS_pidfd_getfd, own < 0 ? all : own, (int)t->found.rdi, 0);
+	int error;
+	socklen_t len = sizeof(error);
+
+	getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len);
+}
+
 void ckpt_tracee_hide_eintr(struct ckpt_tracee *t)
 {
+	uint64_t arg[6];
+
+	ckpt_interrupted_args(&t->found, arg);
+	if (ckpt_interrupted_leaves_error(t->found.orig_rax, arg, t->found.rax))
+		take_error_out(t);
 	t->hidden = false;
 	if (ckpt_interrupted_by(&t->found) != CKPT_INTERRUPTED_EINTR || was_interrupted(t))
 		return;

@@ -8,7 +8,8 @@
 
 /* For a thread at its stop, before anything else: if the stop has made a call return EINTR the
  * thread gets the registers to make it again, for should we die the program is not to see that. The
- * call has all of its time then, and what is left of it comes with ckpt_tracee_settle(). */
+ * call has all of its time then, and what is left of it comes with ckpt_tracee_settle(). What the
+ * stop has left in a socket is taken out. */
 void ckpt_tracee_hide_eintr(struct ckpt_tracee *t);
 /* It goes on without having been settled: takes that back if a signal has come meanwhile. */
 void ckpt_tracee_show_eintr(struct ckpt_tracee *t);

@@ -30,12 +30,17 @@ __asm__(".text\n"
 	"	mov 24(%r11), %r10\n"
 	"	mov 32(%r11), %r8\n"
 	"	mov 40(%r11), %r9\n"
+	"	pushq %rax\n"
+	"	.cfi_adjust_cfa_offset 8\n"
 	"	syscall\n"
+	".globl ckpt_again_after\n"
+	".hidden ckpt_again_after\n"
 	"ckpt_again_after:\n"
+	"	leaq 8(%rsp), %rsp\n"
+	"	.cfi_adjust_cfa_offset -8\n"
 	"	ret\n"
 	"	.cfi_endproc\n"
 	".size ckpt_again_call, . - ckpt_again_call\n");
-extern const char ckpt_again_after[];
 
 bool ckpt_again_is_here(const ucontext_t *uc)
 {

@@ -176,8 +176,10 @@ bool ckpt_again_is_here(const ucontext_t *uc);
 void ckpt_again_plan(struct ckpt_again *a, const struct ckpt_parked *p, uint64_t mask);
 /* Does it, and sets what the frame returns. */
 void ckpt_again_run(struct ckpt_again *a, ucontext_t *uc);
-/* Any call, made where the handler knows it again. */
+/* Any call, made where the handler knows it again: behind its `syscall` its number is on the stack.
+ */
 int64_t ckpt_again_call(long nr, const uint64_t arg[6]);
+extern const char ckpt_again_after[];
 /* Our signal, and nothing before it, has interrupted that call. */
 extern __thread volatile bool ckpt_again_met;
 

@@ -20,9 +20,6 @@
 /* What must not be done twice, or is not all that waits. */
 #define NOT_GONE_ON_WITH \
 	(MSG_DONTWAIT | MSG_OOB | MSG_PEEK | MSG_TRUNC | MSG_ERRQUEUE | MSG_ZEROCOPY | MSG_FASTOPEN)
-/* Of the kernel's own errno.h. It leaves this in a socket whose recvmmsg(2) was interrupted, and
- * returns it from the next call (Linux 6.18). */
-#define ERESTARTSYS 512
 
 /* In the program's memory: nothing of it is believed. */
 struct transfer {
@@ -268,8 +265,6 @@ static int64_t finish_list(long nr, const uint64_t arg[6], int64_t done)
 		rest[2] = arg[2] - done;
 		ckpt_again_met = false;
 		r = ckpt_again_call(nr, rest);
-		if (r == -ERESTARTSYS)
-			r = ckpt_again_call(nr, rest);
 		done += r > 0 ? r : 0;
 	} while (ckpt_again_met && (r > 0 || r == -EINTR));
 	return done;

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
 #include "engine/base/interrupted.h"
 #include "libinproc/inproc.h"
@@ -58,8 +59,8 @@ static bool ends(long nr)
 	return false;
 }
 
-/* `mov $NR,%eax` in front of the `syscall`, the nearest one; or our own syscall(2), which leaves
- * the number on the stack. */
+/* `mov $NR,%eax` in front of the `syscall`, the nearest one; or our own syscall(2) and that of
+ * again.c, which leave the number on the stack. */
 static long number_of(const ucontext_t *uc)
 {
 	uint64_t rip = uc->uc_mcontext.gregs[REG_RIP];
@@ -67,7 +68,7 @@ static long number_of(const ucontext_t *uc)
 	size_t n = CODE;
 	long nr;
 
-	if (rip == (uintptr_t)ckpt_syscall_insn_after)
+	if (rip == (uintptr_t)ckpt_syscall_insn_after || rip == (uintptr_t)ckpt_again_after)
 		return ckpt_own_read(uc->uc_mcontext.gregs[REG_RSP], &nr, sizeof(nr)) ? nr : -1;
 	if (!ckpt_own_read(rip - CODE, code, CODE))
 		return -1;
@@ -139,16 +140,32 @@ static bool is_interrupted(const struct ckpt_parked *p)
 	return p->interrupted < 0 && p->uc->uc_mcontext.gregs[REG_RAX] == -EINTR;
 }
 
+static void take_error_out(const struct ckpt_parked *p, long nr)
+{
+	struct user_regs_struct r;
+	uint64_t arg[6];
+	int error;
+	uint32_t len = sizeof(error);
+
+	registers(p->uc, &r);
+	ckpt_interrupted_args(&r, arg);
+	if (ckpt_interrupted_leaves_error(nr, arg, p->uc->uc_mcontext.gregs[REG_RAX]))
+		ckpt_sys(SYS_getsockopt, arg[0], SOL_SOCKET, SO_ERROR, &error, &len);
+}
+
 void ckpt_wind_back(struct ckpt_parked *p)
 {
 	greg_t ret = p->uc->uc_mcontext.gregs[REG_RAX];
 	long nr;
 
 	p->as_is = ckpt_again_is_here(p->uc) || ckpt_has_returned(p->uc);
-	if (p->as_is || (ret != -EINTR && ret <= 0))
+	if (ret <= 0 && (p->as_is || ret != -EINTR))
 		return;
 	/* Any positive number may stand there; looking for a call in front costs little. */
 	nr = number_of(p->uc);
+	take_error_out(p, nr);
+	if (p->as_is)
+		return;
 	if (nr >= 0 && ends(nr) && ret == -EINTR)
 		set_back(p, nr);
 	else if (ret > 0)

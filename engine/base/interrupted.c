@@ -80,6 +80,13 @@ bool ckpt_interrupted_swaps_mask(long nr)
 	       nr == SYS_epoll_pwait || nr == SYS_epoll_pwait2 || nr == SYS_io_pgetevents;
 }
 
+/* recvmmsg(2) keeps for the next call what has ended it behind its first message, without a look at
+ * what that is (Linux 2.6.33 and up). */
+bool ckpt_interrupted_leaves_error(long nr, const uint64_t arg[6], int64_t ret)
+{
+	return nr == SYS_recvmmsg && ret > 0 && ret < (uint32_t)arg[2];
+}
+
 static struct ckpt_time_arg spec(int i, const uint64_t arg[6])
 {
 	return (struct ckpt_time_arg){ arg[i] ? CKPT_TIME_SPEC : CKPT_TIME_NONE, i, -1 };

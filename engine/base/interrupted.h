@@ -31,6 +31,11 @@ void ckpt_interrupted_give_up(struct user_regs_struct *regs);
 /* May the call change the signal mask as long as it waits? */
 bool ckpt_interrupted_swaps_mask(long nr);
 
+/* Has such a call, which returned RET, left in its socket that it was interrupted? The next call on
+ * that socket would fail with an error that no program knows: it has to be taken out, as
+ * getsockopt(SO_ERROR) does. */
+bool ckpt_interrupted_leaves_error(long nr, const uint64_t arg[6], int64_t ret);
+
 enum ckpt_time_form { CKPT_TIME_NONE, CKPT_TIME_MS, CKPT_TIME_SPEC };
 
 /* How a call says for how long it waits. */

@@ -261,12 +261,14 @@ static int run(struct peek *p, struct ckpt_err *err)
 	return 0;
 }
 
-/* Asking with a peek would make an empty message invisible. */
-static bool may_have_messages(const struct peek *p)
+/* Asking with a peek would make an empty message invisible, and take an error that is to be
+ * returned first: then -EIO. */
+static int may_have_messages(const struct peek *p)
 {
 	struct pollfd f = { .fd = p->fd, .events = POLLIN };
+	int n = poll(&f, 1, 0);
 
-	return poll(&f, 1, 0) != 0;
+	return n && f.revents & POLLERR ? -EIO : n != 0;
 }
 
 int ckpt_unix_peek(struct ckpt_arena *arena, int fd, int type, struct ckpt_unix_queue *queue,
@@ -282,7 +284,12 @@ int ckpt_unix_peek(struct ckpt_arena *arena, int fd, int type, struct ckpt_unix_
 	    ioctl(fd, FIONREAD, &n) < 0)
 		return ckpt_fail(err, -errno, "cannot ask what is in its queue");
 	p.left = n;
-	if (type == SOCK_STREAM ? n : may_have_messages(&p))
+	if (type != SOCK_STREAM)
+		n = may_have_messages(&p);
+	if (n < 0)
+		return ckpt_refuse(err, CKPT_E_FILE_KIND, -EOPNOTSUPP,
+				   "an error that nobody has asked for stands before its queue");
+	if (n)
 		r = run(&p, err);
 	if (r < 0)
 		return r;

@@ -2,11 +2,12 @@
 /*
  * System calls with a time limit that the freeze comes into. Each runs in a thread of its own: it
  * may not return EINTR, and has to end when the time is over that it had left, not counting the
- * time in which the program did not exist.
+ * time in which the program did not exist. And one that a stop leaves its error in the socket of.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -283,7 +284,83 @@ static void check_receive(void)
 	CHECK(receive.end - receive.start >= (LIMIT_MS - 10) * 1000000ll);
 }
 
+/* ---- a list of messages of which some have come ---- */
+
+/* What interrupts such a call is left in the socket by the kernel, for the next one to return. */
+static struct receiver {
+	int domain;
+	int fd[2]; /* from, to */
+	pid_t tid;
+	char first, second;
+	long error;
+	pthread_t thread;
+} receivers[] = { { .domain = AF_UNIX }, { .domain = AF_INET } };
+
+static void *receive_two(void *arg)
+{
+	struct receiver *r = arg;
+	struct iovec v[2] = { { &r->first, 1 }, { &r->second, 1 } };
+	struct mmsghdr m[2] = { { .msg_hdr = { .msg_iov = &v[0], .msg_iovlen = 1 } },
+				{ .msg_hdr = { .msg_iov = &v[1], .msg_iovlen = 1 } } };
+	int n = 0, got;
+
+	__atomic_store_n(&r->tid, gettid(), __ATOMIC_RELEASE);
+	while (n < 2 && !r->error) {
+		got = recvmmsg(r->fd[0], m + n, 2 - n, 0, NULL);
+		n += got > 0 ? got : 0;
+		r->error = got < 0 ? errno : 0;
+	}
+	return NULL;
+}
+
+static void open_pair(struct receiver *r)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof(to);
+
+	if (r->domain == AF_UNIX) {
+		CHECK_CALL(socketpair(AF_UNIX, SOCK_DGRAM, 0, r->fd));
+		return;
+	}
+	for (int i = 0; i < 2; i++)
+		r->fd[i] = CHECK_CALL(socket(AF_INET, SOCK_DGRAM, 0));
+	CHECK_CALL(bind(r->fd[0], (struct sockaddr *)&to, sizeof(to)));
+	CHECK_CALL(getsockname(r->fd[0], (struct sockaddr *)&to, &len));
+	CHECK_CALL(connect(r->fd[1], (struct sockaddr *)&to, sizeof(to)));
+}
+
+static void setup_list(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(receivers); i++) {
+		struct receiver *r = &receivers[i];
+
+		open_pair(r);
+		CHECK(!pthread_create(&r->thread, NULL, receive_two, r));
+		CHECK(EVENTUALLY(__atomic_load_n(&r->tid, __ATOMIC_ACQUIRE)));
+		case_blocked(0, r->tid, SYS_recvmmsg);
+		CHECK_CALL(send(r->fd[1], "1", 1, 0));
+		CHECK(EVENTUALLY(__atomic_load_n(&r->first, __ATOMIC_ACQUIRE)));
+		case_blocked(0, r->tid, SYS_recvmmsg);
+	}
+}
+
+static void check_list(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(receivers); i++) {
+		struct receiver *r = &receivers[i];
+
+		CHECK_CALL(send(r->fd[1], "2", 1, 0));
+		CHECK(!pthread_join(r->thread, NULL));
+		CHECK_INT(r->error, 0);
+		CHECK_INT(r->first, '1');
+		CHECK_INT(r->second, '2');
+	}
+}
+
 /* A wait that has been interrupted before does not tell when it began. */
 CASES({ "waits with a time limit go on with what they had left", setup, check, CASE_RUNS },
       { "receiving with a time limit is not interrupted", setup_receive, check_receive,
-	.flags = CASE_ONCE })
+	.flags = CASE_ONCE },
+      { "a list of messages that is received in part is followed by no error", setup_list,
+	check_list, .flags = CASE_RUNS })

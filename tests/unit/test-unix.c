@@ -197,6 +197,21 @@ static void test_untouched(void)
 	close(p[0]), close(p[1]), close(q[0]), close(q[1]), close(s.fd[2]);
 }
 
+/* Nobody can tell which error it is without taking it. */
+static void test_error(void)
+{
+	struct file_stage s = { .n = 1 };
+	int p[2];
+
+	socketpair(AF_UNIX, SOCK_SEQPACKET, 0, p);
+	send(p[1], "unread", 6, 0);
+	close(p[0]);
+	s.fd[0] = p[1];
+	ok(refused(&s, CKPT_E_FILE_KIND) && option(p[1], SO_ERROR) == ECONNRESET,
+	   "an error before the queue stays there");
+	close(p[1]);
+}
+
 static void test_listener(int type, const char *name, const char *what)
 {
 	int l = bound(type, name), c = socket(AF_UNIX, type, 0), a = -1, b = -1;
@@ -369,6 +384,7 @@ int main(void)
 	test_messages(SOCK_SEQPACKET, "SOCK_SEQPACKET");
 	test_messages(SOCK_DGRAM, "SOCK_DGRAM");
 	test_untouched();
+	test_error();
 	test_listener(SOCK_STREAM, "@ckpt-test-listener", "an abstract listener");
 	test_listener(SOCK_SEQPACKET, in_dir("sock"), "a listener at a path");
 	test_names();
