@@ -197,6 +197,9 @@ enum ckpt_clock_choice ckpt_tool_clock(const struct ckpt_tool *t);
 int ckpt_tool_open(struct ckpt_tool *t, bool make);
 /* Opens the folder opts.images_dir, for commands that are told it as a word. */
 int ckpt_tool_images(struct ckpt_tool *t);
+/* Opens the image to be looked into, WITH it does its work, closes it. */
+struct ckpt_look;
+int ckpt_tool_look(struct ckpt_tool *t, int (*with)(struct ckpt_tool *t, struct ckpt_look *look));
 /* Reads --rule and its like. */
 int ckpt_tool_rules(struct ckpt_tool *t);
 /* Closes both; FAILED: a folder that was made goes again, unless it holds the log. */

@@ -59,11 +59,5 @@ static int write_all(struct ckpt_tool *t, struct ckpt_look *look)
 
 int ckpt_cmd_core(struct ckpt_tool *t)
 {
-	struct ckpt_look *look;
-	int r = ckpt_look_open(&look, t->arena, t->dirfd, t->opts.images_dir, &t->err);
-
-	if (r >= 0)
-		r = write_all(t, look);
-	ckpt_look_close(look);
-	return r;
+	return ckpt_tool_look(t, write_all);
 }

@@ -202,12 +202,8 @@ static int mem(struct ckpt_tool *t, struct ckpt_look *look)
 
 int ckpt_cmd_mem(struct ckpt_tool *t)
 {
-	struct ckpt_look *look;
-	int r = ckpt_look_open(&look, t->arena, t->dirfd, t->opts.images_dir, &t->err);
+	int r = ckpt_tool_look(t, mem);
 
-	if (r >= 0)
-		r = mem(t, look);
 	fflush(stdout);
-	ckpt_look_close(look);
 	return r;
 }

@@ -4,18 +4,15 @@
 #include "engine/look/report.h"
 #include "tools/ckpt.h"
 
+static int report(struct ckpt_tool *t, struct ckpt_look *look)
+{
+	return ckpt_report_write(look, t->opts.output, &t->err);
+}
+
 int ckpt_cmd_report(struct ckpt_tool *t)
 {
-	struct ckpt_look *look;
-	int r;
-
 	if (!t->opts.output)
 		return ckpt_refuse(&t->err, CKPT_E_NONE, -EINVAL,
 				   "report: -o FILE is missing (see `ckpt help report`)");
-	r = ckpt_look_open(&look, t->arena, t->dirfd, t->opts.images_dir, &t->err);
-	if (r < 0)
-		return r;
-	r = ckpt_report_write(look, t->opts.output, &t->err);
-	ckpt_look_close(look);
-	return r;
+	return ckpt_tool_look(t, report);
 }

@@ -199,11 +199,5 @@ static int show(struct ckpt_tool *t, struct ckpt_look *look)
 
 int ckpt_cmd_show(struct ckpt_tool *t)
 {
-	struct ckpt_look *look;
-	int r = ckpt_look_open(&look, t->arena, t->dirfd, t->opts.images_dir, &t->err);
-
-	if (r >= 0)
-		r = show(t, look);
-	ckpt_look_close(look);
-	return r;
+	return ckpt_tool_look(t, show);
 }

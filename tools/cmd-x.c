@@ -122,16 +122,9 @@ static int extract(struct ckpt_tool *t, struct ckpt_look *look)
 
 int ckpt_cmd_x(struct ckpt_tool *t)
 {
-	struct ckpt_look *look;
 	int r;
 
 	t->opts.images_dir = t->opts.words[0];
 	r = ckpt_tool_images(t);
-	if (r >= 0)
-		r = ckpt_look_open(&look, t->arena, t->dirfd, t->opts.images_dir, &t->err);
-	if (r < 0)
-		return r;
-	r = extract(t, look);
-	ckpt_look_close(look);
-	return r;
+	return r < 0 ? r : ckpt_tool_look(t, extract);
 }

@@ -124,6 +124,15 @@ static bool parse_digits(const char **sp, int base, uint64_t *valuep)
 	return fits;
 }
 
+size_t ckpt_count_text(const char *text, const char *what)
+{
+	size_t n = 0;
+
+	for (; (text = strstr(text, what)); text++)
+		n++;
+	return n;
+}
+
 bool ckpt_parse_u64(const char **sp, int base, uint64_t *valuep)
 {
 	const char *s = skip_blanks(*sp);

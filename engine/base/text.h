@@ -13,6 +13,8 @@ int ckpt_read_all(struct ckpt_arena *arena, int fd, char **textp, size_t *lenp,
 /* The text after "KEY:" and blanks at the start of a line; NULL if there is none. Ends at '\n', not
  * NUL-terminated. */
 const char *ckpt_line_after(const char *text, const char *key);
+/* How often WHAT stands in TEXT: room for all lines that begin with it. */
+size_t ckpt_count_text(const char *text, const char *what);
 /* Parses a number behind blanks and moves *SP behind it; false, with *SP as it was, if there is
  * none or it overflows. BASE 16 takes "0x" too; 0 tells the base by the prefix. */
 bool ckpt_parse_u64(const char **sp, int base, uint64_t *valuep);

@@ -66,15 +66,6 @@ static bool parse_line(const char *line, Ckpt__EpollTarget *t)
 	return true;
 }
 
-static size_t count_lines(const char *text)
-{
-	size_t n = 0;
-
-	for (const char *at = text; (at = strstr(at, "tfd:")); at++)
-		n += at == text || at[-1] == '\n';
-	return n;
-}
-
 /* Any descriptor of the task PID that is the file of the entry. */
 static uint32_t search_task(struct ckpt_collect *c, const Ckpt__EpollTarget *t, uint32_t off,
 			    pid_t pid)
@@ -148,7 +139,7 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 	if (r < 0)
 		return r;
 	collect_params(c, m);
-	m->targets = ckpt_alloc(c->arena, count_lines(text) * sizeof(*m->targets));
+	m->targets = ckpt_alloc(c->arena, ckpt_count_text(text, "tfd:") * sizeof(*m->targets));
 	for (const char *at = text; (at = strstr(at, "tfd:")); at++) {
 		Ckpt__EpollTarget *t;
 

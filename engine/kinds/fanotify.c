@@ -12,6 +12,7 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include "engine/base/text.h"
 #include "engine/capture/collect.h"
 #include "engine/capture/watched.h"
 #include "engine/model/object.h"
@@ -80,15 +81,6 @@ static int collect_mark(struct ckpt_collect *c, const char *line, Ckpt__Fanotify
 	return 0;
 }
 
-static size_t count(const char *text)
-{
-	size_t n = 0;
-
-	for (const char *at = text; (at = strstr(at, LINE)); at++)
-		n++;
-	return n;
-}
-
 static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_err *err)
 {
 	Ckpt__Fanotify *m = (void *)msg;
@@ -99,7 +91,7 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 
 	if (r < 0)
 		return r;
-	m->marks = ckpt_alloc(c->arena, count(text) * sizeof(*m->marks));
+	m->marks = ckpt_alloc(c->arena, ckpt_count_text(text, LINE) * sizeof(*m->marks));
 	for (const char *at = text; (at = strstr(at, LINE)); at++) {
 		Ckpt__FanotifyMark *k;
 

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
+#include "engine/base/text.h"
 #include "engine/capture/collect.h"
 #include "engine/capture/watched.h"
 #include "engine/model/object.h"
@@ -67,15 +68,6 @@ static int by_wd(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static size_t count(const char *text)
-{
-	size_t n = 0;
-
-	for (const char *at = text; (at = strstr(at, LINE)); at++)
-		n++;
-	return n;
-}
-
 static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_err *err)
 {
 	Ckpt__Inotify *m = (void *)msg;
@@ -85,7 +77,7 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 
 	if (r < 0)
 		return r;
-	m->watches = ckpt_alloc(c->arena, count(text) * sizeof(*m->watches));
+	m->watches = ckpt_alloc(c->arena, ckpt_count_text(text, LINE) * sizeof(*m->watches));
 	for (const char *at = text; (at = strstr(at, LINE)); at++) {
 		Ckpt__InotifyWatch *w = ckpt_new(c->arena, Ckpt__InotifyWatch);
 

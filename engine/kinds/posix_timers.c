@@ -85,16 +85,14 @@ static bool take_timer(const char **sp, Ckpt__PosixTimer *t)
 static int parse_timers(struct ckpt_collect *c, const char *text, Ckpt__PosixTimers *m,
 			struct ckpt_err *err)
 {
-	size_t n = 0;
+	const size_t room = ckpt_count_text(text, "ID: ");
 
-	for (const char *s = text; (s = strstr(s, "ID: ")); s += 4)
-		n += s == text || s[-1] == '\n';
-	m->timers = ckpt_alloc(c->arena, n * sizeof(*m->timers));
+	m->timers = ckpt_alloc(c->arena, room * sizeof(*m->timers));
 	for (const char *s = text; *s;) {
 		Ckpt__PosixTimer *t = ckpt_new(c->arena, Ckpt__PosixTimer);
 
 		ckpt__posix_timer__init(t);
-		if (m->n_timers == n || !take_timer(&s, t))
+		if (m->n_timers == room || !take_timer(&s, t))
 			return ckpt_fail(err, -EBADMSG, "timers: cannot read entry %zu",
 					 m->n_timers + 1);
 		m->timers[m->n_timers++] = t;

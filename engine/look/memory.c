@@ -21,27 +21,12 @@ size_t ckpt_look_area(const Ckpt__Mm *mm, uint64_t addr)
 	return low;
 }
 
-/* The first run that ends behind AT. */
-static const struct ckpt_run *find_run(const struct ckpt_pages *pages, uint64_t at)
-{
-	size_t low = 0, high = pages->n;
-
-	while (low < high) {
-		size_t mid = (low + high) / 2;
-
-		if (pages->run[mid].at + pages->run[mid].n_pages * CKPT_PAGE <= at)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low < pages->n ? &pages->run[low] : NULL;
-}
-
 /* STORED if a run of PAGES begins at or before AT; else END is moved to where the next one does. */
 static bool in_runs(const struct ckpt_look *look, const struct ckpt_pages *pages, uint64_t at,
 		    uint64_t *endp, struct ckpt_look_piece *piece)
 {
-	const struct ckpt_run *run = find_run(pages, at);
+	const size_t i = ckpt_run_behind(pages->run, pages->n, at);
+	const struct ckpt_run *run = i < pages->n ? &pages->run[i] : NULL;
 	const struct ckpt_snapshot *snap = look->snap;
 	const struct ckpt_pages_part *part;
 	uint64_t end, offset, of_next;
@@ -50,7 +35,7 @@ static bool in_runs(const struct ckpt_look *look, const struct ckpt_pages *pages
 		*endp = run->at;
 	if (!run || run->at > at)
 		return false;
-	end = run->at + run->n_pages * CKPT_PAGE;
+	end = ckpt_run_end(run);
 	*endp = end < *endp ? end : *endp;
 	piece->from = CKPT_LOOK_STORED;
 	offset = run->offset + (at - run->at);

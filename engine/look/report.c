@@ -33,20 +33,10 @@ static const char key[] =
 	"<span style=\"background:#7d3c98\">stack</span><span style=\"background:#b5651d\">shared</span>"
 	"<span style=\"background:#999\">kernel</span></p>\n";
 
-/* What was printed for a terminal: nothing in it but lines and tame characters. */
 static void put_printed(const char *text, FILE *out)
 {
 	fputs("<pre>", out);
-	for (const char *p = text; *p; p++) {
-		if (*p == '<')
-			fputs("&lt;", out);
-		else if (*p == '>')
-			fputs("&gt;", out);
-		else if (*p == '&')
-			fputs("&amp;", out);
-		else
-			putc(*p, out);
-	}
+	ckpt_html_printed(text, out);
 	fputs("</pre>\n", out);
 }
 

@@ -152,14 +152,9 @@ struct json_object *ckpt_table_json(const struct ckpt_table *t)
 	return all;
 }
 
-void ckpt_html(const char *text, FILE *out)
+void ckpt_html_printed(const char *text, FILE *out)
 {
-	char buf[CELL_MAX];
-	struct ckpt_text t;
-
-	ckpt_text_init(&t, buf, sizeof(buf));
-	ckpt_text_escaped(&t, text, strlen(text), 0);
-	for (const char *p = buf; *p; p++) {
+	for (const char *p = text; *p; p++) {
 		if (*p == '<')
 			fputs("&lt;", out);
 		else if (*p == '>')
@@ -171,6 +166,16 @@ void ckpt_html(const char *text, FILE *out)
 		else
 			putc(*p, out);
 	}
+}
+
+void ckpt_html(const char *text, FILE *out)
+{
+	char buf[CELL_MAX];
+	struct ckpt_text t;
+
+	ckpt_text_init(&t, buf, sizeof(buf));
+	ckpt_text_escaped(&t, text, strlen(text), 0);
+	ckpt_html_printed(buf, out);
 }
 
 void ckpt_table_html(const struct ckpt_table *t, FILE *out)

@@ -56,6 +56,8 @@ void ckpt_table_print(const struct ckpt_table *t, FILE *out);
 /* A list of objects; empty cells are absent. */
 struct json_object *ckpt_table_json(const struct ckpt_table *t);
 void ckpt_table_html(const struct ckpt_table *t, FILE *out);
+/* What was printed for a terminal, nothing but lines and tame characters, as HTML. */
+void ckpt_html_printed(const char *text, FILE *out);
 /* TEXT as HTML: control characters escaped as for a terminal, then <, >, & and quotes. */
 void ckpt_html(const char *text, FILE *out);
 /* What a cell says, in BUF or elsewhere; "" if it is empty. */

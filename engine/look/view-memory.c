@@ -17,35 +17,16 @@ static const struct ckpt_column columns[] = {
 	{ "name", CKPT_CELL_TEXT },
 };
 
-/* The first run that ends behind AT. */
-static size_t first_run(const struct ckpt_pages *pages, uint64_t at)
-{
-	size_t low = 0, high = pages->n;
-
-	while (low < high) {
-		size_t mid = (low + high) / 2;
-
-		if (pages->run[mid].at + pages->run[mid].n_pages * CKPT_PAGE <= at)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low;
-}
-
-static uint64_t end_of(const struct ckpt_run *run)
-{
-	return run->at + run->n_pages * CKPT_PAGE;
-}
-
 uint64_t ckpt_view_stored_in(const struct ckpt_pages *pages, uint64_t start, uint64_t end)
 {
 	uint64_t n = 0;
 
-	for (size_t i = first_run(pages, start); i < pages->n && pages->run[i].at < end; i++) {
+	for (size_t i = ckpt_run_behind(pages->run, pages->n, start);
+	     i < pages->n && pages->run[i].at < end; i++) {
 		const struct ckpt_run *run = &pages->run[i];
 
-		n += (end_of(run) < end ? end_of(run) : end) - (run->at > start ? run->at : start);
+		n += (ckpt_run_end(run) < end ? ckpt_run_end(run) : end) -
+		     (run->at > start ? run->at : start);
 	}
 	return n;
 }
@@ -54,19 +35,19 @@ uint64_t ckpt_view_stored_in(const struct ckpt_pages *pages, uint64_t start, uin
 static uint64_t shared_in(const struct ckpt_pages *a, const struct ckpt_pages *b, uint64_t start,
 			  uint64_t end)
 {
-	size_t i = first_run(a, start), k = first_run(b, start);
+	size_t i = ckpt_run_behind(a->run, a->n, start), k = ckpt_run_behind(b->run, b->n, start);
 	uint64_t n = 0;
 
 	while (i < a->n && k < b->n && a->run[i].at < end && b->run[k].at < end) {
 		const struct ckpt_run *x = &a->run[i], *y = &b->run[k];
 		uint64_t from = x->at > y->at ? x->at : y->at;
-		uint64_t to = end_of(x) < end_of(y) ? end_of(x) : end_of(y);
+		uint64_t to = ckpt_run_end(x) < ckpt_run_end(y) ? ckpt_run_end(x) : ckpt_run_end(y);
 
 		from = from > start ? from : start;
 		to = to < end ? to : end;
 		if (from < to && x->offset + (from - x->at) == y->offset + (from - y->at))
 			n += to - from;
-		if (end_of(x) <= end_of(y))
+		if (ckpt_run_end(x) <= ckpt_run_end(y))
 			i++;
 		else
 			k++;

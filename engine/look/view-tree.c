@@ -86,39 +86,13 @@ static void add(struct ckpt_look *look, const struct ckpt_task *task, struct ckp
 	ckpt_row_number(row, STORED, ckpt_view_stored(&task->pages));
 }
 
-/* First child and next sibling, without recursion. */
-static void add_all(struct ckpt_look *look, struct ckpt_table *t)
-{
-	const struct ckpt_snapshot *snap = look->snap;
-	size_t n = snap->n_tasks + 1;
-	CKPT_FREE uint32_t *first = calloc(2 * n, sizeof(*first));
-	uint32_t *next = first + n, at = 1;
-
-	if (!first)
-		return;
-	for (uint32_t i = snap->n_tasks; i >= 2; i--) {
-		uint32_t parent = snap->tasks[i - 1]->parent;
-
-		next[i] = first[parent];
-		first[parent] = i;
-	}
-	while (at) {
-		add(look, snap->tasks[at - 1], t);
-		if (first[at]) {
-			at = first[at];
-			continue;
-		}
-		while (at && !next[at])
-			at = snap->tasks[at - 1]->parent;
-		at = at ? next[at] : 0;
-	}
-}
-
 void ckpt_view_tree(struct ckpt_look *look, const struct ckpt_task *task, struct ckpt_table *t)
 {
+	CKPT_FREE const struct ckpt_task **order = task ? NULL : ckpt_snapshot_tree(look->snap);
+
 	ckpt_table_init(t, look->arena, "tree", columns, sizeof(columns) / sizeof(columns[0]));
 	if (task)
 		add(look, task, t);
-	else
-		add_all(look, t);
+	for (size_t i = 0; order && order[i]; i++)
+		add(look, order[i], t);
 }

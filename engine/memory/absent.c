@@ -4,11 +4,6 @@
 #include "engine/base/arch/x86-64.h"
 #include "engine/memory/absent.h"
 
-static uint64_t end_of(const struct ckpt_run *run)
-{
-	return run->at + run->n_pages * CKPT_PAGE;
-}
-
 static bool reserve(struct ckpt_absent *a, size_t more)
 {
 	size_t room = a->room ? a->room : 64;
@@ -24,22 +19,6 @@ static bool reserve(struct ckpt_absent *a, size_t more)
 	a->run = run;
 	a->room = room;
 	return true;
-}
-
-/* The first run that ends behind AT. */
-static size_t first_behind(const struct ckpt_absent *a, uint64_t at)
-{
-	size_t low = 0, high = a->n;
-
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (end_of(&a->run[mid]) <= at)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low;
 }
 
 static struct ckpt_run cut(const struct ckpt_run *run, uint64_t start, uint64_t end)
@@ -58,7 +37,7 @@ bool ckpt_absent_add(struct ckpt_absent *a, struct ckpt_run run)
 
 bool ckpt_absent_drop(struct ckpt_absent *a, uint64_t start, uint64_t end)
 {
-	size_t from = first_behind(a, start), to = from, kept = 0;
+	size_t from = ckpt_run_behind(a->run, a->n, start), to = from, kept = 0;
 	struct ckpt_run keep[2];
 
 	if (start >= end || from == a->n || a->run[from].at >= end)
@@ -69,8 +48,8 @@ bool ckpt_absent_drop(struct ckpt_absent *a, uint64_t start, uint64_t end)
 		to++;
 	if (a->run[from].at < start)
 		keep[kept++] = cut(&a->run[from], a->run[from].at, start);
-	if (end_of(&a->run[to - 1]) > end)
-		keep[kept++] = cut(&a->run[to - 1], end, end_of(&a->run[to - 1]));
+	if (ckpt_run_end(&a->run[to - 1]) > end)
+		keep[kept++] = cut(&a->run[to - 1], end, ckpt_run_end(&a->run[to - 1]));
 	memmove(a->run + from + kept, a->run + to, (a->n - to) * sizeof(*a->run));
 	memcpy(a->run + from, keep, kept * sizeof(*keep));
 	a->n = a->n - (to - from) + kept;
@@ -83,9 +62,11 @@ bool ckpt_absent_move(struct ckpt_absent *a, uint64_t from, uint64_t to, uint64_
 	bool ok = true;
 	size_t at;
 
-	for (size_t i = first_behind(a, from); ok && i < a->n && a->run[i].at < from + len; i++) {
+	for (size_t i = ckpt_run_behind(a->run, a->n, from);
+	     ok && i < a->n && a->run[i].at < from + len; i++) {
 		uint64_t start = a->run[i].at > from ? a->run[i].at : from;
-		uint64_t end = end_of(&a->run[i]) < from + len ? end_of(&a->run[i]) : from + len;
+		uint64_t end = ckpt_run_end(&a->run[i]) < from + len ? ckpt_run_end(&a->run[i]) :
+								       from + len;
 		struct ckpt_run run = cut(&a->run[i], start, end);
 
 		run.at = to + (start - from);
@@ -96,7 +77,7 @@ bool ckpt_absent_move(struct ckpt_absent *a, uint64_t from, uint64_t to, uint64_
 	if (ok) {
 		ckpt_absent_drop(a, from, from + len);
 		ckpt_absent_drop(a, to, to + len);
-		at = first_behind(a, to);
+		at = ckpt_run_behind(a->run, a->n, to);
 		memmove(a->run + at + moved.n, a->run + at, (a->n - at) * sizeof(*a->run));
 		if (moved.n)
 			memcpy(a->run + at, moved.run, moved.n * sizeof(*a->run));
@@ -120,11 +101,11 @@ bool ckpt_absent_copy(struct ckpt_absent *to, const struct ckpt_absent *from)
 
 bool ckpt_absent_find(const struct ckpt_absent *a, uint64_t at, struct ckpt_run *restp)
 {
-	size_t i = first_behind(a, at);
+	size_t i = ckpt_run_behind(a->run, a->n, at);
 
 	if (i == a->n || a->run[i].at > at)
 		return false;
-	*restp = cut(&a->run[i], at, end_of(&a->run[i]));
+	*restp = cut(&a->run[i], at, ckpt_run_end(&a->run[i]));
 	return true;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
+#include "engine/base/arch/x86-64.h"
 
 struct ckpt_run {
 	uint64_t at; /* address, or offset in the file; page-aligned */
@@ -22,6 +23,27 @@ struct ckpt_pages {
 	struct ckpt_run *run;
 	size_t n;
 };
+
+static inline uint64_t ckpt_run_end(const struct ckpt_run *run)
+{
+	return run->at + run->n_pages * CKPT_PAGE;
+}
+
+/* Index of the first run that ends behind AT. */
+static inline size_t ckpt_run_behind(const struct ckpt_run *run, size_t n, uint64_t at)
+{
+	size_t low = 0, high = n;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (ckpt_run_end(&run[mid]) <= at)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
 
 /* The part that has OFFSET. *ENDP: where the next one begins. There is at least one. */
 static inline const struct ckpt_pages_part *

@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
+#include "engine/base/cleanup.h"
 #include "engine/model/escape.h"
 #include "engine/model/reflect.h"
 #include "engine/model/show.h"
@@ -139,32 +140,12 @@ static void show_in_tree(const struct ckpt_snapshot *snap, const struct ckpt_tas
 			size_text(area_bytes(task), size));
 }
 
-/* In the order of the tree: children behind their parent. First child and next sibling, without
- * recursion. */
 static void show_tree(const struct ckpt_snapshot *snap, FILE *out)
 {
-	size_t n = snap->n_tasks + 1;
-	uint32_t *first = calloc(2 * n, sizeof(*first)), *next = first + n, t = 1;
+	CKPT_FREE const struct ckpt_task **order = ckpt_snapshot_tree(snap);
 
-	if (!first)
-		return;
-	for (uint32_t i = snap->n_tasks; i >= 2; i--) {
-		uint32_t parent = snap->tasks[i - 1]->parent;
-
-		next[i] = first[parent];
-		first[parent] = i;
-	}
-	while (t) {
-		show_in_tree(snap, snap->tasks[t - 1], out);
-		if (first[t]) {
-			t = first[t];
-			continue;
-		}
-		while (t && !next[t])
-			t = snap->tasks[t - 1]->parent;
-		t = t ? next[t] : 0;
-	}
-	free(first);
+	for (size_t i = 0; order && order[i]; i++)
+		show_in_tree(snap, order[i], out);
 }
 
 static void show_flags(uint32_t flags, FILE *out)

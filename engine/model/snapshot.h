@@ -59,3 +59,7 @@ struct ckpt_snapshot {
 	const char **lost; /* what the dump saw and could not keep */
 	size_t n_lost;
 };
+
+/* The tasks in the order of their tree, children behind their parent, NULL behind the last. The
+ * caller frees it; NULL: no memory. */
+const struct ckpt_task **ckpt_snapshot_tree(const struct ckpt_snapshot *snap);
