@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The start of a program: takes the reserved signal, and the memory that a checkpoint will need. If
  * anything is missing the program runs as if the library were not there. */
-#include <pthread.h>
 #include <stdlib.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
@@ -50,11 +49,6 @@ static char *make_stacks(void)
 	return at;
 }
 
-static void forked(void)
-{
-	ckpt_session->pid = ckpt_sys(SYS_getpid);
-}
-
 static int wanted_signal(void)
 {
 	const char *text = getenv("CKPT_SIGNAL");
@@ -95,7 +89,6 @@ __attribute__((constructor(101))) static void start(void)
 	ckpt_session->pid = ckpt_sys(SYS_getpid);
 	ckpt_stacks = make_stacks();
 	ckpt_vdso_init(getauxval(AT_SYSINFO_EHDR));
-	pthread_atfork(NULL, NULL, forked);
 	ckpt_wrap_init(environ);
 	ckpt_config.signal = sig;
 	ckpt_config.on = take_signal(sig);

@@ -77,7 +77,9 @@ struct ckpt_parked {
 
 /* The state of one checkpoint, in memory that a fork finds cleared. */
 struct ckpt_session {
-	pid_t pid; /* whose it is: a child of vfork(2) sees its parent's */
+	/* Whose it is: a child of vfork(2) sees its parent's. 0: of a fork's child that has not had
+	 * our signal yet; to write it at each fork would cost a page fault. */
+	pid_t pid;
 	uint32_t lock;
 	bool stopping;                       /* whoever comes is to be parked */
 	struct ckpt_parked *leader, *parked; /* the others */

@@ -101,7 +101,7 @@ pid_t ckpt_spawn_engine(const char *option)
 {
 	char digits[12];
 	struct engine e = { { (char *)"ckpt-signal", (char *)"--answer",
-			      ckpt_number(digits + sizeof(digits), ckpt_session->pid),
+			      ckpt_number(digits + sizeof(digits), ckpt_sys(SYS_getpid)),
 			      (char *)option },
 			    0 };
 	int pid;

@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <linux/futex.h>
+#include <linux/kcmp.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -456,6 +457,11 @@ static void give_back_stack(struct ckpt_session *s, int i)
 	__atomic_store_n(&s->stack_used[i], false, __ATOMIC_RELEASE);
 }
 
+static bool is_parents_memory(pid_t pid)
+{
+	return ckpt_sys(SYS_kcmp, pid, ckpt_sys(SYS_getppid), KCMP_VM) == 0;
+}
+
 /* Of the stack on which the signal met the thread, which may be small, next to nothing is used. */
 void ckpt_on_signal(int sig, siginfo_t *info, void *uc)
 {
@@ -465,9 +471,9 @@ void ckpt_on_signal(int sig, siginfo_t *info, void *uc)
 	int i;
 
 	(void)sig;
-	if (!s->pid)
-		s->pid = pid; /* the child of a fork that went past libc */
 	/* A child of vfork(2) works in our memory, where it has nothing to say. */
+	if (!s->pid && !is_parents_memory(pid))
+		s->pid = pid; /* a fork's child */
 	if (s->pid != pid)
 		return;
 	i = take_stack(s);

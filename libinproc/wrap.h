@@ -59,7 +59,8 @@ void ckpt_wrap_init(char *const env[]);
 /* In the program that a restore brought back, before anybody goes on. */
 void ckpt_wrap_restored(void);
 
-/* A child of vfork(2) is in its parent's memory. (0: that of a fork past libc.) */
+/* A child of vfork(2) is in its parent's memory. (0: nobody knows yet, and asking could end a child
+ * in a sandbox; all that depends on it is memory of little importance.) */
 static inline bool ckpt_is_own_memory(void)
 {
 	pid_t owner = ckpt_session ? ckpt_session->pid : 0;

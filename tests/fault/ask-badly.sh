@@ -158,14 +158,16 @@ unharmed_still "a hook that hangs"
 ask "$PID"
 granted "a hook that hung once"
 end_it
-run_stubborn vfork
-ask "$PID" --wait 1
-refused "a parent in vfork" 1 "^ckpt-signal: CKPT-E01(10|12): .*$PID"
-touch enough
-unharmed_still "a parent in vfork"
-ask "$PID"
-granted "a parent that was in vfork"
-end_it
+for how in vfork vfork-child; do
+	run_stubborn $how
+	ask "$PID" --wait 1
+	refused "a parent in $how" 1 "^ckpt-signal: CKPT-E01(10|12): "
+	touch enough
+	unharmed_still "a parent in $how"
+	ask "$PID"
+	granted "a parent that was in $how"
+	end_it
+done
 
 # In the middle of exec, and near their end: a checkpoint or a sentence.
 run_stubborn exec

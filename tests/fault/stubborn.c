@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -114,6 +115,17 @@ static void wait_for_vfork(void)
 	waitpid(pid, NULL, 0);
 }
 
+/* The same in a child, of which the library has not been told by any signal before. */
+static void vfork_in_child(void)
+{
+	if (fork())
+		return;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	wait_for_vfork();
+	for (;;)
+		pause();
+}
+
 static const struct {
 	const char *how;
 	void (*become)(void);
@@ -126,6 +138,7 @@ static const struct {
 	{ "hook-hangs", hang_in_hook },
 	{ "disabled", disable },
 	{ "vfork", wait_for_vfork },
+	{ "vfork-child", vfork_in_child },
 };
 
 /* Another program all the time; it counts, too. */
