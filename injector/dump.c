@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <unistd.h>
 #include "engine/model/rules.h"
 #include "engine/base/log.h"
@@ -16,6 +15,7 @@
 #include "engine/store/image.h"
 #include "injector/areas-ahead.h"
 #include "injector/dump.h"
+#include "injector/fd-room.h"
 #include "injector/holder.h"
 #include "injector/increment.h"
 #include "injector/inside.h"
@@ -31,8 +31,6 @@
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
 #endif
-
-#define MAX_FDS 8192
 
 struct dump {
 	const struct ckpt_dump_opts *opts;
@@ -57,25 +55,6 @@ struct dump {
 	struct ckpt_maps_before *areas; /* NULL: they are read while it stands still */
 	uint32_t *crc;                  /* of the chunks of the pages file */
 };
-
-/* Held descriptors need not be opened twice; a tree has many. The kernel makes its table of them
- * larger now, while we have one thread: with two it waits for all processors to notice, some 10 ms,
- * each time that it doubles it. */
-static void raise_limit(struct dump *d)
-{
-	struct rlimit most;
-	int top;
-
-	if (getrlimit(RLIMIT_NOFILE, &d->old_limit) < 0)
-		return;
-	most = d->old_limit;
-	most.rlim_cur = most.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &most);
-	top = fcntl(d->opts->dirfd, F_DUPFD_CLOEXEC,
-		    most.rlim_max < MAX_FDS ? (int)most.rlim_max - 1 : MAX_FDS - 1);
-	if (top >= 0)
-		close(top);
-}
 
 static int check_signals(const struct dump *d, struct ckpt_err *err)
 {
@@ -241,6 +220,8 @@ static int commit(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err
 	if (r < 0)
 		return r;
 	r = ckpt_image_commit(d->writer, d->snap, &stats->bytes, err);
+	if (r >= 0 && d->opts->handover)
+		r = ckpt_handover_leave(d->opts->handover, d->src, d->snap, go_on_copying, d, err);
 	if (r < 0)
 		return r;
 	d->committed = true;
@@ -258,13 +239,26 @@ static int end_tree(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_e
 
 	if (d->opts->leave_running)
 		return 0;
-	if (d->opts->leave_stopped)
+	if (d->opts->handover)
+		r = 0; /* it is done */
+	else if (d->opts->leave_stopped)
 		r = d->src->ops->stop(d->src, err);
 	else
 		r = d->src->ops->kill(d->src, err);
 	stats->frozen_ns = frozen_for(d) + d->precopy.frozen_ns;
 	/* Some may have died: the image is all that is left of them. */
 	return ckpt_in(err, r, "the image in %s is complete, but", d->opts->dir);
+}
+
+/* A reader who waits for it need not wait for all of it when the tree stands still. */
+static int send_round(void *arg, struct ckpt_err *err)
+{
+	struct dump *d = arg;
+	uint64_t size = ckpt_live_size(d->precopy.live) - ckpt_live_base(d->precopy.live);
+	uint32_t *crc = ckpt_alloc(d->arena, size / CKPT_CHUNK * sizeof(*crc));
+	int r = ckpt_live_checksums(d->precopy.live, crc, err);
+
+	return r < 0 ? r : ckpt_image_send_ahead(d->writer, size, crc, err);
 }
 
 /* While the tree runs. */
@@ -276,6 +270,8 @@ static int copy_ahead(struct dump *d, struct ckpt_err *err)
 		ckpt_increment_begin(&d->inc, d->writer, go_on_copying, d, &d->precopy_opts);
 	d->precopy_opts.stands = d->opts->live;
 	d->precopy_opts.max_freeze_ns = d->opts->max_freeze_ms * 1000000ull;
+	d->precopy_opts.copied = d->opts->live && !d->opts->leave_running ? send_round : NULL;
+	d->precopy_opts.copied_arg = d;
 	r = ckpt_precopy(&d->precopy, d->arena, &d->precopy_opts, err);
 	if (r >= 0)
 		ckpt_warm_start(&d->warm, d->helper, d->opts->pid);
@@ -395,7 +391,7 @@ static void init(struct dump *d, const struct ckpt_dump_opts *opts, struct ckpt_
 		problems->arena = arena;
 	d->started = ckpt_now_ns();
 	ckpt_stops_block(&d->stops);
-	raise_limit(d);
+	ckpt_fd_room_take(opts->dirfd, &d->old_limit);
 	d->helper = ckpt_helper_open(arena);
 	if (!is_ahead(opts))
 		ckpt_warm_start(&d->warm, d->helper, opts->pid);
@@ -412,8 +408,7 @@ static void finish(struct dump *d, int result)
 		unlink(d->made[i]);
 	ckpt_image_writer_close(d->writer);
 	ckpt_helper_close(d->helper);
-	if (d->old_limit.rlim_max)
-		setrlimit(RLIMIT_NOFILE, &d->old_limit);
+	ckpt_fd_room_give_back(&d->old_limit);
 	ckpt_stops_unblock(&d->stops, result == -ECANCELED);
 }
 

@@ -10,6 +10,7 @@
 #include "engine/base/problems.h"
 #include "engine/capture/policy.h"
 #include "engine/store/codec.h"
+#include "injector/handover.h"
 
 struct ckpt_dump_stats;
 
@@ -39,6 +40,8 @@ struct ckpt_dump_opts {
 	bool track_mem;               /* what is written from now on is tracked for the next one, */
 	unsigned int track_timeout_s; /* which may take so long to come; 0: for ever */
 	bool memory_only;             /* a pre-dump: the tree goes on */
+	/* The tree ends when it runs where the stream went; or NULL. */
+	const struct ckpt_handover *handover;
 	struct ckpt_file_policy files;
 	struct ckpt_rules *rules; /* of the user; may be NULL */
 	unsigned int timeout_s;   /* for the freeze and the capture; 0: none */

@@ -30,6 +30,18 @@ int ckpt_precopy_begin(struct ckpt_precopy *pre, struct ckpt_arena *arena,
 	return r;
 }
 
+static int copy_round(const struct ckpt_precopy *pre, const struct ckpt_precopy_opts *opts,
+		      struct ckpt_live_round *round, struct ckpt_err *err)
+{
+	uint64_t start = ckpt_now_ns();
+	int r = ckpt_live_copy(pre->live, round, err);
+
+	if (r >= 0 && opts->copied)
+		r = opts->copied(opts->copied_arg, err);
+	round->ns = ckpt_now_ns() - start;
+	return r;
+}
+
 static uint64_t time_for(const struct ckpt_precopy *pre, uint64_t bytes)
 {
 	return pre->bytes_per_ms ? bytes * NS_PER_MS / pre->bytes_per_ms : 0;
@@ -61,7 +73,7 @@ int ckpt_precopy(struct ckpt_precopy *pre, struct ckpt_arena *arena,
 	if (opts->stands)
 		r = ckpt_precopy_begin(pre, arena, opts, err);
 	for (int i = 0; r >= 0 && i < rounds && n_worse < 2; i++) {
-		r = ckpt_live_copy(pre->live, &round, err);
+		r = copy_round(pre, opts, &round, err);
 		if (r < 0)
 			return r;
 		ckpt_logf(opts->live.log, 3, "round %d: %llu KiB in %llu us", i + 1,

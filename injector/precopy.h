@@ -10,6 +10,9 @@ struct ckpt_precopy_opts {
 	struct ckpt_live_opts live;
 	bool stands;            /* the tree stands still first, for the tracking to begin */
 	uint64_t max_freeze_ns; /* 0: as it comes */
+	/* After each round, whose time it takes part in; may be NULL. */
+	int (*copied)(void *arg, struct ckpt_err *err);
+	void *copied_arg;
 };
 
 struct ckpt_precopy {

@@ -39,10 +39,11 @@ static int load_and_plan(const struct ckpt_restore_run *run, struct ckpt_arena *
 	struct ckpt_host *host;
 	int r;
 
-	r = ckpt_image_open(imgp, arena, run->dirfd, run->dir, err);
+	r = run->handover ? ckpt_image_open_handed(imgp, arena, run->dirfd, run->dir, err) :
+			    ckpt_image_open(imgp, arena, run->dirfd, run->dir, err);
 	if (r >= 0)
 		r = ckpt_image_load(*imgp, &snap, err);
-	if (r >= 0 && ckpt_image_is_stream(*imgp))
+	if (r >= 0 && ckpt_image_is_stream(*imgp) && !run->handover)
 		ckpt_numbers_await_reaped(snap);
 	if (r >= 0)
 		r = ckpt_host_probe(&host, arena, snap, err);
@@ -340,6 +341,8 @@ static int build_and_commit(struct ckpt_job *job, const struct ckpt_image *img,
 	ckpt_builder_let_go(job);
 	if (getpid() != 1) /* with the init of a box all of it ends */
 		r = fd = ckpt_guardian_start(job, &guardian, err);
+	if (r >= 0 && run->handover)
+		r = ckpt_handover_arrive(run->handover, err);
 	if (r >= 0)
 		r = commit(job, run, total, err);
 	if (fd >= 0)
@@ -425,6 +428,8 @@ int ckpt_restore(const struct ckpt_restore_run *run, struct ckpt_arena *arena,
 	else if (r >= 0)
 		r = ckpt_restore_here(plan, img, run, arena, err);
 	ckpt_image_close(img);
+	if (run->handover)
+		ckpt_handover_answer(run->handover, r >= 0);
 	if (r < 0) {
 		if (pidfile >= 0)
 			unlink(run->pidfile);

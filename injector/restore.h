@@ -10,6 +10,7 @@
 #include "engine/base/log.h"
 #include "engine/base/problems.h"
 #include "engine/plan/plan.h"
+#include "injector/handover.h"
 
 struct ckpt_restore_run {
 	int dirfd;           /* images folder, borrowed */
@@ -17,6 +18,8 @@ struct ckpt_restore_run {
 	bool detached;       /* -d: do not wait for the root */
 	bool sibling;        /* -S: the root becomes a child of our parent */
 	const char *pidfile; /* NULL: none; must not exist */
+	/* The image is a stream, and comes from where the tree stands still; or NULL. */
+	struct ckpt_handover *handover;
 	struct ckpt_restore_opts plan;
 	struct ckpt_log *log;
 	void (*progress)(void *arg, uint64_t done, uint64_t total);

@@ -19,6 +19,8 @@ const struct ckpt_command ckpt_commands[] = {
 	{ "pre-dump", CKPT_CMD_PRE_DUMP, "-t PID [-D DIR] [--prev-images-dir DIR]",
 	  "write memory while the tree runs, for a dump that goes on from it", ckpt_cmd_pre_dump,
 	  .attended = true },
+	{ "migrate", CKPT_CMD_MIGRATE, "PID [USER@]HOST | PID --via COMMAND [OPTIONS]",
+	  "move a running tree to another machine", ckpt_cmd_migrate, 1, 2, .attended = true },
 	{ "restore", CKPT_CMD_RESTORE, "[-D DIR] [OPTIONS]",
 	  "bring a process tree back from its image", ckpt_cmd_restore },
 	{ "check", CKPT_CMD_CHECK, "[-t PID]",

@@ -31,13 +31,14 @@ enum {
 	CKPT_CMD_REPORT = 1 << 28,
 	CKPT_CMD_PRE_DUMP = 1 << 14,
 	CKPT_CMD_FLATTEN = 1 << 15,
+	CKPT_CMD_MIGRATE = 1 << 16,
 	CKPT_CMD_LOOK = CKPT_CMD_CORE | CKPT_CMD_MEM | CKPT_CMD_X | CKPT_CMD_DIFF | CKPT_CMD_REPORT,
 	/* Where every option of CRIU is understood, with or without a meaning there. */
 	CKPT_CMD_CRIU = CKPT_CMD_DUMP | CKPT_CMD_PRE_DUMP | CKPT_CMD_RESTORE | CKPT_CMD_CHECK |
 			CKPT_CMD_PLAN,
 	CKPT_CMD_IMAGE = CKPT_CMD_RESTORE | CKPT_CMD_PLAN | CKPT_CMD_SHOW | CKPT_CMD_VERIFY,
-	CKPT_CMD_ALL = CKPT_CMD_DUMP | CKPT_CMD_PRE_DUMP | CKPT_CMD_FLATTEN | CKPT_CMD_CHECK |
-		       CKPT_CMD_IMAGE | CKPT_CMD_LOOK,
+	CKPT_CMD_ALL = CKPT_CMD_DUMP | CKPT_CMD_MIGRATE | CKPT_CMD_PRE_DUMP | CKPT_CMD_FLATTEN |
+		       CKPT_CMD_CHECK | CKPT_CMD_IMAGE | CKPT_CMD_LOOK,
 };
 
 struct ckpt_tool;
@@ -56,6 +57,7 @@ extern const struct ckpt_command ckpt_commands[]; /* ends with a NULL name */
 
 int ckpt_cmd_dump(struct ckpt_tool *t);
 int ckpt_cmd_pre_dump(struct ckpt_tool *t);
+int ckpt_cmd_migrate(struct ckpt_tool *t);
 int ckpt_cmd_flatten(struct ckpt_tool *t);
 int ckpt_cmd_restore(struct ckpt_tool *t);
 int ckpt_cmd_check(struct ckpt_tool *t);
@@ -138,6 +140,8 @@ struct ckpt_options {
 	const char *file_validation, *carry, *files, *grown, *on_files; /* NULL: not given */
 	const char *prev_images_dir;
 	bool track_mem;
+	const char *via, *remote_ckpt, *remote_options; /* of a migration; NULL: not given */
+	bool handover;
 	unsigned int timeout, max_freeze, track_timeout;
 	bool leave_running, leave_stopped, shell_job, file_locks, detached, sibling, display_stats,
 		json;
@@ -207,6 +211,11 @@ void ckpt_tool_close(struct ckpt_tool *t, bool failed);
 /* PATH within the work folder; absolute ones stay as they are. */
 const char *ckpt_work_path(struct ckpt_tool *t, const char *path);
 
+/* What the options say about a dump into t->dirfd. */
+struct ckpt_dump_opts ckpt_tool_dump_opts(struct ckpt_tool *t);
+/* Makes it and reports it; WHERE as in ckpt_report_dump(). */
+int ckpt_tool_dump(struct ckpt_tool *t, const struct ckpt_dump_opts *opts, const char *doing,
+		   const char *where);
 /* What the options say about files. */
 struct ckpt_file_policy ckpt_tool_file_policy(const struct ckpt_options *o);
 /* Goes on in a child that takes all back and ends when this process is killed; passes on to it what
@@ -220,7 +229,9 @@ int ckpt_tool_restore_opts(struct ckpt_tool *t, struct ckpt_restore_opts *opts);
 const char *ckpt_human_bytes(char buf[24], uint64_t bytes);
 /* "2.1 ms" */
 const char *ckpt_human_time(char buf[24], uint64_t ns);
-void ckpt_report_dump(const struct ckpt_tool *t, const struct ckpt_dump_stats *st);
+/* WHERE it moved to; NULL: it was dumped. */
+void ckpt_report_dump(const struct ckpt_tool *t, const struct ckpt_dump_stats *st,
+		      const char *where);
 void ckpt_report_restore(const struct ckpt_tool *t, const struct ckpt_restore_stats *st);
 /* "note: TEXT" for each, on stderr. */
 void ckpt_report_notes(const char *const *note, size_t n);

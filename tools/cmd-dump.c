@@ -3,25 +3,26 @@
  * one. */
 #include "tools/ckpt.h"
 
-static int dump(struct ckpt_tool *t, const struct ckpt_dump_opts *opts, const char *what)
+int ckpt_tool_dump(struct ckpt_tool *t, const struct ckpt_dump_opts *opts, const char *doing,
+		   const char *where)
 {
 	struct ckpt_dump_stats stats = { 0 };
 	int r;
 
-	ckpt_progress_init(&t->progress, what);
+	ckpt_progress_init(&t->progress, doing);
 	r = ckpt_dump(opts, t->arena, &stats, &t->problems, &t->err);
 	ckpt_progress_end(&t->progress);
 	if (r < 0)
 		return r;
 	ckpt_report_notes(stats.losses, stats.n_losses);
 	ckpt_report_notes(&stats.note, stats.note != NULL);
-	ckpt_report_dump(t, &stats);
+	ckpt_report_dump(t, &stats, where);
 	return 0;
 }
 
-int ckpt_cmd_dump(struct ckpt_tool *t)
+struct ckpt_dump_opts ckpt_tool_dump_opts(struct ckpt_tool *t)
 {
-	const struct ckpt_dump_opts opts = {
+	return (struct ckpt_dump_opts){
 		.pid = t->opts.tree,
 		.dirfd = t->dirfd,
 		.dir = t->opts.images_dir,
@@ -43,8 +44,13 @@ int ckpt_cmd_dump(struct ckpt_tool *t)
 		.progress = ckpt_progress_show,
 		.progress_arg = &t->progress,
 	};
+}
 
-	return dump(t, &opts, "dumping");
+int ckpt_cmd_dump(struct ckpt_tool *t)
+{
+	const struct ckpt_dump_opts opts = ckpt_tool_dump_opts(t);
+
+	return ckpt_tool_dump(t, &opts, "dumping", NULL);
 }
 
 int ckpt_cmd_pre_dump(struct ckpt_tool *t)
@@ -61,5 +67,5 @@ int ckpt_cmd_pre_dump(struct ckpt_tool *t)
 		.log = &t->log,
 	};
 
-	return dump(t, &opts, "dumping memory");
+	return ckpt_tool_dump(t, &opts, "dumping memory", NULL);
 }

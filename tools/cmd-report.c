@@ -12,7 +12,6 @@ static int report(struct ckpt_tool *t, struct ckpt_look *look)
 int ckpt_cmd_report(struct ckpt_tool *t)
 {
 	if (!t->opts.output)
-		return ckpt_refuse(&t->err, CKPT_E_NONE, -EINVAL,
-				   "report: -o FILE is missing (see `ckpt help report`)");
+		return ckpt_refuse(&t->err, CKPT_E_USAGE, -EINVAL, "report: -o FILE is missing");
 	return ckpt_tool_look(t, report);
 }

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ckpt restore: brings a process tree back. Without -d it ends as the root of the tree ends. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 #include "tools/ckpt.h"
 
 static void started(const struct ckpt_restore_stats *stats, void *arg)
@@ -10,6 +14,19 @@ static void started(const struct ckpt_restore_stats *stats, void *arg)
 	ckpt_progress_end(&t->progress);
 	ckpt_report_notes(stats->losses, stats->n_losses);
 	ckpt_report_restore(t, stats);
+}
+
+/* Standard output is for answers: what is said goes with the messages. */
+static int be_handed(struct ckpt_tool *t, struct ckpt_restore_run *run, struct ckpt_handover *h)
+{
+	if (strcmp(t->opts.images_dir, "standard input") || !run->detached)
+		return ckpt_refuse(&t->err, CKPT_E_USAGE, -EINVAL,
+				   "--handover: only with -D - and -d");
+	h->to = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+	if (h->to < 0 || dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
+		return ckpt_fail(&t->err, -errno, "standard output: cannot use it");
+	run->handover = h;
+	return 0;
 }
 
 int ckpt_cmd_restore(struct ckpt_tool *t)
@@ -24,9 +41,12 @@ int ckpt_cmd_restore(struct ckpt_tool *t)
 		.progress = ckpt_progress_show,
 		.progress_arg = &t->progress,
 	};
+	struct ckpt_handover handover = { .from = t->dirfd, .where = "the sender" };
 	struct ckpt_restore_stats stats = { 0 };
 	int r = ckpt_tool_restore_opts(t, &run.plan);
 
+	if (r >= 0 && t->opts.handover)
+		r = be_handed(t, &run, &handover);
 	if (r < 0)
 		return r;
 	ckpt_progress_init(&t->progress, "restoring");

@@ -15,8 +15,8 @@
 
 static int bad(struct ckpt_tool *t, const char *what)
 {
-	return ckpt_refuse(&t->err, CKPT_E_NONE, -EINVAL,
-			   "x: %s: neither fd:PID:NUMBER nor object:ID (see `ckpt help x`)", what);
+	return ckpt_refuse(&t->err, CKPT_E_USAGE, -EINVAL,
+			   "x: %s: neither fd:PID:NUMBER nor object:ID", what);
 }
 
 /* fd:PID:NUMBER */

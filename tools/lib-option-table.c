@@ -9,7 +9,9 @@
 /* A row a line where it fits. */
 /* clang-format off */
 #define AT(field) .at = offsetof(struct ckpt_options, field)
-#define DUMP CKPT_CMD_DUMP
+#define DUMP (CKPT_CMD_DUMP | CKPT_CMD_MIGRATE)
+#define ONLY_DUMP CKPT_CMD_DUMP
+#define MIGRATE CKPT_CMD_MIGRATE
 #define PRE_DUMP CKPT_CMD_PRE_DUMP
 #define RESTORE CKPT_CMD_RESTORE
 #define CHECK CKPT_CMD_CHECK
@@ -39,8 +41,8 @@
 
 const struct ckpt_option ckpt_option_table[] = {
 	/* ---- what works ---- */
-	VALUE("tree", 't', CKPT_OPT_PID, tree, DUMP | PRE_DUMP | CHECK, "PID", "root of the process tree"),
-	VALUE("images-dir", 'D', CKPT_OPT_TEXT, images_dir, CKPT_CMD_ALL & ~(CHECK | X | DIFF), "DIR",
+	VALUE("tree", 't', CKPT_OPT_PID, tree, ONLY_DUMP | PRE_DUMP | CHECK, "PID", "root of the process tree"),
+	VALUE("images-dir", 'D', CKPT_OPT_TEXT, images_dir, CKPT_CMD_ALL & ~(CHECK | X | DIFF | MIGRATE), "DIR",
 	      "folder of the image (default: the current one); -: a stream, out of dump and into others"),
 	VALUE("work-dir", 'W', CKPT_OPT_TEXT, work_dir, DUMP | PRE_DUMP | RESTORE, "DIR",
 	      "folder of the log and the pidfile (default: that of the image)"),
@@ -49,8 +51,8 @@ const struct ckpt_option ckpt_option_table[] = {
 	{ .name = "verbosity", .letter = 'v', .type = CKPT_OPT_LEVEL, .optional = true, .in = DUMP | PRE_DUMP | RESTORE | CHECK | PLAN,
 	  AT(verbosity), .value = "N",
 	  .text = "log 0 nothing, 1 warnings, 2 notes, 3 steps, 4 detail; also -vvv; plan: print the programs too" },
-	FLAG("leave-running", 'R', leave_running, DUMP, "let the tree go on after the dump (default: end it)"),
-	FLAG("leave-stopped", 's', leave_stopped, DUMP | RESTORE, "leave the tree stopped, as by SIGSTOP"),
+	FLAG("leave-running", 'R', leave_running, ONLY_DUMP, "let the tree go on after the dump (default: end it)"),
+	FLAG("leave-stopped", 's', leave_stopped, ONLY_DUMP | RESTORE, "leave the tree stopped, as by SIGSTOP"),
 	FLAG("shell-job", 'j', shell_job, DUMP | RESTORE | CHECK | PLAN,
 	     "the tree belongs to a shell: its session and terminal are ours at restore"),
 	FLAG("file-locks", 'l', file_locks, DUMP | RESTORE | CHECK,
@@ -66,17 +68,21 @@ const struct ckpt_option ckpt_option_table[] = {
 	FLAG("tcp-close", 0, tcp_close, DUMP | CHECK, "TCP connections may be lost: they come back closed by their peer"),
 	VALUE("timeout", 0, CKPT_OPT_NUMBER, timeout, DUMP | PRE_DUMP | CHECK, "SECONDS",
 	      "give up when the dump takes longer (default 10; 0: never)"),
-	OUR_FLAG("live", live, DUMP, "copy memory while the tree runs, and stop it for what changed meanwhile"),
+	OUR_FLAG("live", live, ONLY_DUMP, "copy memory while the tree runs, and stop it for what changed meanwhile"),
 	{ .name = "max-freeze", .type = CKPT_OPT_NUMBER, .ours = true, .in = DUMP, AT(max_freeze), .value = "MS",
-	  .text = "with --live: fail rather than let the tree stand still for longer" },
+	  .text = "of a live dump: fail rather than let the tree stand still for longer" },
 	{ .name = "compress", .letter = 'c', .type = CKPT_OPT_METHOD, .optional = true, .in = DUMP, AT(compress),
 	  .value = "METHOD", .text = "compress the memory: lz4 (if none is said), zstd or zstd:LEVEL, none" },
-	VALUE("prev-images-dir", 0, CKPT_OPT_TEXT, prev_images_dir, DUMP | PRE_DUMP, "DIR",
+	VALUE("prev-images-dir", 0, CKPT_OPT_TEXT, prev_images_dir, ONLY_DUMP | PRE_DUMP, "DIR",
 	      "write only what changed since the image in DIR, as seen from the new one's folder; DIR stays needed"),
-	FLAG("track-mem", 0, track_mem, DUMP | PRE_DUMP,
+	FLAG("track-mem", 0, track_mem, ONLY_DUMP | PRE_DUMP,
 	     "track what is written from now on, for a later --prev-images-dir (pre-dump: always)"),
-	{ .name = "track-timeout", .type = CKPT_OPT_NUMBER, .ours = true, .in = DUMP | PRE_DUMP, AT(track_timeout), .value = "SECONDS",
+	{ .name = "track-timeout", .type = CKPT_OPT_NUMBER, .ours = true, .in = ONLY_DUMP | PRE_DUMP, AT(track_timeout), .value = "SECONDS",
 	  .text = "stop tracking when no dump comes for so long (default 3600; 0: never)" },
+	OUR_VALUE("via", 0, via, MIGRATE, "COMMAND", "reach the other side by this, which is given a command line of a shell, instead of ssh"),
+	OUR_VALUE("remote-ckpt", 0, remote_ckpt, MIGRATE, "COMMAND", "what ckpt is called there (default: ckpt)"),
+	OUR_VALUE("remote-options", 0, remote_options, MIGRATE, "OPTIONS", "options of the restore there, one text"),
+	OUR_FLAG("handover", handover, RESTORE, "ask the sender of the stream before it runs, and answer (what migrate calls)"),
 	FLAG("restore-detached", 'd', detached, RESTORE, "return as soon as the tree runs"),
 	{ .name = "lazy", .type = CKPT_OPT_CHOICE, .optional = true, .ours = true, .in = RESTORE | PLAN, AT(lazy),
 	  .value = "serve|map",

@@ -82,15 +82,20 @@ static void numbers(const char *what, uint32_t n_tasks, uint32_t n_threads, uint
 		   (unsigned long long)(total_ns / 1000));
 }
 
-void ckpt_report_dump(const struct ckpt_tool *t, const struct ckpt_dump_stats *st)
+void ckpt_report_dump(const struct ckpt_tool *t, const struct ckpt_dump_stats *st,
+		      const char *where)
 {
 	char text[160], frozen[24];
 
 	if (t->opts.verbosity == 0)
 		return;
 	amount(text, sizeof(text), st->n_tasks, st->n_threads, st->bytes, st->total_ns);
-	ckpt_print(STDOUT_FILENO, "dumped %s, frozen for %s\n", text,
-		   ckpt_human_time(frozen, st->frozen_ns));
+	ckpt_human_time(frozen, st->frozen_ns);
+	if (where)
+		ckpt_print(STDOUT_FILENO, "migrated %s to %s, it stood still for %s\n", text, where,
+			   frozen);
+	else
+		ckpt_print(STDOUT_FILENO, "dumped %s, frozen for %s\n", text, frozen);
 	if (!t->opts.display_stats)
 		return;
 	numbers("dump", st->n_tasks, st->n_threads, st->bytes, st->total_ns);

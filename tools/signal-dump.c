@@ -41,7 +41,7 @@ static int dump(struct ckpt_tool *t, const struct ckpt_signal_options *o)
 	if (r < 0)
 		return r;
 	ckpt_report_notes(stats.losses, stats.n_losses);
-	ckpt_report_dump(t, &stats);
+	ckpt_report_dump(t, &stats, NULL);
 	return 0;
 }
 

@@ -92,12 +92,15 @@
 	X(FOREIGN_LINK,      427, 1, "put the folder there instead of the link, or give the link to root") \
 	X(LAZY_PRIVILEGE,    440, 1, "restore as root, or with --lazy=map, or without --lazy") \
 	X(LAZY_ENDED,        441, 1, "restore again from a good image") \
+	X(OTHER_SIDE,        448, 1, "see what it says, and try again") \
+	X(BETWEEN,           449, 1, "look there: if it does not run, let it go on here with kill -CONT; if it does, end it here") \
 	X(CONFIG,            510, 1, "correct that line") \
 	X(EXTERNAL,          422, 1, "say what takes its place: --inherit-fd fd[N]:KEY, or --rule KEY=ACTION") \
 	X(RULE_CANNOT,       423, 1, "choose another action for it") \
 	X(CONFIG_FILE,       511, 1, "name another one, or read none with --no-default-config") \
 	X(KERNEL_FEATURE,    501, 3, "run `ckpt check` to see what this kernel lacks") \
 	X(OPTION,            502, 3, "leave the option out") \
+	X(USAGE,             504, 2, "see ckpt help COMMAND, or its manual page") \
 	X(COMMAND,           503, 3, "run `ckpt help` for the commands there are")
 
 /* clang-format on */

@@ -65,6 +65,10 @@ int ckpt_image_put_pages(struct ckpt_image_writer *w, const void *data, size_t l
  * the commit. */
 void ckpt_image_set_checksums(struct ckpt_image_writer *w, uint64_t size, const uint32_t *crc,
 			      size_t n);
+/* Of a stream whose pages are written LATER: those that are there go out now, the first SIZE bytes,
+ * with checksums as above. The commit sends what has changed since. */
+int ckpt_image_send_ahead(struct ckpt_image_writer *w, uint64_t size, const uint32_t *crc,
+			  struct ckpt_err *err);
 /* The image goes on from another one: offsets of pages below BASE are those of that image, the
  * pages file begins at BASE. DIR: its folder as seen from this one; kept. Makes a link to it. */
 int ckpt_image_set_parent(struct ckpt_image_writer *w, const char *dir, uint64_t id, uint64_t base,
@@ -97,6 +101,10 @@ int ckpt_image_load(struct ckpt_image *img, struct ckpt_snapshot **snapp, struct
 int ckpt_image_load_any(struct ckpt_image *img, struct ckpt_snapshot **snapp, struct ckpt_err *err);
 /* Makes one file of packed pages, compared with their checksums; others have it already. */
 int ckpt_image_unpack(struct ckpt_image *img, unsigned int n_threads, struct ckpt_err *err);
+/* A stream that something else follows, which is left alone: FD (borrowed) is not read to its end.
+ */
+int ckpt_image_open_handed(struct ckpt_image **imgp, struct ckpt_arena *arena, int fd,
+			   const char *name, struct ckpt_err *err);
 /* It came as a stream. */
 bool ckpt_image_is_stream(const struct ckpt_image *img);
 /* There are pages, but not in one file. */

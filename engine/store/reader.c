@@ -218,10 +218,11 @@ static int open_folder(struct ckpt_image *img, const char *dir, struct ckpt_err 
 	return r < 0 ? r : open_pages(img, img->dirfd, err);
 }
 
-static int open_stream(struct ckpt_image *img, const char *name, bool keep, struct ckpt_err *err)
+static int open_stream(struct ckpt_image *img, const char *name,
+		       const struct ckpt_receive_opts *opts, struct ckpt_err *err)
 {
 	struct ckpt_received got;
-	int r = ckpt_stream_receive(&got, img->dirfd, name, keep, err);
+	int r = ckpt_stream_receive(&got, img->dirfd, name, opts, err);
 
 	img->dir = img->image_path = img->pages_path = name;
 	img->image_fd = got.image_fd;
@@ -239,7 +240,7 @@ static int open_stream(struct ckpt_image *img, const char *name, bool keep, stru
 }
 
 static int open_one(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd, const char *dir,
-		    bool keep, struct ckpt_err *err)
+		    const struct ckpt_receive_opts *opts, struct ckpt_err *err)
 {
 	struct ckpt_image *img = ckpt_new(arena, struct ckpt_image);
 	int r;
@@ -248,7 +249,7 @@ static int open_one(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirf
 	img->arena = arena;
 	img->dirfd = dirfd;
 	img->image_fd = img->pages_fd = img->packed_fd = -1;
-	r = is_folder(dirfd) ? open_folder(img, dir, err) : open_stream(img, dir, keep, err);
+	r = is_folder(dirfd) ? open_folder(img, dir, err) : open_stream(img, dir, opts, err);
 	if (r < 0) {
 		ckpt_image_close(img);
 		return r;
@@ -258,9 +259,9 @@ static int open_one(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirf
 }
 
 static int open_any(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd, const char *dir,
-		    bool keep, struct ckpt_err *err)
+		    const struct ckpt_receive_opts *opts, struct ckpt_err *err)
 {
-	int r = open_one(imgp, arena, dirfd, dir, keep, err);
+	int r = open_one(imgp, arena, dirfd, dir, opts, err);
 
 	if (r >= 0)
 		r = ckpt_image_open_parents(*imgp, dirfd, err);
@@ -274,19 +275,27 @@ static int open_any(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirf
 int ckpt_image_open(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd, const char *dir,
 		    struct ckpt_err *err)
 {
-	return open_any(imgp, arena, dirfd, dir, true, err);
+	return open_any(imgp, arena, dirfd, dir, &(struct ckpt_receive_opts){ .keep = true }, err);
 }
 
 int ckpt_image_open_one(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd,
 			const char *dir, struct ckpt_err *err)
 {
-	return open_one(imgp, arena, dirfd, dir, true, err);
+	return open_one(imgp, arena, dirfd, dir, &(struct ckpt_receive_opts){ .keep = true }, err);
 }
 
 int ckpt_image_open_brief(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd,
 			  const char *dir, struct ckpt_err *err)
 {
-	return open_any(imgp, arena, dirfd, dir, false, err);
+	return open_any(imgp, arena, dirfd, dir, &(struct ckpt_receive_opts){ 0 }, err);
+}
+
+int ckpt_image_open_handed(struct ckpt_image **imgp, struct ckpt_arena *arena, int fd,
+			   const char *name, struct ckpt_err *err)
+{
+	const struct ckpt_receive_opts opts = { .keep = true, .more = true };
+
+	return open_any(imgp, arena, fd, name, &opts, err);
 }
 
 void ckpt_image_close(struct ckpt_image *img)

@@ -21,7 +21,7 @@ struct receiving {
 	struct ckpt_received *got;
 	int fd;
 	const char *name;
-	bool keep;
+	const struct ckpt_receive_opts *opts;
 	struct ckpt_codec codec;
 	unsigned char *in, *out; /* CKPT_CHUNK each */
 	uint64_t n_frames, kept;
@@ -127,7 +127,7 @@ static int keep_chunk(struct receiving *r, const struct ckpt_frame *f)
 {
 	bool again = r->got->there[f->at];
 
-	if (!r->keep || (!again && ckpt_all_zero(r->out, f->raw)))
+	if (!r->opts->keep || (!again && ckpt_all_zero(r->out, f->raw)))
 		return 0;
 	if (r->kept / LOOK_EVERY != (r->kept + f->raw) / LOOK_EVERY &&
 	    !ckpt_scratch_fits(LOOK_EVERY))
@@ -179,6 +179,8 @@ static int take_end(struct receiving *r, const struct ckpt_frame *f)
 
 	if (f->at != r->n_frames - 1 || f->sum != r->sum || f->length || f->raw)
 		return damaged(r, "frames are missing, or not in their order");
+	if (r->opts->more)
+		return 1;
 	do
 		n = read(r->fd, &more, 1);
 	while (n < 0 && errno == EINTR);
@@ -214,19 +216,19 @@ static int take_frame(struct receiving *r)
 			   (unsigned long long)r->n_frames);
 }
 
-int ckpt_stream_receive(struct ckpt_received *got, int fd, const char *name, bool keep,
-			struct ckpt_err *err)
+int ckpt_stream_receive(struct ckpt_received *got, int fd, const char *name,
+			const struct ckpt_receive_opts *opts, struct ckpt_err *err)
 {
 	CKPT_FREE unsigned char *in = malloc(CKPT_CHUNK);
 	CKPT_FREE unsigned char *out = malloc(CKPT_CHUNK);
-	struct receiving r = { got, fd, name, keep, .in = in, .out = out, .err = err };
+	struct receiving r = { got, fd, name, opts, .in = in, .out = out, .err = err };
 	int n;
 
 	*got = (struct ckpt_received){ .image_fd = memfd_create("ckpt-image", MFD_CLOEXEC),
 				       .pages_fd = -1 };
-	if (keep)
+	if (opts->keep)
 		got->pages_fd = memfd_create("ckpt-pages", MFD_CLOEXEC);
-	if (!in || !out || got->image_fd < 0 || (keep && got->pages_fd < 0))
+	if (!in || !out || got->image_fd < 0 || (opts->keep && got->pages_fd < 0))
 		return ckpt_fail(err, -ENOMEM, "%s: cannot keep what comes", name);
 	n = check_header(&r);
 	while (n == 0)

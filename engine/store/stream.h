@@ -62,9 +62,14 @@ struct ckpt_received {
 	bool *there;      /* malloc: it came */
 	uint64_t n, room; /* of both */
 };
-/* Reads all of FD (borrowed), to its end. KEEP: the pages too. */
-int ckpt_stream_receive(struct ckpt_received *got, int fd, const char *name, bool keep,
-			struct ckpt_err *err);
+struct ckpt_receive_opts {
+	bool keep; /* the pages too */
+	bool more; /* something else follows the image, and is left alone; else FD is read to its
+		      end */
+};
+/* Reads all of FD (borrowed). */
+int ckpt_stream_receive(struct ckpt_received *got, int fd, const char *name,
+			const struct ckpt_receive_opts *opts, struct ckpt_err *err);
 void ckpt_received_close(struct ckpt_received *got);
 /* The checksums of the image are those of the chunks that came; SIZE bytes of pages. */
 int ckpt_received_compare(struct ckpt_received *got, const char *name, uint64_t size,

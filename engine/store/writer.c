@@ -221,6 +221,14 @@ static int settle_pages(struct ckpt_image_writer *w, struct ckpt_err *err)
 	return 0;
 }
 
+int ckpt_image_send_ahead(struct ckpt_image_writer *w, uint64_t size, const uint32_t *crc,
+			  struct ckpt_err *err)
+{
+	if (!w->stream || w->raw_fd < 0)
+		return 0;
+	return ckpt_pack_file(w->pack, w->raw_fd, size, crc, err);
+}
+
 /* What the pages file takes. */
 static uint64_t stored_size(const struct ckpt_image_writer *w)
 {

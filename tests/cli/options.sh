@@ -35,7 +35,8 @@ while IFS=$'\t' read -r spelled fate _; do
 	case $name in
 	track-timeout) continue ;;
 	images-dir | json | pid | help | version | log-file | tree | files | memory | sockets | stats | stacks | raw) continue ;;
-	carry | config | on-files | file-list | output | search | hex | regex | area | env | args | live | max-freeze) continue ;;
+	carry | config | on-files | file-list | output | search | hex | regex | area | env | args) continue ;;
+	live | max-freeze | via | remote-ckpt | remote-options | handover) continue ;;
 	esac
 	case $fate in
 	works | harmless) expect "$name" 1 '^ckpt: CKPT-E0301: ' plan -D none "${args[@]}" ;;
@@ -63,7 +64,7 @@ for c in lazy-pages page-server service swrk dedup cpuinfo; do
 	expect "command $c" 3 "^ckpt: CKPT-E0503: $c: cannot do that" "$c" -D none
 done
 
-for c in dump pre-dump flatten restore check plan show verify core mem x diff report; do
+for c in dump pre-dump migrate flatten restore check plan show verify core mem x diff report; do
 	page=$here/man/ckpt-$c.1
 	ckpt help "$c"
 	sed -n '/^An option/q; s/^  .*--\([a-z-]*\).*/\1/p' "$T/out" >names

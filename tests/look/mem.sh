@@ -74,7 +74,7 @@ expect 'not over another one' 1 '^ckpt: CKPT-E0312: other: it is there already' 
 expect 'nothing in it' 1 '^ckpt: CKPT-E0314: .*; see what' x img "fd:$pid:0"
 expect 'no such descriptor' 1 '^ckpt: CKPT-E0310: img: process [0-9]* has no descriptor 999' x img "fd:$pid:999"
 expect 'no such object' 1 '^ckpt: CKPT-E0310: img: there is no object 9999' x img object:9999
-expect 'nonsense' 1 'neither fd:PID:NUMBER nor object:ID' x img fd:x
+expect 'nonsense' 2 'neither fd:PID:NUMBER nor object:ID' x img fd:x
 expect 'words are missing' 2 '^ckpt: x: DIR fd:' x img
 if command -v script >/dev/null; then
 	start bash -c 'printf "\033[31mred" | sleep 1000; true'

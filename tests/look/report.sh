@@ -13,7 +13,7 @@ check 'nothing raw in it' test -z "$(grep "$(printf '\033')" page.html)"
 check 'nothing from elsewhere' test -z "$(grep -E 'https?:|src=|<script|<link|url\(' page.html | grep -v default-src)"
 check 'private' test "$(stat -c %a page.html)" = 600
 expect 'not over another one' 1 '^ckpt: CKPT-E0312: page.html: it is there already' report -D "$image" -o page.html
-expect 'no file' 1 '^ckpt: report: -o FILE is missing' report -D "$image"
+expect 'no file' 2 '^ckpt: CKPT-E0504: report: -o FILE is missing' report -D "$image"
 expect 'no image' 1 '^ckpt: CKPT-E0301: ' report -D none -o x.html
 
 # Names that are made to be markup.
