@@ -22,6 +22,9 @@ static void take_attribute(struct ckpt_unix_diag *d, unsigned int type, const vo
 	} else if (type == UNIX_DIAG_RQLEN && len >= sizeof(struct unix_diag_rqlen)) {
 		d->waiting = ((const struct unix_diag_rqlen *)data)->udiag_rqueue;
 		d->backlog = ((const struct unix_diag_rqlen *)data)->udiag_wqueue;
+	} else if (type == UNIX_DIAG_ICONS && len <= sizeof(d->pending)) {
+		memcpy(d->pending, data, len);
+		d->n_pending = len / sizeof(d->pending[0]);
 	} else if (type == UNIX_DIAG_SHUTDOWN && len >= 1) {
 		d->shutdown = *(const uint8_t *)data;
 	}
@@ -56,11 +59,12 @@ int ckpt_unix_diag(uint32_t ino, struct ckpt_unix_diag *diag, struct ckpt_err *e
 		       .udiag_states = ~0u,
 		       .udiag_ino = ino,
 		       .udiag_cookie = { ~0u, ~0u },
-		       .udiag_show = UDIAG_SHOW_VFS | UDIAG_SHOW_PEER | UDIAG_SHOW_RQLEN },
+		       .udiag_show = UDIAG_SHOW_VFS | UDIAG_SHOW_PEER | UDIAG_SHOW_RQLEN |
+				     UDIAG_SHOW_ICONS },
 	};
 	union {
 		struct nlmsghdr h;
-		char room[4096];
+		char room[8192];
 	} answer;
 	CKPT_FD fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
 	ssize_t n;

@@ -3,11 +3,13 @@
  * at. */
 #include <errno.h>
 #include <limits.h>
+#include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -161,6 +163,7 @@ static int collect_peer(struct ckpt_collect *c, Ckpt__Unix *m, const struct ckpt
 	struct pollfd p = { .fd = c->fd, .events = POLLPRI };
 	struct ckpt_unix_diag theirs;
 	struct ckpt_err ignored = CKPT_ERR_INIT;
+	int sent = 0;
 
 	m->has_shutdown = m->shutdown = d->shutdown;
 	if (poll(&p, 1, 0) > 0 && p.revents & POLLPRI)
@@ -172,10 +175,11 @@ static int collect_peer(struct ckpt_collect *c, Ckpt__Unix *m, const struct ckpt
 	m->has_peer = true;
 	m->peer = d->peer;
 	if (m->type != SOCK_DGRAM && !m->peer) {
-		if (d->shutdown != BOTH_WAYS)
-			return ckpt_refuse(err, CKPT_E_FILE_KIND, -EOPNOTSUPP,
-					   "%s: its connection has not been "
-					   "accepted yet",
+		m->has_waits = m->waits = d->shutdown != BOTH_WAYS;
+		if (m->waits && (ioctl(c->fd, SIOCOUTQ, &sent) < 0 || sent))
+			return ckpt_refuse(err, CKPT_E_IN_FLIGHT, -EOPNOTSUPP,
+					   "%s: its connection has not been accepted yet, and it "
+					   "has sent something, which nobody can look at",
 					   c->probe->link);
 		m->has_reset = m->reset = p.revents & POLLERR;
 	}
@@ -183,6 +187,23 @@ static int collect_peer(struct ckpt_collect *c, Ckpt__Unix *m, const struct ckpt
 	if (m->type == SOCK_DGRAM && m->peer && ckpt_unix_diag(m->peer, &theirs, &ignored) == 0 &&
 	    theirs.peer == (uint32_t)c->probe->st.st_ino)
 		m->has_peer_name = false;
+	return 0;
+}
+
+/* Who waits to be accepted. One that has closed again is in nobody's hands. */
+static int collect_pending(struct ckpt_collect *c, Ckpt__Unix *m, const struct ckpt_unix_diag *d,
+			   struct ckpt_err *err)
+{
+	m->pending = ckpt_alloc(c->arena, (d->n_pending + 1) * sizeof(*m->pending));
+	m->n_pending = d->n_pending;
+	for (size_t i = 0; i < d->n_pending; i++)
+		m->pending[i] = d->pending[i];
+	for (size_t i = 0; i < d->waiting; i++)
+		if (d->n_pending != d->waiting || !d->pending[i])
+			return ckpt_refuse(err, CKPT_E_FILE_KIND, -EOPNOTSUPP,
+					   "%s: %u connections to it have not been accepted yet, "
+					   "and some of them are closed",
+					   c->probe->link, d->waiting);
 	return 0;
 }
 
@@ -205,11 +226,7 @@ int ckpt_unix_collect(struct ckpt_collect *c, Ckpt__Unix *m, struct ckpt_err *er
 		m->has_backlog = true;
 		m->backlog = d.backlog;
 		m->has_shutdown = m->shutdown = d.shutdown;
-		return d.waiting ? ckpt_refuse(err, CKPT_E_FILE_KIND, -EOPNOTSUPP,
-					       "%s: %u connections to it have not been "
-					       "accepted yet",
-					       c->probe->link, d.waiting) :
-				   0;
+		return collect_pending(c, m, &d, err);
 	}
 	r = collect_peer(c, m, &d, err);
 	return r < 0 ? r : collect_queue(c, m, err);

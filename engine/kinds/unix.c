@@ -284,12 +284,34 @@ static int connect_datagrams(struct ckpt_site *site, const struct ckpt_object *o
 	return ckpt_in(err, ckpt_unix_connect(fd, &name, err), "unix %u", obj->id);
 }
 
-/* Has another socket made a file of that name, which stays? */
+/* Connects who waited to be accepted, in order. */
+static int connect_pending(struct ckpt_site *site, const struct ckpt_object *obj,
+			   struct ckpt_err *err)
+{
+	const Ckpt__Unix *m = ckpt_unix_message_of(obj);
+	struct ckpt_unix_name name = ckpt_unix_name_of(m);
+	int fd = site->ops->fd_of(site, obj->id, err), r = fd;
+
+	/* There may be more than there is room for: it was made smaller. */
+	if (fd >= 0 && m->n_pending && listen(fd, m->n_pending) < 0)
+		return ckpt_fail(err, -errno, "unix %u: cannot listen", obj->id);
+	for (size_t i = 0; r >= 0 && i < m->n_pending; i++) {
+		const struct ckpt_object *from = ckpt_unix_pending(site->snap, obj, i);
+
+		r = site->ops->fd_of(site, from->id, err);
+		if (r >= 0)
+			r = ckpt_unix_connect(r, &name, err);
+	}
+	return ckpt_in(err, r < 0 ? r : 0, "unix %u", obj->id);
+}
+
+/* Does another socket have a file of that name that stays, or that is still connected to? */
 static bool is_needed(const struct ckpt_snapshot *snap, const struct ckpt_object *obj)
 {
 	for (size_t i = 0; i < snap->n_objects; i++)
-		if (snap->objects[i]->kind == obj->kind &&
-		    ckpt_unix_message_of(snap->objects[i])->has_mode &&
+		if (snap->objects[i]->kind == obj->kind && snap->objects[i] != obj &&
+		    (ckpt_unix_message_of(snap->objects[i])->has_mode ||
+		     ckpt_unix_message_of(snap->objects[i])->n_pending) &&
 		    ckpt_unix_equal(&ckpt_unix_message_of(snap->objects[i])->name,
 				    &ckpt_unix_message_of(obj)->name))
 			return true;
@@ -311,6 +333,8 @@ static int fill_and_connect(struct ckpt_site *site, const struct ckpt_object *ob
 		if (r >= 0 && m->state == CONNECTED)
 			r = connect_datagrams(site, obj, err);
 	}
+	if (r >= 0)
+		r = connect_pending(site, obj, err);
 	if (r >= 0 && m->path && !m->has_mode && !is_needed(site->snap, obj))
 		ckpt_unix_unlink(&name);
 	return r;
@@ -336,7 +360,7 @@ static int attach(struct ckpt_site *site, const struct ckpt_object *obj, struct 
 		return fd < 0 ? fd : r;
 	if (m->state == LISTENING && listen(fd, m->backlog) < 0)
 		return ckpt_fail(err, -errno, "unix %u: cannot listen", obj->id);
-	return m->state != CONNECTED || m->type == SOCK_DGRAM ? shut(fd, obj, err) : 0;
+	return m->state != CONNECTED || m->waits || m->type == SOCK_DGRAM ? shut(fd, obj, err) : 0;
 }
 
 const struct ckpt_kind ckpt_kind_unix = {

@@ -55,13 +55,32 @@ const struct ckpt_object *ckpt_unix_peer(const struct ckpt_snapshot *snap,
 	return NULL;
 }
 
+/* Also one that was refused, whose kind has no functions. */
+static bool is_unix(const struct ckpt_object *o, const struct ckpt_object *obj)
+{
+	return o->kind->message == obj->kind->message;
+}
+
+const struct ckpt_object *ckpt_unix_pending(const struct ckpt_snapshot *snap,
+					    const struct ckpt_object *obj, size_t i)
+{
+	for (size_t k = 0; k < snap->n_objects; k++) {
+		const struct ckpt_object *o = snap->objects[k];
+
+		if (is_unix(o, obj) && ckpt_unix_message_of(o)->waits &&
+		    o->file.ino == ckpt_unix_message_of(obj)->pending[i])
+			return o;
+	}
+	return NULL;
+}
+
 /* One of a pair, or what is left of it. */
 bool ckpt_unix_paired(const struct ckpt_snapshot *snap, const struct ckpt_object *obj)
 {
 	const Ckpt__Unix *m = ckpt_unix_message_of(obj);
 	const struct ckpt_object *peer = ckpt_unix_peer(snap, obj);
 
-	if (m->state != CONNECTED)
+	if (m->state != CONNECTED || m->waits)
 		return false;
 	return m->type != SOCK_DGRAM || !m->peer ||
 	       (peer && ckpt_unix_message_of(peer)->peer == obj->file.ino);
@@ -103,7 +122,9 @@ static int check(const struct ckpt_object *obj, const Ckpt__Unix *m, struct ckpt
 	ok &= ckpt_unix_name_sane(&name);
 	ok &= !m->has_peer_name || (m->peer_name.len && m->peer_name.len <= CKPT_UNIX_NAME_MAX);
 	ok &= m->shutdown <= BOTH_WAYS && m->backlog <= INT_MAX;
-	ok &= m->state == CONNECTED || !m->has_peer;
+	ok &= m->state == CONNECTED || (!m->has_peer && !m->waits);
+	ok &= !m->waits || (m->type != SOCK_DGRAM && !m->peer && !m->n_queue);
+	ok &= m->state == LISTENING || !m->n_pending;
 	ok &= m->state != LISTENING || (m->has_name && m->type != SOCK_DGRAM && !m->n_queue);
 	ok = ok && m->socket && ckpt_socket_sane(m->socket);
 	for (size_t i = 0; i < m->n_queue; i++)
@@ -116,8 +137,7 @@ static int check(const struct ckpt_object *obj, const Ckpt__Unix *m, struct ckpt
 static bool peer_was_refused(const struct ckpt_snapshot *snap, const struct ckpt_object *obj)
 {
 	for (size_t i = 0; i < snap->n_objects; i++)
-		if (snap->objects[i]->kind != obj->kind &&
-		    snap->objects[i]->kind->message == obj->kind->message &&
+		if (snap->objects[i]->kind != obj->kind && is_unix(snap->objects[i], obj) &&
 		    snap->objects[i]->file.ino == ckpt_unix_message_of(obj)->peer)
 			return true;
 	return false;
@@ -214,6 +234,36 @@ static void plan_along(struct ckpt_planner *p, const struct ckpt_object *obj, co
 		ckpt_keeps_other(p);
 }
 
+/* One that waits is connected by the listener that it waits for. */
+static void plan_waits(struct ckpt_planner *p, const struct ckpt_object *obj, const Ckpt__Unix *m)
+{
+	const struct ckpt_snapshot *snap = ckpt_planner_snapshot(p);
+	bool found = false;
+
+	for (size_t i = 0; i < snap->n_objects; i++) {
+		const struct ckpt_object *o = snap->objects[i];
+
+		for (size_t k = 0; is_unix(o, obj) && k < ckpt_unix_message_of(o)->n_pending; k++)
+			found |= ckpt_unix_message_of(o)->pending[k] == obj->file.ino &&
+				 ckpt_unix_message_of(o)->type == m->type;
+	}
+	if (!found)
+		plan_external(p, obj, m);
+}
+
+static void plan_pending(struct ckpt_planner *p, const struct ckpt_object *obj, const Ckpt__Unix *m)
+{
+	const struct ckpt_snapshot *snap = ckpt_planner_snapshot(p);
+
+	for (size_t i = 0; i < m->n_pending; i++)
+		if (!ckpt_unix_pending(snap, obj, i))
+			ckpt_problem(p, CKPT_E_EXTERNAL_PEER,
+				     "socket:[%llu]: a connection to it that has not been accepted "
+				     "yet is of a process outside of the tree (socket:[%llu])",
+				     (unsigned long long)obj->file.ino,
+				     (unsigned long long)m->pending[i]);
+}
+
 static int plan_peer(struct ckpt_planner *p, const struct ckpt_object *obj, const Ckpt__Unix *m,
 		     struct ckpt_err *err)
 {
@@ -275,10 +325,13 @@ int ckpt_unix_plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct
 
 	if (r >= 0)
 		r = plan_queue(ckpt_planner_snapshot(p), obj, m, err);
-	if (r >= 0 && m->state == CONNECTED)
+	if (r >= 0 && m->waits)
+		plan_waits(p, obj, m);
+	else if (r >= 0 && m->state == CONNECTED)
 		r = plan_peer(p, obj, m, err);
 	if (r >= 0) {
 		plan_along(p, obj, m);
+		plan_pending(p, obj, m);
 		plan_file(p, obj, m);
 	}
 	return r;

@@ -10,6 +10,9 @@ struct ckpt_unix_name ckpt_unix_name_of(const Ckpt__Unix *m);
 bool ckpt_unix_equal(const ProtobufCBinaryData *a, const ProtobufCBinaryData *b);
 const struct ckpt_object *ckpt_unix_peer(const struct ckpt_snapshot *snap,
 					 const struct ckpt_object *obj);
+/* Who is to be accepted by OBJ: number I of its queue; NULL: it is not in the tree. */
+const struct ckpt_object *ckpt_unix_pending(const struct ckpt_snapshot *snap,
+					    const struct ckpt_object *obj, size_t i);
 /* One of a pair, or what is left of it. */
 bool ckpt_unix_paired(const struct ckpt_snapshot *snap, const struct ckpt_object *obj);
 /* A socket of the same type with that name: the listener of an accepted one (LISTENING), the sender
