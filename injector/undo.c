@@ -2,10 +2,24 @@
 /* Names, in the file system and elsewhere, that a restore made: taken back should it fail. Only
  * what is still ours is removed. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "engine/base/cleanup.h"
+#include "engine/plan/path.h"
 #include "injector/job.h"
+
+/* By the folders: no link of somebody else leads them astray. */
+static int rename_to(const char *from, const char *path)
+{
+	const char *old, *new;
+	CKPT_FD source = ckpt_path_folder(from, &old), target = ckpt_path_folder(path, &new);
+
+	if (source < 0 || target < 0)
+		return source < 0 ? source : target;
+	return renameat(source, old, target, new) < 0 ? -errno : 0;
+}
 
 int ckpt_undo_note(struct ckpt_site *site, const char *path, const char *aside,
 		   struct ckpt_err *err)
@@ -17,7 +31,8 @@ int ckpt_undo_note(struct ckpt_site *site, const char *path, const char *aside,
 	(void)err;
 	u->path = ckpt_strdup(job->arena, path);
 	u->aside = aside ? ckpt_strdup(job->arena, aside) : NULL;
-	if (lstat(path, &st) == 0)
+	CKPT_FD fd = ckpt_path_look(path);
+	if (fd >= 0 && fstat(fd, &st) == 0)
 		u->dev = st.st_dev, u->ino = st.st_ino;
 	u->next = job->undo;
 	job->undo = u;
@@ -33,12 +48,16 @@ void ckpt_undo_call(struct ckpt_site *site, void (*undo)(int64_t arg), int64_t a
 	job->undo = u;
 }
 
-static bool still_ours(const struct ckpt_undo *u)
+/* Removes it, if it still is what was made. */
+static void remove_ours(const struct ckpt_undo *u)
 {
+	const char *last;
+	CKPT_FD folder = ckpt_path_folder(u->path, &last);
 	struct stat st;
 
-	return lstat(u->path, &st) == 0 &&
-	       (!u->ino || (st.st_dev == u->dev && st.st_ino == u->ino));
+	if (folder >= 0 && fstatat(folder, last, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    st.st_dev == u->dev && st.st_ino == u->ino)
+		unlinkat(folder, last, 0);
 }
 
 void ckpt_undo_all(struct ckpt_job *job)
@@ -46,10 +65,10 @@ void ckpt_undo_all(struct ckpt_job *job)
 	for (struct ckpt_undo *u = job->undo; u; u = u->next) {
 		if (u->call)
 			u->call(u->arg);
-		if (u->ino && still_ours(u))
-			unlink(u->path);
+		if (u->ino)
+			remove_ours(u);
 		if (u->aside)
-			rename(u->aside, u->path);
+			rename_to(u->aside, u->path);
 	}
 	job->undo = NULL;
 }
@@ -76,14 +95,23 @@ int ckpt_undo_decide(struct ckpt_site *site, const struct ckpt_at_commit *c, str
 	return 0;
 }
 
+static int cut(const char *path, uint64_t size)
+{
+	CKPT_FD fd = ckpt_path_open(path, O_WRONLY | O_NOCTTY | O_NONBLOCK);
+
+	if (fd < 0)
+		return fd;
+	return ftruncate(fd, size) < 0 ? -errno : 0;
+}
+
 int ckpt_undo_do_decided(struct ckpt_job *job, struct ckpt_err *err)
 {
 	for (const struct ckpt_decided *d = job->decided; d; d = d->next) {
 		const struct ckpt_at_commit *c = &d->what;
-		int r = c->from ? rename(c->from, c->path) : truncate(c->path, c->size);
+		int r = c->from ? rename_to(c->from, c->path) : cut(c->path, c->size);
 
 		if (r < 0)
-			return ckpt_fail(err, -errno, "file %s: cannot %s", c->path,
+			return ckpt_fail(err, r, "file %s: cannot %s", c->path,
 					 c->from ? "be put back" : "be cut to its old size");
 	}
 	return 0;

@@ -8,11 +8,13 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <stdio.h>
 #include <sys/fanotify.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include "engine/base/text.h"
+#include "engine/base/cleanup.h"
 #include "engine/capture/collect.h"
 #include "engine/capture/watched.h"
 #include "engine/model/object.h"
@@ -150,26 +152,30 @@ static int add(int fd, const Ckpt__FanotifyMark *k)
 	static const unsigned int types[] = { 0, FAN_MARK_MOUNT, FAN_MARK_FILESYSTEM };
 	unsigned int flags = FAN_MARK_ADD | types[k->type] | (k->flags & EVICTABLE);
 	unsigned int way = k->flags & IGNORE ? IGNORE : FAN_MARK_IGNORED_MASK;
+	CKPT_FD look = ckpt_path_look(k->path);
+	char link[40];
 
-	if (!S_ISDIR(k->mode))
-		flags |= FAN_MARK_DONT_FOLLOW;
-	if (k->mask && fanotify_mark(fd, flags, k->mask, AT_FDCWD, k->path) < 0)
-		return -1;
-	return k->ignored ? fanotify_mark(fd, flags | way | (k->flags & KEEPS_IGNORING), k->ignored,
-					  AT_FDCWD, k->path) :
-			    0;
+	if (look < 0)
+		return look;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", look);
+	if (k->mask && fanotify_mark(fd, flags, k->mask, AT_FDCWD, link) < 0)
+		return -errno;
+	if (k->ignored && fanotify_mark(fd, flags | way | (k->flags & KEEPS_IGNORING), k->ignored,
+					AT_FDCWD, link) < 0)
+		return -errno;
+	return 0;
 }
 
 static int attach(struct ckpt_site *site, const struct ckpt_object *obj, struct ckpt_err *err)
 {
 	const Ckpt__Fanotify *m = (const void *)obj->msg;
-	int fd = site->ops->fd_of(site, obj->id, err);
+	int fd = site->ops->fd_of(site, obj->id, err), r = 0;
 
 	if (fd < 0)
 		return fd;
 	for (size_t i = 0; i < m->n_marks; i++)
-		if (add(fd, m->marks[i]) < 0)
-			return ckpt_fail(err, -errno, "fanotify %u: cannot mark %s", obj->id,
+		if ((r = add(fd, m->marks[i])) < 0)
+			return ckpt_fail(err, r, "fanotify %u: cannot mark %s", obj->id,
 					 m->marks[i]->path);
 	return 0;
 }

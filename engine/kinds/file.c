@@ -380,12 +380,16 @@ static int create_deleted(struct ckpt_site *site, const struct ckpt_object *obj,
  */
 static int open_named(const Ckpt__File *f, int flags)
 {
+	bool given = f->other && !S_ISDIR(f->mode);
+	const char *now, *old;
+	CKPT_FD from = given ? ckpt_path_folder(f->other, &now) : -1;
+	CKPT_FD to = given ? ckpt_path_folder(f->path, &old) : -1;
 	int fd;
 
-	if (!f->other || S_ISDIR(f->mode) || linkat(AT_FDCWD, f->other, AT_FDCWD, f->path, 0) < 0)
+	if (from < 0 || to < 0 || linkat(from, now, to, old, 0) < 0)
 		return ckpt_path_open(where(f), flags);
 	fd = ckpt_path_open(f->path, flags);
-	unlink(f->path);
+	unlinkat(to, old, 0);
 	return fd;
 }
 

@@ -13,6 +13,7 @@
 #include "engine/model/object.h"
 #include "engine/plan/fs.h"
 #include "engine/plan/ghost.h"
+#include "engine/plan/path.h"
 #include "engine/plan/site.h"
 
 static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_err *err)
@@ -69,9 +70,11 @@ static int attach(struct ckpt_site *site, const struct ckpt_object *obj, struct 
 		return 0;
 	if (m->has_cwd_mode)
 		return ckpt_in(err, enter_deleted(m, err), "working directory %s", m->cwd);
-	return chdir(m->cwd) < 0 ?
-		       ckpt_fail(err, -errno, "working directory %s: cannot enter", m->cwd) :
-		       0;
+	CKPT_FD fd = ckpt_path_directory(m->cwd);
+	if (fd < 0 || fchdir(fd) < 0)
+		return ckpt_fail(err, fd < 0 ? fd : -errno, "working directory %s: cannot enter",
+				 m->cwd);
+	return 0;
 }
 
 const struct ckpt_kind ckpt_kind_fs = {

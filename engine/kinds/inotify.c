@@ -12,6 +12,7 @@
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include "engine/base/text.h"
+#include "engine/base/cleanup.h"
 #include "engine/capture/collect.h"
 #include "engine/capture/watched.h"
 #include "engine/model/object.h"
@@ -130,22 +131,20 @@ static int create(struct ckpt_site *site, const struct ckpt_object *obj, struct 
 
 static int add(struct ckpt_site *site, int fd, const Ckpt__InotifyWatch *w, struct ckpt_err *err)
 {
-	const char *path = w->path;
+	CKPT_FD look = w->path ? ckpt_path_look(w->path) : -1;
+	int file = w->path ? look : site->ops->fd_of(site, w->object, err);
 	int32_t next = w->wd;
 	char link[40];
-	int wd, file;
+	const char *path = w->path ? w->path : link;
+	int wd;
 
-	if (!path) {
-		file = site->ops->fd_of(site, w->object, err);
-		if (file < 0)
-			return file;
-		snprintf(link, sizeof(link), "/proc/self/fd/%d", file);
-		path = link;
-	}
+	if (file < 0)
+		return w->path ? ckpt_fail(err, file, "inotify: cannot watch %s", path) : file;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", file);
 	if (ioctl(fd, INOTIFY_IOC_SETNEXTWD, next) < 0)
 		return ckpt_refuse(err, CKPT_E_KERNEL_FEATURE, -errno,
 				   "inotify: the numbers of watches cannot be chosen here");
-	wd = inotify_add_watch(fd, path, w->mask | (w->path ? IN_DONT_FOLLOW : 0));
+	wd = inotify_add_watch(fd, link, w->mask);
 	if (wd < 0)
 		return ckpt_fail(err, -errno, "inotify: cannot watch %s", path);
 	if (wd != next)

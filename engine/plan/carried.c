@@ -4,15 +4,13 @@
 #include "engine/plan/carried.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
 #include "engine/plan/inode.h"
-
-#define BESIDE "%s.ckpt-back-%u"
+#include "engine/plan/path.h"
 
 bool ckpt_inode_written(const struct ckpt_snapshot *snap, const struct ckpt_object *obj)
 {
@@ -40,21 +38,26 @@ bool ckpt_carried_used(const struct ckpt_site *site, const struct ckpt_object *o
 	return obj->has_content && site->content_unused && !site->content_unused[obj->id];
 }
 
-static bool beside(char name[PATH_MAX], const char *path, const struct ckpt_object *obj)
+static char *beside(const char *path, const struct ckpt_object *obj)
 {
-	return snprintf(name, PATH_MAX, BESIDE, path, obj->id) < PATH_MAX;
+	char *name;
+
+	return asprintf(&name, "%s.ckpt-back-%u", path, obj->id) < 0 ? NULL : name;
 }
 
 static int make_beside(struct ckpt_site *site, const struct ckpt_object *obj, const char *path,
 		       struct ckpt_err *err)
 {
-	char name[PATH_MAX];
+	CKPT_FREE char *name = beside(path, obj);
+	const char *last = "";
+	CKPT_FD folder = name ? ckpt_path_folder(name, &last) : -ENOMEM;
+	CKPT_FD fd = folder < 0 ? folder :
+				  openat(folder, last,
+					 O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 
-	if (!beside(name, path, obj))
-		return ckpt_fail(err, -ENAMETOOLONG, "file %s: cannot be put back", path);
-	CKPT_FD fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
-		return ckpt_fail(err, -errno, "file %s: cannot be put back: %s", path, name);
+		return ckpt_fail(err, folder < 0 ? folder : -errno,
+				 "file %s: cannot be put back: %s", path, last);
 	if (site->ops->made_path(site, name, NULL, err) < 0)
 		return err->code;
 	return ckpt_take_fd(&fd);
@@ -112,7 +115,6 @@ int ckpt_carried_settle(struct ckpt_site *site, const struct ckpt_object *obj,
 	const struct ckpt_object *first = ckpt_carried_first(site->snap, obj);
 	bool written = ckpt_inode_written(site->snap, obj);
 	struct ckpt_at_commit commit = { .path = a->path };
-	char name[PATH_MAX];
 	int r = ckpt_inode_settle(site, obj, err);
 
 	if (r < 0 || last_used(site, obj) != obj)
@@ -121,7 +123,8 @@ int ckpt_carried_settle(struct ckpt_site *site, const struct ckpt_object *obj,
 	r = ckpt_inode_attributes(site, obj, written ? a->uid : geteuid(),
 				  written ? a->gid : getegid(), a->mode, written ? &a->mtime : NULL,
 				  err);
-	if (r < 0 || !written || !beside(name, a->path, first))
+	CKPT_FREE char *name = written ? beside(a->path, first) : NULL;
+	if (r < 0 || !name)
 		return r;
 	commit.from = name;
 	return site->ops->at_commit(site, &commit, err);

@@ -4,8 +4,8 @@
 #include <linux/capability.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
+#include "engine/base/cleanup.h"
 #include "engine/model/object.h"
 #include "engine/plan/fs.h"
 #include "engine/plan/ghost.h"
@@ -15,15 +15,20 @@
 static void check_directory(struct ckpt_planner *p, const struct ckpt_task *task, const char *what,
 			    const char *path)
 {
-	struct stat st;
+	CKPT_FD fd = ckpt_path_directory(path);
 
-	if (stat(path, &st) < 0)
-		ckpt_problem(p, errno == EACCES ? CKPT_E_PRIVILEGE : CKPT_E_FILE_MISSING,
-			     "process %d: cannot use its %s %s: %s", task->pid, what, path,
-			     strerror(errno));
-	else if (!S_ISDIR(st.st_mode))
+	if (fd == -ELOOP)
+		ckpt_problem(p, CKPT_E_FOREIGN_LINK,
+			     "process %d: its %s %s: a symbolic link on the way there belongs to "
+			     "somebody else",
+			     task->pid, what, path);
+	else if (fd == -ENOTDIR)
 		ckpt_problem(p, CKPT_E_FILE_CHANGED, "process %d: its %s %s is no directory",
 			     task->pid, what, path);
+	else if (fd < 0)
+		ckpt_problem(p, fd == -EACCES ? CKPT_E_PRIVILEGE : CKPT_E_FILE_MISSING,
+			     "process %d: cannot use its %s %s: %s", task->pid, what, path,
+			     strerror(-fd));
 }
 
 int ckpt_fs_plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ckpt_err *err)

@@ -17,23 +17,12 @@
 #include <unistd.h>
 #include "engine/base/cleanup.h"
 #include "engine/plan/host.h"
+#include "engine/plan/path.h"
 
 #define MAX_NAMES 100
 #define LOCK_TRIES 2000 /* ms */
 
 /* ---- planning ---- */
-
-/* Cuts PATH back to the deepest folder that is there. */
-static void cut_to_folder(char *path)
-{
-	struct stat st;
-
-	do {
-		char *last = strrchr(path, '/');
-
-		last[last == path] = '\0';
-	} while (path[1] && stat(path, &st) < 0 && (errno == ENOENT || errno == ENOTDIR));
-}
 
 static const char *type_of(mode_t mode)
 {
@@ -42,20 +31,23 @@ static const char *type_of(mode_t mode)
 
 static void plan_folder(struct ckpt_planner *p, const char *who, const struct ckpt_ghost *g)
 {
-	char folder[PATH_MAX];
-	const char *why;
+	CKPT_FREE char *rest = NULL;
+	CKPT_FD fd = ckpt_path_deepest(g->path, &rest);
+	size_t len = strlen(g->path), cut = strlen(rest ? rest : strrchr(g->path, '/') + 1) + 1;
+	int code = fd < 0 ? -fd : faccessat(fd, ".", W_OK | X_OK, AT_EACCESS) < 0 ? errno : 0;
+	const char *why = code == ELOOP ? "a link of somebody else" : strerrordesc_np(code);
+	/* Behind a link the rest of the way may be longer than the path. */
+	int shown = cut < len ? len - cut : 1;
 
-	snprintf(folder, sizeof(folder), "%s", g->path);
-	cut_to_folder(folder);
-	if (faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) == 0)
+	if (!code)
 		return;
-	why = strerrordesc_np(errno);
 	if (S_ISREG(g->mode))
-		ckpt_loss(p, "%sdeleted file %s: cannot be made in %s (%s): will live in memory",
-			  who, g->path, folder, why);
+		ckpt_loss(p, "%sdeleted file %s: cannot be made in %.*s (%s): will live in memory",
+			  who, g->path, shown, g->path, why);
 	else
-		ckpt_problem(p, CKPT_E_PRIVILEGE, "%sdeleted %s %s: cannot be made in %s: %s", who,
-			     type_of(g->mode), g->path, folder, why);
+		ckpt_problem(p, code == ELOOP ? CKPT_E_FOREIGN_LINK : CKPT_E_PRIVILEGE,
+			     "%sdeleted %s %s: cannot be made in %.*s: %s", who, type_of(g->mode),
+			     g->path, shown, g->path, why);
 }
 
 void ckpt_ghost_plan(struct ckpt_planner *p, const char *who, const struct ckpt_ghost *g)
@@ -72,10 +64,12 @@ void ckpt_ghost_plan(struct ckpt_planner *p, const char *who, const struct ckpt_
 
 /* ---- making ---- */
 
-/* Folders on the way to a name that were not there. */
+/* To the folder that a name is in. */
 struct way {
-	char path[PATH_MAX];
-	size_t first; /* length of the first that was made; 0: none was */
+	int at, code; /* that folder; negative: it cannot be had */
+	char *parts;  /* names below the folder that was there, each with its NUL, on the heap */
+	char *last;   /* the last of them that is no folder yet */
+	size_t made;  /* how many of those before it were made, the last ones */
 	int lock;
 };
 
@@ -91,69 +85,109 @@ static int lock_way(void)
 	return fd;
 }
 
+/* Into the folder w->last, which is made if it is not there. */
+static int make_step(struct way *w)
+{
+	bool made = mkdirat(w->at, w->last, 0700) == 0;
+	int next = openat(w->at, w->last, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (next < 0) {
+		w->code = -errno;
+		if (made)
+			unlinkat(w->at, w->last, AT_REMOVEDIR);
+		return w->code;
+	}
+	w->made += made;
+	close(w->at);
+	w->at = next;
+	return 0;
+}
+
 static void make_way(struct way *w, const char *path, mode_t mode)
 {
+	char *end;
+
 	/* Files and FIFOs are made by one process, working directories by each for itself. */
 	*w = (struct way){ .lock = S_ISDIR(mode) ? lock_way() : -1 };
-	snprintf(w->path, sizeof(w->path), "%s", path);
-	cut_to_folder(w->path);
-	w->first = strlen(w->path);
-	if (!strncmp(path, w->path, w->first) && !strchr(path + w->first + 1, '/')) {
-		w->first = 0;
-		return;
-	}
-	w->first = 0;
-	for (const char *at = strchr(path + 1, '/'); at; at = strchr(at + 1, '/')) {
-		snprintf(w->path, sizeof(w->path), "%.*s", (int)(at - path), path);
-		if (mkdir(w->path, 0700) == 0 && !w->first)
-			w->first = at - path;
+	w->at = w->code = ckpt_path_deepest(path, &w->parts);
+	w->last = w->parts;
+	while (w->code >= 0 && (end = strchr(w->last, '/'))) {
+		*end = '\0';
+		if (*w->last && make_step(w) < 0)
+			return;
+		w->last = end + 1;
 	}
 }
 
-static void leave_way(struct way *w, const char *path)
+static void leave_way(struct way *w)
 {
-	const char *at = strrchr(path, '/');
+	char *name = w->last;
 
-	for (; w->first && at && (size_t)(at - path) >= w->first;
-	     at = memrchr(path, '/', at - path)) {
-		snprintf(w->path, sizeof(w->path), "%.*s", (int)(at - path), path);
-		rmdir(w->path);
+	while (w->at >= 0 && w->made--) {
+		int up = openat(w->at, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+		for (name--; name > w->parts && (!*name || name[-1]); name--)
+			;
+		close(w->at);
+		w->at = up;
+		if (up >= 0)
+			unlinkat(up, name, AT_REMOVEDIR);
 	}
+	ckpt_close_fd(&w->at);
 	ckpt_close_fd(&w->lock);
+	free(w->parts);
 }
 
-static int make_at(const char *name, mode_t mode)
+/* O_NOFOLLOW would stay visible in F_GETFL: it is for the look alone. */
+static int make_folder(int at, const char *name)
 {
-	int fd;
+	if (mkdirat(at, name, 0700) < 0)
+		return -1;
+	CKPT_FD look = openat(at, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return look < 0 ? -1 : openat(look, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
 
-	if (S_ISREG(mode))
-		fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	else if (S_ISDIR(mode))
-		fd = mkdir(name, 0700) < 0 ? -1 : open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	else
-		fd = mkfifo(name, 0600) < 0 ? -1 : open(name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+static int make_fifo(int at, const char *name)
+{
+	return mkfifoat(at, name, 0600) < 0 ? -1 :
+					      openat(at, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+}
+
+static int make_at(int at, const char *name, mode_t mode)
+{
+	int fd = S_ISDIR(mode)  ? make_folder(at, name) :
+		 S_ISFIFO(mode) ? make_fifo(at, name) :
+				  openat(at, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
 	return fd < 0 ? -errno : fd;
 }
 
 /* The first free name: its own, or one beside it. */
-static int make_named(const char *path, mode_t mode)
+static int make_named(int at, const char *last, mode_t mode)
 {
-	char name[PATH_MAX];
+	char name[NAME_MAX + 64];
 
 	for (int i = 0; i < MAX_NAMES; i++) {
-		int n = i ? snprintf(name, sizeof(name), "%s.ckpt-%d-%d", path, getpid(), i) :
-			    snprintf(name, sizeof(name), "%s", path);
-		CKPT_FD fd = n < (int)sizeof(name) ? make_at(name, mode) : -ENAMETOOLONG;
+		int n = i ? snprintf(name, sizeof(name), "%s.ckpt-%d-%d", last, getpid(), i) :
+			    snprintf(name, sizeof(name), "%s", last);
+		CKPT_FD fd = n < (int)sizeof(name) ? make_at(at, name, mode) : -ENAMETOOLONG;
 
 		if (fd == -EEXIST)
 			continue;
 		if (fd < 0)
 			return fd;
-		if (unlinkat(AT_FDCWD, name, S_ISDIR(mode) ? AT_REMOVEDIR : 0) < 0)
+		if (unlinkat(at, name, S_ISDIR(mode) ? AT_REMOVEDIR : 0) < 0)
 			return -errno;
 		return ckpt_take_fd(&fd);
 	}
 	return -EEXIST;
+}
+
+/* Nothing can be made there: memory will do. */
+static bool may_live_in_memory(int code)
+{
+	return code == -EROFS || code == -EACCES || code == -EPERM || code == -ENOENT ||
+	       code == -ENOTDIR || code == -ELOOP;
 }
 
 int ckpt_ghost_make(const char *path, mode_t mode, struct ckpt_err *err)
@@ -162,10 +196,9 @@ int ckpt_ghost_make(const char *path, mode_t mode, struct ckpt_err *err)
 	int fd;
 
 	make_way(&way, path, mode);
-	fd = make_named(path, mode);
-	leave_way(&way, path);
-	if (S_ISREG(mode) &&
-	    (fd == -EROFS || fd == -EACCES || fd == -EPERM || fd == -ENOENT || fd == -ENOTDIR)) {
+	fd = way.code < 0 ? way.code : make_named(way.at, way.last, mode);
+	leave_way(&way);
+	if (S_ISREG(mode) && may_live_in_memory(fd)) {
 		fd = memfd_create(strrchr(path, '/') + 1, MFD_CLOEXEC);
 		fd = fd < 0 ? -errno : fd;
 	}
@@ -174,12 +207,9 @@ int ckpt_ghost_make(const char *path, mode_t mode, struct ckpt_err *err)
 
 int ckpt_ghost_make_unnamed(const char *path, struct ckpt_err *err)
 {
-	const char *last = strrchr(path, '/');
-	char folder[PATH_MAX];
-	size_t len = last - path;
-	int fd;
+	const char *last;
+	CKPT_FD folder = ckpt_path_folder(path, &last);
+	int fd = folder < 0 ? -1 : openat(folder, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 
-	snprintf(folder, sizeof(folder), "%.*s", len ? (int)len : 1, path);
-	fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	return fd >= 0 ? fd : ckpt_ghost_make(path, S_IFREG, err);
 }

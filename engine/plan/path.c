@@ -2,7 +2,6 @@
 /* Looking is all that is done here; create() looks again at what it opened. */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,7 +11,7 @@
 
 bool ckpt_path_sane(const char *path)
 {
-	return path[0] == '/' && strlen(path) < PATH_MAX;
+	return path[0] == '/' && strlen(path) < CKPT_PATH_LEN;
 }
 
 const char *ckpt_path_who(struct ckpt_planner *p, const struct ckpt_object *obj, char *buf,
@@ -67,41 +66,36 @@ static int access_for(uint32_t flags)
 	}
 }
 
-/* lstat(2), or what a list of another machine says. */
+/* What lies there: a descriptor, or -1 with errno. Of a list of another machine it is any: nobody
+ * asks it. */
 static int look(struct ckpt_planner *p, const char *path, struct stat *st)
 {
 	const struct ckpt_file_list *list = ckpt_planner_opts(p)->on_files;
-	const struct ckpt_file_entry *entry;
+	const struct ckpt_file_entry *entry = list ? ckpt_file_list_find(list, path) : NULL;
+	int fd = list ? AT_FDCWD : ckpt_path_look(path);
 
+	errno = -fd;
 	if (!list)
-		return lstat(path, st);
-	entry = ckpt_file_list_find(list, path);
+		return fd < 0 || fstat(fd, st) < 0 ? -1 : fd;
 	errno = ENOENT;
 	if (!entry || !entry->st.st_mode)
 		return -1;
 	*st = entry->st;
-	return 0;
+	return fd;
 }
 
-/* By a link that is neither root's nor ours. */
-static bool leads_astray(struct ckpt_planner *p, const char *path)
+static bool may_open(int fd, uint32_t flags)
 {
-	CKPT_FD fd = ckpt_planner_opts(p)->on_files ? -1 : ckpt_path_look(path);
-
-	return fd == -ELOOP;
-}
-
-static bool may_open(struct ckpt_planner *p, const char *path, uint32_t flags)
-{
-	return ckpt_planner_opts(p)->on_files ||
-	       faccessat(AT_FDCWD, path, access_for(flags), AT_EACCESS | AT_SYMLINK_NOFOLLOW) == 0;
+	return fd == AT_FDCWD ||
+	       faccessat(fd, "", access_for(flags), AT_EACCESS | AT_EMPTY_PATH) == 0;
 }
 
 bool ckpt_path_fits(struct ckpt_planner *p, const char *path, mode_t mode, uint32_t flags,
 		    struct stat *st)
 {
-	return look(p, path, st) == 0 && (st->st_mode & S_IFMT) == (mode & S_IFMT) &&
-	       may_open(p, path, flags);
+	CKPT_FD fd = look(p, path, st);
+
+	return fd != -1 && (st->st_mode & S_IFMT) == (mode & S_IFMT) && may_open(fd, flags);
 }
 
 bool ckpt_path_here(struct ckpt_planner *p, const struct ckpt_object *obj, const char *path,
@@ -113,15 +107,16 @@ bool ckpt_path_here(struct ckpt_planner *p, const struct ckpt_object *obj, const
 	if (!ckpt_planner_host(p))
 		return true;
 	ckpt_path_who(p, obj, who, sizeof(who));
-	if (look(p, path, st) < 0) {
-		ckpt_problem(p, errno == EACCES ? CKPT_E_PRIVILEGE : CKPT_E_FILE_MISSING,
-			     "%sfile %s: cannot look: %s", who, path, strerror(errno));
-		return false;
-	}
-	if (leads_astray(p, path)) {
+	CKPT_FD fd = look(p, path, st);
+	if (fd == -1 && errno == ELOOP) {
 		ckpt_problem(p, CKPT_E_FOREIGN_LINK,
 			     "%sfile %s: a symbolic link on the way there belongs to somebody else",
 			     who, path);
+		return false;
+	}
+	if (fd == -1) {
+		ckpt_problem(p, errno == EACCES ? CKPT_E_PRIVILEGE : CKPT_E_FILE_MISSING,
+			     "%sfile %s: cannot look: %s", who, path, strerror(errno));
 		return false;
 	}
 	if ((st->st_mode & S_IFMT) != (mode & S_IFMT)) {
@@ -129,7 +124,7 @@ bool ckpt_path_here(struct ckpt_planner *p, const struct ckpt_object *obj, const
 			     type_name(mode), type_name(st->st_mode));
 		return false;
 	}
-	if (!may_open(p, path, flags)) {
+	if (!may_open(fd, flags)) {
 		ckpt_problem(p, CKPT_E_PRIVILEGE, "%sfile %s: cannot open: %s", who, path,
 			     strerror(errno));
 		return false;
@@ -139,18 +134,22 @@ bool ckpt_path_here(struct ckpt_planner *p, const struct ckpt_object *obj, const
 
 bool ckpt_path_folder_here(struct ckpt_planner *p, const struct ckpt_object *obj, const char *path)
 {
-	const char *last = strrchr(path, '/');
-	char folder[PATH_MAX], who[CKPT_WHO];
-	size_t len = last - path;
+	char who[CKPT_WHO];
+	const char *last;
 
 	if (!ckpt_planner_host(p))
 		return true;
 	ckpt_path_who(p, obj, who, sizeof(who));
-	snprintf(folder, sizeof(folder), "%.*s", len ? (int)len : 1, path);
-	if (faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) == 0)
+	CKPT_FD fd = ckpt_path_folder(path, &last);
+	errno = -fd;
+	if (fd >= 0 && faccessat(fd, ".", W_OK | X_OK, AT_EACCESS) == 0)
 		return true;
 	ckpt_problem(p,
-		     errno == ENOENT || errno == ENOTDIR ? CKPT_E_FILE_MISSING : CKPT_E_PRIVILEGE,
-		     "%sfile %s: cannot be made in its folder: %s", who, path, strerror(errno));
+		     errno == ELOOP                      ? CKPT_E_FOREIGN_LINK :
+		     errno == ENOENT || errno == ENOTDIR ? CKPT_E_FILE_MISSING :
+							   CKPT_E_PRIVILEGE,
+		     "%sfile %s: cannot be made in its folder: %s", who, path,
+		     errno == ELOOP ? "a symbolic link on the way there belongs to somebody else" :
+				      strerror(errno));
 	return false;
 }

@@ -4,7 +4,9 @@
 #include <sys/stat.h>
 #include "engine/plan/plan.h"
 
-/* An absolute path of a length that the kernel takes? */
+/* More than the kernel takes at once (PATH_MAX): such ways are gone in steps. */
+#define CKPT_PATH_LEN 32768
+/* An absolute path that is not too long? */
 bool ckpt_path_sane(const char *path);
 /* "process 12 (cat): fd 3: ", or "" for an object that no task has open. In a buffer of the caller,
  * CKPT_WHO bytes. */
@@ -23,6 +25,13 @@ bool ckpt_path_folder_here(struct ckpt_planner *p, const struct ckpt_object *obj
 /* A descriptor (O_PATH) of what PATH leads to, its last part being a link or not; links on the way
  * have to be root's or our own, else it is -ELOOP. */
 int ckpt_path_look(const char *path);
+/* The same for the folder that PATH is in; *LASTP is what of PATH is its name there. */
+int ckpt_path_folder(const char *path, const char **lastp);
+/* The same for the deepest folder on the way that is there; *RESTP, on the heap, is the rest of the
+ * way, at least one name. */
+int ckpt_path_deepest(const char *path, char **restp);
+/* The same of a directory, which the last part may be a link to. */
+int ckpt_path_directory(const char *path);
 /* Opens PATH, whose last part is no symbolic link, with FLAGS to the letter: O_NOFOLLOW would stay
  * visible in F_GETFL. Returns a close-on-exec descriptor or a negative errno. */
 int ckpt_path_open(const char *path, int flags);

@@ -11,6 +11,7 @@
 #include "engine/base/cleanup.h"
 #include "engine/plan/file-list.h"
 #include "engine/plan/identity.h"
+#include "engine/plan/path.h"
 
 /* The file as it is now. */
 struct now {
@@ -21,7 +22,7 @@ struct now {
 
 static int open_now(const struct now *now)
 {
-	return open(now->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW);
+	return ckpt_path_open(now->path, O_RDONLY | O_NOCTTY | O_NONBLOCK);
 }
 
 static size_t build_id_now(const struct now *now, uint8_t id[CKPT_BUILD_ID_MAX])
