@@ -37,6 +37,7 @@
 	X(OUTSIDE_OWNER,     220, 3, "take the owner away (F_SETOWN 0), or dump the process that it is, too") \
 	X(WATCH_LOST,        222, 3, "remove the watch before the dump, have the file open, or run ckpt as root") \
 	X(QUEUE,             223, 3, "let the process take its messages and end mq_notify before the dump") \
+	X(LANDLOCK,          262, 3, "dump it before it confines itself; a domain can be neither read nor made again") \
 	X(LEASE_BREAKING,    221, 1, "let the process give its lease up before the dump") \
 	X(CONTENT_CHANGED,   260, 1, "dump again, or dump who changes it along with the tree") \
 	X(SECCOMP,           230, 3, "run ckpt dump as root; a filter must not end or trap the process for what ckpt asks") \
@@ -81,6 +82,7 @@
 	X(ADDRESS_IN_USE,    407, 1, "end the program that uses it") \
 	X(PIDFILE_EXISTS,    408, 1, "remove it, or choose another file") \
 	X(CPU_FEATURE,       409, 3, "restore on a machine whose processor has it") \
+	X(LABEL,             263, 1, "run the restore under that label: runcon(1), aa-exec(1)") \
 	X(LOCK_TAKEN,        410, 1, "end the program that holds it") \
 	X(NO_DEVICE,         419, 1, "put the device there under that name") \
 	X(NO_ADDRESS,        420, 1, "give this machine the address, or a way to it") \

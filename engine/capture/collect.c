@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "engine/base/label.h"
 #include "engine/base/text.h"
 #include "engine/capture/state.h"
 
@@ -247,4 +248,17 @@ long ckpt_cpus_online(struct ckpt_collect *c)
 	if (!c->capture->n_cpus)
 		c->capture->n_cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	return c->capture->n_cpus;
+}
+
+bool ckpt_has_labels(struct ckpt_collect *c)
+{
+	struct ckpt_capture *cap = c->capture;
+
+	if (!cap)
+		return true;
+	if (!cap->asked_label) {
+		cap->label = ckpt_label_own(cap->arena);
+		cap->asked_label = true;
+	}
+	return cap->label;
 }

@@ -96,5 +96,7 @@ void ckpt_has_content(struct ckpt_collect *c, uint64_t size);
 size_t ckpt_count_mappings(struct ckpt_collect *c);
 /* Processors that are online: asked once for a capture, since every thread is compared with it. */
 long ckpt_cpus_online(struct ckpt_collect *c);
+/* Does a security module label processes here? Asked once for a capture, too. */
+bool ckpt_has_labels(struct ckpt_collect *c);
 /* Something that a user has to know but that does not stop the dump: kept in the image, printed. */
 void ckpt_lost(struct ckpt_collect *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -108,7 +108,9 @@ struct ckpt_capture {
 	unsigned int n_held, max_held; /* files that are still open */
 	bool no_map_files;             /* this user may not follow them */
 	long n_cpus;                   /* online; 0: not asked yet */
-	int nodes;                     /* of memory: 1, or 2 for more; 0: not looked at */
+	const char *label;             /* of this process; NULL: no module gives any */
+	bool asked_label;
+	int nodes; /* of memory: 1, or 2 for more; 0: not looked at */
 
 	struct ckpt_fs_magic {
 		uint64_t dev;
@@ -130,6 +132,7 @@ struct ckpt_capture {
 		char *text;
 	} fdinfo; /* of the last descriptor asked for */
 
+	struct ckpt_witness *witnesses;      /* of witness.c */
 	struct ckpt_watched_search *watched; /* of watched.c: one for each file system */
 
 	struct ckpt_object **state; /* objects that are not files; they get their ids at the end */

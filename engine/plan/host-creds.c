@@ -12,6 +12,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include "engine/base/cleanup.h"
+#include "engine/base/label.h"
 #include "engine/base/text.h"
 #include "engine/plan/host.h"
 
@@ -93,6 +94,7 @@ static int probe_status(struct ckpt_host *h, struct ckpt_arena *arena, struct ck
 		return r;
 	if (!status)
 		return ckpt_fail(err, -ENOENT, "/proc/thread-self/status: cannot open");
+	h->label = ckpt_label_own(arena);
 	h->filtered = !ckpt_word_is(ckpt_line_after(status, "Seccomp") ?: "0", "0");
 	h->can_store_bypass = is_choice(status, "Speculation_Store_Bypass");
 	h->can_indirect_branch = is_choice(status, "SpeculationIndirectBranch");

@@ -44,8 +44,9 @@ struct ckpt_host {
 	uint8_t nodes[CKPT_NODE_BYTES]; /* of memory that we may use; bit n of byte n/8 is node n */
 	int mempolicy;                  /* get_mempolicy(2); 0: the default, or a kernel without */
 	int oom_score_adj;
-	bool filtered;    /* by seccomp, as all that is restored will be */
-	uint64_t nr_open; /* the most that RLIMIT_NOFILE may be; 0: unknown */
+	const char *label; /* that a security module confines this process by; NULL: none does */
+	bool filtered;     /* by seccomp, as all that is restored will be */
+	uint64_t nr_open;  /* the most that RLIMIT_NOFILE may be; 0: unknown */
 	bool can_store_bypass, can_indirect_branch; /* PR_SET_SPECULATION_CTRL has an effect for
 						       them */
 	/* By ckpt_host_probe_memory(): what can be done with an area. */
