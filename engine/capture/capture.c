@@ -3,6 +3,7 @@
  * undoes. */
 #include <errno.h>
 #include "engine/capture/state.h"
+#include "engine/capture/witness.h"
 #include "engine/memory/live.h"
 
 int ckpt_capture_problem(struct ckpt_capture *c, int code, const struct ckpt_err *err)
@@ -126,6 +127,7 @@ int ckpt_capture(struct ckpt_source *src, const struct ckpt_capture_opts *opts,
 	ckpt_capture_areas_end(c);
 	ckpt_capture_scan_end(c);
 	ckpt_capture_files_end(c);
+	ckpt_witness_end(c);
 	if (r < 0) {
 		ckpt_memory_close(c->work);
 		return r;

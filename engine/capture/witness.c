@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Whom ptrace(2) lets somebody look at: whose three user and group ids are all the looker's, who
+ * has no capability that the looker lacks, and who is dumpable. That is ckpt itself, or else a
+ * child that makes itself such a one and waits to be ended.
+ */
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "engine/base/cleanup.h"
+#include "engine/capture/state.h"
+#include "engine/capture/witness.h"
+
+struct ckpt_witness {
+	struct ckpt_witness *next;
+	pid_t pid; /* 0: it could not be had */
+	uint32_t uid, gid;
+};
+
+static bool is_ourselves(const struct ckpt_creds *creds)
+{
+	struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3, 0 };
+	struct __user_cap_data_struct caps[2] = { 0 };
+	uint32_t uid = creds->uid[CKPT_ID_REAL], gid = creds->gid[CKPT_ID_REAL];
+	uid_t u[3];
+	gid_t g[3];
+
+	if (getresuid(&u[0], &u[1], &u[2]) < 0 || getresgid(&g[0], &g[1], &g[2]) < 0 ||
+	    syscall(SYS_capget, &head, caps) < 0)
+		return false;
+	for (int i = 0; i < 3; i++)
+		if (u[i] != uid || g[i] != gid)
+			return false;
+	return !((caps[0].permitted | (uint64_t)caps[1].permitted << 32) & ~creds->permitted) &&
+	       prctl(PR_GET_DUMPABLE) == 1;
+}
+
+/* In the child, which may have been forked beside threads: system calls only. Raw, since libc would
+ * have the others change their ids, too. */
+static void bear_witness(uint32_t uid, uint32_t gid, pid_t parent, int ready)
+{
+	struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3, 0 };
+	struct __user_cap_data_struct none[2] = { 0 };
+
+	if (syscall(SYS_setresgid, gid, gid, gid) < 0 ||
+	    syscall(SYS_setresuid, uid, uid, uid) < 0 || syscall(SYS_capset, &head, none) < 0 ||
+	    prctl(PR_SET_DUMPABLE, 1) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 ||
+	    getppid() != parent || write(ready, "", 1) != 1)
+		_exit(1);
+	syscall(SYS_close_range, 0, ~0u, 0);
+	for (;;)
+		pause();
+}
+
+static pid_t call_witness(uint32_t uid, uint32_t gid)
+{
+	pid_t parent = getpid(), pid;
+	int ends[2];
+	char ready;
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return 0;
+	pid = fork();
+	if (pid == 0)
+		bear_witness(uid, gid, parent, ends[1]);
+	close(ends[1]);
+	CKPT_FD from = ends[0];
+	if (pid > 0 && read(from, &ready, 1) == 1)
+		return pid;
+	if (pid > 0)
+		waitpid(pid, NULL, 0);
+	return 0;
+}
+
+pid_t ckpt_witness(struct ckpt_collect *c, const struct ckpt_creds *creds)
+{
+	uint32_t uid = creds->uid[CKPT_ID_REAL], gid = creds->gid[CKPT_ID_REAL];
+	struct ckpt_witness *w;
+
+	if (is_ourselves(creds))
+		return getpid();
+	if (!c->capture)
+		return 0;
+	for (w = c->capture->witnesses; w && (w->uid != uid || w->gid != gid);)
+		w = w->next;
+	if (w)
+		return w->pid;
+	w = ckpt_new(c->capture->arena, struct ckpt_witness);
+	*w = (struct ckpt_witness){ c->capture->witnesses, call_witness(uid, gid), uid, gid };
+	c->capture->witnesses = w;
+	return w->pid;
+}
+
+void ckpt_witness_end(struct ckpt_capture *c)
+{
+	for (struct ckpt_witness *w = c->witnesses; w; w = w->next) {
+		if (!w->pid)
+			continue;
+		kill(w->pid, SIGKILL);
+		waitpid(w->pid, NULL, 0);
+	}
+}
