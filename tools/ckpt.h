@@ -132,7 +132,7 @@ struct ckpt_options {
 	const char *words[CKPT_MAX_WORDS]; /* what followed the name of the command */
 	unsigned int n_words;
 	const char *output;
-	const char *search, *hex, *regex, *area;
+	const char *search, *hex, *regex, *area, *debug_dir;
 	bool view_tree, view_files, view_memory, view_sockets, view_stats;
 	bool raw, stacks, env, args;
 	uint64_t ghost_limit;

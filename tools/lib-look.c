@@ -9,6 +9,7 @@ int ckpt_tool_look(struct ckpt_tool *t, int (*with)(struct ckpt_tool *t, struct 
 
 	if (r < 0)
 		return r;
+	look->debug_dir = t->opts.debug_dir;
 	r = with(t, look);
 	ckpt_look_close(look);
 	return r;

@@ -111,6 +111,7 @@ const struct ckpt_option ckpt_option_table[] = {
 	OUR_FLAG("stats", view_stats, SHOW, "sizes by sort of memory and by kind"),
 	OUR_FLAG("raw", raw, SHOW, "every record"),
 	OUR_FLAG("stacks", stacks, SHOW, "a back-trace of every thread"),
+	OUR_VALUE("debug-dir", 0, debug_dir, SHOW | REPORT, "DIR", "separate debug files by build-id are in DIR/.build-id (default /usr/lib/debug)"),
 	VALUE("ghost-limit", 0, CKPT_OPT_SIZE, ghost_limit, DUMP | CHECK, "SIZE",
 	      "refuse deleted files that are larger: 300, 10k, 20M, 1G (default: any size is carried)"),
 	FLAG("link-remap", 0, link_remap, DUMP | CHECK,

@@ -16,7 +16,7 @@
 
 #define CARRIED_MAX (256ull << 20) /* bytes of a file that is unpacked for its symbols */
 #define PARTS_MAX 64
-#define DEBUG_DIR "/usr/lib/debug/.build-id"
+#define DEBUG_DIR "/usr/lib/debug"
 
 /* Through libelf's own buffers, not mapped: a file that shrinks meanwhile is then an error. */
 static Elf *begin(int fd)
@@ -93,13 +93,15 @@ static void find_frames(struct ckpt_elf *elf, const char *wanted)
 static struct ckpt_elf *open_debug(struct ckpt_look *look, int fd)
 {
 	uint8_t id[CKPT_BUILD_ID_MAX], theirs[CKPT_BUILD_ID_MAX];
-	char path[sizeof(DEBUG_DIR) + 2 * CKPT_BUILD_ID_MAX + 16];
+	const char *dir = look->debug_dir ? look->debug_dir : DEBUG_DIR;
 	size_t len = ckpt_build_id(fd, id), n;
 	struct ckpt_elf *debug;
+	char *path;
 
 	if (len < 2)
 		return NULL;
-	n = sprintf(path, "%s/%02x/", DEBUG_DIR, id[0]);
+	path = ckpt_alloc(look->arena, strlen(dir) + 2 * len + 32);
+	n = sprintf(path, "%s/.build-id/%02x/", dir, id[0]);
 	for (size_t i = 1; i < len; i++)
 		n += sprintf(path + n, "%02x", id[i]);
 	strcpy(path + n, ".debug");
@@ -108,7 +110,7 @@ static struct ckpt_elf *open_debug(struct ckpt_look *look, int fd)
 		return NULL;
 	debug = ckpt_new(look->arena, struct ckpt_elf);
 	debug->handle = begin(own);
-	debug->path = ckpt_strdup(look->arena, path);
+	debug->path = path;
 	debug->ok = debug->handle;
 	debug->fd = debug->ok ? ckpt_take_fd(&own) : -1;
 	return debug->ok ? debug : NULL;
@@ -120,7 +122,7 @@ static void fill(struct ckpt_look *look, struct ckpt_elf *elf)
 	if (!elf->ok)
 		return;
 	read_headers(look, elf);
-	if (elf->fd >= 0 && !elf->carried)
+	if (elf->fd >= 0)
 		elf->debug = open_debug(look, elf->fd);
 	if (!elf->eh_frame_hdr)
 		find_frames(elf, ".eh_frame");
@@ -210,6 +212,7 @@ void ckpt_elf_close(struct ckpt_elf *elf)
 {
 	if (!elf)
 		return;
+	ckpt_elf_inlined_close(elf);
 	ckpt_elf_close(elf->debug);
 	if (elf->handle)
 		elf_end(elf->handle);

@@ -25,12 +25,14 @@ struct ckpt_elf_frames {
 };
 
 struct ckpt_elf {
-	bool ok;      /* the others are only filled then */
-	bool carried; /* its content came with the image */
+	bool ok;            /* the others are only filled then */
+	bool carried;       /* its content came with the image */
+	bool carried_names; /* its symbols did */
 	const char *path;
-	int fd;                 /* -1: of memory */
-	void *handle;           /* Elf *; */
-	struct ckpt_elf *debug; /* separate debug file, NULL: none */
+	int fd;                           /* -1: of memory */
+	void *handle;                     /* Elf *; */
+	struct ckpt_elf *debug;           /* separate debug file, NULL: none */
+	struct ckpt_elf_inlined *inlined; /* NULL: not looked for yet */
 	struct ckpt_elf_part *parts;
 	size_t n_parts;
 	uint64_t eh_frame_hdr; /* vaddr, 0: none */
@@ -50,6 +52,12 @@ bool ckpt_elf_vaddr(const struct ckpt_elf *elf, const Ckpt__Area *area, uint64_t
 /* The function that VADDR is in, NULL if it is unknown. */
 const struct ckpt_symbol *ckpt_elf_symbol(struct ckpt_look *look, struct ckpt_elf *elf,
 					  uint64_t vaddr);
+#define CKPT_INLINED_MAX 32
+/* The functions whose code at VADDR the compiler put into others, the innermost first; they belong
+ * to the arena. 0: none, or nothing tells. inlined.c */
+size_t ckpt_elf_inlined(struct ckpt_look *look, struct ckpt_elf *elf, uint64_t vaddr,
+			const char *const **namesp);
+void ckpt_elf_inlined_close(struct ckpt_elf *elf);
 /* As people write it (C++, Rust), in the arena; the name itself if it is no such name. */
 const char *ckpt_elf_demangle(struct ckpt_arena *arena, const struct ckpt_elf *elf,
 			      const char *name);

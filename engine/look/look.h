@@ -21,6 +21,9 @@ struct ckpt_look {
 	struct ckpt_image *img;
 	struct ckpt_snapshot *snap;
 	const char *dir;
+	const char *debug_dir;        /* of separate debug files, NULL: the machine's own */
+	uint64_t debug_read;          /* bytes of debug information so far */
+	unsigned int entries_seen;    /* of it */
 	struct ckpt_look_file *files; /* by object id - 1 */
 	struct ckpt_elf **elfs;       /* the same; NULL: not opened yet */
 	struct ckpt_elf *vdso;

@@ -40,6 +40,7 @@ static void name_frame(struct ckpt_look *look, const struct ckpt_stack *stack, s
 	elf = ckpt_elf_of(look, area);
 	if (!elf || !ckpt_elf_vaddr(elf, area, at, &vaddr))
 		return;
+	f->n_inlined = ckpt_elf_inlined(look, elf, vaddr, &f->inlined);
 	symbol = ckpt_elf_symbol(look, elf, vaddr);
 	if (!symbol)
 		return;
@@ -151,27 +152,39 @@ static void print_safely(FILE *out, const char *s)
 	fputs(buf, out);
 }
 
-static void print_frame(const struct ckpt_frame *f, size_t i, FILE *out)
+static void print_function(const struct ckpt_frame *f, size_t i, const char *name, FILE *out)
 {
-	fprintf(out, "#%-2zu ", i);
-	if (f->signal) {
-		fprintf(out, "<signal handler called>\n");
-		return;
-	}
-	fprintf(out, "0x%016" PRIx64 " in ", f->ip);
-	print_safely(out, f->function ? f->function : "??");
+	fprintf(out, "#%-2zu 0x%016" PRIx64 " in ", i, f->ip);
+	print_safely(out, name ? name : "??");
 	fprintf(out, " ()");
 	if (f->file && !f->own) {
 		fprintf(out, " from ");
 		print_safely(out, f->file);
 	}
+}
+
+/* As number I and those behind it; returns the next one. */
+static size_t print_frame(const struct ckpt_frame *f, size_t i, FILE *out)
+{
+	if (f->signal) {
+		fprintf(out, "#%-2zu <signal handler called>\n", i);
+		return i + 1;
+	}
+	for (size_t k = 0; k < f->n_inlined; k++) {
+		print_function(f, i++, f->inlined[k], out);
+		fprintf(out, " (inlined)\n");
+	}
+	print_function(f, i, f->function, out);
 	fprintf(out, "%s\n", f->guessed ? " (guessed by the frame pointer)" : "");
+	return i + 1;
 }
 
 static void print_stack(const struct ckpt_stack *s, FILE *out)
 {
+	size_t number = 0;
+
 	for (size_t i = 0; i < s->n_frames; i++)
-		print_frame(&s->frames[i], i, out);
+		number = print_frame(&s->frames[i], number, out);
 	if (!s->end)
 		return;
 	fprintf(out, "    (ends here: ");
@@ -212,18 +225,33 @@ void ckpt_stacks_print(const struct ckpt_stacks *stacks, FILE *out)
 	}
 }
 
-static struct json_object *json_frame(const struct ckpt_frame *f)
+static struct json_object *json_function(const struct ckpt_frame *f, const char *name)
 {
 	struct json_object *o = json_object_new_object();
 
 	json_object_object_add(o, "ip", json_object_new_uint64(f->ip));
 	json_object_object_add(o, "sp", json_object_new_uint64(f->sp));
-	if (f->function) {
-		json_object_object_add(o, "function", ckpt_json_text(f->function));
-		json_object_object_add(o, "offset", json_object_new_uint64(f->offset));
-	}
+	if (name)
+		json_object_object_add(o, "function", ckpt_json_text(name));
 	if (f->file)
 		json_object_object_add(o, "file", ckpt_json_text(f->file));
+	return o;
+}
+
+static struct json_object *json_inlined(const struct ckpt_frame *f, size_t k)
+{
+	struct json_object *o = json_function(f, f->inlined[k]);
+
+	json_object_object_add(o, "inlined", json_object_new_boolean(true));
+	return o;
+}
+
+static struct json_object *json_frame(const struct ckpt_frame *f)
+{
+	struct json_object *o = json_function(f, f->function);
+
+	if (f->function)
+		json_object_object_add(o, "offset", json_object_new_uint64(f->offset));
 	if (f->signal)
 		json_object_object_add(o, "signal", json_object_new_boolean(true));
 	if (f->guessed)
@@ -240,8 +268,11 @@ static struct json_object *json_group(const struct ckpt_stacks *stacks, size_t f
 	for (size_t i = first; i < stacks->n; i++)
 		if (stacks->v[i].same_as == first)
 			json_object_array_add(tids, json_object_new_int(stacks->v[i].thread->tid));
-	for (size_t i = 0; i < s->n_frames; i++)
+	for (size_t i = 0; i < s->n_frames; i++) {
+		for (size_t k = 0; k < s->frames[i].n_inlined; k++)
+			json_object_array_add(frames, json_inlined(&s->frames[i], k));
 		json_object_array_add(frames, json_frame(&s->frames[i]));
+	}
 	json_object_object_add(o, "pid", json_object_new_int(s->task->pid));
 	json_object_object_add(o, "tids", tids);
 	json_object_object_add(o, "frames", frames);

@@ -11,12 +11,15 @@ struct json_object;
 
 struct ckpt_frame {
 	uint64_t ip, sp;
-	const char *function; /* NULL: unknown */
-	uint64_t offset;      /* in it */
-	const char *file;     /* that IP is mapped from, NULL: none */
-	bool own;             /* FILE is the program itself */
-	bool signal;          /* the kernel's return from a handler, no call */
-	bool guessed;         /* by the frame pointer: nothing says how to unwind the one before */
+	const char *function;       /* NULL: unknown */
+	uint64_t offset;            /* in it */
+	const char *const *inlined; /* functions that are part of FUNCTION there, the innermost
+				       first */
+	size_t n_inlined;
+	const char *file; /* that IP is mapped from, NULL: none */
+	bool own;         /* FILE is the program itself */
+	bool signal;      /* the kernel's return from a handler, no call */
+	bool guessed;     /* by the frame pointer: nothing says how to unwind the one before */
 };
 
 struct ckpt_stack {

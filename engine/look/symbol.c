@@ -99,9 +99,12 @@ static void load(struct ckpt_look *look, struct ckpt_elf *elf)
 	struct symbol_list list = { 0 };
 
 	elf->has_symbols = true;
+	elf->carried_names = elf->carried;
 	read_tables(look, elf->handle, SHT_SYMTAB, &list);
-	if (!list.n && elf->debug)
+	if (!list.n && elf->debug) {
 		read_tables(look, elf->debug->handle, SHT_SYMTAB, &list);
+		elf->carried_names = elf->carried && !list.n;
+	}
 	if (!list.n)
 		read_tables(look, elf->handle, SHT_DYNSYM, &list);
 	if (list.n)
@@ -143,7 +146,7 @@ const char *ckpt_elf_demangle(struct ckpt_arena *arena, const struct ckpt_elf *e
 	char *plain = NULL;
 
 	/* A file that came with the image may be made to annoy. */
-	if (!elf->carried && name[0] == '_' && strlen(name) < DEMANGLE_MAX)
+	if (!elf->carried_names && name[0] == '_' && strlen(name) < DEMANGLE_MAX)
 		plain = cplus_demangle(name, DMGL_PARAMS | DMGL_ANSI | DMGL_AUTO);
 	if (plain && strlen(plain) < NAME_MAX_LEN)
 		shown = ckpt_strdup(arena, plain);

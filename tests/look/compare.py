@@ -22,6 +22,7 @@ for group in json.load(open(sys.argv[2]))["stacks"]:
 
 def plain(name):
     """shop::counter<int>::run(int) -> run"""
+    name = re.sub(r"\{closure#\d+\}", "{{closure}}", name)
     while re.search(r"<[^<>]*>", name):
         name = re.sub(r"<[^<>]*>", "", name)
     return re.split(r"::|\.| ", name.split("(")[0].strip())[-1]
@@ -46,10 +47,13 @@ for tid in sorted(set(gdb) | set(ckpt)):
     if len(ours) != len(gdb[tid]):
         bad(tid, "gdb has", len(gdb[tid]), "frames, ckpt", len(ours))
     for level, ((pc, name), frame) in enumerate(zip(gdb[tid], ours)):
-        if pc != frame["ip"] and not (level == 0 and pc - frame["ip"] == 2):
+        if pc != frame["ip"] and not (pc == gdb[tid][0][0] and pc - frame["ip"] == 2):
             bad(tid, "frame", level, hex(pc), hex(frame["ip"]), name, frame.get("function"))
         if (name == "<signal>") != frame.get("signal", False):
             bad(tid, "frame", level, "signal", name)
+        if name.startswith("+") != frame.get("inlined", False):
+            bad(tid, "frame", level, "inlined", name, frame.get("function"))
+        name = name.lstrip("+")
         if want.match(name):
             names += 1
             if plain(frame.get("function", "??")) != plain(name):

@@ -47,6 +47,7 @@ expect 'of none' 1 '^ckpt: CKPT-E0310: c.img: process 1 is not in this image' sh
 if command -v g++ >/dev/null; then
 	g++ -g -O2 -o template "$here/tests/look/template.cc" && trace c++ ./template && same c++ 'shop::|main'
 	ckpt show -D c++.img --stacks
+	check 'C++: what was inlined' grep -q 'in shop::counter<.*, 7>::inlined(int) () (inlined)$' "$T/out"
 	check 'C++ is demangled' grep -q 'in shop::counter<.*, 7>::wait(int) ()' "$T/out"
 fi
 if command -v rustc >/dev/null; then
@@ -95,6 +96,54 @@ strip -o stripped "$threads"
 trace stripped ./stripped 5 && same stripped main
 ckpt show -D stripped.img --stacks
 check 'stripped: ??' grep -q ' in ?? ()$' "$T/out"
+
+# What was stripped is elsewhere, by build-id; a file of another program there is none.
+if command -v objcopy >/dev/null && [ -x template ]; then
+	id=$(readelf -n template | sed -n 's/.*Build ID: //p')
+	mkdir -p "debug/.build-id/${id:0:2}" "other/.build-id/${id:0:2}"
+	objcopy --only-keep-debug template "debug/.build-id/${id:0:2}/${id:2}.debug"
+	objcopy --only-keep-debug "$threads" "other/.build-id/${id:0:2}/${id:2}.debug"
+	strip -o bald template
+	trace bald ./bald && same bald main
+	for dir in none other; do
+		ckpt show -D bald.img --stacks --debug-dir "$dir"
+		check "debug files in $dir: ??" grep -q ' in ?? ()$' "$T/out"
+	done
+	ckpt show -D bald.img --stacks --json --debug-dir debug
+	cp "$T/out" bald.json
+	check 'its debug file: names' grep -q 'shop::counter<.*::wait(int)' bald.json
+	check 'its debug file: what was inlined' grep -q '"inlined": *true' bald.json
+	ckpt report -D bald.img --debug-dir debug -o bald.html
+	check 'its debug file: in the report' grep -q '::inlined(int) () (inlined)' bald.html
+	rm -f ready
+	start ./bald
+	until_true 10 test -e ready
+	rm bald
+	ckpt dump -t "$PID" -D gone.img
+	ckpt show -D gone.img --stacks --debug-dir debug
+	check 'a deleted program: names of its debug file' grep -q 'in shop::counter<.*::wait' "$T/out"
+fi
+
+# Compiled while it runs: nothing says how to unwind it, but it has frame pointers.
+if command -v node >/dev/null; then
+	cat >wait.js <<-'E'
+		function inner(n) {
+			if (n)
+				return inner(n - 1) + 1;
+			require('fs').writeFileSync('ready', '');
+			return Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+		}
+		inner(3);
+	E
+	rm -f ready
+	start node wait.js
+	until_true 20 test -e ready
+	sleep 0.3
+	ckpt dump -t "$PID" -D node.img
+	ckpt show -D node.img --stacks
+	check 'JavaScript: frames are guessed' grep -q ' (guessed by the frame pointer)$' "$T/out"
+	check 'JavaScript: up to where it began, or why not' grep -q 'node::Start(\|ends here' "$T/out"
+fi
 
 # Nothing but .debug_frame says how to unwind.
 if cc -g -O2 -fno-asynchronous-unwind-tables -fno-unwind-tables -o bare "$here/tests/look/threads.c" 2>/dev/null; then
