@@ -234,11 +234,12 @@ static void read_since(struct ckpt_cpu_clocks *clocks, pid_t tid, struct ckpt_as
 	a->switches = s.switches;
 }
 
-/* From a socket. */
-static bool receives(const struct ckpt_asleep *a)
+/* It may have a limit. */
+static bool is_of_socket(const struct ckpt_asleep *a)
 {
 	static const short calls[] = { SYS_read,     SYS_readv,  SYS_recvfrom, SYS_recvmsg,
-				       SYS_recvmmsg, SYS_accept, SYS_accept4 };
+				       SYS_recvmmsg, SYS_accept, SYS_accept4,  SYS_write,
+				       SYS_writev,   SYS_sendto, SYS_sendmsg };
 	char path[64], link[16];
 	size_t i = 0;
 
@@ -261,7 +262,7 @@ struct ckpt_asleep *ckpt_asleep_read(struct ckpt_arena *arena, struct ckpt_cpu_c
 	a.exposed = any_stop_ends(a.nr);
 	timed = a.nr == SYS_restart_syscall ||
 		ckpt_interrupted_time(a.nr, a.arg).form != CKPT_TIME_NONE ||
-		(sockets && receives(&a));
+		(sockets && is_of_socket(&a));
 	if (!timed && !a.exposed)
 		return NULL;
 	if (timed && ckpt_proc_read(tid, "wchan", a.wchan, sizeof(a.wchan)) < 0)

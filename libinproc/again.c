@@ -134,16 +134,24 @@ static bool plan_wait(struct ckpt_again *a, long nr, const uint64_t arg[6])
 	}
 }
 
-/* The limit is the socket's (SO_RCVTIMEO): what is left of it is waited here, then the call is made
- * again, and finds what it waits for. Not for those that send: they need less room than poll(2)
- * asks for. */
+/* What is left of the socket's limit; false: there is none, or nobody knows. */
+static bool limit_of_socket(struct ckpt_again *a, const struct ckpt_parked *p, int fd, int option)
+{
+	int64_t ns = ckpt_socket_limit(fd, option);
+
+	a->limited = ns && p->waited;
+	a->left = (struct timespec){ ns / 1000000000, ns % 1000000000 };
+	subtract(&a->left, p->waited);
+	return a->limited;
+}
+
+/* What is left of SO_RCVTIMEO is waited here, then the call is made again, and finds what it waits
+ * for. */
 static bool plan_socket(struct ckpt_again *a, const struct ckpt_parked *p, const uint64_t arg[6])
 {
 	uint64_t flags = p->interrupted == SYS_recvfrom || p->interrupted == SYS_recvmmsg ? arg[3] :
 			 p->interrupted == SYS_recvmsg                                    ? arg[2] :
 											    0;
-	struct timeval limit = { 0 };
-	uint32_t len = sizeof(limit);
 
 	switch (p->interrupted) {
 	case SYS_read:
@@ -157,17 +165,27 @@ static bool plan_socket(struct ckpt_again *a, const struct ckpt_parked *p, const
 	default:
 		return false;
 	}
-	if (!p->waited || (flags & MSG_OOB) ||
-	    ckpt_sys(SYS_getsockopt, arg[0], SOL_SOCKET, SO_RCVTIMEO, &limit, &len) < 0 ||
-	    !(limit.tv_sec || limit.tv_usec))
+	if ((flags & MSG_OOB) || !limit_of_socket(a, p, arg[0], SO_RCVTIMEO))
 		return false;
-	a->limited = true;
-	a->left = (struct timespec){ limit.tv_sec, limit.tv_usec * 1000 };
-	subtract(&a->left, p->waited);
 	a->socket = (struct pollfd){ arg[0], POLLIN, 0 };
 	a->rest_at = 0;
 	to_ppoll(a, (uintptr_t)&a->socket, 1);
 	return true;
+}
+
+static bool plan_send(struct ckpt_again *a, const struct ckpt_parked *p, const uint64_t arg[6])
+{
+	switch (p->interrupted) {
+	case SYS_write:
+	case SYS_writev:
+	case SYS_sendto:
+	case SYS_sendmsg:
+		memcpy(a->arg, arg, sizeof(a->arg));
+		a->nr = p->interrupted;
+		return limit_of_socket(a, p, arg[0], SO_SNDTIMEO);
+	default:
+		return false;
+	}
 }
 
 void ckpt_again_plan(struct ckpt_again *a, const struct ckpt_parked *p, uint64_t mask)
@@ -183,6 +201,8 @@ void ckpt_again_plan(struct ckpt_again *a, const struct ckpt_parked *p, uint64_t
 			a->sort = CKPT_AGAIN_WAIT;
 		else if (plan_socket(a, p, arg))
 			a->sort = CKPT_AGAIN_SOCKET;
+		else if (plan_send(a, p, arg))
+			a->sort = CKPT_AGAIN_SEND;
 	} else if (ckpt_transfer_is_cut(p->cut, arg, g[REG_RAX])) {
 		memcpy(a->arg, arg, sizeof(a->arg));
 		a->nr = p->cut;
@@ -273,7 +293,14 @@ void ckpt_again_run(struct ckpt_again *a, ucontext_t *uc)
 			g[REG_RIP] += 2;
 			g[REG_RAX] = ready ? ready : -EAGAIN;
 		}
-	} else if (a->sort == CKPT_AGAIN_TRANSFER) {
+	} else if (a->sort == CKPT_AGAIN_SEND) {
+		g[REG_RIP] += 2;
+		g[REG_RAX] = ckpt_try_until(
+			a->nr, a->arg, a->left.tv_sec * 1000000000 + a->left.tv_nsec, &a->mask);
+		if (ckpt_transfer_is_cut(a->nr, a->arg, g[REG_RAX]))
+			a->sort = CKPT_AGAIN_TRANSFER;
+	}
+	if (a->sort == CKPT_AGAIN_TRANSFER) {
 		ckpt_sys(SYS_rt_sigprocmask, SIG_SETMASK, &a->mask, NULL, 8);
 		g[REG_RAX] = ckpt_transfer_finish(a->nr, a->arg, g[REG_RAX]);
 	}

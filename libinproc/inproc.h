@@ -162,7 +162,13 @@ void ckpt_now_ended(const struct ckpt_end *end);
 
 /* ---- again.c ---- */
 struct ckpt_again {
-	enum { CKPT_AGAIN_NOT, CKPT_AGAIN_WAIT, CKPT_AGAIN_SOCKET, CKPT_AGAIN_TRANSFER } sort;
+	enum {
+		CKPT_AGAIN_NOT,
+		CKPT_AGAIN_WAIT,
+		CKPT_AGAIN_SOCKET,
+		CKPT_AGAIN_SEND,
+		CKPT_AGAIN_TRANSFER
+	} sort;
 	long nr;
 	uint64_t arg[6];
 	uint64_t mask; /* to wait with */
@@ -184,6 +190,13 @@ int64_t ckpt_again_call(long nr, const uint64_t arg[6]);
 extern const char ckpt_again_after[];
 /* Our signal, and nothing before it, has interrupted that call. */
 extern __thread volatile bool ckpt_again_met;
+
+/* ---- limit.c ---- */
+/* In ns; 0: none. OPTION: SO_RCVTIMEO, SO_SNDTIMEO. */
+int64_t ckpt_socket_limit(int fd, int option);
+/* A call on a socket that sends, or readv(2) or recvmsg(2): what it returns when no more than LEFT
+ * ns are left of its limit. It waits with MASK (NULL: the mask there is). */
+int64_t ckpt_try_until(long nr, const uint64_t arg[6], int64_t left, const uint64_t *mask);
 
 /* ---- transfer.c ---- */
 /* Has the call, which returned DONE, transferred less than it would have without us? */

@@ -108,10 +108,15 @@ static bool is_blocking(int fd, struct stat *st)
 	return ckpt_sys(SYS_fstat, fd, st) >= 0 && !(ckpt_sys(SYS_fcntl, fd, F_GETFL) & O_NONBLOCK);
 }
 
+static bool is_write(const struct transfer *t)
+{
+	return t->nr == SYS_writev || t->nr == SYS_sendmsg;
+}
+
 /* For how many bytes such a call waits; 0: it takes what there is. */
 static uint64_t whole(const struct transfer *t)
 {
-	bool writes = t->nr == SYS_writev || t->nr == SYS_sendmsg;
+	bool writes = is_write(t);
 	struct stat st;
 	uint64_t sum, lowest;
 
@@ -203,14 +208,15 @@ static uint64_t gather(const struct transfer *t, uint64_t max, struct iovec v[AT
 	return sum;
 }
 
-static int64_t transfer_pieces(const struct transfer *t, struct iovec *v, size_t n)
+/* LIMIT of the socket's, in ns; 0: none. */
+static int64_t transfer_pieces(const struct transfer *t, struct iovec *v, size_t n, int64_t limit)
 {
 	struct msghdr m = { .msg_iov = v, .msg_iovlen = n };
 	bool plain = t->nr == SYS_readv || t->nr == SYS_writev;
 	const uint64_t arg[6] = { t->fd, plain ? (uintptr_t)v : (uintptr_t)&m,
 				  plain ? n : (uint64_t)t->flags };
 
-	return ckpt_again_call(t->nr, arg);
+	return limit ? ckpt_try_until(t->nr, arg, limit, NULL) : ckpt_again_call(t->nr, arg);
 }
 
 /* Until something else than our signal ends it. */
@@ -218,10 +224,11 @@ static int64_t go_on(struct transfer *t, int64_t done)
 {
 	struct iovec v[AT_ONCE];
 	uint64_t want;
-	int64_t r = done;
+	int64_t r = done, limit;
 	size_t n;
 
 	t->whole = whole(t);
+	limit = ckpt_socket_limit(t->fd, is_write(t) ? SO_SNDTIMEO : SO_RCVTIMEO);
 	do {
 		if (!step(t, r > 0 ? r : 0) || (uint64_t)done >= t->whole)
 			break;
@@ -229,9 +236,10 @@ static int64_t go_on(struct transfer *t, int64_t done)
 		if (!want)
 			break;
 		ckpt_again_met = false;
-		r = transfer_pieces(t, v, n);
+		r = transfer_pieces(t, v, n, limit);
 		done += r > 0 ? r : 0;
-	} while ((uint64_t)r == want || (ckpt_again_met && (r > 0 || r == -EINTR)));
+	} while ((uint64_t)r == want || (limit && r > 0) ||
+		 (ckpt_again_met && (r > 0 || r == -EINTR)));
 	return done;
 }
 

@@ -16,6 +16,7 @@
 #include <sys/sem.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -27,7 +28,7 @@
 		0, MS * 1000000l \
 	}
 
-static int never[2], epfd, semid, sock[2], listener;
+static int never[2], epfd, semid, sock[2], listener, full[2], full_packets[2], some[2];
 static struct sockaddr_un listening = { AF_UNIX, "listener" };
 static sigset_t all;
 
@@ -210,6 +211,53 @@ static void do_accept(struct act *a)
 	TIMED(-EAGAIN, accept(listener, NULL, NULL));
 }
 
+static void do_send(struct act *a)
+{
+	TIMED(-EAGAIN, send(full[0], "x", 1, 0));
+}
+
+static void do_write(struct act *a)
+{
+	TIMED(-EAGAIN, write(full[0], "x", 1));
+}
+
+static void do_sendmsg(struct act *a)
+{
+	struct iovec v = { "x", 1 };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
+
+	TIMED(-EAGAIN, sendmsg(full_packets[0], &m, 0));
+}
+
+static void do_writev(struct act *a)
+{
+	struct iovec v[2] = { { "x", 1 }, { "y", 1 } };
+
+	TIMED(-EAGAIN, writev(full_packets[0], v, 2));
+}
+
+/* There is room for a part of it. */
+static void do_send_much(struct act *a)
+{
+	static char much[1 << 20];
+	struct act_clock c = act_clock();
+	ssize_t sent = send(some[0], much, sizeof(much), 0);
+
+	if (sent <= 0 || sent == sizeof(much))
+		case_fail("%s returns %zd (%s)", a->name, sent, strerror(errno));
+	act_took(&c, a->name, MS);
+	while (recv(some[1], much, sizeof(much), MSG_DONTWAIT) > 0)
+		;
+}
+
+static void do_recv_all(struct act *a)
+{
+	char two[2];
+
+	CHECK_INT(send(some[1], "x", 1, 0), 1);
+	TIMED(1, recv(some[0], two, 2, MSG_WAITALL));
+}
+
 static struct act timed[] = {
 	{ "nanosleep", do_nanosleep },
 	{ "usleep", do_usleep },
@@ -230,12 +278,34 @@ static struct act timed[] = {
 	{ "recvmsg", do_recvmsg },
 	{ "read of a socket", do_read },
 	{ "accept", do_accept },
+	{ "recv with MSG_WAITALL", do_recv_all },
 };
 
-static void make_things(void)
+static struct act sends[] = {
+	{ "send", do_send },
+	{ "write to a socket", do_write },
+	{ "sendmsg", do_sendmsg },
+	{ "writev to a socket", do_writev },
+	{ "sending more than there is room for", do_send_much },
+};
+
+/* Nobody reads from the other end. */
+static void make_full(int pair[2], int type)
+{
+	CHECK_CALL(socketpair(AF_UNIX, type, 0, pair));
+	while (send(pair[0], "x", 1, MSG_DONTWAIT) == 1)
+		;
+}
+
+static void limit(int fd, int option)
 {
 	struct timeval t = { 0, MS * 1000 };
 
+	CHECK_CALL(setsockopt(fd, SOL_SOCKET, option, &t, sizeof(t)));
+}
+
+static void make_things(void)
+{
 	sigfillset(&all);
 	CHECK_CALL(pipe(never));
 	epfd = CHECK_CALL(epoll_create1(0));
@@ -246,15 +316,15 @@ static void make_things(void)
 	listener = CHECK_CALL(socket(AF_UNIX, SOCK_STREAM, 0));
 	CHECK_CALL(bind(listener, (struct sockaddr *)&listening, sizeof(listening)));
 	CHECK_CALL(listen(listener, 1));
-	CHECK_CALL(setsockopt(sock[0], SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t)));
+	limit(sock[0], SO_RCVTIMEO);
 }
 
 static void setup(void)
 {
-	struct timeval t = { 0, MS * 1000 };
-
 	make_things();
-	CHECK_CALL(setsockopt(listener, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t)));
+	limit(listener, SO_RCVTIMEO);
+	CHECK_CALL(socketpair(AF_UNIX, SOCK_STREAM, 0, some));
+	limit(some[0], SO_RCVTIMEO);
 	act_start(timed, ARRAY_SIZE(timed));
 }
 
@@ -262,6 +332,23 @@ static void check(void)
 {
 	act_end(timed, ARRAY_SIZE(timed));
 	semctl(semid, 0, IPC_RMID);
+}
+
+/* A restored queue holds the same bytes, in fewer pieces, and is not as full. */
+static void setup_sends(void)
+{
+	make_full(full, SOCK_STREAM);
+	limit(full[0], SO_SNDTIMEO);
+	make_full(full_packets, SOCK_DGRAM);
+	limit(full_packets[0], SO_SNDTIMEO);
+	CHECK_CALL(socketpair(AF_UNIX, SOCK_STREAM, 0, some));
+	limit(some[0], SO_SNDTIMEO);
+	act_start(sends, ARRAY_SIZE(sends));
+}
+
+static void check_sends(void)
+{
+	act_end(sends, ARRAY_SIZE(sends));
 }
 
 /* ---- without a limit: they begin, and end only when the story makes them ---- */
@@ -390,6 +477,8 @@ static void check_endless(void)
 
 #define FLAGS (CASE_INSIDE | CASE_MANY | CASE_LOSSY)
 CASES({ "waits with a limit end in time and say nothing of checkpoints", setup, check,
-	.flags = FLAGS },
+	.flags = FLAGS | CASE_RUNS }, /* a stop ends a transfer of which a part is done */
+      { "so do sends with a limit", setup_sends, check_sends,
+	.flags = FLAGS | CASE_RUNS | CASE_STAYS },
       { "waits without a limit wait on", setup_endless, check_endless,
 	.flags = CASE_INSIDE | CASE_MANY })
