@@ -24,6 +24,7 @@
 #include "injector/precopy.h"
 #include "injector/ptrace.h"
 #include "injector/source-ptrace.h"
+#include "injector/room.h"
 #include "injector/stops.h"
 #include "injector/warm.h"
 
@@ -284,6 +285,16 @@ static bool is_ahead(const struct ckpt_dump_opts *opts)
 	return opts->live || opts->prev_dir || opts->track_mem;
 }
 
+/* In all it takes longer: who ends anyway does not mind standing still. */
+static int make_room(struct dump *d, struct ckpt_err *err)
+{
+	int fd = ckpt_image_writer_pages_fd(d->writer);
+
+	if (d->opts->inside || !d->opts->leave_running || fd < 0)
+		return 0;
+	return ckpt_room_make(d->arena, fd, d->opts->pid, go_on_copying, d, err);
+}
+
 /* Who goes on afterwards does not wait for a compressor, or for a reader. */
 static int create_image(struct dump *d, struct ckpt_err *err)
 {
@@ -328,8 +339,8 @@ static int run(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err *e
 	if (r >= 0)
 		r = ckpt_increment_open(&d->inc, d->opts, d->writer, d->arena, err);
 	stats->note = d->inc.note;
-	if (r >= 0 && is_ahead(d->opts))
-		r = copy_ahead(d, err);
+	if (r >= 0)
+		r = is_ahead(d->opts) ? copy_ahead(d, err) : make_room(d, err);
 	if (r >= 0)
 		r = capture(d, err);
 	if (r >= 0)

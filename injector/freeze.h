@@ -160,6 +160,15 @@ int ckpt_each_thread(pid_t pid, int (*fn)(void *arg, pid_t tid, struct ckpt_err 
 /* The same for each child that thread TID of PID has. */
 int ckpt_each_child(pid_t pid, pid_t tid, int (*fn)(void *arg, pid_t child, struct ckpt_err *err),
 		    void *arg, struct ckpt_err *err);
+/* Everything that can be seen now of ROOT and below; either may be NULL. Who is gone is passed
+ * over.
+ */
+struct ckpt_each {
+	void (*thread)(void *arg, pid_t pid, pid_t tid);
+	void (*process)(void *arg, pid_t pid); /* after its threads */
+	void *arg;
+};
+void ckpt_each_below(struct ckpt_arena *arena, pid_t root, const struct ckpt_each *each);
 /* Before the freeze: reads what will be needed of all that can be seen of the tree then. Never
  * fails: it saves time. */
 void ckpt_tree_look_ahead(struct ckpt_tree *tree);

@@ -124,56 +124,84 @@ struct coming {
 	struct coming *next;
 };
 
-struct ahead {
-	struct ckpt_tree *tree;
-	struct ckpt_cpu_clocks clocks;
+struct walk {
+	struct ckpt_arena *arena;
+	const struct ckpt_each *each;
 	struct coming *now, **last;
 };
 
 static int look_at_later(void *arg, pid_t pid, struct ckpt_err *err)
 {
-	struct ahead *ahead = arg;
-	struct coming *c = ckpt_new(ahead->tree->arena, struct coming);
+	struct walk *w = arg;
+	struct coming *c = ckpt_new(w->arena, struct coming);
 
 	(void)err;
 	c->pid = pid;
-	*ahead->last = c;
-	ahead->last = &c->next;
+	*w->last = c;
+	w->last = &c->next;
 	return 0;
 }
 
 static int look_at_thread(void *arg, pid_t tid, struct ckpt_err *err)
 {
+	struct walk *w = arg;
+
+	if (w->each->thread)
+		w->each->thread(w->each->arg, w->now->pid, tid);
+	return ckpt_each_child(w->now->pid, tid, look_at_later, w, err);
+}
+
+void ckpt_each_below(struct ckpt_arena *arena, pid_t root, const struct ckpt_each *each)
+{
+	struct walk w = { .arena = arena, .each = each };
+	struct ckpt_err ignored = CKPT_ERR_INIT;
+
+	w.last = &w.now;
+	look_at_later(&w, root, &ignored);
+	/* A tree that grows all the time must not keep us here. */
+	for (int i = 0; w.now && i < 65536; i++, w.now = w.now->next) {
+		ckpt_each_thread(w.now->pid, look_at_thread, &w, &ignored);
+		if (each->process)
+			each->process(each->arg, w.now->pid);
+	}
+}
+
+struct ahead {
+	struct ckpt_tree *tree;
+	struct ckpt_cpu_clocks clocks;
+};
+
+static void thread_ahead(void *arg, pid_t pid, pid_t tid)
+{
 	struct ahead *ahead = arg;
 	struct ckpt_asleep *a = ckpt_asleep_read(ahead->tree->arena, &ahead->clocks, tid, false);
 	struct ckpt_asleep **head = &ahead->tree->asleep[tid % CKPT_TREE_BUCKETS];
 
-	ahead->tree->has_threads |= tid != ahead->now->pid;
+	ahead->tree->has_threads |= tid != pid;
 	if (a) {
 		a->next = *head;
 		*head = a;
 	}
-	return ckpt_each_child(ahead->now->pid, tid, look_at_later, ahead, err);
+}
+
+static void process_ahead(void *arg, pid_t pid)
+{
+	struct ckpt_tree *tree = ((struct ahead *)arg)->tree;
+	struct ckpt_err ignored = CKPT_ERR_INIT;
+	struct ckpt_vm_areas areas;
+	struct ckpt_gadgets g;
+
+	if (!ckpt_vm_areas_read(tree->arena, pid, &areas, &ignored))
+		ckpt_gadgets_find(tree->cache, pid, &areas, &g, &ignored);
 }
 
 void ckpt_tree_look_ahead(struct ckpt_tree *tree)
 {
 	struct ahead ahead = { .tree = tree };
-	struct ckpt_err ignored = CKPT_ERR_INIT;
-	struct ckpt_vm_areas areas;
-	struct ckpt_gadgets g;
+	const struct ckpt_each each = { thread_ahead, process_ahead, &ahead };
 
-	ahead.last = &ahead.now;
-	look_at_later(&ahead, tree->root, &ignored);
 	memset(&ahead.clocks, 0, sizeof(ahead.clocks));
-	/* A tree that grows all the time must not keep us here. */
-	for (int i = 0; ahead.now && i < 65536; i++, ahead.now = ahead.now->next) {
-		pid_t pid = ahead.now->pid;
-
-		ckpt_each_thread(pid, look_at_thread, &ahead, &ignored);
-		if (!ckpt_vm_areas_read(tree->arena, pid, &areas, &ignored))
-			ckpt_gadgets_find(tree->cache, pid, &areas, &g, &ignored);
-	}
+	ckpt_each_below(tree->arena, tree->root, &each);
 }
 
 /* A parent waits in vfork(2) until its child executes a program or ends: no signal and no stop

@@ -361,6 +361,14 @@ static int check_files(const struct ckpt_memory_work *w, struct ckpt_err *err)
 	return 0;
 }
 
+/* Or more: who commits it cuts it, which takes its time. */
+static bool has_size(int fd, uint64_t size)
+{
+	struct stat st;
+
+	return !fstat(fd, &st) && (uint64_t)st.st_size >= size;
+}
+
 int ckpt_memory_copy(struct ckpt_memory_work *w, const struct ckpt_memory_copy *opts,
 		     uint32_t **crcp, size_t *np, struct ckpt_err *err)
 {
@@ -380,7 +388,8 @@ int ckpt_memory_copy(struct ckpt_memory_work *w, const struct ckpt_memory_copy *
 		return 0;
 	/* Chunks come out of order: a file that has its size already does not grow under each of
 	 * them. */
-	if (!opts->pack && ftruncate(opts->fd, size) < 0 && errno != EINVAL)
+	if (!opts->pack && !has_size(opts->fd, size) && ftruncate(opts->fd, size) < 0 &&
+	    errno != EINVAL)
 		return ckpt_fail(err, -errno, "image: cannot make room for %llu bytes of memory",
 				 (unsigned long long)size);
 	run(&c, useful_threads(opts, n_chunks - c.chunk));

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Room for the memory of two processes, made ahead; memory that they share counts once. */
+#include <errno.h>
+#include <signal.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "injector/room.h"
+#include "tests/lib/tap.h"
+
+#define OWN (24ull << 20)
+
+static int goes_on(void *arg, struct ckpt_err *err)
+{
+	(void)err;
+	return *(int *)arg;
+}
+
+static void touch(void)
+{
+	char *p = mmap(NULL, OWN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	memset(p, 1, OWN);
+}
+
+static uint64_t allocated(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) < 0 ? 0 : st.st_blocks * 512ull;
+}
+
+/* A process, and a child that has its memory and as much of its own. */
+static pid_t start(void)
+{
+	int ready[2];
+	char byte = 0;
+	pid_t pid;
+
+	must(pipe(ready) == 0, "a pipe");
+	pid = fork();
+	if (!pid) {
+		touch();
+		if (fork() > 0)
+			pause();
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		touch();
+		if (write(ready[1], &byte, 1) == 1)
+			pause();
+		_exit(1);
+	}
+	must(read(ready[0], &byte, 1) == 1, "a tree is there");
+	return pid;
+}
+
+int main(void)
+{
+	struct ckpt_err err = CKPT_ERR_INIT;
+	struct ckpt_arena *arena;
+	int fd = memfd_create("room", MFD_CLOEXEC), none = memfd_create("none", MFD_CLOEXEC);
+	int ok_to_go = 0, stop = -ECANCELED;
+	uint64_t size;
+	pid_t pid;
+
+	must(ckpt_arena_open(&arena, 1 << 24, &err) == 0, "an arena");
+	pid = start();
+	must(ckpt_room_make(arena, fd, pid, goes_on, &ok_to_go, &err) == 0, "room is made");
+	size = allocated(fd);
+	ok(size >= 2 * OWN, "for the memory of both");
+	ok(size < 3 * OWN, "once");
+	ok(ckpt_room_make(arena, none, pid, goes_on, &stop, &err) == -ECANCELED,
+	   "it can be stopped");
+	ok(ckpt_room_make(arena, -1, pid, goes_on, &ok_to_go, &err) == 0, "no room is no failure");
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	ckpt_arena_close(arena);
+	return tap_end();
+}
