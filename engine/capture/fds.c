@@ -66,6 +66,8 @@ static void look_at(const struct ckpt_look_job *job, struct ckpt_look *look,
 	if (n < 0)
 		return;
 	len = readlinkat(job->fd_dir, name, link, sizeof(link) - 1);
+	if (len < 0 && errno == ENAMETOOLONG) /* files.c finds it out */
+		return;
 	if (len < 0) {
 		failed(look, -errno, "link: cannot read");
 		return;

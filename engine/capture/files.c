@@ -15,6 +15,7 @@
 #include <unistd.h>
 #include "engine/base/cleanup.h"
 #include "engine/base/text.h"
+#include "engine/capture/path.h"
 #include "engine/capture/state.h"
 
 #define MAX_HELD 7168
@@ -183,7 +184,6 @@ static int probe(struct ckpt_capture *c, struct found *d, struct ckpt_err *err)
 	const struct ckpt_look *look = d->look;
 	int r;
 
-	d->probe.link = look->link;
 	d->probe.path_only = look->info.flags & O_PATH;
 	if (d->flying)
 		d->fd = fcntl(look->number, F_DUPFD_CLOEXEC, 0);
@@ -191,6 +191,10 @@ static int probe(struct ckpt_capture *c, struct found *d, struct ckpt_err *err)
 		d->fd = c->src->ops->dup_fd(c->src, d->t->frozen->pid, look->number, err);
 	if (d->fd < 0)
 		return d->flying ? ckpt_fail(err, -errno, "cannot duplicate") : d->fd;
+	d->probe.link = look->link ? look->link : ckpt_long_path(c->arena, d->fd);
+	if (!d->probe.link)
+		return ckpt_refuse(err, CKPT_E_LONG_PATH, -ENAMETOOLONG,
+				   "its path has more than %d bytes", PATH_MAX);
 	r = ckpt_probe_fill(c, d->fd, &d->probe, err);
 	if (r < 0)
 		return r;
@@ -201,7 +205,7 @@ static int probe(struct ckpt_capture *c, struct found *d, struct ckpt_err *err)
 	if (look->info.lock[0] && !c->opts->file_locks)
 		ckpt_problem_add(c->problems, CKPT_E_FILE_LOCK,
 				 "%s: fd %d: %s: a lock (%s) is held", d->t->who, d->look->number,
-				 d->look->link, d->look->info.lock);
+				 d->probe.link, d->look->info.lock);
 	/* Files on disk have a position always; for devices it depends. */
 	d->has_pos = !(d->look->info.flags & O_PATH) &&
 		     (S_ISREG(d->probe.st.st_mode) || S_ISDIR(d->probe.st.st_mode) ||
@@ -410,8 +414,10 @@ static int add_looked(struct ckpt_capture *c, struct ckpt_capture_task *t,
 		else
 			r = add_fd(c, &d, roomp, err);
 		ckpt_close_fd(&d.fd);
+		ckpt_in(err, r, "%s: fd %d", t->who, look[i].number);
+		r = ckpt_capture_problem(c, r, err);
 		if (r < 0)
-			return ckpt_in(err, r, "%s: fd %d", t->who, look[i].number);
+			return r;
 	}
 	return 0;
 }

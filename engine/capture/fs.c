@@ -8,6 +8,7 @@
 #include "engine/base/cleanup.h"
 #include "engine/base/text.h"
 #include "engine/capture/fs.h"
+#include "engine/capture/path.h"
 
 #define DELETED " (deleted)"
 
@@ -37,22 +38,48 @@ static int look_at(struct ckpt_collect *c, const char *name, const char *path, s
 				   0;
 }
 
-/* The path behind the link, and what it leads to if STP is given. 1: it has been deleted. */
+/* The path behind the link; also one that is too long for a link. */
+static int read_path(struct ckpt_collect *c, const char *name, char **pathp, struct ckpt_err *err)
+{
+	char link[PATH_MAX + 32];
+	const char *path = link;
+	int r = c->src->ops->read_link(c->src, c->tid, name, link, sizeof(link), err);
+
+	if (r == -ENAMETOOLONG) {
+		CKPT_FD fd = c->src->ops->open_proc(c->src, c->tid, name, err);
+
+		if (fd < 0)
+			return fd;
+		*err = (struct ckpt_err)CKPT_ERR_INIT;
+		path = ckpt_long_path(c->arena, fd);
+		if (!path)
+			return ckpt_refuse(err, CKPT_E_LONG_PATH, r,
+					   "%s: its path has more than %d bytes", name, PATH_MAX);
+	} else if (r < 0) {
+		return r;
+	}
+	*pathp = ckpt_strdup(c->arena, path);
+	return 0;
+}
+
+/* That path, and what it leads to if STP is given. 1: it has been deleted. */
 static int get_path(struct ckpt_collect *c, const char *name, char **pathp, struct stat *stp,
 		    struct ckpt_err *err)
 {
-	char path[PATH_MAX + 32];
 	struct stat st;
-	int r = c->src->ops->read_link(c->src, c->tid, name, path, sizeof(path), err);
+	const char *path;
+	int r = read_path(c, name, pathp, err);
 
-	if (r >= 0 && (stp || may_be_gone(path)))
+	if (r < 0)
+		return r;
+	path = *pathp;
+	if (stp || may_be_gone(path))
 		r = look_at(c, name, path, stp ? stp : &st, err);
 	if (r < 0)
 		return r;
 	if (path[0] != '/')
 		return ckpt_refuse(err, CKPT_E_NAMESPACE, -ENOENT,
 				   "%s cannot be reached from here: %s", name, path);
-	*pathp = ckpt_strdup(c->arena, path);
 	return may_be_gone(path) && !(stp ? stp : &st)->st_nlink;
 }
 
@@ -96,6 +123,14 @@ int ckpt_fs_collect(struct ckpt_collect *c, Ckpt__Fs *m, struct ckpt_err *err)
 		return ckpt_fail(err, -errno, "/: cannot look at it");
 	if (st.st_dev != ours.st_dev || st.st_ino != ours.st_ino)
 		m->root = root;
+	/* Roots are changed, and directories of threads, by a plain call at the end. */
+	if ((m->root && strlen(root) >= PATH_MAX) ||
+	    (c->tid != c->pid && strlen(m->cwd) >= PATH_MAX))
+		return ckpt_refuse(
+			err, CKPT_E_LONG_PATH, -ENAMETOOLONG,
+			"thread %d: the path of its root or working directory has more than "
+			"%d bytes",
+			c->tid, PATH_MAX);
 	r = ckpt_status_text(c, &status, err);
 	if (r < 0)
 		return r;

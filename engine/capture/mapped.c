@@ -12,7 +12,9 @@
 #include <sys/statfs.h>
 #include <sys/sysmacros.h>
 #include "engine/base/cleanup.h"
+#include "engine/capture/path.h"
 #include "engine/capture/state.h"
+#include "engine/plan/path.h"
 
 #define DELETED " (deleted)"
 
@@ -21,25 +23,6 @@ static bool ends_with(const char *s, const char *tail)
 	size_t n = strlen(s), m = strlen(tail);
 
 	return n >= m && !strcmp(s + n - m, tail);
-}
-
-/* maps shows a newline of a path as "\012", and nothing else in that way. */
-static const char *plain_name(struct ckpt_arena *arena, const char *name)
-{
-	char *copy, *to;
-
-	if (!strstr(name, "\\012"))
-		return name;
-	copy = to = ckpt_alloc(arena, strlen(name) + 1);
-	while (*name) {
-		if (!strncmp(name, "\\012", 4)) {
-			*to++ = '\n';
-			name += 4;
-		} else {
-			*to++ = *name++;
-		}
-	}
-	return copy;
 }
 
 static bool is_shared_anon(const struct ckpt_map *m)
@@ -152,6 +135,8 @@ static int open_path(const char *path)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 
+	if (fd < 0 && errno == ENAMETOOLONG)
+		return ckpt_path_open(path, O_RDONLY | O_NOCTTY | O_NONBLOCK);
 	if (fd < 0)
 		fd = open(path, O_PATH | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
@@ -332,7 +317,8 @@ static int resolve(struct ckpt_capture *c, struct ckpt_capture_task *t, const st
 	struct found found = { .probe = { .domain = -1, .type = -1, .protocol = -1 }, .fd = -1 };
 	int r;
 
-	found.probe.link = is_shared_anon(m) ? "/dev/zero" DELETED : plain_name(c->arena, m->name);
+	found.probe.link = is_shared_anon(m) ? "/dev/zero" DELETED :
+					       ckpt_plain_name(c->arena, m->name);
 	found.probe.st.st_dev = makedev(m->major, m->minor);
 	found.probe.st.st_ino = m->ino;
 	/* An ordinary user has no other way to the executable if it is deleted. */

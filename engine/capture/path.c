@@ -2,19 +2,48 @@
 /* The kernel marks the link of an unlinked file with " (deleted)", which may as well be part of a
  * name. */
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include "engine/base/cleanup.h"
 #include "engine/capture/path.h"
+#include "engine/plan/path.h"
 
 #define MARK " (deleted)"
+
+const char *ckpt_plain_name(struct ckpt_arena *arena, const char *name)
+{
+	char *copy, *to;
+
+	if (!strstr(name, "\\012"))
+		return name;
+	copy = to = ckpt_alloc(arena, strlen(name) + 1);
+	while (*name) {
+		if (!strncmp(name, "\\012", 4)) {
+			*to++ = '\n';
+			name += 4;
+		} else {
+			*to++ = *name++;
+		}
+	}
+	return copy;
+}
+
+static int look(const char *path, struct stat *st)
+{
+	if (strlen(path) < PATH_MAX)
+		return lstat(path, st);
+	CKPT_FD fd = ckpt_path_look(path);
+	return fd < 0 ? -1 : fstat(fd, st);
+}
 
 bool ckpt_path_leads_to(const char *path, const struct stat *st)
 {
 	struct stat now;
 
-	return lstat(path, &now) == 0 && now.st_dev == st->st_dev && now.st_ino == st->st_ino &&
+	return look(path, &now) == 0 && now.st_dev == st->st_dev && now.st_ino == st->st_ino &&
 	       (now.st_mode & S_IFMT) == (st->st_mode & S_IFMT);
 }
 

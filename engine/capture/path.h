@@ -13,6 +13,12 @@ enum ckpt_path_state {
 /* Does PATH, whose last part is no link, lead to the file of ST? */
 bool ckpt_path_leads_to(const char *path, const struct stat *st);
 
+/* The path of FD where a link of /proc cannot hold it, in the arena; NULL: it cannot be found out.
+ * The working directory of this process changes meanwhile. */
+const char *ckpt_long_path(struct ckpt_arena *arena, int fd);
+/* maps shows a newline of a path as "\012", and nothing else in that way. */
+const char *ckpt_plain_name(struct ckpt_arena *arena, const char *name);
+
 /* The path of c's file without the " (deleted)" of the kernel, in the arena, and what it is worth.
  */
 enum ckpt_path_state ckpt_path_of(struct ckpt_collect *c, const char **pathp);
