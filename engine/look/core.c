@@ -10,6 +10,7 @@
 #include "engine/base/cleanup.h"
 #include "engine/look/core.h"
 #include "engine/look/output.h"
+#include "engine/look/views.h"
 
 #define ROOM (1u << 20)
 
@@ -201,7 +202,7 @@ static int put_memory(struct writing *w, struct ckpt_err *err)
 static int lay_out(struct writing *w, struct ckpt_err *err)
 {
 	const Ckpt__Mm *mm = w->task->mm;
-	uint64_t stored = 0, total = 0;
+	uint64_t stored = ckpt_view_stored(&w->task->pages), total = 0;
 
 	if (mm->n_areas + 1 >= PN_XNUM)
 		return ckpt_refuse(
@@ -213,8 +214,6 @@ static int lay_out(struct writing *w, struct ckpt_err *err)
 		w->size[i] = size_of(w->look, w->task, mm->areas[i]);
 		total += w->size[i];
 	}
-	for (size_t i = 0; i < w->task->pages.n; i++)
-		stored += w->task->pages.run[i].n_pages * CKPT_PAGE;
 	w->notes_at = sizeof(Elf64_Ehdr) + (mm->n_areas + 1) * sizeof(Elf64_Phdr);
 	w->memory_at = (w->notes_at + w->notes_len + CKPT_PAGE - 1) / CKPT_PAGE * CKPT_PAGE;
 	return ckpt_output_room(&w->out, (stored < total ? stored : total) + w->memory_at, err);
@@ -240,8 +239,12 @@ int ckpt_core_write(struct ckpt_look *look, const struct ckpt_task *task, const 
 		r = put_headers(&w, err);
 	if (r >= 0)
 		r = ckpt_output_write(&w.out, notes, w.notes_len, w.notes_at, err);
-	if (r >= 0)
+	if (r >= 0) {
+		struct ckpt_look_ahead *ahead = ckpt_look_ahead(look, task);
+
 		r = put_memory(&w, err);
+		ckpt_look_ahead_end(ahead);
+	}
 	if (r >= 0)
 		r = ckpt_output_commit(&w.out, err);
 	ckpt_output_close(&w.out);

@@ -13,6 +13,7 @@
 #include "engine/model/snapshot.h"
 #include "engine/store/image.h"
 
+struct ckpt_look_ahead;
 struct ckpt_look_file;
 struct ckpt_elf;
 
@@ -30,7 +31,7 @@ struct ckpt_look {
 	/* Objects that are opens of one file, by object id - 1: the one of them that has its
 	 * content or holds unread data, as an id; 0: none. */
 	uint32_t *content_of, *data_of;
-	uint64_t *verified; /* a bit for each chunk of the pages file */
+	uint64_t *verified; /* a bit for each chunk of the pages file; atomically */
 };
 
 /* The image of DIRFD, called DIR. Nothing else is opened yet. */
@@ -84,6 +85,11 @@ int ckpt_look_read(struct ckpt_look *look, const struct ckpt_task *task, uint64_
 		   size_t len, struct ckpt_err *err);
 /* Compares what of the pages file has not been compared yet. */
 int ckpt_look_verify(struct ckpt_look *look, uint64_t offset, uint64_t len, struct ckpt_err *err);
+/* Compares the memory of TASK in a thread of its own, while the caller reads it from its
+ * beginning on; NULL: it is not worth it. ahead.c */
+struct ckpt_look_ahead *ckpt_look_ahead(struct ckpt_look *look, const struct ckpt_task *task);
+/* Before anything of LOOK is closed. NULL is fine. */
+void ckpt_look_ahead_end(struct ckpt_look_ahead *ahead);
 /* Index of the area that holds ADDR or, if none does, of the first behind it. */
 size_t ckpt_look_area(const Ckpt__Mm *mm, uint64_t addr);
 /* "[heap]", "[stack]", the path of its file; "" if it has no name. */

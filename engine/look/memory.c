@@ -221,12 +221,12 @@ int ckpt_look_verify(struct ckpt_look *look, uint64_t offset, uint64_t len, stru
 	for (uint64_t c = offset / CKPT_CHUNK; c <= (offset + len - 1) / CKPT_CHUNK; c++) {
 		int r;
 
-		if (look->verified[c / 64] & 1ull << c % 64)
+		if (__atomic_load_n(&look->verified[c / 64], __ATOMIC_RELAXED) & 1ull << c % 64)
 			continue;
 		r = ckpt_image_verify_chunk(look->img, c, err);
 		if (r < 0)
 			return r;
-		look->verified[c / 64] |= 1ull << c % 64;
+		__atomic_fetch_or(&look->verified[c / 64], 1ull << c % 64, __ATOMIC_RELAXED);
 	}
 	return 0;
 }

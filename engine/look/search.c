@@ -255,12 +255,15 @@ int ckpt_search_run(struct ckpt_look *look, const struct ckpt_search *search,
 {
 	CKPT_FREE unsigned char *bytes = malloc(WINDOW + CKPT_MATCH_MAX);
 	struct window w = { look, search, task, hit, arg, bytes, 0, 0, 0 };
+	struct ckpt_look_ahead *ahead;
 	int r = 0;
 
 	if (!bytes)
 		return ckpt_fail(err, -ENOMEM, "cannot search");
+	ahead = area ? NULL : ckpt_look_ahead(look, task);
 	for (size_t i = 0; i < task->mm->n_areas && !r; i++)
 		if (!area || ckpt_look_area_is(look, task, task->mm->areas[i], area))
 			r = search_area(&w, task->mm->areas[i], err);
+	ckpt_look_ahead_end(ahead);
 	return r ? r : end(&w, err);
 }

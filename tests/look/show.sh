@@ -19,10 +19,16 @@ same() {
 [ "${1-}" != --write ] || WRITE=yes
 same two.show show -D "$image"
 same two.views show -D "$image" --tree --files --memory --sockets --stats
-same two.child show -D "$image" --files --stats -p 13951
-same two.json show -D "$image" --tree --files --memory --json
+same two.child show -D "$image" --tree --files --memory --sockets --stats --stacks -p 13951
+same two.json show -D "$image" --tree --files --memory --sockets --stats --json
 same two.stacks show -D "$image" --stacks
+same two.stacks.json show -D "$image" --stacks --json -p 13951
+same two.raw show -D "$image" --raw
+same two.raw-child show -D "$image" -p 13951
+same two.raw.json show -D "$image" --json -p 13951
 same two.pipe x "$image" fd:13942:3
+same two.hex mem -D "$image" -p 13951 --area '[stack]'
+same two.search mem -D "$image" --search small --area '[stack]'
 same two.args mem -D "$image" -p 13951 --args
 
 # Documented, so it stays: names and types of the columns.
@@ -40,6 +46,8 @@ if command -v python3 >/dev/null; then
 		        for key, value in row.items():
 		            if not re.search(r"\b%s\b" % re.escape(key), page):
 		                bad.append("%s.%s is not in ckpt-show(1)" % (name, key))
+		            if type(value) not in (int, str) and (name, type(value)) != ("stacks", list):
+		                bad.append("%s.%s is a %s" % (name, key, type(value)))
 		print("\n".join(bad))
 		sys.exit(1 if bad else 0)
 	E
