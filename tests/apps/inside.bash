@@ -18,7 +18,7 @@ if [ -z "${INSIDE-}" ]; then
 	[ "$(id -u)" != 0 ] || as=(-u)
 	cp "$CKPT" "$from/ckpt-run" "$from/ckpt-signal" "$from/libckpt-inproc.so" "$BUILD/tests/fault/reaper" "$T"
 	[ ! -e "$BUILD/libinproc/examples/primes" ] || cp "$BUILD/libinproc/examples/primes" "$T"
-	cp "$0" "$(dirname "$0")"/{inside,common,jni,node,terminal}.bash "$T"
+	cp "$0" "$(dirname "$0")"/*.bash "$T"
 	chmod -R a+rX "$T"
 	chmod a+rwx "$T"
 	INSIDE=1 T=$T HOME=$T "$T/reaper" ${as[@]+"${as[@]}"} bash "$T/$(basename "$0")" </dev/null
@@ -53,24 +53,39 @@ ask() {
 	done
 	return 1
 }
-# many: checkpoints in a row while it works; every other one with a copy.
+# many ARGS...: checkpoints in a row while it works; every other one with a copy.
 many() {
 	local i how
 	for ((i = 1; i <= rounds; i++)); do
 		how=--snapshot
 		((i % 2)) || how=--stop
-		ask --leave-running $how || bad "checkpoint $i ($how) fails"
+		ask --leave-running $how "$@" || bad "checkpoint $i ($how) fails"
 		rm -rf "$T/img$n_images"
 	done
 	[ -n "$(state)" ] || bad "the program has died"
 }
 state() { ps -o state= -p "$pid"; }
-# take: a checkpoint that ends it, and a restore.
+# take ARGS...: a checkpoint that ends it, and a restore.
 take() {
 	local old=$pid
-	ask --kill || bad "the checkpoint that ends it fails"
+	ask --kill "$@" || bad "the checkpoint that ends it fails"
 	until_true gone "$old" || bad "process $old is still there after the checkpoint"
-	restore || bad "the restore fails"
+	restore "$@" || bad "the restore fails"
+}
+# load COMMAND...: over and over from now on, by others; the last of them ends with load_off.
+load() {
+	rm -f quiet
+	while [ ! -e quiet ]; do
+		"$@" && echo >>loaded || echo "$*" >>failed
+	done &
+	loader=$!
+}
+load_off() {
+	touch quiet
+	wait "$loader"
+	[ -s loaded ] || bad "no load"
+	[ ! -e failed ] || bad "a client is not served: $(head -n 3 failed)"
+	rm -f loaded
 }
 # Without ckpt: is the script itself right?
 if [ -n "${CKPT_CASE_DRY-}" ]; then

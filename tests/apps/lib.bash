@@ -19,7 +19,7 @@ if [ -z "${VARIANT-}" ]; then
 		# The build folder may be closed to the ordinary user.
 		cp "$CKPT" "$T/ckpt"
 		cp "$BUILD"/tests/fault/{reaper,victim} "$BUILD/tests/apps/oracle" "$T"
-		cp "$0" "$(dirname "$0")"/{lib,common,jni,node,terminal}.bash "$T"
+		cp "$0" "$(dirname "$0")"/*.bash "$T"
 		chmod -R a+rX "$T"
 		chmod a+rwx "$T"
 		VARIANT=$VARIANT T=$T SOURCES=$(cd "$(dirname "$0")/../.." && pwd) HOME=$T \
