@@ -135,6 +135,7 @@ int ckpt_tty_collect(struct ckpt_collect *c, Ckpt__Tty *t, struct ckpt_err *err)
 				   c->probe->link);
 	if (ioctl(c->fd, TIOCGDEV, &real) < 0) {
 		t->has_hung_up = t->hung_up = true;
+		t->device = ckpt_tty_encode(dev);
 		return 0;
 	}
 	t->device = real;

@@ -128,12 +128,18 @@ static int create_master(struct ckpt_site *site, const struct ckpt_object *obj, 
 	return r < 0 ? r : ckpt_take_fd(&fd);
 }
 
-/* What has been hung up stays so: a number of its own it has not any more. */
+/* What has been hung up stays so. Nobody opens it by its number any more, which may be another's by
+ * now: any will do then. */
 static int create_hung_up(const struct ckpt_object *obj, struct ckpt_err *err)
 {
-	CKPT_FD master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
+	const Ckpt__Tty *t = (const void *)obj->msg;
+	struct ckpt_err taken = CKPT_ERR_INIT;
+	CKPT_FD master = open_numbered("/dev/ptmx", O_RDWR,
+				       ckpt_tty_pts(ckpt_tty_decode(t->device)), &taken);
 	int unlocked = 0;
 
+	if (master < 0)
+		master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
 	if (master < 0 || ioctl(master, TIOCSPTLCK, &unlocked) < 0)
 		return ckpt_fail(err, -errno, "tty %u: cannot open /dev/ptmx", obj->id);
 	return open_peer(master, obj->file.flags, err);

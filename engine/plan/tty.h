@@ -14,6 +14,11 @@ static inline dev_t ckpt_tty_decode(uint32_t dev)
 	return makedev(dev >> 8 & 0xfff, (dev & 0xff) | (dev >> 12 & 0xfff00));
 }
 
+static inline uint32_t ckpt_tty_encode(dev_t dev)
+{
+	return (minor(dev) & 0xff) | major(dev) << 8 | (minor(dev) & ~0xffu) << 12;
+}
+
 /* N of /dev/pts/N, -1 if it is something else. */
 static inline int ckpt_tty_pts(dev_t dev)
 {

@@ -189,6 +189,32 @@ static void check_half(void)
 	says(slave, master, "new\n", "new\r\n");
 }
 
+/* Hung up in the other order than they were made, with a number between them that lives. */
+static void setup_hung(void)
+{
+	int masters[3], slaves[3];
+
+	for (int i = 0; i < 3; i++) {
+		open_master();
+		masters[i] = master;
+		slaves[i] = CHECK_CALL(open(ptsname(master), O_RDWR | O_NOCTTY));
+	}
+	CHECK(dup2(slaves[2], 70) == 70 && dup2(slaves[0], 71) == 71);
+	close(slaves[2]);
+	close(slaves[0]);
+	close(masters[0]);
+	close(masters[2]);
+	master = masters[1];
+	slave = slaves[1];
+}
+
+static void check_hung(void)
+{
+	for (int fd = 70; fd < 72; fd++)
+		CHECK(write(fd, "x", 1) < 0 && errno == EIO);
+	says(slave, master, "lives\n", "lives\r\n");
+}
+
 static void setup_unread(void)
 {
 	setup();
@@ -204,5 +230,6 @@ static void check_unread(void)
 CASES({ "both ends of a terminal come back, under its number", setup, check },
       { "a session with its terminal and its foreground group", setup_session, check_session },
       { "masters without another end, and what has been hung up", setup_half, check_half },
+      { "what has been hung up takes nobody's number", setup_hung, check_hung },
       { "what nobody has read is refused by name", setup_unread, check_unread,
 	.refused = { "CKPT-E0251", "6 bytes in it have not been read" } })
