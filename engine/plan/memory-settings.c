@@ -146,16 +146,30 @@ static void emit_name(struct ckpt_program_builder *b, const Ckpt__Area *a)
 	     ckpt_program_data(b, name, sizeof(name)));
 }
 
+/* Locking brings in all pages, and says no where there is none to be had: guard pages, those that
+ * nobody may touch, those behind the end of a file. Locked it is then all the same, unless that
+ * was too much: locking that brings in nothing shows it. */
+static void emit_lock(struct ckpt_program_builder *b, const Ckpt__Area *a, bool guarded)
+{
+	bool on_fault = a->flags & CKPT__AREA__FLAG__LOCK_ON_FAULT;
+	bool may_lack = guarded || !a->prot || a->file;
+
+	if (!(a->flags & CKPT__AREA__FLAG__LOCKED))
+		return;
+	if (on_fault || may_lack)
+		EMIT(b, 0, 0, SYS_mlock2, a->start, a->end - a->start, MLOCK_ONFAULT);
+	if (!on_fault)
+		EMIT(b, may_lack ? CKPT_SV_MAY_FAIL : 0, 0, SYS_mlock2, a->start, a->end - a->start,
+		     0);
+}
+
 void ckpt_emit_area_settings(struct ckpt_program_builder *b, const Ckpt__Area *a)
 {
 	bool guarded;
 
 	emit_advice(b, a);
 	guarded = emit_guards(b, a);
-	/* Locking brings in all pages; it says no when it finds a guard page, but locked it is. */
-	if (a->flags & CKPT__AREA__FLAG__LOCKED)
-		EMIT(b, guarded ? CKPT_SV_MAY_FAIL : 0, 0, SYS_mlock2, a->start, a->end - a->start,
-		     a->flags & CKPT__AREA__FLAG__LOCK_ON_FAULT ? MLOCK_ONFAULT : 0);
+	emit_lock(b, a, guarded);
 	emit_name(b, a);
 }
 

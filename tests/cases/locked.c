@@ -2,6 +2,8 @@
 /* Locked memory: areas one by one, all that there is, all that will be. The oracle compares the
  * flags of areas; what is mapped later shows what was said of the future. */
 #include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -87,7 +89,39 @@ static void check_current(void)
 	CHECK(!is_locked(map(8)));
 }
 
+/* The guard page of its stack is locked, and cannot be brought in; nor can what lies behind the end
+ * of a file. */
+static void *rest(void *arg)
+{
+	for (;;)
+		pause();
+	return arg;
+}
+
+static void setup_unreadable(void)
+{
+	int fd = CHECK_CALL(open("short", O_CREAT | O_RDWR, 0600));
+	pthread_attr_t small;
+	pthread_t t;
+
+	CHECK_INT(write(fd, "short", 5), 5);
+	lock_all(MCL_FUTURE);
+	page = mmap(NULL, 4 * PAGE, PROT_READ, MAP_SHARED, fd, 0);
+	CHECK(page != MAP_FAILED);
+	pthread_attr_init(&small);
+	pthread_attr_setstacksize(&small, 65536);
+	CHECK(!pthread_create(&t, &small, rest, NULL));
+}
+
+static void check_unreadable(void)
+{
+	CHECK_TEXT(page, "short");
+	CHECK(is_locked(page) && is_locked(page + PAGE));
+	CHECK(is_locked(map(1)));
+}
+
 CASES({ "what is mapped later is locked", setup_future, check_future },
       { "what is mapped later is locked when it is touched", setup_on_fault, check_on_fault },
       { "all memory that there is stays locked, later memory is not", setup_current,
-	check_current })
+	check_current },
+      { "what cannot be brought in is locked, too", setup_unreadable, check_unreadable })
