@@ -33,7 +33,7 @@ programs() { # VARIABLE LDADD FILE...: a program of one source each
 	list ckpt_run_src tools/ckpt-run.c tools/run-*.c
 	list ckpt_signal_src tools/ckpt-signal.c tools/signal-*.c
 	list inproc_src libinproc/*.[ch]
-	list testlib_src tests/lib/*.[ch] tests/fidelity/*.[ch] tests/property/operations*.c tests/property/program.[ch] \
+	list testlib_src tests/lib/*.[ch] tests/fidelity/*.[ch] tests/property/operations*.[ch] tests/property/program.[ch] \
 		tests/property/target.[ch]
 	programs cases CASE_LIBS tests/cases/*.c
 	programs property CASE_LIBS tests/property/run.c

@@ -15,19 +15,16 @@
 #include <time.h>
 #include <unistd.h>
 #include "tests/lib/case.h"
-#include "tests/property/program.h"
+#include "tests/property/operations.h"
 #include "tests/property/target.h"
 
-#define N_AREAS 6
-#define AREA(i) ((char *)(0x200000000ul + (i)*0x1000000ul))
-#define N_PAGES 16
 #define HOUR 3600
 
 static long op_mmap(const int *a)
 {
 	static const int prot[] = { PROT_READ | PROT_WRITE, PROT_READ, PROT_NONE,
 				    PROT_READ | PROT_WRITE | PROT_EXEC };
-	char *at = mmap(AREA(a[0]), N_PAGES * 4096, prot[a[1]],
+	char *at = mmap(OPERATION_AREA(a[0]), OPERATION_PAGES * 4096, prot[a[1]],
 			MAP_ANONYMOUS | MAP_FIXED | (a[2] ? MAP_SHARED : MAP_PRIVATE), -1, 0);
 
 	return at == MAP_FAILED ? -1 : 0;
@@ -35,7 +32,7 @@ static long op_mmap(const int *a)
 
 static long op_mmap_file(const int *a)
 {
-	char *at = mmap(AREA(a[0]), N_PAGES * 4096, PROT_READ | PROT_WRITE,
+	char *at = mmap(OPERATION_AREA(a[0]), OPERATION_PAGES * 4096, PROT_READ | PROT_WRITE,
 			MAP_FIXED | (a[2] ? MAP_SHARED : MAP_PRIVATE), PROGRAM_SLOT + a[1], 0);
 
 	return at == MAP_FAILED ? -1 : 0;
@@ -43,12 +40,12 @@ static long op_mmap_file(const int *a)
 
 static long op_munmap(const int *a)
 {
-	return munmap(AREA(a[0]) + a[1] * 4096, a[2] * 4096);
+	return munmap(OPERATION_AREA(a[0]) + a[1] * 4096, a[2] * 4096);
 }
 
 static long op_mprotect(const int *a)
 {
-	return mprotect(AREA(a[0]) + a[1] * 4096, 4 * 4096, a[2]);
+	return mprotect(OPERATION_AREA(a[0]) + a[1] * 4096, 4 * 4096, a[2]);
 }
 
 static long op_madvise(const int *a)
@@ -57,13 +54,13 @@ static long op_madvise(const int *a)
 				      MADV_RANDOM,   MADV_WIPEONFORK, MADV_NOHUGEPAGE,
 				      MADV_DONTNEED };
 
-	return madvise(AREA(a[0]) + a[1] * 4096, 3 * 4096, advice[a[2]]);
+	return madvise(OPERATION_AREA(a[0]) + a[1] * 4096, 3 * 4096, advice[a[2]]);
 }
 
 static long op_mremap(const int *a)
 {
-	char *at = mremap(AREA(a[0]), a[2] * 4096, (a[2] + 2) * 4096, MREMAP_MAYMOVE | MREMAP_FIXED,
-			  AREA(a[1]));
+	char *at = mremap(OPERATION_AREA(a[0]), a[2] * 4096, (a[2] + 2) * 4096,
+			  MREMAP_MAYMOVE | MREMAP_FIXED, OPERATION_AREA(a[1]));
 
 	return at == MAP_FAILED ? -1 : 0;
 }
@@ -77,7 +74,7 @@ static long op_poke(const int *a)
 	if (pipe(fd) < 0)
 		return -1;
 	if (write(fd[1], &a[2], sizeof(a[2])) > 0)
-		r = read(fd[0], AREA(a[0]) + a[1] * 4096 + 8 * a[2], sizeof(a[2]));
+		r = read(fd[0], OPERATION_AREA(a[0]) + a[1] * 4096 + 8 * a[2], sizeof(a[2]));
 	close(fd[0]);
 	close(fd[1]);
 	return r;
@@ -91,8 +88,8 @@ static long op_peek(const int *a)
 
 	if (pipe(fd) < 0)
 		return -1;
-	for (int i = 0; i < N_PAGES; i++) {
-		ssize_t n = write(fd[1], AREA(a[0]) + i * 4096, sizeof(page));
+	for (int i = 0; i < OPERATION_PAGES; i++) {
+		ssize_t n = write(fd[1], OPERATION_AREA(a[0]) + i * 4096, sizeof(page));
 
 		n = n > 0 ? read(fd[0], page, sizeof(page)) : n;
 		for (ssize_t k = 0; k < n; k++)
@@ -273,15 +270,15 @@ static long op_fork(const int *a)
 	return target_fork(1 + a[0]);
 }
 
-#define M N_AREAS
+#define M OPERATION_AREAS
 static const struct operation rows[] = {
 	{ "mmap", 6, { M, 4, 2 }, op_mmap },
 	{ "mmap_file", 4, { M, PROGRAM_SLOTS, 2 }, op_mmap_file },
-	{ "munmap", 2, { M, N_PAGES - 8, 8 }, op_munmap },
-	{ "mprotect", 3, { M, N_PAGES - 4, 4 }, op_mprotect },
-	{ "madvise", 3, { M, N_PAGES - 3, 7 }, op_madvise },
+	{ "munmap", 2, { M, OPERATION_PAGES - 8, 8 }, op_munmap },
+	{ "mprotect", 3, { M, OPERATION_PAGES - 4, 4 }, op_mprotect },
+	{ "madvise", 3, { M, OPERATION_PAGES - 3, 7 }, op_madvise },
 	{ "mremap", 2, { M, M, 8 }, op_mremap },
-	{ "poke", 10, { M, N_PAGES, 100 }, op_poke },
+	{ "poke", 10, { M, OPERATION_PAGES, 100 }, op_poke },
 	{ "peek", 6, { M }, op_peek },
 	{ "brk", 1, { 20 }, op_brk },
 	{ "sigaction", 2, { 4, 3, 2 }, op_sigaction },

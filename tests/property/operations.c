@@ -19,17 +19,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 #include "tests/lib/case.h"
-#include "tests/property/program.h"
+#include "tests/property/operations.h"
 
 #define N_FILES 4
 #define HOUR 3600
 
-static int slot(int i)
-{
-	return PROGRAM_SLOT + i;
-}
-
-static const char *file(int i)
+const char *operation_file(int i)
 {
 	static char name[16];
 
@@ -37,12 +32,11 @@ static const char *file(int i)
 	return name;
 }
 
-/* Puts FD at its number. */
-static long put(int fd, int at)
+long operation_put(int fd, int at)
 {
 	if (fd < 0)
 		return -1;
-	dup2(fd, slot(at));
+	dup2(fd, operation_slot(at));
 	close(fd);
 	return 0;
 }
@@ -51,8 +45,8 @@ static long put_both(int r, const int *fd, int a, int b)
 {
 	if (r < 0)
 		return -1;
-	put(fd[0], a);
-	return put(fd[1], b);
+	operation_put(fd[0], a);
+	return operation_put(fd[1], b);
 }
 
 static long op_open(const int *a)
@@ -62,17 +56,17 @@ static long op_open(const int *a)
 		O_RDWR | O_CREAT | O_TRUNC, O_PATH,           O_RDWR | O_EXCL | O_CREAT
 	};
 
-	return put(open(file(a[1]), flags[a[2]] | O_NONBLOCK, 0640), a[0]);
+	return operation_put(open(operation_file(a[1]), flags[a[2]] | O_NONBLOCK, 0640), a[0]);
 }
 
 static long op_dup(const int *a)
 {
-	return dup2(slot(a[0]), slot(a[1]));
+	return dup2(operation_slot(a[0]), operation_slot(a[1]));
 }
 
 static long op_close(const int *a)
 {
-	return close(slot(a[0]));
+	return close(operation_slot(a[0]));
 }
 
 static long op_pipe(const int *a)
@@ -92,7 +86,7 @@ static long op_socketpair(const int *a)
 
 static long op_eventfd(const int *a)
 {
-	return put(eventfd(a[1], EFD_NONBLOCK | (a[2] ? EFD_SEMAPHORE : 0)), a[0]);
+	return operation_put(eventfd(a[1], EFD_NONBLOCK | (a[2] ? EFD_SEMAPHORE : 0)), a[0]);
 }
 
 static long op_timerfd(const int *a)
@@ -101,7 +95,7 @@ static long op_timerfd(const int *a)
 	int fd = timerfd_create(a[2] ? CLOCK_REALTIME : CLOCK_MONOTONIC, TFD_NONBLOCK);
 
 	timerfd_settime(fd, 0, &t, NULL);
-	return put(fd, a[0]);
+	return operation_put(fd, a[0]);
 }
 
 static long op_signalfd(const int *a)
@@ -111,25 +105,25 @@ static long op_signalfd(const int *a)
 	sigemptyset(&set);
 	sigaddset(&set, SIGRTMIN + 1 + a[1]);
 	sigaddset(&set, SIGUSR2);
-	return put(signalfd(-1, &set, SFD_NONBLOCK), a[0]);
+	return operation_put(signalfd(-1, &set, SFD_NONBLOCK), a[0]);
 }
 
 static long op_epoll(const int *a)
 {
-	return put(epoll_create1(0), a[0]);
+	return operation_put(epoll_create1(0), a[0]);
 }
 
 static long op_epoll_add(const int *a)
 {
 	struct epoll_event e = { a[2] ? EPOLLIN | EPOLLET : EPOLLIN | EPOLLOUT, { .u32 = a[1] } };
 
-	return epoll_ctl(slot(a[0]), EPOLL_CTL_ADD, slot(a[1]), &e);
+	return epoll_ctl(operation_slot(a[0]), EPOLL_CTL_ADD, operation_slot(a[1]), &e);
 }
 
 static long op_epoll_wait(const int *a)
 {
 	struct epoll_event e[16];
-	int n = epoll_wait(slot(a[0]), e, 16, 0);
+	int n = epoll_wait(operation_slot(a[0]), e, 16, 0);
 	long sum = n;
 
 	for (int i = 0; i < n; i++)
@@ -139,12 +133,12 @@ static long op_epoll_wait(const int *a)
 
 static long op_memfd(const int *a)
 {
-	return put(memfd_create("m", a[1] ? MFD_ALLOW_SEALING : 0), a[0]);
+	return operation_put(memfd_create("m", a[1] ? MFD_ALLOW_SEALING : 0), a[0]);
 }
 
 static long op_seal(const int *a)
 {
-	return fcntl(slot(a[0]), F_ADD_SEALS, a[1]);
+	return fcntl(operation_slot(a[0]), F_ADD_SEALS, a[1]);
 }
 
 static long op_write(const int *a)
@@ -152,13 +146,13 @@ static long op_write(const int *a)
 	static char text[20000];
 
 	memset(text, 'a' + a[2], sizeof(text));
-	return write(slot(a[0]), text, a[1] * 37 + 8);
+	return write(operation_slot(a[0]), text, a[1] * 37 + 8);
 }
 
 static long op_read(const int *a)
 {
 	static unsigned char text[20000];
-	ssize_t n = read(slot(a[0]), text, a[1] * 41 + 8);
+	ssize_t n = read(operation_slot(a[0]), text, a[1] * 41 + 8);
 	long sum = 0;
 
 	/* Of a signal, only which: who sent it has a number. */
@@ -169,47 +163,47 @@ static long op_read(const int *a)
 
 static long op_seek(const int *a)
 {
-	return lseek(slot(a[0]), a[1] * 100, a[2]);
+	return lseek(operation_slot(a[0]), a[1] * 100, a[2]);
 }
 
 static long op_truncate(const int *a)
 {
-	return ftruncate(slot(a[0]), a[1] * 777);
+	return ftruncate(operation_slot(a[0]), a[1] * 777);
 }
 
 static long op_setfl(const int *a)
 {
-	return fcntl(slot(a[0]), F_SETFL, O_NONBLOCK | (a[1] ? O_APPEND : 0));
+	return fcntl(operation_slot(a[0]), F_SETFL, O_NONBLOCK | (a[1] ? O_APPEND : 0));
 }
 
 static long op_cloexec(const int *a)
 {
-	return fcntl(slot(a[0]), F_SETFD, a[1]);
+	return fcntl(operation_slot(a[0]), F_SETFD, a[1]);
 }
 
 static long op_state(const int *a)
 {
 	struct stat st = { 0 };
-	long flags = fcntl(slot(a[0]), F_GETFL);
+	long flags = fcntl(operation_slot(a[0]), F_GETFL);
 
 	if (flags < 0)
 		return -1;
-	fstat(slot(a[0]), &st);
-	return flags + fcntl(slot(a[0]), F_GETFD) * 10000000l +
+	fstat(operation_slot(a[0]), &st);
+	return flags + fcntl(operation_slot(a[0]), F_GETFD) * 10000000l +
 	       (S_ISREG(st.st_mode) ? st.st_size * 100000000l + st.st_nlink * 20000000l : 0);
 }
 
 static long op_unlink(const int *a)
 {
-	return unlink(file(a[0]));
+	return unlink(operation_file(a[0]));
 }
 
 static long op_rename(const int *a)
 {
 	char from[16];
 
-	snprintf(from, sizeof(from), "%s", file(a[0]));
-	return rename(from, file(a[1]));
+	snprintf(from, sizeof(from), "%s", operation_file(a[0]));
+	return rename(from, operation_file(a[1]));
 }
 
 static long op_chdir(const int *a)
@@ -227,7 +221,9 @@ static long op_umask(const int *a)
 
 static long op_flock(const int *a)
 {
-	return flock(slot(a[0]), LOCK_NB | (a[1] == 2 ? LOCK_UN : a[1] ? LOCK_EX : LOCK_SH));
+	return flock(operation_slot(a[0]), LOCK_NB | (a[1] == 2 ? LOCK_UN :
+						      a[1]      ? LOCK_EX :
+								  LOCK_SH));
 }
 
 static long op_lock(const int *a)
@@ -238,12 +234,13 @@ static long op_lock(const int *a)
 			   .l_start = a[2] * 10,
 			   .l_len = 5 };
 
-	return fcntl(slot(a[0]), F_SETLK, &l);
+	return fcntl(operation_slot(a[0]), F_SETLK, &l);
 }
 
 static long op_socket(const int *a)
 {
-	return put(socket(AF_UNIX, (a[1] ? SOCK_DGRAM : SOCK_STREAM) | SOCK_NONBLOCK, 0), a[0]);
+	return operation_put(socket(AF_UNIX, (a[1] ? SOCK_DGRAM : SOCK_STREAM) | SOCK_NONBLOCK, 0),
+			     a[0]);
 }
 
 static socklen_t address(struct sockaddr_un *to, int i)
@@ -258,12 +255,12 @@ static long op_bind(const int *a)
 	struct sockaddr_un un;
 	socklen_t len = address(&un, a[1]);
 
-	return bind(slot(a[0]), (void *)&un, len);
+	return bind(operation_slot(a[0]), (void *)&un, len);
 }
 
 static long op_listen(const int *a)
 {
-	return listen(slot(a[0]), 3);
+	return listen(operation_slot(a[0]), 3);
 }
 
 /* Accepted at once: connections that wait are refused. */
@@ -272,20 +269,20 @@ static long op_connect(const int *a)
 	struct sockaddr_un un;
 	socklen_t len = address(&un, a[1]);
 
-	if (connect(slot(a[0]), (void *)&un, len) < 0)
+	if (connect(operation_slot(a[0]), (void *)&un, len) < 0)
 		return -1;
 	for (int i = 0; i < PROGRAM_SLOTS; i++) {
-		int fd = accept4(slot(i), NULL, NULL, SOCK_NONBLOCK);
+		int fd = accept4(operation_slot(i), NULL, NULL, SOCK_NONBLOCK);
 
 		if (fd >= 0)
-			return put(fd, a[2]);
+			return operation_put(fd, a[2]);
 	}
 	return 0;
 }
 
 static long op_shutdown(const int *a)
 {
-	return shutdown(slot(a[0]), a[1]);
+	return shutdown(operation_slot(a[0]), a[1]);
 }
 
 #define S PROGRAM_SLOTS

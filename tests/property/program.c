@@ -22,7 +22,10 @@ static const struct operation *nth(size_t i)
 	if (i < file_operations.n)
 		return &file_operations.v[i];
 	i -= file_operations.n;
-	return i < task_operations.n ? &task_operations.v[i] : NULL;
+	if (i < task_operations.n)
+		return &task_operations.v[i];
+	i -= task_operations.n;
+	return i < more_operations.n ? &more_operations.v[i] : NULL;
 }
 
 static const struct operation *choose(unsigned long *state)

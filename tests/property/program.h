@@ -32,7 +32,7 @@ struct operations {
 	const struct operation *v;
 	size_t n;
 };
-extern const struct operations file_operations, task_operations;
+extern const struct operations file_operations, task_operations, more_operations;
 
 /* Numbers of descriptors that operations use. */
 #define PROGRAM_SLOT 20
