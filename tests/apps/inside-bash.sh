@@ -30,16 +30,7 @@ done
 echo done >ended
 SH
 start bash "$T/job.sh"
-until_true greater n 1 || bad "the script does not start"
+through "the script"
 many
-goes_on n || bad "the script does not go on after the checkpoints"
-for round in 1 2; do
-	take
-	goes_on n || bad "the script does not go on after restore $round"
-	[ ! -e failed ] || bad "after restore $round: $(head -n 3 failed)"
-done
-many
-touch stop
-until_true test -s ended || bad "the script does not come to its end"
-[ ! -e failed ] || bad "$(head -n 3 failed)"
+comes_to_end "the script"
 good "a shell script: $((2 * rounds)) checkpoints, two restores"

@@ -162,17 +162,8 @@ story() {
 	shift
 	rm -f n stop ended failed
 	start "$@"
-	until_true greater n 1 || bad "$name does not start"
-	many
-	goes_on n || bad "$name does not go on after the checkpoints"
-	for round in 1 2; do
-		take
-		goes_on n || bad "$name does not go on after restore $round"
-		[ ! -e failed ] || bad "$name, after restore $round: $(head -n 3 failed)"
-	done
-	touch stop
-	until_true test -e ended || bad "$name does not come to its end"
-	[ ! -e failed ] || bad "$name: $(head -n 3 failed)"
+	through "$name"
+	comes_to_end "$name"
 	until_true gone "$pid" || bad "$name does not end"
 	echo "# $name: $rounds checkpoints, two restores"
 }

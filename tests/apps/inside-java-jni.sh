@@ -6,14 +6,7 @@
 rounds=${INSIDE_ROUNDS:-6}
 build
 start java -Xmx64m -cp "$T" Jni
-until_true greater n 3 || bad "java does not start"
-many
-goes_on n || bad "java does not go on after the checkpoints"
-for round in 1 2; do
-	take
-	goes_on n || bad "java does not go on after restore $round"
-done
+through java 3
 [ ! -e loaded.so ] && [ ! -e deleted.log ] || bad "a deleted file is back"
-touch stop
-until_true test -s ended || bad "java does not come to its end"
+comes_to_end java
 good "java with a native library that was deleted: $rounds checkpoints, two restores"

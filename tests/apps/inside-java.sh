@@ -87,15 +87,6 @@ public class Job {
 JAVA
 javac -d "$T" "$T/Job.java" >"$T/out" 2>&1 || bad "javac fails"
 start java -Xmx128m -cp "$T" Job
-until_true greater n 1 || bad "java does not start"
-many
-goes_on n || bad "java does not go on after the checkpoints"
-for round in 1 2; do
-	take
-	goes_on n || bad "java does not go on after restore $round"
-	[ ! -e failed ] || bad "after restore $round: $(head -n 3 failed)"
-done
-touch stop
-until_true test -s ended || bad "java does not come to its end"
-[ ! -e failed ] || bad "$(head -n 3 failed)"
+through java
+comes_to_end java
 good "java with a hundred threads: $rounds checkpoints, two restores"

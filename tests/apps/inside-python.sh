@@ -77,18 +77,8 @@ def main():
 main()
 PY
 start $python "$T/p.py"
-until_true greater n 3 || bad "python does not start"
+through python 3
 many
-goes_on n || bad "python does not go on after the checkpoints"
-[ ! -e failed ] || bad "wrong results: $(cat failed)"
-for round in 1 2; do
-	take
-	goes_on n || bad "python does not go on after restore $round"
-	[ ! -e failed ] || bad "wrong results: $(cat failed)"
-done
-many
-touch stop
-until_true test -s ended || bad "python does not come to its end"
-greater ended 0 || bad "a thread has done nothing"
-[ ! -e failed ] || bad "wrong results: $(cat failed)"
+comes_to_end python
+until_true greater ended 0 || bad "a thread has done nothing"
 good "python with threads, a pool and programs: $((2 * rounds)) checkpoints, two restores"

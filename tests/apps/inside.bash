@@ -97,3 +97,24 @@ if [ -n "${CKPT_CASE_DRY-}" ]; then
 		disown
 	}
 fi
+well() { [ ! -e failed ] || bad "$1: $(head -n 3 failed)"; }
+# through NAME [N]: checkpoints in a row and two restores of a program that writes growing numbers to "n" and what went
+# wrong to "failed"; it has begun when there are more than N (1).
+through() {
+	local round
+	until_true greater n "${2:-1}" || bad "$1 does not start"
+	many
+	goes_on n || bad "$1 does not go on after the checkpoints"
+	well "$1"
+	for round in 1 2; do
+		take
+		goes_on n || bad "$1 does not go on after restore $round"
+		well "$1, after restore $round"
+	done
+}
+# comes_to_end NAME: told to "stop", it writes "ended".
+comes_to_end() {
+	touch stop
+	until_true test -e ended || bad "$1 does not come to its end"
+	well "$1"
+}

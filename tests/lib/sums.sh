@@ -9,6 +9,10 @@ sums_program='use Digest::MD5 "md5_hex"; my $dir = shift; my $noise;
 	while (1) { select(undef, undef, undef, 0.02); next if !-e "$dir/ask";
 		open(my $o, ">", "$dir/new"); print $o md5_hex(@m), "\n"; close($o); rename("$dir/new", "$dir/said"); unlink("$dir/ask"); }'
 
+# In $T, with a folder ./p for it.
+command -v perl >/dev/null || skip 'perl is missing'
+cd "$T" || exit 1
+chmod 755 .; mkdir p; chmod 777 p
 # start_sums DIR: $PID is the program, $SUM its checksum.
 # shellcheck disable=SC2034  # for the scripts
 start_sums() {

@@ -2,12 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Core files out of an image, opened by gdb: the same threads, frames, registers, memory and files as the living process.
 . "$(dirname "$0")/../lib/cli.sh"
-command -v gdb >/dev/null || skip 'gdb is missing'
-command -v python3 >/dev/null || skip 'python3 is missing'
-threads=$PWD/tests/look/threads
-[ -x "$threads" ] || skip "$threads is not built"
-cd "$T" || exit 1
-cp "$threads" threads
+. "$(dirname "$0")/../lib/gdb.sh"
 
 # look FILE ARGS...: what gdb says of the registers and frames; the innermost place and rax are those of a system call
 # that is going to be made again; gdb knows vectors beyond AVX only as some processors lay them out.

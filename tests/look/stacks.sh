@@ -3,12 +3,7 @@
 # Back-traces out of an image are those that gdb printed of the living process, frame by frame: C with threads and signal
 # handlers, C++, Rust, python, redis. And what becomes of them when files are missing, changed, stripped.
 . "$(dirname "$0")/../lib/cli.sh"
-command -v gdb >/dev/null || skip 'gdb is missing'
-command -v python3 >/dev/null || skip 'python3 is missing'
-threads=$PWD/tests/look/threads
-[ -x "$threads" ] || skip "$threads is not built"
-cd "$T" || exit 1
-cp "$threads" threads
+. "$(dirname "$0")/../lib/gdb.sh"
 
 # trace NAME COMMAND...: starts it; gdb's frames in gdb.out; image in ./NAME.img, its stacks in NAME.json
 trace() {
