@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include "engine/base/creds.h"
 #include "engine/capture/socket.h"
 #include "engine/capture/unix-diag.h"
 #include "engine/capture/unix-queue.h"
@@ -155,6 +156,63 @@ static int collect_queue(struct ckpt_collect *c, Ckpt__Unix *m, struct ckpt_err 
 	return r;
 }
 
+#define SO_PEERGROUPS_ 59 /* Linux 4.13 */
+
+static void new_creds(struct ckpt_collect *c, Ckpt__UnixCreds **mp, pid_t pid, uid_t uid, gid_t gid)
+{
+	Ckpt__UnixCreds *m = *mp = ckpt_new(c->arena, Ckpt__UnixCreds);
+
+	ckpt__unix_creds__init(m);
+	m->pid = pid;
+	m->uid = uid;
+	m->gid = gid;
+}
+
+/* Who made the pair, connected, or listens; who only has a name has none. */
+static int collect_peer_creds(struct ckpt_collect *c, Ckpt__Unix *m, struct ckpt_err *err)
+{
+	struct ucred u;
+	socklen_t len = sizeof(u), size = 0;
+
+	if (getsockopt(c->fd, SOL_SOCKET, SO_PEERCRED, &u, &len) < 0)
+		return ckpt_fail(err, -errno, "%s: cannot ask for its peer", c->probe->link);
+	if (u.uid == (uid_t)-1)
+		return 0;
+	new_creds(c, &m->creds, u.pid, u.uid, u.gid);
+	if (!u.pid)
+		ckpt_lost(c,
+			  "process %d: fd %d: %s: its peer is not of this pid namespace: "
+			  "SO_PEERCRED will tell another one",
+			  c->pid, c->number, c->probe->link);
+	if (getsockopt(c->fd, SOL_SOCKET, SO_PEERGROUPS_, NULL, &size) == 0 || errno != ERANGE)
+		return 0;
+	m->creds->groups = ckpt_alloc(c->arena, size);
+	m->creds->n_groups = size / sizeof(*m->creds->groups);
+	if (getsockopt(c->fd, SOL_SOCKET, SO_PEERGROUPS_, m->creds->groups, &size) < 0)
+		return ckpt_fail(err, -errno, "%s: cannot ask for the groups of its peer",
+				 c->probe->link);
+	return 0;
+}
+
+/* What the other end will be told nobody can ask before it is accepted: that is who has this one.
+ */
+static int collect_connector(struct ckpt_collect *c, Ckpt__Unix *m, struct ckpt_err *err)
+{
+	struct ckpt_creds *creds = ckpt_new(c->arena, struct ckpt_creds);
+	const char *status;
+	int r = ckpt_status_text(c, &status, err);
+
+	if (r >= 0)
+		r = ckpt_creds_parse(c->arena, status, creds, err);
+	if (r < 0)
+		return r;
+	new_creds(c, &m->connector, c->pid, creds->uid[CKPT_ID_EFFECTIVE],
+		  creds->gid[CKPT_ID_EFFECTIVE]);
+	m->connector->groups = creds->groups;
+	m->connector->n_groups = creds->n_groups;
+	return 0;
+}
+
 /* One that waits to be accepted has no inode yet, like one that was closed; but only that shuts
  * down both ways. */
 static int collect_peer(struct ckpt_collect *c, Ckpt__Unix *m, const struct ckpt_unix_diag *d,
@@ -182,6 +240,8 @@ static int collect_peer(struct ckpt_collect *c, Ckpt__Unix *m, const struct ckpt
 					   "has sent something, which nobody can look at",
 					   c->probe->link);
 		m->has_reset = m->reset = p.revents & POLLERR;
+		if (m->waits && collect_connector(c, m, err) < 0)
+			return err->code;
 	}
 	/* A stranger that is connected to us in turn would not be after a mere connect(2). */
 	if (m->type == SOCK_DGRAM && m->peer && ckpt_unix_diag(m->peer, &theirs, &ignored) == 0 &&
@@ -219,6 +279,8 @@ int ckpt_unix_collect(struct ckpt_collect *c, Ckpt__Unix *m, struct ckpt_err *er
 	if (r < 0)
 		return r;
 	r = ckpt_socket_collect(c, false, &m->socket, err);
+	if (r >= 0)
+		r = collect_peer_creds(c, m, err);
 	if (r < 0)
 		return r;
 	if (d.state == TCP_LISTEN) {

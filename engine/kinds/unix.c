@@ -6,6 +6,7 @@
  * other side before anything is shut down: as soon as what goes along with the messages is there.
  */
 #include <errno.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -39,34 +40,53 @@ static int set_options(int fd, const struct ckpt_object *obj, struct ckpt_err *e
 	return ckpt_in(err, r, "unix %u", obj->id);
 }
 
+/* A datagram socket that knows who made it was one of a pair. */
+static int new_socket(const Ckpt__Unix *m, struct ckpt_err *err)
+{
+	static const struct sockaddr nobody = { .sa_family = AF_UNSPEC };
+	int fd[2] = { -1, -1 }, r;
+
+	if (m->type != SOCK_DGRAM || !m->creds) {
+		fd[0] = socket(AF_UNIX, m->type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		return fd[0] < 0 ? ckpt_fail(err, -errno, "cannot create") : fd[0];
+	}
+	r = ckpt_unix_pair(m->type, fd, m->creds, err);
+	CKPT_FD mine = fd[0];
+	CKPT_FD other = fd[1];
+	if (r >= 0 && connect(mine, &nobody, sizeof(nobody)) < 0)
+		r = ckpt_fail(err, -errno, "cannot leave its pair");
+	return r < 0 ? r : ckpt_take_fd(&mine);
+}
+
 static int open_socket(struct ckpt_site *site, const struct ckpt_object *obj, struct ckpt_err *err)
 {
 	struct ckpt_unix_name name = ckpt_unix_name_of(ckpt_unix_message_of(obj));
-	CKPT_FD fd =
-		socket(AF_UNIX, ckpt_unix_message_of(obj)->type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	CKPT_FD fd = new_socket(ckpt_unix_message_of(obj), err);
 	int r;
 
 	if (fd < 0)
-		return ckpt_fail(err, -errno, "unix %u: cannot create", obj->id);
+		return ckpt_in(err, fd, "unix %u", obj->id);
 	r = name.len ? ckpt_unix_bind(site, fd, ckpt_unix_message_of(obj)->type, &name, err) : 0;
 	return r < 0 ? r : ckpt_take_fd(&fd);
 }
 
-/* The pair is connected through the new socket file: somebody else might have been faster. */
-static int accept_ours(int listener, struct ckpt_err *err)
+/* The pair is connected through the new socket file: somebody else might have been faster. BY: who
+ * has connected. */
+static int accept_ours(int listener, pid_t by, struct ckpt_err *err)
 {
-	for (int i = 0; i < 64; i++) {
+	struct pollfd waits = { .fd = listener, .events = POLLIN };
+
+	while (poll(&waits, 1, 0) == 1) {
 		CKPT_FD fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		struct ucred peer;
 		socklen_t len = sizeof(peer);
 
 		if (fd < 0)
 			return ckpt_fail(err, -errno, "cannot accept");
-		if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 &&
-		    peer.pid == getpid())
+		if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && peer.pid == by)
 			return ckpt_take_fd(&fd);
 	}
-	return ckpt_fail(err, -EBUSY, "cannot accept: others connect all the time");
+	return ckpt_fail(err, -EBUSY, "cannot accept: somebody else has done it");
 }
 
 /* The listener of the tree, or one for this occasion, *OWNP. */
@@ -92,8 +112,10 @@ static int connect_pair(struct ckpt_site *site, const struct ckpt_object *accept
 	const struct ckpt_object *source = ckpt_unix_listener(site->snap, accepted);
 	struct ckpt_unix_name name =
 		ckpt_unix_name_of(ckpt_unix_message_of(source ? source : accepted));
+	const Ckpt__Unix *m = client ? ckpt_unix_message_of(client) : NULL;
 	CKPT_FD own = -1;
-	int listener = get_listener(site, accepted, &own, err), r;
+	int listener = get_listener(site, accepted, &own, err), r = 0;
+	pid_t by;
 
 	if (listener < 0)
 		return listener;
@@ -106,9 +128,14 @@ static int connect_pair(struct ckpt_site *site, const struct ckpt_object *accept
 		return client ? *clientp :
 				ckpt_fail(err, -errno, "unix %u: cannot create its peer",
 					  accepted->id);
-	r = ckpt_unix_connect(*clientp, &name, err);
+	if (m && m->creds)
+		r = ckpt_unix_listen(listener, source ? ckpt_unix_message_of(source)->backlog : 1,
+				     m->creds, err);
 	if (r >= 0)
-		r = *acceptedp = accept_ours(listener, err);
+		r = ckpt_unix_connect_as(*clientp, &name, ckpt_unix_message_of(accepted)->creds,
+					 &by, err);
+	if (r >= 0)
+		r = *acceptedp = accept_ours(listener, by, err);
 	if (own >= 0)
 		ckpt_unix_unlink(&name);
 	return ckpt_in(err, r, "unix %u", accepted->id);
@@ -121,6 +148,34 @@ static int bind_if_named(struct ckpt_site *site, const struct ckpt_object *obj, 
 					   (struct ckpt_unix_name){ .len = 0 };
 
 	return name.len ? ckpt_unix_bind(site, fd, ckpt_unix_message_of(obj)->type, &name, err) : 0;
+}
+
+/* Made by socketpair(2)? Datagram sockets that connected by name do not know each other. */
+static bool was_pair(const struct ckpt_object *a, const struct ckpt_object *b)
+{
+	const Ckpt__UnixCreds *creds = ckpt_unix_message_of(a)->creds;
+
+	return creds && (!b || ckpt_unix_creds_equal(creds, ckpt_unix_message_of(b)->creds));
+}
+
+/* Datagram sockets, by their names; B may be NULL: it was closed. */
+static int connect_both(struct ckpt_site *site, const struct ckpt_object *a,
+			const struct ckpt_object *b, int fd[2], struct ckpt_err *err)
+{
+	struct ckpt_unix_name name[2] = { ckpt_unix_name_of(ckpt_unix_message_of(a)) };
+	int r = fd[0] = open_socket(site, a, err);
+
+	if (r >= 0 && !b)
+		r = fd[1] = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (r >= 0 && !b)
+		return ckpt_unix_name_closed(fd[1], ckpt_unix_message_of(a), fd[0], err);
+	if (r >= 0)
+		r = fd[1] = open_socket(site, b, err);
+	if (r < 0)
+		return r;
+	name[1] = ckpt_unix_name_of(ckpt_unix_message_of(b));
+	r = ckpt_unix_connect(fd[0], &name[1], err);
+	return r < 0 ? r : ckpt_unix_connect(fd[1], &name[0], err);
 }
 
 static int make_pair(struct ckpt_site *site, const struct ckpt_object *a,
@@ -138,9 +193,11 @@ static int make_pair(struct ckpt_site *site, const struct ckpt_object *a,
 		return b_accepted ? connect_pair(site, b, a, &fd[1], &fd[0], err) :
 				    connect_pair(site, a, b, &fd[0], &fd[1], err);
 	}
-	if (socketpair(AF_UNIX, ckpt_unix_message_of(a)->type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
-		       fd) < 0)
-		return ckpt_fail(err, -errno, "unix %u: cannot create", a->id);
+	if (!stream && !was_pair(a, b))
+		return connect_both(site, a, b, fd, err);
+	r = ckpt_unix_pair(ckpt_unix_message_of(a)->type, fd, ckpt_unix_message_of(a)->creds, err);
+	if (r < 0)
+		return ckpt_in(err, r, "unix %u", a->id);
 	r = bind_if_named(site, a, fd[0], err);
 	return r < 0 ? r : bind_if_named(site, b, fd[1], err);
 }
@@ -196,6 +253,9 @@ static int create_pair(struct ckpt_site *site, const struct ckpt_object *obj, st
 	CKPT_FD mine = fd[0];
 	CKPT_FD other = fd[1];
 
+	if (r >= 0 && !peer && ckpt_unix_message_of(obj)->has_peer_name &&
+	    (ckpt_unix_message_of(obj)->type != SOCK_DGRAM || was_pair(obj, NULL)))
+		r = ckpt_unix_name_closed(other, ckpt_unix_message_of(obj), -1, err);
 	if (r >= 0 && ckpt_unix_stage(site->snap, obj) == CKPT_UNIX_AT_CREATE)
 		r = finish_pair(site, obj, peer, fd, err);
 	else if (r >= 0 && !peer)
@@ -284,6 +344,15 @@ static int connect_datagrams(struct ckpt_site *site, const struct ckpt_object *o
 	return ckpt_in(err, ckpt_unix_connect(fd, &name, err), "unix %u", obj->id);
 }
 
+/* Will the process that listened listen again, when it is there? */
+static bool listens_itself(struct ckpt_site *site, const struct ckpt_object *obj)
+{
+	const struct ckpt_task *task = ckpt_snapshot_task(site->snap, obj->task);
+	const Ckpt__Unix *m = ckpt_unix_message_of(obj);
+
+	return task && (!m->creds || m->creds->pid == task->pid);
+}
+
 /* Connects who waited to be accepted, in order. */
 static int connect_pending(struct ckpt_site *site, const struct ckpt_object *obj,
 			   struct ckpt_err *err)
@@ -292,16 +361,19 @@ static int connect_pending(struct ckpt_site *site, const struct ckpt_object *obj
 	struct ckpt_unix_name name = ckpt_unix_name_of(m);
 	int fd = site->ops->fd_of(site, obj->id, err), r = fd;
 
-	/* There may be more than there is room for: it was made smaller. */
-	if (fd >= 0 && m->n_pending && listen(fd, m->n_pending) < 0)
-		return ckpt_fail(err, -errno, "unix %u: cannot listen", obj->id);
 	for (size_t i = 0; r >= 0 && i < m->n_pending; i++) {
 		const struct ckpt_object *from = ckpt_unix_pending(site->snap, obj, i);
+		const Ckpt__Unix *theirs = ckpt_unix_message_of(from);
 
-		r = site->ops->fd_of(site, from->id, err);
+		/* There may be more than there is room for: it was made smaller. */
+		r = ckpt_unix_listen(fd, m->n_pending, theirs->creds, err);
 		if (r >= 0)
-			r = ckpt_unix_connect(r, &name, err);
+			r = site->ops->fd_of(site, from->id, err);
+		if (r >= 0)
+			r = ckpt_unix_connect_as(r, &name, theirs->connector, NULL, err);
 	}
+	if (r >= 0 && !listens_itself(site, obj))
+		r = ckpt_unix_listen(fd, m->backlog, m->creds, err);
 	return ckpt_in(err, r < 0 ? r : 0, "unix %u", obj->id);
 }
 
@@ -333,7 +405,7 @@ static int fill_and_connect(struct ckpt_site *site, const struct ckpt_object *ob
 		if (r >= 0 && m->state == CONNECTED)
 			r = connect_datagrams(site, obj, err);
 	}
-	if (r >= 0)
+	if (r >= 0 && m->state == LISTENING)
 		r = connect_pending(site, obj, err);
 	if (r >= 0 && m->path && !m->has_mode && !is_needed(site->snap, obj))
 		ckpt_unix_unlink(&name);
@@ -358,8 +430,10 @@ static int attach(struct ckpt_site *site, const struct ckpt_object *obj, struct 
 		r = fill_and_connect(site, obj, err);
 	if (fd < 0 || r < 0)
 		return fd < 0 ? fd : r;
-	if (m->state == LISTENING && listen(fd, m->backlog) < 0)
-		return ckpt_fail(err, -errno, "unix %u: cannot listen", obj->id);
+	if (m->state == LISTENING && listens_itself(site, obj))
+		r = ckpt_unix_listen(fd, m->backlog, m->creds, err);
+	if (r < 0)
+		return ckpt_in(err, r, "unix %u", obj->id);
 	return m->state != CONNECTED || m->waits || m->type == SOCK_DGRAM ? shut(fd, obj, err) : 0;
 }
 

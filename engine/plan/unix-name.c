@@ -119,6 +119,11 @@ static int act(enum action action, int fd, const struct ckpt_unix_name *n, struc
 	return leave(back) < 0 ? -EIO : r;
 }
 
+int ckpt_unix_bind_only(int fd, const struct ckpt_unix_name *n)
+{
+	return act(BIND, fd, n, NULL);
+}
+
 int ckpt_unix_connect(int fd, const struct ckpt_unix_name *n, struct ckpt_err *err)
 {
 	int r = act(CONNECT, fd, n, NULL);

@@ -30,6 +30,8 @@ const char *ckpt_unix_name_show(const struct ckpt_unix_name *n, char *buf, size_
  * that is left to ckpt_unix_unlink(). A file that a dead socket left at the path is put aside. */
 int ckpt_unix_bind(struct ckpt_site *site, int fd, int type, const struct ckpt_unix_name *n,
 		   struct ckpt_err *err);
+/* Nothing but bind(2); negative errno. */
+int ckpt_unix_bind_only(int fd, const struct ckpt_unix_name *n);
 int ckpt_unix_connect(int fd, const struct ckpt_unix_name *n, struct ckpt_err *err);
 /* Sends M from FD to whoever has that name. */
 int ckpt_unix_send(int fd, const struct ckpt_unix_name *n, struct msghdr *m, struct ckpt_err *err);

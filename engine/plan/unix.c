@@ -126,6 +126,7 @@ static int check(const struct ckpt_object *obj, const Ckpt__Unix *m, struct ckpt
 	ok &= !m->waits || (m->type != SOCK_DGRAM && !m->peer && !m->n_queue);
 	ok &= m->state == LISTENING || !m->n_pending;
 	ok &= m->state != LISTENING || (m->has_name && m->type != SOCK_DGRAM && !m->n_queue);
+	ok &= ckpt_unix_creds_sane(m->creds) && ckpt_unix_creds_sane(m->connector);
 	ok = ok && m->socket && ckpt_socket_sane(m->socket);
 	for (size_t i = 0; i < m->n_queue; i++)
 		ok &= m->queue[i]->from.len <= CKPT_UNIX_NAME_MAX &&
@@ -333,6 +334,8 @@ int ckpt_unix_plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct
 		plan_along(p, obj, m);
 		plan_pending(p, obj, m);
 		plan_file(p, obj, m);
+		ckpt_unix_plan_creds(p, obj, m->creds);
+		ckpt_unix_plan_creds(p, obj, m->connector);
 	}
 	return r;
 }

@@ -33,4 +33,18 @@ enum ckpt_unix_stage ckpt_unix_stage(const struct ckpt_snapshot *snap,
 int ckpt_unix_put(struct ckpt_site *site, int from, int to, const struct ckpt_unix_name *name,
 		  bool stream, const Ckpt__UnixMessage *q, struct ckpt_err *err);
 
+bool ckpt_unix_creds_sane(const Ckpt__UnixCreds *c);
+bool ckpt_unix_creds_equal(const Ckpt__UnixCreds *a, const Ckpt__UnixCreds *b);
+/* Says what of them cannot be had here. C may be NULL. */
+void ckpt_unix_plan_creds(struct ckpt_planner *p, const struct ckpt_object *obj,
+			  const Ckpt__UnixCreds *c);
+/* Calls made as somebody, NULL: as ourselves. */
+int ckpt_unix_listen(int fd, int backlog, const Ckpt__UnixCreds *as, struct ckpt_err *err);
+int ckpt_unix_connect_as(int fd, const struct ckpt_unix_name *name, const Ckpt__UnixCreds *as,
+			 pid_t *pidp, struct ckpt_err *err);
+int ckpt_unix_pair(int type, int fd[2], const Ckpt__UnixCreds *as, struct ckpt_err *err);
+/* Gives FD, which will be closed, the name that the closed peer of M had, without a file that
+ * anybody sees; and connects FROM to it, if not -1. */
+int ckpt_unix_name_closed(int fd, const Ckpt__Unix *m, int from, struct ckpt_err *err);
+
 int ckpt_unix_plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ckpt_err *err);

@@ -4,6 +4,7 @@
  * whose reading does something are left out.
  */
 #include <netinet/in.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -86,6 +87,10 @@ void oracle_add_options(struct oracle *o, int fd, pid_t name, int number)
 						 levels[i].name, option);
 		}
 	}
+	len = sizeof(value);
+	if (domain == AF_UNIX && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, value, &len) == 0)
+		oracle_add_bytes(o, value + offsetof(struct ucred, uid), 2 * sizeof(uid_t),
+				 "%d/open/%d/ids of peer", name, number);
 	add_name(o, fd, name, number, "name", get_name);
 	add_name(o, fd, name, number, "peer", get_peer);
 }
