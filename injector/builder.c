@@ -167,6 +167,24 @@ static const struct ckpt_site_ops site_ops = {
 	.at_commit = ckpt_undo_decide,
 };
 
+/* As much as one write takes of LEN bytes at OFFSET of the pages, for TO in the file. */
+static ssize_t fill_some(struct ckpt_job *job, const struct ckpt_object *obj, char *buf, size_t len,
+			 uint64_t offset, uint64_t to, struct ckpt_err *err)
+{
+	ssize_t n = ckpt_read_pages(job, buf, len, offset), got;
+	size_t put;
+
+	if (n <= 0)
+		return ckpt_fail(err, n ? -errno : -EIO, "%s %u: cannot read content",
+				 obj->kind->name, obj->id);
+	put = to + n > obj->content_size ? obj->content_size - to : (size_t)n;
+	got = pwrite(job->plan->bank[obj->id], buf, put, to);
+	if (got < 0)
+		return ckpt_fail(err, -errno, "%s %s: cannot write its content", obj->kind->name,
+				 obj->file.link ? obj->file.link : "");
+	return (size_t)got == put ? n : got;
+}
+
 /* Contents kept as pages: files without a name, memfds. What is mapped only was done above. */
 static int fill(struct ckpt_job *job, const struct ckpt_object *obj, struct ckpt_err *err)
 {
@@ -184,28 +202,14 @@ static int fill(struct ckpt_job *job, const struct ckpt_object *obj, struct ckpt
 		const struct ckpt_run *c = &obj->content.run[i];
 		uint64_t len = c->n_pages * CKPT_PAGE;
 
-		for (uint64_t at = 0; at < len && r >= 0;) {
-			ssize_t n = ckpt_read_pages(job, buf, len - at < room ? len - at : room,
-						    c->offset + at);
-			uint64_t to = c->at + at;
-			size_t put = n <= 0                     ? 0 :
-				     to + n > obj->content_size ? obj->content_size - to :
-								  (size_t)n;
-
-			if (n <= 0)
-				r = ckpt_fail(err, n ? -errno : -EIO, "%s %u: cannot read content",
-					      obj->kind->name, obj->id);
-			else if (pwrite(fd, buf, put, to) != (ssize_t)put)
-				r = ckpt_fail(err, -errno, "%s %u: cannot write content",
-					      obj->kind->name, obj->id);
-			else
-				at += n;
-		}
+		for (uint64_t at = 0; at < len && r >= 0; at += r < 0 ? 0 : r)
+			r = fill_some(job, obj, buf, len - at < room ? len - at : room,
+				      c->offset + at, c->at + at, err);
 	}
 	if (flags & (O_APPEND | O_DIRECT))
 		fcntl(fd, F_SETFL, flags);
 	munmap(buf, room);
-	return r;
+	return r < 0 ? r : 0;
 }
 
 /* Huge pages are not written to but mapped. */

@@ -13,6 +13,16 @@ hold() {
 	until_true 5 asleep "$PID" bash
 }
 content() { cat "/proc/$1/fd/$2" 2>/dev/null; }
+# changing DIR REGEX: dumps until somebody who changes a file has had a turn meanwhile, which REGEX tells.
+changing() {
+	for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do
+		rm -rf "$1"
+		ckpt dump -t "$PID" -R -D "$1"
+		[ "$status" = 0 ] || break
+	done
+	check "$1: changed during the dump" test "$status" = 1
+	check "$1: says so" grep -q "$2" err
+}
 
 mkdir d
 head -c 3000000 /dev/zero | tr '\0' x >d/large
@@ -68,10 +78,41 @@ hold "$T/w/log"
 (while echo more >&9; do :; done) & writer=$!
 exec 9>&-
 STARTED+=("$writer")
-expect 'changed during the dump' 1 '^ckpt: CKPT-E0260: .*w/log.* changed it during the dump; dump again' dump -t "$PID" -D img2
+changing img2 '^ckpt: CKPT-E0260: .*w/log.* changed it during the dump; dump again'
 kill "$writer"; wait "$writer" 2>/dev/null
 check 'the program goes on' unharmed "$PID"
 check 'no image of that' test ! -e img2/image
+
+# Or cuts it, again and again.
+head -c 40000000 /dev/zero | tr '\0' z >w/cut
+hold "$T/w/cut"
+perl -e 'open(F, "+<", $ARGV[0]) or die; while (1) { truncate(F, 100); truncate(F, 40000000); }' "/proc/$PID/fd/10" & writer=$!
+STARTED+=("$writer")
+changing img5 '^ckpt: CKPT-E0260: .*w/cut'
+kill "$writer"; wait "$writer" 2>/dev/null
+check 'the program goes on' unharmed "$PID"
+check 'no image of that' test ! -e img5/image
+
+# Larger than the memory that ckpt takes: contents pass through, piece by piece.
+most() { python3 -c 'import resource, subprocess, sys
+r = subprocess.call(sys.argv[2:], stdin=subprocess.DEVNULL)
+most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+print("%d KiB" % most, file=sys.stderr); sys.exit(r or most > int(sys.argv[1]))' "$@" >out 2>err; }
+if command -v python3 >/dev/null; then
+	mkdir big
+	truncate -s 120000000 big/file
+	head -c 60000000 /dev/urandom | dd of=big/file bs=1M seek=20 conv=notrunc status=none
+	sum=$(sha256sum <big/file)
+	hold "$T/big/file"
+	check 'a dump of 60 MB takes less than 40 MiB' most 40960 "$CKPT" dump -t "$PID" -D img6
+	check 'holes are not stored' test "$(stat -c %s img6/pages)" -lt 66000000
+	check 'nor does a restore take more' most 40960 "$CKPT" restore -d -D img6 --pidfile "$T/pid6"
+	STARTED+=("$(cat pid6)")
+	check 'it is what it was' test "$(content "$(cat pid6)" 10 | sha256sum)" = "$sum"
+	check 'with its holes' test "$(stat -L -c %b "/proc/$(cat pid6)/fd/10")" -lt 130000
+	kill -KILL "$(cat pid6)"; until_true 5 gone "$(cat pid6)"
+	rm -r img6
+fi
 
 # A file with other names is given one here, unless that is forbidden; a failed dump takes it back.
 mkdir here there
