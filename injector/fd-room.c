@@ -6,7 +6,7 @@
 #include <unistd.h>
 #include "injector/fd-room.h"
 
-#define MAX_FDS 8192
+#define MAX_FDS 16384
 
 void ckpt_fd_room_take(int fd, struct rlimit *oldp)
 {

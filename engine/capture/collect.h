@@ -17,6 +17,7 @@ struct ckpt_probe {
 	struct stat st;
 	long fs_magic;              /* statfs.f_type */
 	const char *link;           /* target of /proc/PID/fd/N */
+	bool link_leads;            /* it is a path and leads to it: seen during the freeze */
 	int domain, type, protocol; /* of a socket, else -1 */
 	bool path_only;             /* O_PATH: nothing but its place */
 };

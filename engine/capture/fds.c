@@ -11,6 +11,8 @@
 #include <unistd.h>
 #include "engine/base/cleanup.h"
 #include "engine/base/text.h"
+#include "engine/capture/fds-ahead.h"
+#include "engine/capture/path.h"
 #include "engine/capture/state.h"
 
 #define BATCH 64       /* as many are worth waking the other thread for */
@@ -27,6 +29,7 @@ struct entry { /* of getdents64(2) */
 struct ckpt_look_job {
 	struct ckpt_job job;
 	int fd_dir, fdinfo_dir;
+	const struct ckpt_fds_ahead *ahead; /* of this task; else NULL */
 	struct ckpt_look *look;
 	size_t n;
 };
@@ -37,45 +40,93 @@ static int failed(struct ckpt_look *look, int code, const char *what)
 	return look->code = code;
 }
 
-/* What is wanted stands in front of what the kind of file adds, which may be long. */
-static ssize_t read_info(int dir, const char *name, char *text, size_t size, struct ckpt_look *look)
+static ssize_t open_and_read(int dir, const char *name, char *text, size_t size,
+			     struct ckpt_look *look)
 {
-	struct ckpt_err err;
 	ssize_t n;
 
 	CKPT_FD fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return failed(look, -errno, "fdinfo: cannot open");
-	n = read(fd, text, size - 1);
+	n = read(fd, text, size);
+	return n < 0 ? failed(look, -errno, "fdinfo: cannot read") : n;
+}
+
+/* What is wanted stands in front of what the kind of file adds, which may be long. */
+static ssize_t read_info(int dir, const struct ckpt_fd_ahead *ahead, const char *name, char *text,
+			 size_t size, struct ckpt_look *look)
+{
+	struct ckpt_err err;
+	ssize_t n = ahead ? pread(ahead->info, text, size - 1, 0) : 0;
+
+	if (n <= 0) /* a process may have taken the number of another */
+		n = open_and_read(dir, name, text, size - 1, look);
 	if (n < 0)
-		return failed(look, -errno, "fdinfo: cannot read");
+		return n;
 	text[n] = '\0';
 	if (ckpt_fdinfo_parse(text, &look->info, &err) < 0)
 		return failed(look, -EBADMSG, "fdinfo: cannot be understood");
 	return n;
 }
 
+/* The path that it had leads somewhere: whether to this file is seen when that is known. Others
+ * have no path, and their number in the link. */
+static bool may_hold(struct ckpt_look *look, const char *link)
+{
+	if (link[0] != '/')
+		return !strncmp(link, "socket:[", 8) || !strncmp(link, "pipe:[", 6);
+	look->leads = lstat(link, &look->there) == 0;
+	return look->leads;
+}
+
+static int read_link(const struct ckpt_look_job *job, const struct ckpt_fd_ahead *ahead,
+		     const char *name, struct ckpt_look *look, struct ckpt_arena *arena)
+{
+	char link[PATH_MAX + 16]; /* " (deleted)" comes on top of a path */
+	ssize_t len;
+
+	look->link_ahead = ahead && may_hold(look, ahead->link);
+	if (look->link_ahead) {
+		look->link = ahead->link;
+		return 0;
+	}
+	len = readlinkat(job->fd_dir, name, link, sizeof(link) - 1);
+	if (len < 0 && errno == ENAMETOOLONG) /* files.c finds it out */
+		return 0;
+	if (len < 0)
+		return failed(look, -errno, "link: cannot read");
+	link[len] = '\0';
+	look->link = ckpt_strdup(arena, link);
+	may_hold(look, link);
+	return 0;
+}
+
 static void look_at(const struct ckpt_look_job *job, struct ckpt_look *look,
 		    struct ckpt_arena *arena)
 {
-	char name[16], text[4096], link[PATH_MAX + 16]; /* " (deleted)" comes on top of a path */
-	ssize_t n, len;
+	const struct ckpt_fd_ahead *ahead = ckpt_fds_ahead_find(job->ahead, look->number);
+	char name[16], text[4096];
+	ssize_t n;
 
 	snprintf(name, sizeof(name), "%d", look->number);
-	n = read_info(job->fdinfo_dir, name, text, sizeof(text), look);
-	if (n < 0)
+	n = read_info(job->fdinfo_dir, ahead, name, text, sizeof(text), look);
+	if (n < 0 || read_link(job, ahead, name, look, arena) < 0)
 		return;
-	len = readlinkat(job->fd_dir, name, link, sizeof(link) - 1);
-	if (len < 0 && errno == ENAMETOOLONG) /* files.c finds it out */
-		return;
-	if (len < 0) {
-		failed(look, -errno, "link: cannot read");
-		return;
-	}
-	link[len] = '\0';
-	look->link = ckpt_strdup(arena, link);
-	if (n < TEXT_KEPT && !strncmp(link, "anon_inode:", 11))
+	if (n < TEXT_KEPT && look->link && !strncmp(look->link, "anon_inode:", 11))
 		look->text = ckpt_strdup(arena, text);
+}
+
+bool ckpt_look_holds(const struct ckpt_look *look, const struct stat *st)
+{
+	char link[40];
+
+	if (!look->link_ahead)
+		return true;
+	if (look->leads)
+		return ckpt_same_file(&look->there, st);
+	snprintf(link, sizeof(link), S_ISSOCK(st->st_mode) ? "socket:[%lu]" : "pipe:[%lu]",
+		 (unsigned long)st->st_ino);
+	return !strcmp(look->link, link);
 }
 
 static void run(struct ckpt_job *base, struct ckpt_arena *arena)
@@ -146,6 +197,8 @@ static int list(struct ckpt_fd_batch *b, struct ckpt_err *err)
 
 static void make_jobs(struct ckpt_fd_batch *b)
 {
+	const struct ckpt_fds_ahead *ahead = ckpt_helper_fds(b->c->helper);
+
 	b->n_jobs = (b->n + BATCH - 1) / BATCH;
 	b->job = ckpt_alloc(b->c->arena, b->n_jobs * sizeof(b->job[0]));
 	for (size_t i = 0; i < b->n_jobs; i++) {
@@ -154,6 +207,7 @@ static void make_jobs(struct ckpt_fd_batch *b)
 		job->job.run = run;
 		job->fd_dir = b->fd_dir;
 		job->fdinfo_dir = b->fdinfo_dir;
+		job->ahead = ahead && ahead->pid == b->task->pid ? ahead : NULL;
 		job->look = b->look + i * BATCH;
 		job->n = b->n - i * BATCH < BATCH ? b->n - i * BATCH : BATCH;
 		if (b->n_jobs > 1)

@@ -179,6 +179,31 @@ static void ask_owner(int fd, struct ckpt_fd_extra *x)
 	x->euid = ids[1];
 }
 
+static int too_long(struct ckpt_err *err)
+{
+	return ckpt_refuse(err, CKPT_E_LONG_PATH, -ENAMETOOLONG, "its path has more than %d bytes",
+			   PATH_MAX);
+}
+
+/* A link that was read before the freeze may be that of another file by now. */
+static int confirm_link(struct ckpt_capture *c, struct found *d, struct ckpt_err *err)
+{
+	const struct ckpt_look *look = d->look;
+	char name[32], link[PATH_MAX + 16];
+	int r;
+
+	if (ckpt_look_holds(look, &d->probe.st)) {
+		d->probe.link_leads = look->leads && ckpt_same_file(&look->there, &d->probe.st);
+		return 0;
+	}
+	snprintf(name, sizeof(name), "fd/%d", look->number);
+	r = c->src->ops->read_link(c->src, d->t->frozen->pid, name, link, sizeof(link), err);
+	if (r < 0 && r != -ENAMETOOLONG)
+		return r;
+	d->probe.link = r < 0 ? ckpt_long_path(c->arena, d->fd) : ckpt_strdup(c->arena, link);
+	return d->probe.link ? 0 : too_long(err);
+}
+
 static int probe(struct ckpt_capture *c, struct found *d, struct ckpt_err *err)
 {
 	const struct ckpt_look *look = d->look;
@@ -193,9 +218,11 @@ static int probe(struct ckpt_capture *c, struct found *d, struct ckpt_err *err)
 		return d->flying ? ckpt_fail(err, -errno, "cannot duplicate") : d->fd;
 	d->probe.link = look->link ? look->link : ckpt_long_path(c->arena, d->fd);
 	if (!d->probe.link)
-		return ckpt_refuse(err, CKPT_E_LONG_PATH, -ENAMETOOLONG,
-				   "its path has more than %d bytes", PATH_MAX);
+		return too_long(err);
 	r = ckpt_probe_fill(c, d->fd, &d->probe, err);
+	if (r < 0)
+		return r;
+	r = confirm_link(c, d, err);
 	if (r < 0)
 		return r;
 	d->extra = (struct ckpt_fd_extra){ .number = look->number,

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include "engine/base/err.h"
+#include "engine/capture/fds-ahead.h"
 #include "engine/capture/helper.h"
 #include "engine/capture/maps.h"
 
@@ -18,6 +19,7 @@ struct ckpt_helper {
 	unsigned int n_running;
 	bool closing;
 	struct ckpt_maps_before *before;
+	struct ckpt_fds_ahead *fds;
 };
 
 /* Called and returns with the lock held. */
@@ -117,6 +119,16 @@ struct ckpt_maps_before *ckpt_helper_maps(const struct ckpt_helper *h)
 	return h->before;
 }
 
+void ckpt_helper_put_fds(struct ckpt_helper *h, struct ckpt_fds_ahead *ahead)
+{
+	h->fds = ahead;
+}
+
+const struct ckpt_fds_ahead *ckpt_helper_fds(const struct ckpt_helper *h)
+{
+	return h->fds;
+}
+
 void ckpt_helper_drain(struct ckpt_helper *h)
 {
 	pthread_mutex_lock(&h->lock);
@@ -140,6 +152,7 @@ void ckpt_helper_close(struct ckpt_helper *h)
 		pthread_join(h->thread, NULL);
 	if (h->before)
 		h->before->close(h->before);
+	ckpt_fds_ahead_close(h->fds);
 	ckpt_arena_close(h->own);
 	pthread_cond_destroy(&h->changed);
 	pthread_mutex_destroy(&h->lock);

@@ -39,12 +39,17 @@ static int look(const char *path, struct stat *st)
 	return fd < 0 ? -1 : fstat(fd, st);
 }
 
+bool ckpt_same_file(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino &&
+	       (a->st_mode & S_IFMT) == (b->st_mode & S_IFMT);
+}
+
 bool ckpt_path_leads_to(const char *path, const struct stat *st)
 {
 	struct stat now;
 
-	return look(path, &now) == 0 && now.st_dev == st->st_dev && now.st_ino == st->st_ino &&
-	       (now.st_mode & S_IFMT) == (st->st_mode & S_IFMT);
+	return look(path, &now) == 0 && ckpt_same_file(&now, st);
 }
 
 enum ckpt_path_state ckpt_path_of(struct ckpt_collect *c, const char **pathp)
@@ -55,7 +60,7 @@ enum ckpt_path_state ckpt_path_of(struct ckpt_collect *c, const char **pathp)
 	bool marked = len > mark && !strcmp(path + len - mark, MARK);
 
 	*pathp = path;
-	if (ckpt_path_leads_to(path, st))
+	if (c->probe->link_leads || ckpt_path_leads_to(path, st))
 		return CKPT_PATH_SAME;
 	if (marked)
 		path[len - mark] = '\0';

@@ -10,6 +10,7 @@ enum ckpt_path_state {
 			      place */
 };
 
+bool ckpt_same_file(const struct stat *a, const struct stat *b);
 /* Does PATH, whose last part is no link, lead to the file of ST? */
 bool ckpt_path_leads_to(const char *path, const struct stat *st);
 

@@ -214,6 +214,9 @@ struct ckpt_look {
 	const char *what;
 	struct ckpt_fdinfo info;
 	const char *link;
+	bool link_ahead; /* LINK was read before the freeze */
+	bool leads;      /* LINK is a path, and leads to THERE */
+	struct stat there;
 	const char *text; /* fdinfo whole, where a kind is going to ask for it; else NULL */
 };
 /* The descriptors of one task, a batch at a time, by number; the helper works ahead. */
@@ -229,6 +232,8 @@ struct ckpt_fd_batch {
 /* All descriptors of the task but the source's own. */
 int ckpt_fd_batch_open(struct ckpt_fd_batch *b, struct ckpt_capture *c,
 		       const struct ckpt_frozen *task, struct ckpt_err *err);
+/* ST is what fstat(2) says of the file: is the link that of this file? Else it has to be read. */
+bool ckpt_look_holds(const struct ckpt_look *look, const struct stat *st);
 /* Returns how many, 0 at the end. *LOOKP is valid until the capture ends. */
 size_t ckpt_fd_batch_next(struct ckpt_fd_batch *b, const struct ckpt_look **lookp);
 void ckpt_fd_batch_close(struct ckpt_fd_batch *b);

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What shows the descriptors of a process, looked up before it is stopped: an open file of
+ * /proc/PID/fdinfo prints what is true when it is read, and a link is believed again if what it
+ * named is still there.
+ */
+#pragma once
+#include <sys/types.h>
+#include "engine/base/arena.h"
+
+struct ckpt_fd_ahead {
+	int number;
+	int info;         /* /proc/PID/fdinfo/NUMBER, not read yet */
+	const char *link; /* as it was then */
+};
+
+struct ckpt_fds_ahead {
+	pid_t pid;
+	struct ckpt_fd_ahead *v; /* by number */
+	size_t n;
+};
+
+/* NULL: there is nothing to be seen. */
+struct ckpt_fds_ahead *ckpt_fds_ahead_open(struct ckpt_arena *arena, pid_t pid);
+/* NULL: it was not there. */
+const struct ckpt_fd_ahead *ckpt_fds_ahead_find(const struct ckpt_fds_ahead *ahead, int number);
+/* NULL is fine. */
+void ckpt_fds_ahead_close(struct ckpt_fds_ahead *ahead);
