@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# What if a file is another one at the restore? Every line of the table in ckpt-restore(1), FILES THAT CHANGED, is a check here.
+# What if a file is another one at the restore? Lines of the table in ckpt-restore(1), FILES THAT CHANGED, are checks here.
 . "$(dirname "$0")/../lib/cli.sh"
 cd "$T" || exit 1
 command -v python3 >/dev/null || skip 'there is no python3'
@@ -94,6 +94,38 @@ head -c 40 "$libc" >lib/libc.so.6
 gives 'code is no ELF file any more' 1 "^ckpt: CKPT-E0425: .*was $was, is none now" -D img
 restored -D imgmapped
 end
+# The note of the build-id with a length that leads out of the file, and without its name.
+for how in 12:255 16:255 20:0; do
+	python3 - "$libc" lib/libc.so.6 ${how/:/ } <<'PY'
+import sys
+b = bytearray(open(sys.argv[1], 'rb').read()); i = b.index(b'\x03\0\0\0GNU\0') - 8
+at = i + int(sys.argv[3]) - 12
+b[at:at + (3 if sys.argv[3] != '20' else 1)] = bytes([int(sys.argv[4])]) * (3 if sys.argv[3] != '20' else 1)
+open(sys.argv[2], 'wb').write(b)
+PY
+	gives "the note of code is broken ($how)" 1 "^ckpt: CKPT-E0425: .*was $was, is none now" -D img
+done
+# The package that it belongs to, by dpkg or by rpm.
+mkdir -p bin
+printf '#!/bin/sh\necho "fake:amd64: $3"\n' >bin/dpkg-query
+printf '#!/bin/sh\n[ "$1" = -qf ] && [ "$2" = -- ] && echo "fake-1.0-1.x86_64" # %%s\n' >bin/rpm
+chmod +x bin/*
+another_build "$libc" lib/libc.so.6
+PATH=$PWD/bin:$PATH gives 'its package, by dpkg' 1 ' is [0-9a-f]* now .*' -D img
+check 'its package, by dpkg: named' grep -q 'libc.so.6 (package fake:amd64): is another build' err
+printf '#!/bin/sh\nexit 1\n' >bin/dpkg-query
+PATH=$PWD/bin:$PATH gives 'its package, by rpm' 1 ' is [0-9a-f]* now .*' -D img
+check 'its package, by rpm: named' grep -q 'libc.so.6 (package fake-1.0-1.x86_64): is another build' err
+# A copy in the image that is not what was carried.
+cp -r imgmapped imgbad
+python3 - "$was" imgbad/pages <<'PY'
+import sys
+b = bytearray(open(sys.argv[2], 'rb').read()); b[b.index(bytes.fromhex(sys.argv[1])) + 20] ^= 1; open(sys.argv[2], 'wb').write(b)
+PY
+ckpt restore -d -D imgbad --pidfile "$T/bad.pid"
+check 'a carried copy that is damaged' test "$status" = 1
+check 'a carried copy that is damaged: says so' grep -q '^ckpt: CKPT-E0302: ' err
+check 'a carried copy that is damaged: nothing runs' test ! -e bad.pid
 reset
 touch lib/libc.so.6
 gives 'code is touched' 0 '' -D img
