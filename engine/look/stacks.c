@@ -9,7 +9,6 @@
 #include "engine/model/show.h"
 
 #define BUDGET 100000000ull /* words that are read for all stacks: seconds */
-#define TEXT_MAX 4096
 
 /* The frame is inside of a call, but for the innermost and what a signal interrupted. */
 static uint64_t place_of(const struct ckpt_stack *stack, size_t i)
@@ -142,24 +141,14 @@ void ckpt_stacks_make(struct ckpt_look *look, const struct ckpt_task *task,
 			of_task(look, look->snap->tasks[i], &budget, stacks);
 }
 
-static void print_safely(FILE *out, const char *s)
-{
-	char buf[TEXT_MAX];
-	struct ckpt_text t;
-
-	ckpt_text_init(&t, buf, sizeof(buf));
-	ckpt_text_escaped(&t, s, strlen(s), 0);
-	fputs(buf, out);
-}
-
 static void print_function(const struct ckpt_frame *f, size_t i, const char *name, FILE *out)
 {
 	fprintf(out, "#%-2zu 0x%016" PRIx64 " in ", i, f->ip);
-	print_safely(out, name ? name : "??");
+	ckpt_print_escaped(out, name ? name : "??");
 	fprintf(out, " ()");
 	if (f->file && !f->own) {
 		fprintf(out, " from ");
-		print_safely(out, f->file);
+		ckpt_print_escaped(out, f->file);
 	}
 }
 
@@ -188,7 +177,7 @@ static void print_stack(const struct ckpt_stack *s, FILE *out)
 	if (!s->end)
 		return;
 	fprintf(out, "    (ends here: ");
-	print_safely(out, s->end);
+	ckpt_print_escaped(out, s->end);
 	fprintf(out, ")\n");
 }
 
@@ -215,7 +204,7 @@ void ckpt_stacks_print(const struct ckpt_stacks *stacks, FILE *out)
 
 		if (s->task != task) {
 			fprintf(out, "%sprocess %d \"", task ? "\n" : "", s->task->pid);
-			print_safely(out, s->task->comm);
+			ckpt_print_escaped(out, s->task->comm);
 			fprintf(out, "\", %zu thread%s\n", s->task->n_threads,
 				s->task->n_threads == 1 ? "" : "s");
 		}

@@ -13,16 +13,6 @@
 #define LOST_MAX 10
 #define FILES_MAX 12
 
-static void print_safely(FILE *out, const char *s)
-{
-	char buf[1024];
-	struct ckpt_text t;
-
-	ckpt_text_init(&t, buf, sizeof(buf));
-	ckpt_text_escaped(&t, s, strlen(s), 0);
-	fputs(buf, out);
-}
-
 static void show_origin(const struct ckpt_look *look, FILE *out)
 {
 	const Ckpt__Inventory *inv = look->snap->inventory;
@@ -36,15 +26,15 @@ static void show_origin(const struct ckpt_look *look, FILE *out)
 	if (inv->has_uid)
 		fprintf(out, " by uid %u", inv->uid);
 	fprintf(out, ", ckpt ");
-	print_safely(out, inv->ckpt_version ? inv->ckpt_version : "?");
+	ckpt_print_escaped(out, inv->ckpt_version ? inv->ckpt_version : "?");
 	if (inv->has_frozen_ns)
 		fprintf(out, ", frozen for %.1f ms", inv->frozen_ns / 1e6);
 	fprintf(out, "\non        ");
-	print_safely(out, inv->hostname ? inv->hostname : "?");
+	ckpt_print_escaped(out, inv->hostname ? inv->hostname : "?");
 	fprintf(out, ", Linux ");
-	print_safely(out, inv->kernel ? inv->kernel : "?");
+	ckpt_print_escaped(out, inv->kernel ? inv->kernel : "?");
 	fprintf(out, " ");
-	print_safely(out, inv->machine ? inv->machine : "");
+	ckpt_print_escaped(out, inv->machine ? inv->machine : "");
 	fprintf(out, "\n");
 }
 
@@ -94,7 +84,7 @@ static void show_sizes(struct ckpt_look *look, FILE *out)
 	for (const struct ckpt_image *img = ckpt_image_parent(look->img); img;
 	     img = ckpt_image_parent(img)) {
 		fprintf(out, "on top of ");
-		print_safely(out, ckpt_image_folder(img));
+		ckpt_print_escaped(out, ckpt_image_folder(img));
 		fprintf(out, ": %s, content id %016" PRIx64 "\n",
 			ckpt_size_text(ckpt_image_bytes(img), c), ckpt_image_content_id(img));
 	}
@@ -169,7 +159,7 @@ void ckpt_view_summary(struct ckpt_look *look, FILE *out)
 	show_sizes(look, out);
 	for (size_t i = 0; i < snap->n_lost && i < LOST_MAX; i++) {
 		fprintf(out, "lost      ");
-		print_safely(out, snap->lost[i]);
+		ckpt_print_escaped(out, snap->lost[i]);
 		fprintf(out, "\n");
 	}
 	if (snap->n_lost > LOST_MAX)

@@ -8,6 +8,8 @@
 #include <string.h>
 #include "engine/model/escape.h"
 
+#define PRINT_MAX 4096
+
 void ckpt_text_init(struct ckpt_text *t, char *buf, size_t size)
 {
 	t->buf = buf;
@@ -105,4 +107,14 @@ void ckpt_text_hex(struct ckpt_text *t, const unsigned char *data, size_t len, s
 		ckpt_text_printf(t, "%02x", data[i]);
 	if (len > max)
 		ckpt_text_printf(t, "... (%zu bytes)", len);
+}
+
+void ckpt_print_escaped(FILE *out, const char *s)
+{
+	char buf[PRINT_MAX];
+	struct ckpt_text t;
+
+	ckpt_text_init(&t, buf, sizeof(buf));
+	ckpt_text_escaped(&t, s, strlen(s), 0);
+	fputs(buf, out);
 }

@@ -51,12 +51,17 @@ check 'the descriptor that went' grep -Eq "^gone descriptor $PID [0-9]+: .*/gone
 check 'the position that moved' grep -Eq "^changed descriptor $PID [0-9]+: .*pos=0 .*/kept .*pos=4" text
 check 'the area that came' grep -Eq "^added area $PID [0-9a-f]+: " text
 expect 'as JSON' 0 '' diff one two --json
-python3 - "$PID" "$T/out" >verdict 2>&1 <<'E2'
-import json, sys
+python3 - "$PID" "$T/out" "$here/man/ckpt-diff.1" >verdict 2>&1 <<'E2'
+import json, re, sys
 rows = json.load(open(sys.argv[2]))["changes"]
 shared = [r for r in rows if r["what"] == "memory" and r.get("after", "").startswith(("shm", "/dev/zero"))]
 assert [r["pages"] for r in shared] == [7], shared
 assert all(r["pid"] for r in rows)
+page = open(sys.argv[3]).read()
+for r in rows:
+    for key, value in r.items():
+        assert re.search(r"\b%s\b" % key, page), key
+        assert type(value) is (int if key in ("pid", "pages") else str), (key, value)
 E2
 check 'seven pages of the shared area' test $? = 0
 cp verdict "$T/out"

@@ -54,6 +54,17 @@ if command -v python3 >/dev/null; then
 	check 'every key is in the manual page' test $? = 0
 fi
 
+# Without its end it is no image, for nobody.
+cp -r "$image" cut
+truncate -s -8 cut/image
+for look in show 'show --raw' 'show --stacks' 'show --files --json' 'mem --args -p 13942' 'core -o no' 'report -o no'; do
+	# shellcheck disable=SC2086  # words
+	expect "half an image: $look" 1 '^ckpt: CKPT-E0302: cut/image: record 43 ' $look -D cut
+done
+expect 'half an image: x' 1 '^ckpt: CKPT-E0302: ' x cut fd:13942:3
+expect 'half an image: diff' 1 '^ckpt: CKPT-E0302: ' diff "$image" cut
+check 'half an image: nothing is written' test ! -e no
+
 # One screen, whatever there is.
 start bash -c 'for i in $(seq 199); do sleep 1000 & done; wait'
 sleep 1
