@@ -5,12 +5,12 @@
  * fell asleep. Has to be read before the thread is stopped: the stop makes it run.
  */
 #pragma once
-#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 #include <sys/user.h>
 #include "engine/base/arena.h"
+#include "injector/cpu-clocks.h"
 
 struct ckpt_asleep {
 	pid_t tid;
@@ -21,13 +21,6 @@ struct ckpt_asleep {
 	char wchan[48];
 	bool exposed;
 	struct ckpt_asleep *next;
-};
-
-/* exec_start counts on a clock of each processor that leaves out what a hypervisor took: how far it
- * lags behind. */
-struct ckpt_cpu_clocks {
-	bool asked[CPU_SETSIZE], known[CPU_SETSIZE];
-	int64_t behind[CPU_SETSIZE]; /* CLOCK_MONOTONIC minus it */
 };
 
 /* Is the thread in a call that any stop ends with EINTR? */

@@ -94,7 +94,8 @@ void case_skip(const char *fmt, ...) __attribute__((format(printf, 1, 2), noretu
 pid_t case_child(void (*setup)(void), void (*check)(void));
 /* Waits until thread TID of process PID (0: this one) is inside system call NR. */
 void case_blocked(pid_t pid, pid_t tid, long nr);
-/* In check(): how long this process stood still since setup(), as seen by its own waiting loop. */
+/* In check(): how long this process stood still since setup(), as seen by its own waiting loop, all
+ * in all. */
 int64_t case_gap_ns(void);
 /* The folder of this run; also the parent of the working directory. */
 const char *case_dir(void);
