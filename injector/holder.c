@@ -83,8 +83,8 @@ int ckpt_holder_take(pid_t root, uint64_t image, struct ckpt_arena *arena,
 	return ckpt_fail(err, -EPROTO, "process %d: what tracks its memory does not answer", root);
 }
 
-/* Calls EACH for the image of every holder of ROOT. */
-static void each(pid_t root, void (*each)(void *arg, pid_t root, uint64_t image), void *arg)
+/* Calls VISIT for the image of every holder of ROOT. */
+static void each(pid_t root, void (*visit)(void *arg, pid_t root, uint64_t image), void *arg)
 {
 	FILE *f = fopen("/proc/net/unix", "re");
 	CKPT_FREE char *line = NULL;
@@ -97,7 +97,7 @@ static void each(pid_t root, void (*each)(void *arg, pid_t root, uint64_t image)
 
 		if (name && sscanf(name, " @" CKPT_HOLDER_NAME "/%d/%llx", &pid, &image) == 2 &&
 		    pid == root)
-			each(arg, root, image);
+			visit(arg, root, image);
 	}
 	if (f)
 		fclose(f);

@@ -109,7 +109,7 @@ static struct ckpt_pages pages_of(const struct ckpt_increment *inc, pid_t pid)
 }
 
 struct ckpt_live *ckpt_increment_begin(struct ckpt_increment *inc, struct ckpt_image_writer *writer,
-				       int (*go_on)(void *arg, struct ckpt_err *err), void *arg,
+				       int (*may_go_on)(void *arg, struct ckpt_err *err), void *arg,
 				       struct ckpt_precopy_opts *optsp)
 {
 	const struct ckpt_dump_opts *opts = inc->opts;
@@ -121,7 +121,7 @@ struct ckpt_live *ckpt_increment_begin(struct ckpt_increment *inc, struct ckpt_i
 		.live = { .fd = ckpt_image_writer_pages_fd(writer),
 			  .base = inc->before ? ckpt_image_next_base(inc->before) : 0,
 			  .log = opts->log,
-			  .go_on = go_on,
+			  .go_on = may_go_on,
 			  .go_on_arg = arg },
 	};
 	live = ckpt_live_open(inc->arena, &optsp->live);

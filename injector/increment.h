@@ -23,9 +23,9 @@ int ckpt_increment_open(struct ckpt_increment *inc, const struct ckpt_dump_opts 
 			struct ckpt_image_writer *writer, struct ckpt_arena *arena,
 			struct ckpt_err *err);
 /* What copies the memory to WRITER while the tree runs; it has what was taken over. *OPTSP: how.
- * GO_ON(ARG) is called between chunks. */
+ * MAY_GO_ON(ARG) is called between chunks. */
 struct ckpt_live *ckpt_increment_begin(struct ckpt_increment *inc, struct ckpt_image_writer *writer,
-				       int (*go_on)(void *arg, struct ckpt_err *err), void *arg,
+				       int (*may_go_on)(void *arg, struct ckpt_err *err), void *arg,
 				       struct ckpt_precopy_opts *optsp);
 /* There is a new image: what LIVE tracks is held for the one after it. What fails is noted: then
  * the next image will be a complete one. */

@@ -237,6 +237,10 @@ int ckpt_lazy_start(struct ckpt_job *job, struct ckpt_err *err)
 
 void ckpt_lazy_over(struct ckpt_lazy_job *l)
 {
-	if (l && l->control >= 0)
+	if (!l)
+		return;
+	if (l->control >= 0)
 		close(l->control);
+	free(l->poll);
+	free(l->mm);
 }

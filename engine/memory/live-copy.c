@@ -168,7 +168,8 @@ int ckpt_live_copy_items(struct ckpt_live *live, struct ckpt_err *err)
 	if (n > live->n_chunks) {
 		struct ckpt_live_chunk *chunk = ckpt_alloc(live->arena, n * sizeof(*chunk));
 
-		memcpy(chunk, live->chunk, live->n_chunks * sizeof(*chunk));
+		if (live->n_chunks)
+			memcpy(chunk, live->chunk, live->n_chunks * sizeof(*chunk));
 		memset(chunk + live->n_chunks, 0, (n - live->n_chunks) * sizeof(*chunk));
 		live->chunk = chunk;
 		live->n_chunks = n;

@@ -12,12 +12,12 @@
 
 /* What goes along with a message. */
 struct along {
+	size_t len;
 	union {
 		struct cmsghdr align;
 		char room[CMSG_SPACE(CKPT_UNIX_MAX_RIGHTS * sizeof(int)) +
 			  CMSG_SPACE(sizeof(struct ucred))];
 	} control;
-	size_t len;
 };
 
 static void add(struct along *a, int type, const void *data, size_t len)
