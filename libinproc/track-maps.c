@@ -141,9 +141,24 @@ static bool read_text(struct ckpt_scan *s, int fd)
 	return n == 0;
 }
 
+/* The kernel opens nowhere but at the lowest number, where other threads see it: for the moment
+ * between two calls, however long the list is. */
+static int open_maps(void)
+{
+	int low = ckpt_sys(SYS_open, "/proc/self/maps", O_RDONLY | O_CLOEXEC), fd;
+
+	if (low < 0)
+		return low;
+	fd = ckpt_sys(SYS_fcntl, low, F_DUPFD_CLOEXEC, CKPT_LOWEST_FD);
+	if (fd < 0) /* the limit is below */
+		return low;
+	ckpt_sys(SYS_close, low);
+	return fd;
+}
+
 bool ckpt_scan_maps(struct ckpt_scan *s)
 {
-	int fd = ckpt_sys(SYS_open, "/proc/self/maps", O_RDONLY | O_CLOEXEC);
+	int fd = open_maps();
 	bool good;
 
 	if (fd < 0)

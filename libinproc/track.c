@@ -153,9 +153,9 @@ int ckpt_track_begin(int dirfd, const char *path)
 	    !S_ISREG(st.st_mode) || !st.st_size || is_held(&st))
 		return -1;
 	/* Neither a checkpoint nor a handler of the program must find our descriptors where the
-	 * program's are. Other threads could, for a few microseconds: Linux opens at the lowest
-	 * number, and a descriptor of /proc/self/maps that is kept would be another thing to be
-	 * seen, by who counts descriptors and by who dumps the program from outside. */
+	 * program's are. Other threads could, between two calls: Linux opens at the lowest number,
+	 * and a descriptor of /proc/self/maps that is kept would be another thing to be seen, by
+	 * who counts descriptors and by who dumps the program from outside. */
 	ckpt_sys(SYS_rt_sigprocmask, SIG_SETMASK, &all, &mask, 8);
 	at = look_and_hold(dirfd, path, &st);
 	ckpt_sys(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, 8);

@@ -290,6 +290,25 @@ static void none(struct ckpt_scan *s, uint64_t dev, uint64_t ino)
 	s->seen += dev * 31 + ino;
 }
 
+static int lowest;
+
+static void look_at_fds(struct ckpt_scan *s, uint64_t dev, uint64_t ino)
+{
+	(void)dev;
+	(void)ino;
+	s->seen += next_fd() != lowest;
+}
+
+static void test_scan_is_not_seen(void)
+{
+	struct ckpt_scan s = { .each = look_at_fds, .base = "a" };
+
+	lowest = next_fd();
+	ok(ckpt_scan_maps(&s), "a look");
+	is(s.seen, 0, "that nobody sees at a low number");
+	is(next_fd(), lowest, "nor later");
+}
+
 /* Both ways to look say the same. */
 static void test_scans(void)
 {
@@ -458,6 +477,7 @@ int main(void)
 	test_full();
 	test_restored();
 	test_scans();
+	test_scan_is_not_seen();
 	test_threads();
 	test_usage();
 	test_maxrss();
