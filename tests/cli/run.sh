@@ -94,6 +94,11 @@ check 'the library' grep -Eq '^LD_PRELOAD=/.*/libckpt-inproc.so' out
 check 'the engine' grep -Eq '^CKPT_ENGINE=/.*/ckpt-signal$' out
 check 'no folder' test -z "$(grep ^CKPT_DIR= out)"
 check 'nobody in between' test "$(sed -n 's/^CKPT_ROOT=//p' out)" = "$(sed -n 's/^pid //p' out)"
+run 'what it costs' 0 '' cat /proc/self/status /proc/self/smaps
+check 'no thread' grep -qE '^Threads:[[:blank:]]*1$' out
+# Its areas, and what lies unnamed behind its data.
+resident=$(awk '/^[0-9a-f]+-/ { ours = $6 ~ /ckpt/ || ($6 == "" && ours) } ours && /^Rss/ { n += $2 } END { print n }' out)
+check "at most 300 KiB: $resident" test "$resident" -le 300 -a "$resident" -gt 0
 ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0 LD_PRELOAD=libc.so.6 \
 	run 'what was preloaded stays' 0 '' -D some/folder --signal RTMIN+3 --keep 5 env
 check 'behind ours' grep -Eq '^LD_PRELOAD=/.*/libckpt-inproc.so:libc.so.6$' out
