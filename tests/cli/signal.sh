@@ -21,6 +21,8 @@ PROG
 whole() { awk '$1 != NR { exit 1 }' counted; }
 has_lines() { [ -e counted ] && [ "$(wc -l <counted)" -ge "$1" ]; }
 goes_on() { until_true 10 has_lines $(($(wc -l <counted) + 3)) && whole; }
+one_sleeps() { [ "$(pgrep -c -s "$1" sleep)" = 1 ]; }
+has_child() { [ "$(comm "$1")" = sleep ] && [ -n "$(cat "/proc/$1/task/$1/children")" ]; }
 n_images() { find "$1" -name image 2>/dev/null | wc -l; }
 
 # ---- usage ----
@@ -100,6 +102,22 @@ check 'it goes on' goes_on
 for _ in 1 2 3; do kill -s RTMAX "$PID"; sleep 0.5; done
 check 'the newest two stay' until_true 10 test "$(n_images own)" = 2
 check 'no child was seen' test -z "$(cat "/proc/$PID/task/$PID/children")"
+
+# ---- with children and without ----
+counting=$PID
+start "$RUN" bash -c 'sleep 1000 & exec sleep 2000'
+family=$PID
+until_true 5 has_child "$family"
+ask 'with its child' 0 '' --tree -D with "$family"
+check 'both' grep -q '^dumped 2 processes, ' out
+ask 'without' 0 '' --one --kill -D without "$family"
+check 'one' grep -q '^dumped 1 process, ' out
+check 'it alone is gone' until_true 5 one_sleeps "$family"
+start "$RUN" bash -c 'exec 7< <(sleep 1000); exec sleep 2000'
+until_true 5 has_child "$PID"
+ask 'without its child, to which it has a pipe' 3 "^ckpt-signal: CKPT-E0202: process $PID .*: fd 7: pipe:" --one -D pipe "$PID"
+check 'it is unharmed' unharmed "$PID"
+PID=$counting
 
 # ---- and back ----
 ask 'the last one' 0 '' --kill -D last "$PID"

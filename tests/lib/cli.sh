@@ -120,8 +120,8 @@ start() {
 		start "$T/pid" "$@" 2>/dev/null &
 	until_true 5 test -s "$T/pid" || { echo "cannot start $*"; exit 1; }
 	PID=$(cat "$T/pid")
-	# The shell's fork has become the program, and the program sleeps.
-	until_true 5 asleep "$PID" "${1##*/}" || :
+	# The shell's fork has become the program, and the program sleeps. (What ckpt-run starts has another name.)
+	[ "${1##*/}" = ckpt-run ] || until_true 5 asleep "$PID" "${1##*/}" || :
 	STARTED+=("$PID")
 }
 comm() { cat "/proc/$1/comm" 2>/dev/null; }
