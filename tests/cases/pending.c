@@ -46,7 +46,7 @@ static void check_child(void)
 static void listen_and_join(void)
 {
 	start();
-	client[0] = join("");
+	client[0] = join("zeroth");
 	accepted = CHECK_CALL(accept(listener, NULL, NULL));
 	close(client[0]);
 	client[0] = join("first");

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -219,10 +220,50 @@ static void check_moved(void)
 	}
 }
 
+static void bind_and_close(int fd, const char *name, size_t len)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+
+	memcpy(a.sun_path, name, len);
+	CHECK_CALL(bind(fd, (void *)&a, offsetof(struct sockaddr_un, sun_path) + len));
+	CHECK_CALL(close(fd));
+}
+
+static void setup_closed(void)
+{
+	CHECK_CALL(socketpair(AF_UNIX, SOCK_STREAM, 0, s));
+	CHECK_CALL(socketpair(AF_UNIX, SOCK_DGRAM, 0, d));
+	CHECK_CALL(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, q));
+	CHECK_CALL(mkdir("folder", 0700));
+	bind_and_close(s[1], "folder/stays", 13);
+	bind_and_close(d[1], "\0ckpt-closed", 12);
+	bind_and_close(q[1], "gone", 5);
+	CHECK_CALL(unlink("gone"));
+}
+
+static void check_peer_name(int fd, const char *name, size_t len)
+{
+	struct sockaddr_un a;
+	socklen_t n = sizeof(a);
+
+	CHECK_CALL(getpeername(fd, (void *)&a, &n));
+	CHECK(n == offsetof(struct sockaddr_un, sun_path) + len && !memcmp(a.sun_path, name, len));
+}
+
+static void check_closed(void)
+{
+	check_peer_name(s[0], "folder/stays", 13);
+	check_peer_name(d[0], "\0ckpt-closed", 12);
+	check_peer_name(q[0], "gone", 5);
+	CHECK(access("folder/stays", F_OK) == 0 && access("gone", F_OK) < 0);
+	CHECK(read(s[0], buf, 1) == 0);
+}
+
 CASES({ "socket pairs keep queues, boundaries and options", setup, check },
       { "closed and shut down sides stay so", setup_half, check_half },
       { "a full socket keeps all of it", setup_full, check_full },
       { "a socket pair between parent and child stays connected", setup_shared, check_shared },
       { "sockets without a peer work as before", setup_single, check_single },
       { "a socket file that was linked or renamed is where clients look for it", setup_moved,
-	check_moved })
+	check_moved },
+      { "peers that were closed keep their names", setup_closed, check_closed })
