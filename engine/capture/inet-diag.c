@@ -4,28 +4,23 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/inet_diag.h>
-#include <linux/netlink.h>
 #include <linux/sock_diag.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/socket.h>
 #include "engine/base/cleanup.h"
+#include "engine/capture/diag.h"
 
 #define ROOM 32768
 
 static int shutdown_of(const struct nlmsghdr *h)
 {
 	size_t at = NLMSG_HDRLEN + NLMSG_ALIGN(sizeof(struct inet_diag_msg));
+	const struct nlattr *a;
 
-	while (at + sizeof(struct nlattr) <= h->nlmsg_len) {
-		const struct nlattr *a = (const void *)((const char *)h + at);
-
-		if (a->nla_len < sizeof(*a) || at + a->nla_len > h->nlmsg_len)
-			break;
-		if ((a->nla_type & NLA_TYPE_MASK) == INET_DIAG_SHUTDOWN && a->nla_len > sizeof(*a))
+	while ((a = ckpt_diag_attribute(h, &at)))
+		if ((a->nla_type & NLA_TYPE_MASK) == INET_DIAG_SHUTDOWN && ckpt_diag_size(a))
 			return *(const uint8_t *)(a + 1);
-		at += NLA_ALIGN(a->nla_len);
-	}
 	return -EOPNOTSUPP;
 }
 

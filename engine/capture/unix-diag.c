@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the kernel knows of Unix sockets: sock_diag(7). */
 #include <errno.h>
-#include <linux/netlink.h>
 #include <linux/sock_diag.h>
 #include <linux/unix_diag.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "engine/capture/diag.h"
 #include "engine/capture/unix-diag.h"
 
 static void take_attribute(struct ckpt_unix_diag *d, unsigned int type, const void *data,
@@ -34,16 +34,11 @@ static void take_apart(struct ckpt_unix_diag *d, const struct nlmsghdr *h)
 {
 	const struct unix_diag_msg *m = (const void *)((const char *)h + NLMSG_HDRLEN);
 	size_t at = NLMSG_HDRLEN + NLMSG_ALIGN(sizeof(*m));
+	const struct nlattr *a;
 
 	*d = (struct ckpt_unix_diag){ .type = m->udiag_type, .state = m->udiag_state };
-	while (at + sizeof(struct nlattr) <= h->nlmsg_len) {
-		const struct nlattr *a = (const void *)((const char *)h + at);
-
-		if (a->nla_len < sizeof(*a) || at + a->nla_len > h->nlmsg_len)
-			break;
-		take_attribute(d, a->nla_type & NLA_TYPE_MASK, a + 1, a->nla_len - sizeof(*a));
-		at += NLA_ALIGN(a->nla_len);
-	}
+	while ((a = ckpt_diag_attribute(h, &at)))
+		take_attribute(d, a->nla_type & NLA_TYPE_MASK, a + 1, ckpt_diag_size(a));
 }
 
 int ckpt_unix_diag(uint32_t ino, struct ckpt_unix_diag *diag, struct ckpt_err *err)
