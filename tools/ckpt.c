@@ -75,6 +75,18 @@ static int help(const struct ckpt_options *o)
 	return 0;
 }
 
+/* Folder, log and rules: but not to show what would be used. */
+static int prepare(struct ckpt_tool *t)
+{
+	unsigned int command = t->opts.command->bit;
+	int r;
+
+	if (command == CKPT_CMD_CONFIG)
+		return 0;
+	r = ckpt_tool_open(t, command & (CKPT_CMD_DUMP | CKPT_CMD_PRE_DUMP));
+	return r < 0 ? r : ckpt_tool_rules(t);
+}
+
 static int run(struct ckpt_tool *t)
 {
 	int r = t->opts.command->attended ? ckpt_attend(&t->err) : 0;
@@ -84,9 +96,7 @@ static int run(struct ckpt_tool *t)
 	if (r < 0)
 		return r;
 	t->problems.arena = t->arena;
-	r = ckpt_tool_open(t, t->opts.command->bit & (CKPT_CMD_DUMP | CKPT_CMD_PRE_DUMP));
-	if (r >= 0)
-		r = ckpt_tool_rules(t);
+	r = prepare(t);
 	if (r >= 0)
 		r = t->opts.command->run(t);
 	ckpt_tool_close(t, r < 0);

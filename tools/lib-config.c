@@ -152,9 +152,6 @@ static int read_home(struct ckpt_options *o, const char *name, struct ckpt_err *
 	if (!home || home[0] != '/' || access(home, X_OK) < 0 ||
 	    snprintf(path, sizeof(path), "%s/%s", home, name) >= (int)sizeof(path))
 		return 0;
-	/* Somebody else's, that is left of before a change of user: it holds nothing of ours. */
-	if (access(home, X_OK) < 0)
-		return 0;
 	return read_file(o, path, false, err);
 }
 

@@ -118,8 +118,7 @@ enum ckpt_clock_choice ckpt_tool_clock(const struct ckpt_tool *t)
 
 int ckpt_tool_open(struct ckpt_tool *t, bool make)
 {
-	const unsigned int none = CKPT_CMD_CHECK | CKPT_CMD_CONFIG | CKPT_CMD_X | CKPT_CMD_DIFF |
-				  CKPT_CMD_MIGRATE;
+	const unsigned int none = CKPT_CMD_CHECK | CKPT_CMD_X | CKPT_CMD_DIFF | CKPT_CMD_MIGRATE;
 	int r = t->opts.command->bit & none ? 0 : open_images(t, make);
 
 	return r < 0 ? r : open_log(t);
