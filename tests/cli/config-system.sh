@@ -50,6 +50,7 @@ rmdir etc/ckpt/default.conf
 echo 'timeout 1' >etc/ckpt/default.conf; chmod 600 etc/ckpt/default.conf; chmod 755 "$T"
 as_nobody "$CKPT" check >out 2>err
 check 'it may not be read: status' test $? = 1
-check 'it may not be read: says so' grep -q '^ckpt: CKPT-E0511: configuration file /etc/ckpt/default.conf: cannot read: Permission denied' err
+check 'it may not be read: says so' \
+	grep -q '^ckpt: CKPT-E0511: configuration file /etc/ckpt/default.conf: cannot read: Permission denied' err
 umount /etc
 finish
