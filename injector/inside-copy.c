@@ -50,7 +50,7 @@ void ckpt_inside_copy_ahead(struct ckpt_inside *in, struct ckpt_member *m)
 	size_t n;
 
 	m->n_kept = 0;
-	if (read_maps(in, m->pid, &map, &n) < 0)
+	if (read_maps(in, m->acts, &map, &n) < 0)
 		return;
 	m->kept = ckpt_alloc(in->arena, KEPT_MAX * sizeof(*m->kept));
 	for (size_t i = 0; i < n && m->n_kept < KEPT_MAX; i++) {
@@ -153,7 +153,8 @@ static int copy_one(struct ckpt_inside *in, struct ckpt_member *m, struct ckpt_e
 	size_t before_len, after_len;
 	int r;
 
-	if (has_locked(m->pid) || read_text(m->pid, &before, &before_len) < 0 || !is_plain(before))
+	if (has_locked(m->acts) || read_text(m->acts, &before, &before_len) < 0 ||
+	    !is_plain(before))
 		return 0;
 	r = make_copy(in, m, err);
 	if (r <= 0)

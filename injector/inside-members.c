@@ -7,6 +7,7 @@
 #include "injector/freeze.h"
 #include "injector/inside-tree.h"
 #include "injector/ptrace.h"
+#include "injector/target.h"
 
 #define MS 1000000ull
 #define EXEC_MS 300 /* as long a program that is being executed may have no library */
@@ -18,6 +19,13 @@ struct ckpt_member *ckpt_inside_member(const struct ckpt_inside *in, pid_t pid)
 	while (m && m->pid != pid)
 		m = m->next;
 	return m;
+}
+
+pid_t ckpt_inside_acts(const struct ckpt_inside *in, pid_t tid)
+{
+	const struct ckpt_member *m = ckpt_inside_member(in, tid);
+
+	return m ? m->acts : tid;
 }
 
 struct ckpt_member *ckpt_inside_of_thread(const struct ckpt_inside *in, pid_t tid)
@@ -40,6 +48,7 @@ static struct ckpt_member *add(struct ckpt_inside *in, pid_t pid, pid_t ppid)
 	m->sock = m->pidfd = m->copy_sock = m->copy_mem = -1;
 	m->tids = ckpt_new(in->arena, pid_t);
 	m->tids[0] = pid;
+	m->acts = ckpt_target_acts(pid);
 	m->n_tids = 1;
 	*in->last = m;
 	in->last = &m->next;

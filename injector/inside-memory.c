@@ -34,7 +34,7 @@ static int read_range(struct ckpt_inside *in, pid_t pid, struct iovec range, cha
 {
 	while (range.iov_len) {
 		struct iovec local = { buf, range.iov_len };
-		ssize_t n = process_vm_readv(pid, &local, 1, &range, 1, 0);
+		ssize_t n = process_vm_readv(ckpt_inside_acts(in, pid), &local, 1, &range, 1, 0);
 
 		if (n < 0 && errno == ESRCH)
 			return ckpt_fail(err, -ESRCH, "process %d: cannot read its memory", pid);

@@ -18,6 +18,7 @@
 #include "injector/freeze.h"
 #include "injector/inside-tree.h"
 #include "injector/ptrace.h"
+#include "injector/target.h"
 
 #define MS 1000000ull
 #define TRY_MS 1000 /* how long a call is waited for */
@@ -78,7 +79,8 @@ static int call_thread(void *arg, pid_t tid, struct ckpt_err *err)
 	bool again = was_called(call, tid);
 
 	(void)err;
-	if (m->state == CKPT_MEMBER_HOOKS && tid == m->leader)
+	if ((m->state == CKPT_MEMBER_HOOKS && tid == m->leader) ||
+	    (tid == m->pid && tid != m->acts))
 		return 0;
 	if (again && !has_slipped(call, tid))
 		return 0;
@@ -140,8 +142,10 @@ static int call(struct ckpt_inside *in, struct ckpt_member *m, uint64_t now, str
 		m->not_before = now + REST_MS * MS;
 		return ckpt_inside_why(in, m, err);
 	}
-	if (!m->try_began)
+	if (!m->try_began) {
+		m->acts = ckpt_target_acts(m->pid);
 		r = begin(in, m, now, err);
+	}
 	if (r >= 0 && now - m->try_began < NEW_MS * MS)
 		r = call_threads(in, m, err);
 	return r;
@@ -151,15 +155,16 @@ static int call(struct ckpt_inside *in, struct ckpt_member *m, uint64_t now, str
 
 static void keep_tids(struct ckpt_inside *in, struct ckpt_member *m, const int32_t *tid, size_t n)
 {
-	size_t k = 1;
-
 	m->leader = tid[0];
 	m->tids = ckpt_alloc(in->arena, (n + 1) * sizeof(*m->tids));
-	m->tids[0] = m->pid;
-	for (size_t i = 0; i < n; i++)
-		if (tid[i] != m->pid)
-			m->tids[k++] = tid[i];
-	m->n_tids = k;
+	memcpy(m->tids, tid, n * sizeof(*m->tids));
+	m->n_tids = n;
+	for (size_t i = 1; i < n; i++)
+		if (tid[i] == m->pid) {
+			m->tids[i] = tid[0];
+			m->tids[0] = m->pid;
+		}
+	m->acts = m->tids[0];
 }
 
 static int heard(struct ckpt_inside *in, struct ckpt_member *m, struct ckpt_err *err)

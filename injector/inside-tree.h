@@ -26,8 +26,9 @@ struct ckpt_member {
 	int pidfd, sock; /* -1: none */
 	int own_fd;      /* the other end of SOCK, in the process */
 	pid_t leader;    /* the thread that serves */
+	pid_t acts;      /* its main thread, or where that has ended another one */
 	int dumpable;    /* as the program has it: not as the kernel would say now */
-	pid_t *tids;     /* the main thread first */
+	pid_t *tids;     /* those that live, the main thread first */
 	const struct ckpt_wire_thread **threads; /* of the same order; NULL: not asked for yet */
 	size_t n_tids;
 	bool children_seen;
@@ -93,6 +94,8 @@ bool ckpt_inside_has_ended(struct ckpt_member *m);
 int ckpt_inside_add_children(struct ckpt_inside *in, struct ckpt_member *m, size_t *n_newp,
 			     struct ckpt_err *err);
 struct ckpt_member *ckpt_inside_member(const struct ckpt_inside *in, pid_t pid);
+/* Whom to ask for TID: itself, or of a main thread that has ended another one. */
+pid_t ckpt_inside_acts(const struct ckpt_inside *in, pid_t tid);
 /* The one that thread TID belongs to. */
 struct ckpt_member *ckpt_inside_of_thread(const struct ckpt_inside *in, pid_t tid);
 

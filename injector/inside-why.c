@@ -12,6 +12,7 @@
 #include "injector/freeze.h"
 #include "injector/inside-tree.h"
 #include "injector/ptrace.h"
+#include "injector/target.h"
 
 #define STATUS 8192
 #define NAP_NS 200000000
@@ -23,7 +24,7 @@
 static int signal_of(pid_t pid)
 {
 	CKPT_FREE char *text = malloc(ENVIRON);
-	int n = text ? ckpt_proc_read(pid, "environ", text, ENVIRON) : -1;
+	int n = text ? ckpt_proc_read(ckpt_target_acts(pid), "environ", text, ENVIRON) : -1;
 
 	for (int at = 0; n > 0 && at < n; at += strlen(text + at) + 1)
 		if (!strncmp(text + at, VARIABLE, sizeof(VARIABLE) - 1))
@@ -39,7 +40,7 @@ static int has_library(pid_t pid)
 	int found = 0;
 	FILE *f;
 
-	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	snprintf(path, sizeof(path), "/proc/%d/maps", ckpt_target_acts(pid));
 	f = fopen(path, "re");
 	if (!f)
 		return -errno;
@@ -71,9 +72,8 @@ static int check_state(pid_t pid, struct ckpt_err *err)
 
 	if (ckpt_proc_stat(pid, &st) < 0)
 		st.state = 'X';
-	else if (st.state == 'Z' && st.n_threads > 1)
-		return ckpt_refuse(err, CKPT_E_TASK_STATE, -EBUSY,
-				   "process %d: its main thread has ended, others go on", pid);
+	else if (st.state == 'Z' && st.n_threads > 1) /* its main thread only */
+		return 0;
 	if (st.state == 'Z' || st.state == 'X')
 		return ckpt_refuse(err, CKPT_E_NO_SUCH_PROCESS, -ESRCH, "process %d: it has ended",
 				   pid);

@@ -79,7 +79,7 @@ int64_t ckpt_inside_request(struct ckpt_inside *in, pid_t tid, struct ckpt_wire_
 	if (!m || m->state != CKPT_MEMBER_PARKED)
 		return ckpt_fail(err, -ESRCH,
 				 "thread %d: cannot find it among those that are parked", tid);
-	req->tid = tid;
+	req->tid = ckpt_inside_acts(in, tid);
 	pthread_mutex_lock(&in->lock);
 	r = ckpt_inside_ask(in, m, req, data, fdp, err);
 	if (r != -ECONNRESET && buf)

@@ -55,7 +55,7 @@ static int64_t ask(struct ckpt_source *src, pid_t tid, struct ckpt_wire_request 
 
 /* ---- freeze and thaw ---- */
 
-static void list_task(struct ckpt_frozen *f, const struct ckpt_member *m)
+static int list_task(struct ckpt_frozen *f, const struct ckpt_member *m)
 {
 	*f = (struct ckpt_frozen){
 		.pid = m->pid,
@@ -66,7 +66,9 @@ static void list_task(struct ckpt_frozen *f, const struct ckpt_member *m)
 		.own_fd = m->own_fd,
 		.excluded = m->excluded,
 		.n_excluded = m->n_excluded,
+		.ended = m->acts != m->pid,
 	};
+	return f->ended ? ckpt_proc_exit_status(m->pid, &f->exit_status) : 0;
 }
 
 static int freeze_op(struct ckpt_source *src, struct ckpt_arena *arena, struct ckpt_frozen **tasksp,
@@ -80,9 +82,14 @@ static int freeze_op(struct ckpt_source *src, struct ckpt_arena *arena, struct c
 	src->frozen_at = in->frozen_at;
 	*tasksp = ckpt_alloc(arena, in->n_members * sizeof(**tasksp));
 	*np = 0;
-	for (const struct ckpt_member *m = in->members; m; m = m->next)
+	for (const struct ckpt_member *m = in->members; r >= 0 && m; m = m->next) {
 		if (m->state != CKPT_MEMBER_GONE)
-			list_task(&(*tasksp)[(*np)++], m);
+			r = list_task(&(*tasksp)[(*np)++], m);
+		if (r < 0)
+			return ckpt_fail(err, r,
+					 "process %d: cannot read how its main thread ended",
+					 m->pid);
+	}
 	return 0;
 }
 
@@ -140,7 +147,7 @@ static pid_t shown_by(struct ckpt_source *src, pid_t tid)
 {
 	const struct ckpt_member *m = ckpt_inside_of_thread(&of(src)->tree, tid);
 
-	return m && m->copy ? m->copy : tid;
+	return m && m->copy ? m->copy : ckpt_inside_acts(&of(src)->tree, tid);
 }
 
 /* A copy of its memory answers nothing. */
@@ -154,6 +161,7 @@ static bool can_ask(struct ckpt_source *src, pid_t tid)
 /* As the thread itself says it. */
 static void own_path(char *buf, size_t size, struct ckpt_source *src, pid_t tid, const char *name)
 {
+	tid = ckpt_inside_acts(&of(src)->tree, tid);
 	if (ckpt_inside_member(&of(src)->tree, tid))
 		snprintf(buf, size, "/proc/self/%s", name);
 	else
@@ -210,10 +218,11 @@ static int dup_fd_op(struct ckpt_source *src, pid_t pid, int number, struct ckpt
 
 	if (r < 0)
 		return r;
-	r = syscall(SYS_pidfd_getfd, m->pidfd, number, 0);
+	/* A main thread that has ended has none any more. */
+	r = m->acts == m->pid ? syscall(SYS_pidfd_getfd, m->pidfd, number, 0) : -EPERM;
 	if (r >= 0)
 		return r;
-	if (!is_forbidden(-errno))
+	if (m->acts == m->pid && !is_forbidden(-errno))
 		return ckpt_fail(err, -errno, "process %d: fd %d: cannot duplicate", pid, number);
 	r = ask(src, pid, &req, NULL, NULL, 0, &fd, err);
 	if (r == -ECONNRESET)
@@ -228,10 +237,12 @@ static int compare_op(struct ckpt_source *src, pid_t pid1, pid_t pid2, int type,
 {
 	struct ckpt_wire_request req = { .verb = CKPT_WIRE_CALL,
 					 .nr = SYS_kcmp,
-					 .arg = { pid1, pid2, type, idx1, idx2 },
+					 .arg = { ckpt_inside_acts(&of(src)->tree, pid1),
+						  ckpt_inside_acts(&of(src)->tree, pid2), type,
+						  idx1, idx2 },
 					 .buf_arg = -1 };
 	struct ckpt_err ignored = CKPT_ERR_INIT;
-	int r = syscall(SYS_kcmp, pid1, pid2, type, idx1, idx2);
+	int r = syscall(SYS_kcmp, req.arg[0], req.arg[1], type, idx1, idx2);
 
 	if (r >= 0 || !is_forbidden(-errno) || type == KCMP_EPOLL_TFD)
 		return r < 0 ? -errno : r;
@@ -322,7 +333,7 @@ static int call_op(struct ckpt_source *src, pid_t tid, struct ckpt_call *call, s
 					 .buf_arg = call->buf_arg,
 					 .len = call->buf_arg < 0 ? 0 : call->buf_len };
 	const struct ckpt_wire_thread *t;
-	int r = thread_of(src, tid, &t, err);
+	int r = thread_of(src, ckpt_inside_acts(&of(src)->tree, tid), &t, err);
 
 	if (r < 0 || is_answered(t, call))
 		return r;
@@ -376,6 +387,8 @@ static int peek_signal_op(struct ckpt_source *src, pid_t tid, bool of_process, u
 	char status[8192];
 	int64_t r;
 
+	if (ckpt_inside_acts(&of(src)->tree, tid) != tid && !of_process)
+		return 0; /* it has ended, and they with it */
 	if (ckpt_proc_read(tid, "status", status, sizeof(status)) > 0 &&
 	    !(ckpt_status_number(status, of_process ? "ShdPnd" : "SigPnd", 16) &
 	      ~(1ull << (of(src)->tree.opts.signal - 1))))
@@ -383,6 +396,12 @@ static int peek_signal_op(struct ckpt_source *src, pid_t tid, bool of_process, u
 	r = ask(src, tid, &req, NULL, info, sizeof(*info), NULL, err);
 	if (r == -ECONNRESET)
 		return r;
+	if (r == -EPERM)
+		return ckpt_refuse(
+			err, CKPT_E_SIGNAL_QUEUE, r,
+			"process %d: signals wait, and its main thread, which alone could "
+			"put them back, has ended",
+			tid);
 	return r < 0 ? ckpt_fail(err, r, "thread %d: cannot read its pending signals", tid) : r > 0;
 }
 

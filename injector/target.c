@@ -61,20 +61,26 @@ static int pick_living(void *arg, pid_t tid, struct ckpt_err *err)
 	return -EALREADY; /* mostly it is the main thread, which comes first */
 }
 
+pid_t ckpt_target_acts(pid_t pid)
+{
+	struct ckpt_err ignored = CKPT_ERR_INIT;
+	pid_t acts = pid;
+
+	ckpt_each_thread(pid, pick_living, &acts, &ignored);
+	return acts;
+}
+
 /* That of a thread that lives: a main thread that has ended has none any more. */
 static int open_memory(pid_t pid)
 {
-	struct ckpt_err ignored = CKPT_ERR_INIT;
 	char path[32];
 
 	/* There is none for a moment when a thread executes a program, until it has become the
 	 * leader; and the one that was picked may be gone by now. */
 	for (int i = 0; i < OPENS_MAX; i++) {
-		pid_t acts = pid;
 		int fd;
 
-		ckpt_each_thread(pid, pick_living, &acts, &ignored);
-		snprintf(path, sizeof(path), "/proc/%d/mem", acts);
+		snprintf(path, sizeof(path), "/proc/%d/mem", ckpt_target_acts(pid));
 		fd = open(path, O_RDONLY | O_CLOEXEC);
 		if (fd >= 0 || (errno != ESRCH && errno != ENOENT))
 			return fd < 0 ? -errno : fd;

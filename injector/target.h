@@ -7,5 +7,7 @@
 /* Refuses what does not exist, threads, kernel threads, zombies, ckpt itself and its ancestors,
  * what is traced already and what this user may not trace. Stops nothing. */
 int ckpt_target_check(pid_t pid, struct ckpt_err *err);
+/* The main thread, or where that has ended while others go on, one of these. */
+pid_t ckpt_target_acts(pid_t pid);
 /* Of that only: ckpt itself must not be part of the tree. */
 int ckpt_target_check_self(pid_t pid, struct ckpt_err *err);

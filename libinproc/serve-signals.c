@@ -159,6 +159,9 @@ int64_t ckpt_serve_signals(struct ckpt_parked *p, bool of_process, uint64_t from
 	struct list l = { .info = (void *)ckpt_session->out, .skip = from };
 	uint64_t set = ckpt_status_set(p->tid, of_process ? "\nShdPnd:\t" : "\nSigPnd:\t");
 
+	/* What is taken has to be put back. */
+	if (of_process && set & ~ckpt_reserved_bit() && !main_thread())
+		return -EPERM;
 	for (set &= ~ckpt_reserved_bit(); set; set &= set - 1) {
 		int sig = __builtin_ctzll(set) + 1;
 		int64_t r = of_process ? go_round_process(&l, sig) : go_round(&l, p, false, sig);

@@ -163,9 +163,9 @@ static void read_memory(const struct ckpt_wire_request *req, struct answer *a)
 	int fd;
 
 	/* Of ourselves: a bad address is an error, no fault. */
-	a->value = ckpt_sys(SYS_process_vm_readv, s->pid, &local, 1, &remote, 1, 0);
+	a->value = ckpt_sys(SYS_process_vm_readv, s->leader->tid, &local, 1, &remote, 1, 0);
 	if (a->value <= 0) { /* what the program itself may not read */
-		fd = ckpt_sys(SYS_open, "/proc/self/mem", O_RDONLY | O_CLOEXEC);
+		fd = ckpt_sys(SYS_open, "/proc/thread-self/mem", O_RDONLY | O_CLOEXEC);
 		a->value = fd < 0 ? fd :
 				    ckpt_sys(SYS_pread64, fd, s->out, local.iov_len, req->arg[0]);
 		ckpt_sys(SYS_close, fd);

@@ -165,6 +165,14 @@ static long n_threads(void)
 	return ckpt_sys(SYS_stat, "/proc/self/task", &st) < 0 ? -1 : (long)st.st_nlink - 2;
 }
 
+/* It is listed as long as others go on. */
+static bool main_has_ended(void)
+{
+	char byte;
+
+	return ckpt_sys(SYS_readlink, "/proc/self/exe", &byte, 1) == -ENOENT;
+}
+
 /* Whoever could not be held where he was went on for a moment. */
 static bool call_again(struct ckpt_session *s)
 {
@@ -198,6 +206,8 @@ static bool wait_for_all(struct ckpt_session *s)
 		if (!end || n != before)
 			end = ckpt_now_ns() + STUCK_MS * 1000000ull;
 		before = n;
+		if (all == (long)n + 2 && main_has_ended())
+			all--;
 		if (all == (long)n + 1)
 			return true;
 		if (all < 0 || ckpt_now_ns() > end)

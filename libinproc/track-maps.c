@@ -145,7 +145,7 @@ static bool read_text(struct ckpt_scan *s, int fd)
  * between two calls, however long the list is. */
 static int open_maps(void)
 {
-	int low = ckpt_sys(SYS_open, "/proc/self/maps", O_RDONLY | O_CLOEXEC), fd;
+	int low = ckpt_sys(SYS_open, "/proc/thread-self/maps", O_RDONLY | O_CLOEXEC), fd;
 
 	if (low < 0)
 		return low;

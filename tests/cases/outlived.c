@@ -130,7 +130,9 @@ static void check(void)
 	CHECK_INT(WEXITSTATUS(status), STATUS);
 }
 
-#define INSIDE "the library is asked by the main thread"
+#define INSIDE "signals of the process can be put back by its main thread only"
 
-CASES({ "a process outlives its main thread", setup, check, .not_inside = INSIDE },
-      { "a signal that nobody has taken still waits", setup_pending, check, .not_inside = INSIDE })
+CASES({ "a process outlives its main thread", setup, check },
+      { "a signal that nobody has taken still waits", setup_pending, check, .not_inside = INSIDE },
+      { "from inside it is named", setup_pending, check, .flags = CASE_INSIDE,
+	.refused = { "CKPT-E0210", "has ended" } })
