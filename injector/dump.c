@@ -14,6 +14,7 @@
 #include "engine/plan/plan.h"
 #include "engine/store/image.h"
 #include "injector/areas-ahead.h"
+#include "injector/copies.h"
 #include "injector/dump.h"
 #include "injector/fd-room.h"
 #include "injector/holder.h"
@@ -27,11 +28,6 @@
 #include "injector/room.h"
 #include "injector/stops.h"
 #include "injector/warm.h"
-
-#define PREFAULT (512ul << 10) /* a small process needs no more */
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
-#endif
 
 struct dump {
 	const struct ckpt_dump_opts *opts;
@@ -54,6 +50,7 @@ struct dump {
 	struct ckpt_precopy precopy;
 	struct ckpt_increment inc;
 	struct ckpt_maps_before *areas; /* NULL: they are read while it stands still */
+	struct ckpt_copies *copies;     /* NULL: none were needed */
 	uint32_t *crc;                  /* of the chunks of the pages file */
 };
 
@@ -156,9 +153,47 @@ static uint64_t frozen_for(const struct dump *d)
 	return until - d->src->frozen_at;
 }
 
+static int check_areas(const struct dump *d, struct ckpt_err *err)
+{
+	if (!d->areas || ckpt_areas_ahead_held(d->areas))
+		return 0;
+	return ckpt_fail(err, -ESTALE, "process %d: areas changed during the freeze", d->opts->pid);
+}
+
+/* The tree goes on, and what is left is read out of copies of it. */
+static int copy_from_copies(struct dump *d, struct ckpt_memory_copy *copy, size_t *np,
+			    struct ckpt_err *err)
+{
+	uint64_t standing;
+	int r;
+
+	d->copies = ckpt_copies_plan(d->arena, d->snap, d->work, &standing);
+	r = ckpt_precopy_check(&d->precopy, &d->precopy_opts, frozen_for(d), standing, err);
+	if (r >= 0)
+		r = ckpt_copies_make(d->copies, d->src, d->work, err);
+	copy->which = CKPT_MEMORY_STANDING;
+	if (r >= 0)
+		r = ckpt_memory_copy(d->work, copy, &d->crc, np, err);
+	if (r < 0)
+		return r;
+	d->src->ops->thaw(d->src);
+	d->src->thawed_at = ckpt_now_ns();
+	ckpt_logf(d->opts->log, 3, "it goes on: the rest is read from copies");
+	if (d->opts->max_freeze_ms && frozen_for(d) > d->opts->max_freeze_ms * 1000000ull)
+		d->inc.note = "to make copies the tree stood still for longer than --max-freeze";
+	r = check_areas(d, err);
+	if (r >= 0)
+		r = ckpt_copies_settle(d->copies, err);
+	copy->which = CKPT_MEMORY_COPIED;
+	if (r >= 0)
+		r = ckpt_memory_copy(d->work, copy, &d->crc, np, err);
+	ckpt_copies_end(d->copies);
+	return r;
+}
+
 static int copy_memory(struct dump *d, struct ckpt_err *err)
 {
-	const struct ckpt_memory_copy copy = {
+	struct ckpt_memory_copy copy = {
 		.fd = ckpt_image_writer_pages_fd(d->writer),
 		.pack = ckpt_image_writer_pack(d->writer),
 		.progress = d->opts->progress,
@@ -173,8 +208,12 @@ static int copy_memory(struct dump *d, struct ckpt_err *err)
 	if (d->precopy.live)
 		r = ckpt_precopy_check(&d->precopy, &d->precopy_opts, frozen_for(d),
 				       size - ckpt_live_size(d->precopy.live), err);
-	if (r >= 0)
+	if (d->opts->copies && (r == -ETIME || !d->opts->max_freeze_ms)) {
+		*err = (struct ckpt_err)CKPT_ERR_INIT;
+		r = copy_from_copies(d, &copy, &n, err);
+	} else if (r >= 0) {
 		r = ckpt_memory_copy(d->work, &copy, &d->crc, &n, err);
+	}
 	if (r < 0)
 		return r;
 	ckpt_image_set_checksums(d->writer, size - ckpt_live_base(d->precopy.live), d->crc, n);
@@ -212,10 +251,9 @@ static int commit(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err
 	stats->frozen_ns += d->precopy.frozen_ns;
 	inv->has_frozen_ns = true;
 	inv->frozen_ns = stats->frozen_ns;
-	if (d->areas && !ckpt_areas_ahead_held(d->areas))
-		return ckpt_fail(err, -ESTALE, "process %d: areas changed during the freeze",
-				 d->opts->pid);
-	r = d->precopy.live ? ckpt_live_checksums(d->precopy.live, d->crc, err) : 0;
+	r = d->copies ? 0 : check_areas(d, err);
+	if (r >= 0 && d->precopy.live)
+		r = ckpt_live_checksums(d->precopy.live, d->crc, err);
 	if (r >= 0)
 		r = check_signals(d, err);
 	if (r < 0)
@@ -273,6 +311,7 @@ static int copy_ahead(struct dump *d, struct ckpt_err *err)
 	d->precopy_opts.max_freeze_ns = d->opts->max_freeze_ms * 1000000ull;
 	d->precopy_opts.copied = d->opts->live && !d->opts->leave_running ? send_round : NULL;
 	d->precopy_opts.copied_arg = d;
+	d->precopy_opts.copies = d->opts->copies;
 	r = ckpt_precopy(&d->precopy, d->arena, &d->precopy_opts, err);
 	if (r >= 0)
 		ckpt_warm_start(&d->warm, d->helper, d->opts->pid);
@@ -308,23 +347,6 @@ static int create_image(struct dump *d, struct ckpt_err *err)
 	return ckpt_image_create_as(&d->writer, d->arena, d->opts->dirfd, d->opts->dir, &how, err);
 }
 
-/* The pages that are known now, and are going to be copied, are those that the next image goes on
- * from: whatever is written after this is seen by it. */
-static int track_from_here(struct dump *d, struct ckpt_err *err)
-{
-	int r = 0;
-
-	if (d->inc.holder < 0)
-		return 0;
-	for (size_t i = 0; r >= 0 && i < d->snap->n_tasks; i++) {
-		const struct ckpt_task *task = d->snap->tasks[i];
-
-		if (task->mm && !ckpt_live_track(d->precopy.live, task->pid))
-			r = ckpt_live_add(d->precopy.live, d->src, task->pid, err);
-	}
-	return r < 0 ? r : ckpt_live_protect(d->precopy.live, err);
-}
-
 static int run(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err *err)
 {
 	int r = open_source(d, err);
@@ -348,7 +370,7 @@ static int run(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err *e
 	if (r >= 0)
 		r = ckpt_fill_inventory(d->snap, d->src, d->opts->shell_job, d->arena, err);
 	if (r >= 0)
-		r = track_from_here(d, err);
+		r = ckpt_increment_track(&d->inc, d->precopy.live, d->snap, d->src, err);
 	if (r >= 0)
 		r = copy_memory(d, err);
 	if (r >= 0)
@@ -379,16 +401,6 @@ static void made_name(void *arg, const char *path)
 	d->made[d->n_made++] = path;
 }
 
-/* Memory that is going to be used while the tree stands still: touched for the first time before
- * that. */
-static void prefault(struct ckpt_arena *arena)
-{
-	uintptr_t next = (uintptr_t)ckpt_alloc(arena, 1) & ~(CKPT_PAGE - 1);
-
-	if (ckpt_arena_left(arena) > 2 * PREFAULT)
-		madvise((void *)next, PREFAULT, MADV_POPULATE_WRITE);
-}
-
 static void init(struct dump *d, const struct ckpt_dump_opts *opts, struct ckpt_arena *arena,
 		 struct ckpt_problems *problems)
 {
@@ -406,11 +418,12 @@ static void init(struct dump *d, const struct ckpt_dump_opts *opts, struct ckpt_
 	d->helper = ckpt_helper_open(arena);
 	if (!is_ahead(opts))
 		ckpt_warm_start(&d->warm, d->helper, opts->pid);
-	prefault(arena);
+	ckpt_warm_arena(arena);
 }
 
 static void finish(struct dump *d, int result)
 {
+	ckpt_copies_end(d->copies);
 	ckpt_memory_close(d->work);
 	ckpt_live_close(d->precopy.live);
 	ckpt_increment_close(&d->inc);

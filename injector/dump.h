@@ -34,6 +34,7 @@ struct ckpt_dump_opts {
 	bool areas_frozen;          /* with LIVE: areas are not read before the freeze */
 	bool live;                  /* memory is copied while it runs, and again where it changed */
 	unsigned int max_freeze_ms; /* with LIVE: as long at most, or none; 0: any */
+	bool copies; /* with LEAVE_RUNNING: if that cannot be kept, or is 0, copies are written */
 	/* Images that go on from each other: the folder of the one before, as seen from this one;
 	 * or NULL */
 	const char *prev_dir;

@@ -132,11 +132,9 @@ static void put_xstate(uint8_t *p, const struct ckpt_frame_layout *l, const void
 	memcpy(p + l->xstate_len, &end, sizeof(end));
 }
 
-void ckpt_frame_make(void *frame, uint64_t at, const struct ckpt_frame_layout *l,
-		     const struct ckpt_gadgets *g, const struct user_regs_struct *r, uint64_t mask,
-		     const void *xstate)
+static struct context context_of(const struct user_regs_struct *r, uint64_t mask)
 {
-	struct context c = {
+	return (struct context){
 		.flags = UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS,
 		.stack.flags = NO_SUCH_STACK_FLAG,
 		.r8 = r->r8,
@@ -159,11 +157,30 @@ void ckpt_frame_make(void *frame, uint64_t at, const struct ckpt_frame_layout *l
 		.eflags = r->eflags,
 		.cs = r->cs,
 		.ss = r->ss,
-		.xstate = at + l->xstate,
 		.mask = mask,
 	};
+}
 
+void ckpt_frame_make(void *frame, uint64_t at, const struct ckpt_frame_layout *l,
+		     const struct ckpt_gadgets *g, const struct user_regs_struct *r, uint64_t mask,
+		     const void *xstate)
+{
+	struct context c = context_of(r, mask);
+
+	c.xstate = at + l->xstate;
 	put_way_back((uint8_t *)frame + l->front, g);
 	memcpy((uint8_t *)frame + l->context, &c, sizeof(c));
 	put_xstate((uint8_t *)frame + l->xstate, l, xstate);
+}
+
+size_t ckpt_frame_make_small(void *frame, const struct ckpt_gadgets *g,
+			     const struct user_regs_struct *regs, size_t *firstp)
+{
+	size_t at = (g->pops + way_back(g) + 15) & ~(size_t)15;
+	struct context c = context_of(regs, ~0ull);
+
+	put_way_back((uint8_t *)frame + at - way_back(g), g);
+	memcpy((uint8_t *)frame + at, &c, sizeof(c));
+	*firstp = at + offsetof(struct context, di);
+	return at - way_back(g) - g->pops;
 }

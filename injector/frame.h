@@ -35,3 +35,11 @@ void ckpt_frame_lay_out(struct ckpt_frame_layout *l, struct ckpt_xstate_size *kn
 void ckpt_frame_make(void *frame, uint64_t at, const struct ckpt_frame_layout *l,
 		     const struct ckpt_gadgets *g, const struct user_regs_struct *regs,
 		     uint64_t mask, const void *xstate);
+
+#define CKPT_SMALL_FRAME 640
+/* Fills FRAME (CKPT_SMALL_FRAME zeros, in the target at a multiple of 16) so that a thread that
+ * runs into it makes the call of REGS with all signals blocked and its vector registers gone.
+ * Returns the offset that the stack pointer is to have at ckpt_gadgets.call; *FIRSTP: that of the
+ * argument. */
+size_t ckpt_frame_make_small(void *frame, const struct ckpt_gadgets *g,
+			     const struct user_regs_struct *regs, size_t *firstp);

@@ -60,6 +60,7 @@ struct ckpt_tracee {
 	struct ckpt_filter *filters;
 	size_t n_filters, filters_room;
 
+	pid_t born;            /* what its last clone(2) has made, where that is traced */
 	bool prepared;         /* caller.c has looked whether calls can be made */
 	const uint8_t *xstate; /* vector registers, NULL: not read yet */
 	size_t xstate_len;

@@ -162,3 +162,20 @@ void ckpt_increment_close(struct ckpt_increment *inc)
 		ckpt_close_fd(&inc->holder);
 	inc->holder = -1;
 }
+
+int ckpt_increment_track(const struct ckpt_increment *inc, struct ckpt_live *live,
+			 const struct ckpt_snapshot *snap, struct ckpt_source *src,
+			 struct ckpt_err *err)
+{
+	int r = 0;
+
+	if (inc->holder < 0)
+		return 0;
+	for (size_t i = 0; r >= 0 && i < snap->n_tasks; i++) {
+		const struct ckpt_task *task = snap->tasks[i];
+
+		if (task->mm && !ckpt_live_track(live, task->pid))
+			r = ckpt_live_add(live, src, task->pid, err);
+	}
+	return r < 0 ? r : ckpt_live_protect(live, err);
+}

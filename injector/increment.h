@@ -33,3 +33,8 @@ void ckpt_increment_leave(struct ckpt_increment *inc, const struct ckpt_live *li
 /* The same, for WHY nobody can go on from the new image. */
 void ckpt_increment_give_up(struct ckpt_increment *inc, const char *why);
 void ckpt_increment_close(struct ckpt_increment *inc);
+/* While SRC has frozen them. The pages that are known now, and are going to be copied, are those
+ * that the next image goes on from: whatever is written after this is seen by it. */
+int ckpt_increment_track(const struct ckpt_increment *inc, struct ckpt_live *live,
+			 const struct ckpt_snapshot *snap, struct ckpt_source *src,
+			 struct ckpt_err *err);

@@ -54,12 +54,34 @@ int ckpt_precopy_check(const struct ckpt_precopy *pre, const struct ckpt_precopy
 
 	if (!opts->max_freeze_ns || all <= opts->max_freeze_ns)
 		return 0;
+	if (frozen_ns > opts->max_freeze_ns)
+		return ckpt_refuse(err, CKPT_E_MAX_FREEZE, -ETIME,
+				   "process %d: it stands still for %llu ms already: it has much "
+				   "other state than memory, or the machine is busy",
+				   opts->pid, (unsigned long long)(frozen_ns / NS_PER_MS));
 	return ckpt_refuse(
 		err, CKPT_E_MAX_FREEZE, -ETIME,
 		"process %d: it would stand still for %llu ms: %llu KiB of memory change "
 		"faster than they are copied",
 		opts->pid, (unsigned long long)(all / NS_PER_MS + 1),
 		(unsigned long long)bytes >> 10);
+}
+
+/* What is left is as much as BEFORE, and too much: only copies help, and will hold most of it. */
+static int is_hopeless(struct ckpt_precopy *pre, const struct ckpt_precopy_opts *opts,
+		       uint64_t before, struct ckpt_err *err)
+{
+	struct ckpt_err ignored = CKPT_ERR_INIT;
+	uint64_t bytes;
+	int r = ckpt_live_written(pre->live, &bytes, err);
+
+	if (r < 0 || bytes <= SMALL || bytes <= before - before / 10 ||
+	    (opts->max_freeze_ns &&
+	     !ckpt_precopy_check(pre, opts, pre->frozen_ns, bytes, &ignored)))
+		return r;
+	if (bytes > (ckpt_live_size(pre->live) - ckpt_live_base(pre->live)) / 2)
+		ckpt_live_forget(pre->live);
+	return 1;
 }
 
 int ckpt_precopy(struct ckpt_precopy *pre, struct ckpt_arena *arena,
@@ -73,9 +95,12 @@ int ckpt_precopy(struct ckpt_precopy *pre, struct ckpt_arena *arena,
 	if (opts->stands)
 		r = ckpt_precopy_begin(pre, arena, opts, err);
 	for (int i = 0; r >= 0 && i < rounds && n_worse < 2; i++) {
-		r = copy_round(pre, opts, &round, err);
-		if (r < 0)
-			return r;
+		if (i && opts->copies)
+			r = is_hopeless(pre, opts, before, err);
+		if (r == 0)
+			r = copy_round(pre, opts, &round, err);
+		if (r)
+			return r < 0 ? r : 0;
 		ckpt_logf(opts->live.log, 3, "round %d: %llu KiB in %llu us", i + 1,
 			  (unsigned long long)round.bytes >> 10,
 			  (unsigned long long)round.ns / 1000);
@@ -85,5 +110,7 @@ int ckpt_precopy(struct ckpt_precopy *pre, struct ckpt_arena *arena,
 		n_worse = round.bytes > before - before / 10 ? n_worse + 1 : 0;
 		before = round.bytes;
 	}
-	return r < 0 ? r : ckpt_precopy_check(pre, opts, pre->frozen_ns, round.bytes, err);
+	if (r < 0 || opts->copies)
+		return r < 0 ? r : 0;
+	return ckpt_precopy_check(pre, opts, pre->frozen_ns, round.bytes, err);
 }

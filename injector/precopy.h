@@ -10,6 +10,7 @@ struct ckpt_precopy_opts {
 	struct ckpt_live_opts live;
 	bool stands;            /* the tree stands still first, for the tracking to begin */
 	uint64_t max_freeze_ns; /* 0: as it comes */
+	bool copies;            /* if that cannot be kept, or is not said, there will be copies */
 	/* After each round, whose time it takes part in; may be NULL. */
 	int (*copied)(void *arg, struct ckpt_err *err);
 	void *copied_arg;
@@ -26,7 +27,7 @@ int ckpt_precopy_begin(struct ckpt_precopy *pre, struct ckpt_arena *arena,
 		       const struct ckpt_precopy_opts *opts, struct ckpt_err *err);
 /* Copies until what is left is small, or does not get smaller; then refuses (CKPT_E_MAX_FREEZE) if
  * the tree would stand still for longer than it may. PRE->live is opened before and to be closed
- * afterwards. */
+ * afterwards. Where there will be copies it refuses nothing, and ends as soon as it is clear. */
 int ckpt_precopy(struct ckpt_precopy *pre, struct ckpt_arena *arena,
 		 const struct ckpt_precopy_opts *opts, struct ckpt_err *err);
 /* Stands still for FROZEN_NS already, and BYTES are to be copied yet: is it too long? */

@@ -102,6 +102,15 @@ int ckpt_pt_rseq(pid_t tid, struct ckpt_rseq_conf *conf)
 	return r < 0 ? r : 0;
 }
 
+int ckpt_pt_event(pid_t tid, pid_t *pidp)
+{
+	unsigned long n = 0;
+	int r = raw(PTRACE_GETEVENTMSG, tid, NULL, &n);
+
+	*pidp = n;
+	return r;
+}
+
 int ckpt_pt_result(pid_t tid, int64_t *retp)
 {
 	struct call_info info;

@@ -46,6 +46,8 @@ int ckpt_pt_get_set(pid_t tid, int set, void *buf, size_t *lenp);
 int ckpt_pt_peek_signal(pid_t tid, bool of_process, unsigned int n, siginfo_t *info);
 /* All zero where none is registered. */
 int ckpt_pt_rseq(pid_t tid, struct ckpt_rseq_conf *conf);
+/* What PTRACE_GETEVENTMSG says as a pid. */
+int ckpt_pt_event(pid_t tid, pid_t *pidp);
 /* The result of the system call at whose exit the thread is stopped; -EPROTO if it is not. */
 int ckpt_pt_result(pid_t tid, int64_t *retp);
 /* Is syscall user dispatch on? */

@@ -21,6 +21,7 @@
 #include <unistd.h>
 #include "engine/base/cleanup.h"
 #include "engine/base/text.h"
+#include "injector/freeze.h"
 #include "injector/ptrace.h"
 #include "injector/quiet.h"
 #include "injector/source-ptrace.h"
@@ -214,6 +215,14 @@ static bool is_in_call(const struct user_regs_struct *regs, const uint64_t call[
 	return !memcmp(now, call, sizeof(now));
 }
 
+static const struct user_regs_struct *found_of(const struct ckpt_source *src, pid_t tid)
+{
+	const struct ckpt_tree *tree = ckpt_source_ptrace_tree(src);
+	const struct ckpt_tracee *t = tree ? ckpt_tree_thread(tree, tid) : NULL;
+
+	return t && t->state == CKPT_TRACEE_STOPPED ? &t->found : NULL;
+}
+
 static bool still_true(const struct ckpt_maps_before *before, const struct ckpt_source *src,
 		       const pid_t *tids, size_t n)
 {
@@ -222,7 +231,7 @@ static bool still_true(const struct ckpt_maps_before *before, const struct ckpt_
 	if (n != q->n || syscall(SYS_pidfd_send_signal, q->pidfd, 0, NULL, 0) < 0)
 		return false;
 	for (size_t i = 0; i < n; i++) {
-		const struct user_regs_struct *regs = ckpt_source_ptrace_found(src, tids[i]);
+		const struct user_regs_struct *regs = found_of(src, tids[i]);
 		const struct thread *t = find(q, tids[i]);
 
 		if (!t || !regs || !is_in_call(regs, t->call) || !count_is(t->fd, 0))

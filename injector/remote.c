@@ -89,7 +89,7 @@ static bool stops(int sig)
 
 /* Waits until the thread, which goes on by REQUEST, stops with WANT. Nothing can come between but
  * SIGSTOP, which cannot be blocked, SIGCONT after it, and the end. A stop is let happen: it holds
- * the thread as soon as we are gone. */
+ * the thread as soon as we are gone. 1: it stands where it has made t->born. */
 static int await_stop(struct ckpt_tracee *t, int request, int want, struct ckpt_err *err)
 {
 	for (int i = 0; i < ODD_STOPS_MAX; i++) {
@@ -99,6 +99,8 @@ static int await_stop(struct ckpt_tracee *t, int request, int want, struct ckpt_
 			t->state = CKPT_TRACEE_GONE;
 			return ckpt_caller_lost(t, -ESRCH, "run a system call in it", err);
 		}
+		if (status >> 16 == PTRACE_EVENT_CLONE || status >> 16 == PTRACE_EVENT_VFORK)
+			return ckpt_pt_event(t->tid, &t->born) < 0 ? -ESRCH : 1;
 		sig = status >> 16 == CKPT_EVENT_STOP ? 0 : WSTOPSIG(status);
 		if (sig == want)
 			return 0;
@@ -294,18 +296,31 @@ static struct user_regs_struct regs_for(const struct ckpt_caller *c, const struc
 	return regs;
 }
 
+int ckpt_remote_made(struct ckpt_tracee *t, int64_t *retp, struct ckpt_err *err)
+{
+	int r = run(t, PTRACE_SYSCALL, CKPT_SYSCALL_STOP, err); /* its exit */
+
+	if (r)
+		return r;
+	r = ckpt_pt_result(t->tid, retp);
+	return r < 0 ? ckpt_caller_lost(t, r, "read the result of its system call", err) : 0;
+}
+
+int ckpt_remote_make(struct ckpt_tracee *t, const struct user_regs_struct *regs, int64_t *retp,
+		     struct ckpt_err *err)
+{
+	int r = enter(t, regs, ALL_SIGNALS, err);
+
+	if (r >= 0)
+		r = run(t, PTRACE_SYSCALL, CKPT_SYSCALL_STOP, err); /* its entry */
+	return r < 0 ? r : ckpt_remote_made(t, retp, err);
+}
+
 static int once(struct ckpt_caller *c, struct ckpt_call *call, struct ckpt_err *err)
 {
-	struct ckpt_tracee *t = c->t;
 	struct user_regs_struct regs = regs_for(c, call);
-	int r = enter(t, &regs, ALL_SIGNALS, err);
 
-	for (int i = 0; r >= 0 && i < 2; i++)
-		r = run(t, PTRACE_SYSCALL, CKPT_SYSCALL_STOP, err); /* its entry and its exit */
-	if (r < 0)
-		return r;
-	r = ckpt_pt_result(t->tid, &call->ret);
-	return r < 0 ? ckpt_caller_lost(t, r, "read the result of its system call", err) : 0;
+	return ckpt_remote_make(c->t, &regs, &call->ret, err);
 }
 
 static bool never_seen_by_programs(int64_t ret)
@@ -412,6 +427,15 @@ int ckpt_remote_call(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_
 	else
 		ckpt_remote_finish(tree);
 	return r;
+}
+
+int ckpt_remote_caller(struct ckpt_tree *tree, struct ckpt_tracee *t, const struct ckpt_call *first,
+		       const struct ckpt_caller **cp, struct ckpt_err *err)
+{
+	int r = turn_to(tree, t, first, err);
+
+	*cp = tree->remote->active;
+	return r < 0 ? r : 0;
 }
 
 /* Nothing is lost where it cannot be done: it is asked when its turn comes. */

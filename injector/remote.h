@@ -14,6 +14,16 @@ struct ckpt_remote *ckpt_remote_open(struct ckpt_arena *arena);
 /* CALL by thread T, which must not block. call->ret is what it returned. */
 int ckpt_remote_call(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_call *call,
 		     struct ckpt_err *err);
+/* T is ready for calls with a buffer as FIRST has it, at the start of *CP. */
+struct ckpt_caller;
+int ckpt_remote_caller(struct ckpt_tree *tree, struct ckpt_tracee *t, const struct ckpt_call *first,
+		       const struct ckpt_caller **cp, struct ckpt_err *err);
+/* The call that a thread makes with REGS, which are all that there is to it. 1: where clone(2) is
+ * traced it stands in it, and t->born is there. */
+int ckpt_remote_make(struct ckpt_tracee *t, const struct user_regs_struct *regs, int64_t *retp,
+		     struct ckpt_err *err);
+/* It comes out of that call. */
+int ckpt_remote_made(struct ckpt_tracee *t, int64_t *retp, struct ckpt_err *err);
 /* T, which nobody waits for, is going to be asked after the one that is being asked: begins with
  * what that one was. It runs meanwhile; only calls of these functions may come for it. */
 void ckpt_remote_ahead(struct ckpt_tree *tree, struct ckpt_tracee *t);

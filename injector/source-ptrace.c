@@ -463,13 +463,9 @@ static const struct ckpt_source_ops ops = {
 	.seccomp = seccomp_op,
 };
 
-const struct user_regs_struct *ckpt_source_ptrace_found(const struct ckpt_source *src, pid_t tid)
+struct ckpt_tree *ckpt_source_ptrace_tree(const struct ckpt_source *src)
 {
-	const struct ckpt_tracee *t =
-		src->ops == &ops ? ckpt_tree_thread(&((const struct source *)src)->tree, tid) :
-				   NULL;
-
-	return t && t->state == CKPT_TRACEE_STOPPED ? &t->found : NULL;
+	return src->ops == &ops ? &((struct source *)src)->tree : NULL;
 }
 
 /* ---- open ---- */

@@ -17,6 +17,5 @@ struct ckpt_ptrace_opts {
  * or its ancestors in the tree, not traced); stops nothing yet. */
 int ckpt_source_ptrace_open(struct ckpt_source **srcp, struct ckpt_arena *arena, pid_t pid,
 			    const struct ckpt_ptrace_opts *opts, struct ckpt_err *err);
-/* The registers of a thread as the stop found them, before anything was done to them; NULL: it is
- * not one that SRC has stopped by ptrace(2). */
-const struct user_regs_struct *ckpt_source_ptrace_found(const struct ckpt_source *src, pid_t tid);
+/* What it has frozen; NULL: SRC is another sort of source. */
+struct ckpt_tree *ckpt_source_ptrace_tree(const struct ckpt_source *src);

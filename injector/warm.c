@@ -1,9 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Descriptors only, of which there may be thousands; and of the root only: the rest of the tree is
  * not known yet. */
+#include <stdint.h>
+#include <sys/mman.h>
+#include "engine/base/arch/x86-64.h"
 #include "engine/capture/fds-ahead.h"
 #include "injector/quiet.h"
 #include "injector/warm.h"
+
+#define PREFAULT (512ul << 10) /* a small process needs no more */
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
 
 static void warm(struct ckpt_job *job, struct ckpt_arena *arena)
 {
@@ -19,4 +27,14 @@ void ckpt_warm_start(struct ckpt_warm *w, struct ckpt_helper *helper, pid_t pid)
 	w->helper = helper;
 	w->pid = pid;
 	ckpt_helper_start(helper, &w->job);
+}
+
+/* Memory that is going to be used while the tree stands still: touched for the first time before
+ * that. */
+void ckpt_warm_arena(struct ckpt_arena *arena)
+{
+	uintptr_t next = (uintptr_t)ckpt_alloc(arena, 1) & ~(CKPT_PAGE - 1);
+
+	if (ckpt_arena_left(arena) > 2 * PREFAULT)
+		madvise((void *)next, PREFAULT, MADV_POPULATE_WRITE);
 }

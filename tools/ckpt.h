@@ -143,6 +143,7 @@ struct ckpt_options {
 	const char *via, *remote_ckpt, *remote_options; /* of a migration; NULL: not given */
 	bool handover;
 	unsigned int timeout, max_freeze, track_timeout;
+	const char *max_freeze_action;
 	bool leave_running, leave_stopped, shell_job, file_locks, detached, sibling, display_stats,
 		json;
 	bool tcp_close;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ckpt dump: freezes a process tree and writes its image; ckpt pre-dump: its memory, for a later
  * one. */
+#include <errno.h>
+#include <string.h>
 #include "tools/ckpt.h"
 
 int ckpt_tool_dump(struct ckpt_tool *t, const struct ckpt_dump_opts *opts, const char *doing,
@@ -22,6 +24,8 @@ int ckpt_tool_dump(struct ckpt_tool *t, const struct ckpt_dump_opts *opts, const
 
 struct ckpt_dump_opts ckpt_tool_dump_opts(struct ckpt_tool *t)
 {
+	const char *action = t->opts.max_freeze_action;
+
 	return (struct ckpt_dump_opts){
 		.pid = t->opts.tree,
 		.dirfd = t->dirfd,
@@ -38,6 +42,7 @@ struct ckpt_dump_opts ckpt_tool_dump_opts(struct ckpt_tool *t)
 		.track_mem = t->opts.track_mem,
 		.track_timeout_s = t->opts.track_timeout,
 		.max_freeze_ms = t->opts.max_freeze,
+		.copies = action && !strcmp(action, "copy"),
 		.timeout_s = t->opts.timeout,
 		.files = ckpt_tool_file_policy(&t->opts),
 		.log = &t->log,
@@ -50,6 +55,10 @@ int ckpt_cmd_dump(struct ckpt_tool *t)
 {
 	const struct ckpt_dump_opts opts = ckpt_tool_dump_opts(t);
 
+	if (opts.copies && !opts.leave_running)
+		return ckpt_fail(
+			&t->err, -EINVAL,
+			"--max-freeze-action copy: needs -R: who is to end may as well stand still");
 	return ckpt_tool_dump(t, &opts, "dumping", NULL);
 }
 

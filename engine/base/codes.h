@@ -24,6 +24,7 @@
 	X(HOOK_REFUSED,      114, 1, "ask again later") \
 	X(NOT_PRELOADABLE,   115, 3, "run it without ckpt-run and use ckpt dump -t PID") \
 	X(MAX_FREEZE,        116, 1, "raise --max-freeze, or dump it when it is less busy") \
+	X(NO_COPY,           117, 1, "raise --max-freeze, or give it room for one more process of its size") \
 	X(FILE_KIND,         201, 3, "close it before the dump") \
 	X(EXTERNAL_PEER,     202, 3, "dump the process at the other end too, or close this descriptor before the dump") \
 	X(DELETED_FILE,      203, 3, "close it before the dump, or put a file at the path") \

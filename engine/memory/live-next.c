@@ -86,7 +86,7 @@ int ckpt_live_protect(struct ckpt_live *live, struct ckpt_err *err)
 
 		r = ckpt_track_areas(&live->task[i].track, live->arena, err);
 		if (r >= 0)
-			r = ckpt_track_take(&live->task[i].track, &written, err);
+			r = ckpt_track_take(&live->task[i].track, false, &written, err);
 	}
 	return r;
 }

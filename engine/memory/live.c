@@ -184,21 +184,41 @@ static void forget(struct ckpt_live_task *t, struct ckpt_arena *arena, const str
 	t->pages = (struct ckpt_pages){ rest.v, rest.n };
 }
 
-static int find_written(struct ckpt_live *live, struct ckpt_live_task *t, struct ckpt_err *err)
+static int find_written(struct ckpt_live *live, struct ckpt_live_task *t, bool look,
+			struct ckpt_pages *pages, struct ckpt_err *err)
 {
 	struct ckpt_run_list written = { .arena = live->arena };
-	struct ckpt_pages pages;
 	int r = ckpt_track_areas(&t->track, live->arena, err);
 
 	if (r >= 0)
-		r = ckpt_track_take(&t->track, &written, err);
+		r = ckpt_track_take(&t->track, look, &written, err);
 	if (r == -ESRCH) { /* it has ended */
 		*err = (struct ckpt_err)CKPT_ERR_INIT;
 		r = 0;
 	}
-	pages = (struct ckpt_pages){ written.v, written.n };
-	if (r >= 0)
-		place(live, t, &pages);
+	*pages = (struct ckpt_pages){ written.v, written.n };
+	return r;
+}
+
+void ckpt_live_forget(struct ckpt_live *live)
+{
+	live->size = live->opts.base;
+	live->n_chunks = 0;
+	for (size_t i = 0; i < live->n; i++)
+		live->task[i].pages = (struct ckpt_pages){ NULL, 0 };
+}
+
+int ckpt_live_written(struct ckpt_live *live, uint64_t *bytesp, struct ckpt_err *err)
+{
+	struct ckpt_pages pages;
+	int r = 0;
+
+	*bytesp = 0;
+	for (size_t i = 0; r >= 0 && i < live->n; i++) {
+		r = find_written(live, &live->task[i], true, &pages, err);
+		for (size_t k = 0; r >= 0 && k < pages.n; k++)
+			*bytesp += pages.run[k].n_pages * CKPT_PAGE;
+	}
 	return r;
 }
 
@@ -216,8 +236,13 @@ int ckpt_live_copy(struct ckpt_live *live, struct ckpt_live_round *round, struct
 
 	live->n_items = 0;
 	live->n_lost = 0;
-	for (size_t i = 0; r >= 0 && i < live->n; i++)
-		r = find_written(live, &live->task[i], err);
+	for (size_t i = 0; r >= 0 && i < live->n; i++) {
+		struct ckpt_pages written;
+
+		r = find_written(live, &live->task[i], false, &written, err);
+		if (r >= 0)
+			place(live, &live->task[i], &written);
+	}
 	if (r < 0)
 		return r;
 	qsort(live->item, live->n_items, sizeof(*live->item), by_offset);

@@ -47,6 +47,11 @@ struct ckpt_live_round {
 /* Copies what was written since the round before; the first one everything. */
 int ckpt_live_copy(struct ckpt_live *live, struct ckpt_live_round *round, struct ckpt_err *err);
 
+/* What was copied is worth nothing, and its room is used again; it all has changed. */
+void ckpt_live_forget(struct ckpt_live *live);
+/* Bytes that the next round would copy. */
+int ckpt_live_written(struct ckpt_live *live, uint64_t *bytesp, struct ckpt_err *err);
+
 /* What is tracked of a task, NULL if it is not. */
 const struct ckpt_track *ckpt_live_track(const struct ckpt_live *live, pid_t pid);
 /* Where its pages are; empty for who is not tracked. */

@@ -28,6 +28,7 @@ struct range {
 struct job {
 	size_t chunk, n;
 	size_t len;
+	bool stands; /* not all of it is in copies */
 	struct range range[MAX_RANGES];
 };
 
@@ -64,13 +65,13 @@ static bool find_run(struct copy *c)
 	return false;
 }
 
-/* Takes the next chunk. False: there is none, or somebody failed. */
-static bool claim(struct copy *c, struct job *job)
+/* The next chunk, by the holder of the lock. */
+static void take(struct copy *c, struct job *job)
 {
 	uint64_t room = MAX_RANGES;
 
 	job->n = job->len = 0;
-	pthread_mutex_lock(&c->lock);
+	job->stands = false;
 	while (!c->failed && room && find_run(c)) {
 		const struct ckpt_memory_part *p = &c->w->part[c->part];
 		const struct ckpt_run *run = &p->run[c->run];
@@ -81,6 +82,7 @@ static bool claim(struct copy *c, struct job *job)
 		job->range[job->n++] =
 			(struct range){ p, run->at + c->page * CKPT_PAGE, n * CKPT_PAGE };
 		job->len += n * CKPT_PAGE;
+		job->stands |= !ckpt_part_has_copy(p, run->at);
 		room -= n;
 		c->page += n;
 		if (c->page == run->n_pages) {
@@ -89,20 +91,37 @@ static bool claim(struct copy *c, struct job *job)
 		}
 	}
 	job->chunk = c->chunk++;
+}
+
+/* The next one of those that are asked for. False: there is none, or somebody failed. */
+static bool claim(struct copy *c, struct job *job)
+{
+	enum ckpt_memory_which which = c->opts->which;
+
+	pthread_mutex_lock(&c->lock);
+	do {
+		take(c, job);
+	} while (job->len && which != CKPT_MEMORY_ALL &&
+		 job->stands != (which == CKPT_MEMORY_STANDING));
 	pthread_mutex_unlock(&c->lock);
 	return job->len;
 }
 
+/* By its "mem", or by that of its copy, which shares pages with it. */
 static bool is_shared(const struct ckpt_memory_part *p, uint64_t address)
 {
-	return p->n_shared && ckpt_span_has(p->shared, p->n_shared, address);
+	return ckpt_part_has_copy(p, address) ||
+	       (p->n_shared && ckpt_span_has(p->shared, p->n_shared, address));
 }
 
 /* A range of pages that others may have too. */
 static int read_shared(const struct range *range, char *buf, struct ckpt_err *err)
 {
+	bool copied = ckpt_part_has_copy(range->part, range->at);
+	int fd = copied ? range->part->copy_fd : range->part->fd;
+
 	for (size_t done = 0; done < range->len;) {
-		ssize_t n = pread(range->part->fd, buf + done, range->len - done, range->at + done);
+		ssize_t n = pread(fd, buf + done, range->len - done, range->at + done);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -381,7 +400,7 @@ int ckpt_memory_copy(struct ckpt_memory_work *w, const struct ckpt_memory_copy *
 			  .done = w->kept - w->base };
 	int r;
 
-	c.crc = ckpt_alloc(w->arena, n_chunks * sizeof(c.crc[0]));
+	c.crc = *crcp ? *crcp : ckpt_alloc(w->arena, n_chunks * sizeof(c.crc[0]));
 	*crcp = c.crc;
 	*np = n_chunks;
 	if (!n_chunks)
@@ -397,7 +416,7 @@ int ckpt_memory_copy(struct ckpt_memory_work *w, const struct ckpt_memory_copy *
 		*err = c.err;
 		return err->code;
 	}
-	r = check_files(w, err);
+	r = opts->which == CKPT_MEMORY_COPIED ? 0 : check_files(w, err);
 	if (r < 0)
 		return r;
 	if (opts->progress)

@@ -16,6 +16,11 @@ struct ckpt_memory_part {
 	uint64_t size, changed_ns;      /* CKPT_PART_FILE: what fstat(2) said when it was listed */
 	const struct ckpt_span *shared; /* CKPT_PART_TASK: by address */
 	size_t n_shared;
+	const Ckpt__Mm *mm; /* CKPT_PART_TASK */
+	bool copied;        /* CKPT_PART_TASK: COPY_FD has it, but for STANDING */
+	int copy_fd;
+	const struct ckpt_span *standing; /* by address */
+	size_t n_standing;
 	const struct ckpt_piece *piece; /* CKPT_PART_MAPPED: by offset, not overlapping */
 	size_t n_pieces;
 	const struct ckpt_run *run;
@@ -68,6 +73,10 @@ int ckpt_pages_cut(struct ckpt_run_list *list, struct ckpt_scan *found, int page
  * that they have. */
 void ckpt_pages_keep(struct ckpt_pages *found, struct ckpt_arena *arena,
 		     const struct ckpt_pages *unchanged, const struct ckpt_pages *before);
+
+/* ---- pages-out.c ---- */
+/* Is the page at ADDRESS read from a copy? */
+bool ckpt_part_has_copy(const struct ckpt_memory_part *p, uint64_t address);
 
 /* ---- pages-share.c ---- */
 /* Makes task->pages of FOUND: pages that the task still shares with its parent get the parent's

@@ -26,6 +26,9 @@ void ckpt_memory_close(struct ckpt_memory_work *w)
 	for (size_t i = 0; w && i < w->n; i++) {
 		ckpt_close_fd(&w->part[i].fd);
 		w->part[i].fd = -1;
+		if (w->part[i].copied)
+			ckpt_close_fd(&w->part[i].copy_fd);
+		w->part[i].copied = false;
 	}
 }
 
@@ -137,7 +140,7 @@ int ckpt_memory_add_task(struct ckpt_memory_work *w, const struct ckpt_memory_ta
 			 struct ckpt_err *err)
 {
 	struct ckpt_task *task = add->task;
-	struct ckpt_memory_part part = { .sort = CKPT_PART_TASK, .pid = task->pid };
+	struct ckpt_memory_part part = { .sort = CKPT_PART_TASK, .pid = task->pid, .mm = task->mm };
 	struct ckpt_run_list list = { .arena = w->arena };
 	CKPT_FD mem = -1;
 	int r = ckpt_pages_cut(&list, add->found, add->pagemap_fd, task->mm, err);

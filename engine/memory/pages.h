@@ -77,9 +77,22 @@ int ckpt_memory_add_mapped(struct ckpt_memory_work *work, struct ckpt_object *ob
 /* Where the pages file ends; it begins at the base of what is gone on with. */
 uint64_t ckpt_memory_size(const struct ckpt_memory_work *work);
 
+/* The pages of PID are read from FD from now on: the "mem" of a copy of it. Takes FD. What a fork
+ * leaves out or clears, and huge pages, which a copy may lose, are still read from PID. */
+void ckpt_memory_take_copy(struct ckpt_memory_work *work, pid_t pid, int fd);
+/* Bytes to be copied that a copy of PID would have; of 0: that no copy has been taken for. */
+uint64_t ckpt_memory_in_copy(const struct ckpt_memory_work *work, pid_t pid);
+
+enum ckpt_memory_which {
+	CKPT_MEMORY_ALL,
+	CKPT_MEMORY_STANDING, /* chunks of which no copy has all */
+	CKPT_MEMORY_COPIED,   /* the others, afterwards */
+};
+
 struct ckpt_memory_copy {
 	int fd;                 /* the pages file, borrowed */
 	struct ckpt_pack *pack; /* chunks go there instead; NULL: to FD */
+	enum ckpt_memory_which which;
 	unsigned int n_threads; /* at most; 0: as many as are useful here */
 	void (*progress)(void *arg, uint64_t done, uint64_t total); /* by the calling thread; may be
 								       NULL */
@@ -89,7 +102,7 @@ struct ckpt_memory_copy {
 	void *go_on_arg;
 };
 
-/* Copies everything that was listed. *CRCP (in the arena): CRC32C of each started chunk of the
- * pages file. */
+/* Copies everything that was listed, or WHICH of it. *CRCP (in the arena): CRC32C of each started
+ * chunk of the pages file; NULL before the first call. */
 int ckpt_memory_copy(struct ckpt_memory_work *work, const struct ckpt_memory_copy *copy,
 		     uint32_t **crcp, size_t *np, struct ckpt_err *err);

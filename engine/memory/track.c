@@ -179,13 +179,14 @@ static void add(void *arg, const struct ckpt_page_region *r)
 	ckpt_run_add(arg, r->start, (r->end - r->start) / CKPT_PAGE, CKPT_UNASSIGNED, 0);
 }
 
-int ckpt_track_take(const struct ckpt_track *t, struct ckpt_run_list *list, struct ckpt_err *err)
+int ckpt_track_take(const struct ckpt_track *t, bool look, struct ckpt_run_list *list,
+		    struct ckpt_err *err)
 {
 	for (size_t i = 0; i < t->n; i++) {
 		/* Whether a page is one of a file takes as long as all the rest. */
 		uint64_t none = CKPT_PAGE_ZERO | (t->area[i].anonymous ? 0 : CKPT_PAGE_FILE);
 		const struct ckpt_pm_scan scan = {
-			.flags = CKPT_SCAN_PROTECT,
+			.flags = look ? 0 : CKPT_SCAN_PROTECT,
 			.start = t->area[i].span.start,
 			.end = t->area[i].span.end,
 			.category_inverted = none,

@@ -36,5 +36,7 @@ int ckpt_track_open(struct ckpt_track *t, struct ckpt_source *src, pid_t pid, co
 void ckpt_track_close(struct ckpt_track *t);
 /* Has new private areas tracked, too. The process may run. */
 int ckpt_track_areas(struct ckpt_track *t, struct ckpt_arena *arena, struct ckpt_err *err);
-/* Pages of its own that were written since the last call; all that there are at the first one. */
-int ckpt_track_take(const struct ckpt_track *t, struct ckpt_run_list *list, struct ckpt_err *err);
+/* Pages of its own that were written since the last call; all that there are at the first one.
+ * LOOK: the next call will say so again. */
+int ckpt_track_take(const struct ckpt_track *t, bool look, struct ckpt_run_list *list,
+		    struct ckpt_err *err);

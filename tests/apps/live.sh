@@ -8,11 +8,12 @@ need redis-cli
 need redis-benchmark
 python=/usr/bin/python3
 [ -x $python ] || skip "there is no $python"
-live() {
-	local i
-	for i in 1 2 3 4; do
+live() { # NAME OPTION...; $LIVE_DUMPS: instead of 4
+	local i name=$1
+	shift
+	for ((i = 1; i <= ${LIVE_DUMPS:-4}; i++)); do
 		[ $i = 1 ] || rm -rf "$T/img$n_images"
-		dump --live -R || bad "dump --live $i of $1 fails"
+		dump --live -R "$@" || bad "dump --live $* $i of $name fails"
 	done
 }
 ask() { timeout 10 redis-cli -s "$T/redis.sock" "$@" 2>/dev/null; }
@@ -34,6 +35,7 @@ start bash "$T/job.sh"
 until_true greater n 300 || bad "redis does not start"
 if [ -z "${CKPT_CASE_DRY-}" ]; then
 	live redis
+	live redis --max-freeze-action copy
 	until_true greater n $(($(number n) + 300)) || bad "redis does not go on after dumps that leave it"
 	for p in $(ps -o pid= -s "$pid"); do kill -KILL "$p" 2>/dev/null; done
 	until_true gone "$pid"
@@ -69,16 +71,20 @@ if any(big[at:at + 8] != (n - (n - at // page * 7) % 16).to_bytes(8, "little") f
     open("failed", "w").write("at the end")
 open("ended", "w").write("yes\n")
 PY
-start $python "$T/big.py"
-until_true greater n 20 || bad "python does not start"
-if [ -z "${CKPT_CASE_DRY-}" ]; then
-	live python
-	kill -KILL "$pid"
+for action in fail copy; do
+	rm -f n stop ended
+	start $python "$T/big.py"
+	until_true greater n 20 || bad "python does not start"
+	if [ -z "${CKPT_CASE_DRY-}" ]; then
+		live python --max-freeze-action $action
+		kill -KILL "$pid"
+		until_true gone "$pid"
+		restore || bad "the last image of python ($action) cannot be restored"
+	fi
+	until_true greater n $(($(number n) + 3)) || bad "python does not go on after the restore ($action)"
+	touch stop
+	until_true test -s ended || bad "python does not come to its end"
+	[ ! -e failed ] || bad "the array is not what it was ($action): $(cat failed)"
 	until_true gone "$pid"
-	restore || bad "the last image of python cannot be restored"
-fi
-until_true greater n $(($(number n) + 3)) || bad "python does not go on after the restore"
-touch stop
-until_true test -s ended || bad "python does not come to its end"
-[ ! -e failed ] || bad "the array is not what it was: $(cat failed)"
+done
 good "programs that write all the time are dumped live and restored from the last image"

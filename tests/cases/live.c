@@ -3,6 +3,7 @@
  * Memory that is copied while it is written. Every loop looks at what it wrote a pass ago before it
  * writes again: a page that is older or newer than the rest shows in the next pass.
  */
+#include <errno.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -201,8 +202,39 @@ static void check_idle(void)
 	memset(heap, 'i', 2 << 20);
 }
 
+/* ---- what a copy of the process has not ---- */
+
+static char *left_out[3];
+
+static void setup_left_out(void)
+{
+	static const int advice[] = { MADV_DONTFORK, MADV_WIPEONFORK, MADV_NORMAL };
+
+	for (int i = 0; i < 3; i++) {
+		left_out[i] = map(4 << 20);
+		CHECK_CALL(madvise(left_out[i], 4 << 20, advice[i]));
+		fill(left_out[i], 4 << 20, (uint64_t)i << 40);
+	}
+	CHECK_CALL(mlock(left_out[2], 1 << 20));
+	setup_writer();
+}
+
+static void check_left_out(void)
+{
+	for (int i = 0; i < 3; i++)
+		check_filled(left_out[i], 4 << 20, (uint64_t)i << 40);
+	CHECK(waitpid(-1, NULL, WNOHANG | __WALL) < 0 && errno == ECHILD);
+	end_thread();
+}
+
 CASES({ "a writer of all its memory is caught in one instant", setup_writer, end_thread,
 	.flags = CASE_LIVE | CASE_LOSSY },
+      { "a copy of a writer is of one instant", setup_writer, end_thread,
+	.flags = CASE_LIVE | CASE_LOSSY | CASE_COPIES },
+      { "copies of processes that come and go", setup_children, end_thread,
+	.flags = CASE_LIVE | CASE_LOSSY | CASE_COPIES },
+      { "memory that a copy has not, and no child to wait for", setup_left_out, check_left_out,
+	.flags = CASE_LOSSY | CASE_COPIES },
       { "areas that come, move and go while they are copied", setup_areas, end_thread,
 	.flags = CASE_LIVE | CASE_LOSSY },
       { "an area whose advice changes all the time", setup_advice, end_thread,

@@ -36,7 +36,7 @@ while IFS=$'\t' read -r spelled fate _; do
 	track-timeout) continue ;;
 	images-dir | json | pid | help | version | log-file | tree | files | memory | sockets | stats | stacks | raw) continue ;;
 	carry | config | on-files | file-list | output | search | hex | regex | area | env | args | debug-dir) continue ;;
-	live | max-freeze | via | remote-ckpt | remote-options | handover) continue ;;
+	live | max-freeze | max-freeze-action | via | remote-ckpt | remote-options | handover) continue ;;
 	esac
 	case $fate in
 	works | harmless) expect "$name" 1 '^ckpt: CKPT-E0301: ' plan -D none "${args[@]}" ;;

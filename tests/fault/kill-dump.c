@@ -19,12 +19,49 @@
 static unsigned long n_kills, n_images, n_harmed;
 static unsigned long n_interrupted[2]; /* by kills of the child; of the process that was started */
 
+/* Its child comes to us when it is dead, and so do copies of the victim. */
+static void wait_for_orphans(struct fault *f)
+{
+	for (unsigned int ms = 0; ms < test_wait_ms(); ms++) {
+		char *path = test_text("/proc/%d/task/%d/children", getpid(), getpid());
+		char *all = test_read(path, NULL), *end = all;
+		pid_t pid = 0;
+
+		free(path);
+		for (long n; all && (n = strtol(end, &end, 10)) > 0;)
+			if (n != f->pid)
+				pid = n;
+		free(all);
+		if (!pid)
+			return;
+		if (waitpid(pid, NULL, WNOHANG) != pid)
+			usleep(1000);
+	}
+	fault_failed(f, "%s: a process of a killed dump stays", f->sort);
+}
+
+/* What it does not know of, and would never wait for. */
+static bool has_zombie(const struct fault *f)
+{
+	pid_t v[256];
+	size_t n = test_descendants_of(f->pid, v, 256);
+	bool found = false;
+
+	for (size_t i = 0; i < n; i++)
+		found |= test_proc_state(v[i], NULL) == 'Z';
+	return found;
+}
+
 /* After a kill. True if the victim is fine where it has to be alive. */
 static void look(struct fault *f, const char *what, bool leave_running, bool of_ckpt)
 {
 	char state;
 
 	n_kills++;
+	if (leave_running)
+		wait_for_orphans(f);
+	if (leave_running && !EVENTUALLY(!has_zombie(f)))
+		fault_failed(f, "%s: %s leaves a child that nobody waits for", f->sort, what);
 	if (fault_has_image(f)) {
 		n_images++;
 		if (fault_ckpt(f, "verify", NULL, NULL))
@@ -68,26 +105,6 @@ static void kill_at_call(struct fault *f, long n, bool leave_running, bool of_ck
 	look(f, what, leave_running, of_ckpt);
 }
 
-/* Its child comes to us when it is dead. */
-static void wait_for_orphans(const struct fault *f)
-{
-	for (unsigned int ms = 0; ms < test_wait_ms(); ms++) {
-		char *path = test_text("/proc/%d/task/%d/children", getpid(), getpid());
-		char *all = test_read(path, NULL), *end = all;
-		pid_t pid = 0;
-
-		free(path);
-		for (long n; all && (n = strtol(end, &end, 10)) > 0;)
-			if (n != f->pid)
-				pid = n;
-		free(all);
-		if (!pid)
-			return;
-		if (waitpid(pid, NULL, WNOHANG) != pid)
-			usleep(1000);
-	}
-}
-
 static void kill_at_random(struct fault *f, unsigned int *seed, long most_us)
 {
 	long us = rand_r(seed) % most_us;
@@ -97,7 +114,6 @@ static void kill_at_random(struct fault *f, unsigned int *seed, long most_us)
 	usleep(us);
 	kill(pid, SIGKILL);
 	test_wait(pid, test_wait_ms());
-	wait_for_orphans(f);
 	snprintf(what, sizeof(what), "kill of dump -R after %ld us", us);
 	look(f, what, true, true);
 }
@@ -163,6 +179,9 @@ int main(int argc, char **argv)
 	/* Under a seccomp filter, which binds again as soon as ckpt is dead. */
 	if (!geteuid() && (argc < 2 || !strcmp(argv[1], "filtered")))
 		torment(&f, "filtered", fault_setting("KILL_ROUNDS", 15));
+	f.copies = true;
+	if (argc < 2 || !strcmp(argv[1], "copies"))
+		torment(&f, "many", fault_setting("KILL_ROUNDS", 20));
 	if (n_interrupted[true])
 		fault_failed(&f, "%lu waits are interrupted by kills of ckpt", n_interrupted[true]);
 	if (n_interrupted[false] > 3 + n_kills / 200)

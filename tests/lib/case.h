@@ -26,8 +26,9 @@ enum case_flag {
 	CASE_INSIDE = 64, /* only of programs with the preloaded library */
 	CASE_LIVE = 256, /* dump --live; not of programs with the preloaded library. $CASE_LIVE: all
 			  */
-	CASE_RUNS = 512, /* what the oracle would have to stop it for is not asked: it runs all the
-			    time, or would notice */
+	CASE_COPIES = 4096, /* dump -R reads out of copies of processes. $CASE_COPIES: all */
+	CASE_RUNS = 512,  /* what the oracle would have to stop it for is not asked: it runs all the
+			     time, or would notice */
 	CASE_LAZY = 1024, /* restore --lazy, of a user --lazy=map. $CASE_LAZY: all, as it says */
 	CASE_MAP = 2048,  /* restore --lazy=map */
 	CASE_MANY = 128, /* many checkpoints one after the other where it goes on, $CKPT_MANY, 30 */

@@ -76,6 +76,8 @@ char **fault_argv(struct fault *f, const char *command, char *a, char *b)
 	argv[n++] = f->img;
 	argv[n++] = a;
 	argv[n++] = a ? b : NULL;
+	if (f->copies && a && b && !strcmp(b, "-R"))
+		argv[n++] = "--max-freeze-action=copy";
 	argv[n] = NULL;
 	unlink(f->out);
 	return argv;

@@ -14,6 +14,7 @@ struct fault {
 	struct victim_heart *heart;
 	pid_t pid;
 	unsigned int n_failed;
+	bool copies; /* dump -R reads out of copies of the victims */
 };
 
 /* Serves `@victim` calls and does not return then. Makes this process a subreaper, finds ckpt,

@@ -16,6 +16,7 @@
 #include "tests/fidelity/oracle.h"
 #include "tests/lib/ready.h"
 #include "tests/lib/round.h"
+#include "tests/lib/story-options.h"
 
 #define CKPT_MS 60000 /* for one run of ckpt */
 #define MAX_TREE 2048
@@ -89,17 +90,6 @@ static bool is_served(void)
 		if (is_lazy(v[i]))
 			found |= waitpid(v[i], NULL, WNOHANG | __WALL) <= 0;
 	return found;
-}
-
-static const char *lazy_option(struct keeper *k)
-{
-	const char *all = getenv("CASE_LAZY");
-
-	if (k->r->story->flags & CASE_MAP || (all && !strcmp(all, "map")))
-		return "--lazy=map";
-	if (k->r->story->flags & CASE_LAZY || all)
-		return k->r->user ? "--lazy=map" : "--lazy";
-	return NULL;
 }
 
 static struct oracle *look(struct keeper *k, bool stop)
@@ -185,20 +175,24 @@ static int run(struct keeper *k, char *const argv[])
 static int ckpt(struct keeper *k, const char *command, char *const more[])
 {
 	char *argv[32];
-	int n = 0;
+	int n = 0, n_args;
 
 	argv[n++] = (char *)k->r->ckpt;
 	argv[n++] = (char *)command;
 	for (int i = 0; more[i]; i++)
 		argv[n++] = more[i];
+	n_args = n;
 	for (int i = 0; i < 4 && k->r->story->options[i] && strcmp(command, "check"); i++)
 		argv[n++] = (char *)k->r->story->options[i];
 	if (!strcmp(command, "dump") && (k->r->story->flags & CASE_LIVE || getenv("CASE_LIVE")))
 		argv[n++] = (char *)"--live";
 	if (!strcmp(command, "dump") && getenv("CASE_DUMP_OPTION"))
 		argv[n++] = getenv("CASE_DUMP_OPTION");
-	if (!strcmp(command, "restore") && lazy_option(k))
-		argv[n++] = (char *)lazy_option(k);
+	if (!strcmp(command, "dump") && story_wants_copies(k->r->story) &&
+	    !strcmp(argv[n_args - 1], "-R"))
+		argv[n++] = (char *)"--max-freeze-action=copy";
+	if (!strcmp(command, "restore") && story_lazy_option(k->r->story, k->r->user))
+		argv[n++] = (char *)story_lazy_option(k->r->story, k->r->user);
 	argv[n] = NULL;
 	return run(k, argv);
 }
@@ -262,6 +256,8 @@ static int compare(struct keeper *k)
 		return ROUND_OK;
 	if (k->r->inside)
 		EVENTUALLY(!has_helpers(k) && is_same(k));
+	if (story_wants_copies(k->r->story))
+		EVENTUALLY(!has_helpers(k));
 	after = look(k, true);
 	snprintf(prefix, sizeof(prefix), "# %s: %.200s: ", k->r->variant, k->r->story->name);
 	n = oracle_compare(k->before, after, k->boxed, k->r->story->differs, prefix);
@@ -293,13 +289,16 @@ static int dump_running(struct keeper *k)
 
 static int dump_and_restore(struct keeper *k)
 {
-	int status = EVENTUALLY(!is_served()) ? dump(k, NULL) : -1;
+	bool copies = k->r->story->flags & CASE_COPIES;
+	int status = EVENTUALLY(!is_served()) ? dump(k, copies ? "-R" : NULL) : -1;
 	pid_t v[MAX_TREE];
 	char *dir;
 
 	if (status)
 		return fail(k, "ckpt dump exits with %d", status);
-	if (!k->boxed && k->n_images == 1) {
+	if (copies) {
+		test_end_descendants();
+	} else if (!k->boxed && k->n_images == 1) {
 		status = test_wait(k->root, test_wait_ms());
 		if (status < 0 || !WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
 			return fail(k, "the target was not killed by the dump (status %x)", status);

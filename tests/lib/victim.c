@@ -28,6 +28,8 @@ const char *const victim_sorts[] = {
 	"loop", "sleep", "epoll", "read", "many", "tree", "storm", NULL
 };
 
+/* So much that ckpt makes copies of it, if it is to. */
+static char ballast[2 << 20];
 static struct victim_heart *heart;
 static const char *folder;
 
@@ -346,6 +348,7 @@ int victim_main(int argc, char **argv)
 	if (!heart)
 		return 1;
 	folder = argv[3];
+	memset(ballast, 'b', sizeof(ballast));
 	run(argv[2]);
 	return 0;
 }

@@ -1,0 +1,42 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Dumps that read out of copies of processes: nothing of a copy is left, and where there can be none that is said.
+. "$(dirname "$0")/../lib/cli.sh"
+cd "$T" || exit 1
+command -v perl >/dev/null || skip 'there is no perl'
+children() { cat "/proc/$PID/task/$PID/children"; }
+no_copies() { test -z "$(children)" -a -z "$(pgrep -x ckpt-copy)"; }
+copy() { expect "$1" "$2" "$3" dump -R -t "$PID" -D img --max-freeze-action copy "${@:4}"; }
+# shellcheck disable=SC2016  # it is perl that expands
+large='open(R, ">", "'$T/ready'"); close R; my $x = "x" x 4e6; syscall(157, 36, 1, 0, 0, 0) if $ARGV[0]; 1 while sleep(1000);'
+launch() { # COMMAND ARGUMENT
+	rm -f ready
+	# shellcheck disable=SC2086
+	start $1 perl -e "$large" "$2"
+	until_true 10 test -e ready
+	sleep 0.2
+}
+
+chmod 777 .
+launch '' 0
+expect 'who is to end needs no copy' 1 'needs -R' dump -t "$PID" -D img --max-freeze-action copy
+copy 'a copy' 0 ''
+check 'nothing is left of it' until_true 5 no_copies
+check 'the process is unharmed' unharmed "$PID"
+expect 'its image is whole' 0 '' verify -D img
+rm -rf img
+copy 'a copy after rounds' 0 '' --live --max-freeze 5000
+check 'the process is unharmed then' unharmed "$PID"
+rm -rf img
+
+launch '' 1
+copy 'who takes orphans' 1 '^ckpt: CKPT-E0117: .*takes orphans'
+check 'who takes orphans: unharmed' unharmed "$PID"
+
+if is_root && command -v setpriv >/dev/null && command -v prlimit >/dev/null; then
+	launch 'prlimit --nproc=1:1 setpriv --reuid 61234 --regid 61234 --clear-groups' 0
+	copy 'who may have no more processes' 1 '^ckpt: CKPT-E0117: .*Resource temporarily unavailable; raise'
+	check 'who may have no more processes: unharmed' unharmed "$PID"
+	check 'who may have no more processes: nothing is left' no_copies
+fi
+finish
