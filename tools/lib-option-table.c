@@ -142,7 +142,7 @@ const struct ckpt_option ckpt_option_table[] = {
 	QUIET("network-lock", 0, CKPT_OPT_CHOICE, "iptables|nftables|skip", "no TCP connection is dumped: nothing to lock"),
 	{ .name = "ext-unix-sk", .letter = 'x', .type = CKPT_OPT_TEXT, .optional = true,
 	  .fate = CKPT_HARMLESS,
-	  .value = "INODES", .text = "a socket whose peer is outside of the tree is refused by name all the same" },
+	  .value = "INODES", .text = "a datagram socket is connected again to a named peer outside of the tree all the same; a stream is refused by name: see --rule" },
 	QUIET("ghost-fiemap", 0, CKPT_OPT_FLAG, NULL, "holes are never stored"),
 	QUIET("evasive-devices", 0, CKPT_OPT_FLAG, NULL, "devices are opened by their path"),
 	QUIET("force-irmap", 0, CKPT_OPT_FLAG, NULL, "paths that are watched are found by themselves"),

@@ -69,4 +69,32 @@ if command -v setpriv >/dev/null && [ -z "$BOXED" ]; then
 		grep -q "^note: process $PID: its parent-death signal: ckpt, its parent, ends before it" err
 	check 'and it does not come' kill -0 "$(cat pid6)"
 fi
+# Who made the pair lives, outside of the tree: nobody else can have its number here.
+cat >pair.pl <<'EOF'
+use Socket; use POSIX;
+socketpair(my $a, my $b, AF_UNIX, SOCK_STREAM, 0) or die;
+$SIG{CHLD} = "IGNORE";
+my $pid = fork();
+if (!$pid) {
+	POSIX::setsid();
+	open(my $ready, ">", "paired");
+	print $ready "$$\n";
+	close($ready);
+	select(undef, undef, undef, 1000);
+}
+close($a), close($b);
+select(undef, undef, undef, 1000) while 1;
+EOF
+start perl pair.pl
+until_true 5 test -s paired
+child=$(cat paired)
+until_true 5 asleep "$child" perl
+expect 'a pair of sockets made outside' 0 '' dump -t "$child" -D img8
+until_true 5 gone "$child"
+ckpt plan -D img8
+if [ "$(id -u)" = 0 ]; then
+	check 'that they name another one is told' \
+		grep -q "fd [0-9]*: socket:.*its peer was process $PID, uid 0, gid 0 (SO_PEERCRED): will be told as" "$T/out" "$T/err"
+fi
+
 finish
