@@ -42,8 +42,9 @@ refused() {
 	elif [ -e "$T/img" ]; then fail "$1: a folder is left"; rm -rf "$T/img"
 	else pass "$1"; fi
 }
+is_whole() { "$CKPT" verify -D "$1" >/dev/null 2>&1; }
 granted() {
-	if [ "$status" = 0 ] && "$CKPT" verify -D "$T/img" >/dev/null 2>&1; then pass "$1"; else fail "$1"; fi
+	if [ "$status" = 0 ] && is_whole "$T/img"; then pass "$1"; else fail "$1"; fi
 	rm -rf "$T/img"
 }
 unharmed_still() { check "$1: it goes on" goes_on; }
@@ -88,7 +89,7 @@ for many in 2 5; do
 	whole=0
 	for ((i = 0; i < many; i++)); do
 		wait "${pids[i]}"
-		"$CKPT" verify -D "$T/two.$i" >/dev/null 2>&1 && whole=$((whole + 1))
+		is_whole "$T/two.$i" && whole=$((whole + 1))
 	done
 	cat "$T"/two.*.out >"$T/err"
 	check "$many requests at once: $whole images" test "$whole" = "$many"
@@ -122,6 +123,25 @@ if [ "${1-}" = inside ] && mkdir "$T/small" && mount -t tmpfs -o size=16k small 
 	check "no space: nothing is left" test -z "$(find "$T/small" -type f)"
 	umount "$T/small"
 	unharmed_still "no space"
+fi
+# A job that takes checkpoints all the time.
+newer() { [ -e "$T/small/job/ckpt.00000$1/image" ]; }
+more_of_them() { [ -n "$(find "$T/small/job" -name image -newer "$T/err")" ]; }
+if [ "${1-}" = inside ] && mount -t tmpfs -o size=2m small "$T/small"; then
+	setsid "$ckpt_run" -D "$T/small/job" --interval 0.2 sleep 1000 </dev/null >/dev/null 2>"$T/err" &
+	job=$!
+	STARTED+=("$job")
+	until_true 10 newer 2
+	cat /dev/zero >"$T/small/fill" 2>/dev/null
+	check "no space for a job: it is said" until_true 10 sentence 'no checkpoint: CKPT-E0306: '
+	for image in "$T"/small/job/ckpt.*; do
+		check "no space for a job: ${image##*/} stays" is_whole "$image"
+	done
+	rm "$T/small/fill"
+	check "space again: it goes on" until_true 10 more_of_them
+	kill -TERM "$job"
+	wait "$job"
+	umount "$T/small"
 fi
 end_it
 
