@@ -128,7 +128,8 @@ struct oracle *oracle_take(pid_t *pids, size_t n, const struct oracle_look *how)
 		oracle_add_stopped(o, pids, n);
 	o->how = NULL;
 	qsort(o->v, o->n, sizeof(*o->v), by_key);
-	qsort(o->pages, o->n_pages, sizeof(*o->pages), pages_by_place);
+	if (o->n_pages)
+		qsort(o->pages, o->n_pages, sizeof(*o->pages), pages_by_place);
 	return o;
 }
 
