@@ -97,6 +97,19 @@ static int check_filter(void *arg, pid_t tid, struct ckpt_err *err)
 			   tid);
 }
 
+/* After chroot(2): the library reads /proc, as everybody does. */
+static int check_root(pid_t pid, struct ckpt_err *err)
+{
+	char path[48];
+
+	snprintf(path, sizeof(path), "/proc/%d/root/proc/self", pid);
+	if (faccessat(AT_FDCWD, path, F_OK, AT_EACCESS | AT_SYMLINK_NOFOLLOW) == 0 ||
+	    errno != ENOENT)
+		return 0;
+	return ckpt_refuse(err, CKPT_E_INSIDE_NO_PROC, -ENOENT,
+			   "process %d: its root directory has no /proc", pid);
+}
+
 int ckpt_inside_check(pid_t pid, int *signalp, struct ckpt_err *err)
 {
 	char status[STATUS];
@@ -113,6 +126,8 @@ int ckpt_inside_check(pid_t pid, int *signalp, struct ckpt_err *err)
 	r = check_owner(pid, status, err);
 	if (r >= 0)
 		r = check_state(pid, err);
+	if (r >= 0)
+		r = check_root(pid, err);
 	if (r >= 0)
 		r = ckpt_each_thread(pid, check_filter, NULL, err);
 	if (r < 0)

@@ -48,6 +48,7 @@
 	X(TERMINAL_DATA,     251, 1, "let its reader read it before the dump") \
 	X(TCP_CONNECTION,    250, 3, "close it before the dump, or let it come back closed: --tcp-close") \
 	X(LONG_PATH,         280, 3, "move it to a shorter path, or close it before the dump") \
+	X(INSIDE_NO_PROC,    281, 1, "mount one there, or dump it from outside: ckpt dump -t PID") \
 	X(GHOST_LIMIT,       261, 1, "raise --ghost-limit, or leave it out") \
 	X(SHM_PEER,          240, 3, "dump the processes that are attached to it too, or detach it before the dump") \
 	X(HUGE_PAGES,        241, 1, "reserve more: /proc/sys/vm/nr_hugepages") \
