@@ -92,10 +92,12 @@ struct adding {
 static void add_area(void *to, const struct oracle_area *a)
 {
 	const struct adding *add = to;
-	char value[900];
+	char value[900], name[sizeof(a->name)];
 
+	snprintf(name, sizeof(name), "%s", a->name);
+	oracle_plain_link(add->o, name);
 	snprintf(value, sizeof(value), "-%lx %s %lx %s, flags%s", a->end, a->perms,
-		 has_offset(a) ? a->offset : 0, a->name, a->flags);
+		 has_offset(a) ? a->offset : 0, name, a->flags);
 	oracle_add(add->o, value, "%d/map/%lx", add->name, a->start);
 }
 

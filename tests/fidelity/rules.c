@@ -56,6 +56,7 @@ static const struct {
 	{ "*/open/*/stat pidfs/?time", "when the kernel first needed it" },
 	{ "*/open/*/stat mqueue/?time", "when a message last came or went" },
 	{ "*/open/*/stat mqueue/inode", "new inode of what was made anew" },
+	{ "*/open/*/stat mqueue/device", "each IPC namespace has one, and so has a box", true },
 	{ "*/open/*/ns_uid", "its own user namespace", true },
 	{ "*/open/*/option tcp 11", "TCP_INFO: counts and times" },
 	{ "*/open/*/option tcp 24", "TCP_TIMESTAMP: a clock" },

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Operations that few programs do: a row for each. As in operations.c. */
 #include <fcntl.h>
-#include <linux/mempolicy.h>
 #include <linux/netlink.h>
 #include <mqueue.h>
 #include <netinet/in.h>
@@ -42,7 +41,7 @@ static long op_special(const int *a)
 {
 	static const char *const paths[] = { "/dev/null", "/dev/zero",
 					     "/dev/full", "/proc/self/comm",
-					     ".",         "/proc/self/oom_score_adj" };
+					     "/usr",      "/proc/self/oom_score_adj" };
 
 	return operation_put(open(paths[a[1]], O_RDONLY | O_NONBLOCK), a[0]);
 }
@@ -65,7 +64,7 @@ static long op_queue(const int *a)
 	long r;
 
 	snprintf(name, sizeof(name), "/ckpt-property-%d", getpid());
-	r = operation_put(mq_open(name, O_CREAT | O_RDWR | O_NONBLOCK, 0600, &attr), a[0]);
+	r = operation_put(mq_open(name, O_CREAT | O_RDONLY | O_NONBLOCK, 0600, &attr), a[0]);
 	mq_unlink(name);
 	return r;
 }
@@ -229,14 +228,6 @@ static long op_advise(const int *a)
 	return madvise(OPERATION_AREA(a[0]) + a[1] * 4096, 2 * 4096, advice[a[2]]);
 }
 
-static long op_bind_memory(const int *a)
-{
-	unsigned long node = 1;
-
-	return syscall(SYS_mbind, OPERATION_AREA(a[0]) + a[1] * 4096, 4 * 4096, MPOL_PREFERRED,
-		       &node, 8, 0);
-}
-
 static long op_segment(const int *a)
 {
 	int id = shmget(IPC_PRIVATE, 4 * 4096, 0600);
@@ -318,7 +309,6 @@ static const struct operation rows[] = {
 	{ "mlockall", 1, { 4 }, op_mlockall },
 	{ "name", 2, { M, P, 2 }, op_name },
 	{ "advise", 2, { M, P, 4 }, op_advise },
-	{ "bind_memory", 1, { M, P }, op_bind_memory },
 	{ "segment", 1, { M, 2 }, op_segment },
 	{ "schedule", 1, { 3 }, op_schedule },
 	{ "processor", 1, { 2 }, op_processor },
