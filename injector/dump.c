@@ -106,6 +106,7 @@ static void read_areas_ahead(struct dump *d)
 static int capture(struct dump *d, struct ckpt_err *err)
 {
 	const struct ckpt_capture_opts opts = {
+		.root = d->opts->pid,
 		.shell_job = d->opts->shell_job,
 		.file_locks = d->opts->file_locks || d->opts->inside,
 		.tcp_close = d->opts->tcp_close,

@@ -67,6 +67,7 @@ static int run(struct ckpt_capture *c, struct ckpt_err *err)
 	int r;
 
 	ckpt_capture_scope_ours(c);
+	ckpt_witness_ahead(c);
 	r = c->src->ops->freeze(c->src, c->arena, &frozen, &n, err);
 	if (r < 0)
 		return r;

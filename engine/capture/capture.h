@@ -20,11 +20,12 @@
 struct ckpt_live;
 
 struct ckpt_capture_opts {
-	bool shell_job;                       /* the root need not lead its session */
-	bool file_locks;                      /* locks are captured, not refused */
-	struct ckpt_rules *rules;             /* of the user; may be NULL */
-	bool tcp_close;                       /* connections of TCP may be lost */
-	struct ckpt_log *log;                 /* may be NULL */
+	pid_t root;               /* of the tree, to be looked at before; 0: not known */
+	bool shell_job;           /* the root need not lead its session */
+	bool file_locks;          /* locks are captured, not refused */
+	struct ckpt_rules *rules; /* of the user; may be NULL */
+	bool tcp_close;           /* connections of TCP may be lost */
+	struct ckpt_log *log;     /* may be NULL */
 	const struct ckpt_file_policy *files; /* may be NULL */
 	struct ckpt_live *live;               /* memory that has been copied before, or NULL */
 	bool held;                  /* some of it is tracked by us, for a dump after another one */

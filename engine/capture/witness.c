@@ -7,11 +7,13 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "engine/base/text.h"
 #include "engine/capture/state.h"
 #include "engine/capture/witness.h"
 
@@ -76,23 +78,41 @@ static pid_t call_witness(uint32_t uid, uint32_t gid)
 	return 0;
 }
 
-pid_t ckpt_witness(struct ckpt_collect *c, const struct ckpt_creds *creds)
+static pid_t find(struct ckpt_capture *c, const struct ckpt_creds *creds)
 {
 	uint32_t uid = creds->uid[CKPT_ID_REAL], gid = creds->gid[CKPT_ID_REAL];
 	struct ckpt_witness *w;
 
 	if (is_ourselves(creds))
 		return getpid();
-	if (!c->capture)
+	if (!c)
 		return 0;
-	for (w = c->capture->witnesses; w && (w->uid != uid || w->gid != gid);)
+	for (w = c->witnesses; w && (w->uid != uid || w->gid != gid);)
 		w = w->next;
 	if (w)
 		return w->pid;
-	w = ckpt_new(c->capture->arena, struct ckpt_witness);
-	*w = (struct ckpt_witness){ c->capture->witnesses, call_witness(uid, gid), uid, gid };
-	c->capture->witnesses = w;
+	w = ckpt_new(c->arena, struct ckpt_witness);
+	*w = (struct ckpt_witness){ c->witnesses, call_witness(uid, gid), uid, gid };
+	c->witnesses = w;
 	return w->pid;
+}
+
+pid_t ckpt_witness(struct ckpt_collect *c, const struct ckpt_creds *creds)
+{
+	return find(c->capture, creds);
+}
+
+void ckpt_witness_ahead(struct ckpt_capture *c)
+{
+	struct ckpt_err ignored = CKPT_ERR_INIT;
+	struct ckpt_creds creds;
+	char path[32], *status;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", c->opts->root);
+	CKPT_FD fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0 && ckpt_read_all(c->arena, fd, &status, NULL, &ignored) >= 0 &&
+	    ckpt_creds_parse(c->arena, status, &creds, &ignored) >= 0)
+		find(c, &creds);
 }
 
 void ckpt_witness_end(struct ckpt_capture *c)
