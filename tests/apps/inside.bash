@@ -41,14 +41,14 @@ start() {
 	pid=$! inner=$!
 	disown
 }
-# ask ARGS...: for a checkpoint. One that comes when the program holds a file lock, or a connection is about to be made, is
-# refused by name: asked again, some times.
+# ask ARGS...: for a checkpoint. One that comes when the program holds a file lock, a connection is about to be made, or what
+# is shown on a terminal is about to be read, is refused by name: asked again, some times.
 ask() {
 	local tries
 	n_images=$((n_images + 1))
 	for ((tries = 0; tries < 20; tries++)); do
 		timeout 60 "$T/ckpt-signal" -D "$T/img$n_images" "$@" "$pid" >"$T/ckpt.out" 2>&1 && return 0
-		grep -qE 'CKPT-E0209|CKPT-E0201.* file /proc/[0-9]*/maps:|accepted yet' "$T/ckpt.out" || return 1
+		grep -qE 'CKPT-E0209|CKPT-E0201.* file /proc/[0-9]*/maps:|accepted yet|read yet' "$T/ckpt.out" || return 1
 		sleep 0.0$((RANDOM % 90 + 10))
 	done
 	return 1
