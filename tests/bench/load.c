@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * For bench.sh: targets of one size in one dimension (small, memory, threads, processes, areas,
- * files), the machine's own speed at the same work (write, read; warm before it), and a command's
- * wall time and peak memory (run).
+ * files; serve0, serve1, serve100: of so much memory, with that percentage written all the time),
+ * the machine's own speed at the same work (write, read; warm before it), and a command's wall time
+ * and peak memory (run).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -119,10 +120,115 @@ static void files(long n, const char *dir)
 	}
 }
 
+/* ---- serve: requests, while a part of the memory is written all the time ---- */
+
+#define N_TIMES (1u << 20)
+#define REQUEST_US 50
+#define WRITER_MS 100
+
+struct writer {
+	char *memory;
+	size_t size;
+	long percent; /* of it every WRITER_MS, 100: without a rest */
+};
+
+static void *write_memory(void *arg)
+{
+	const struct writer *w = arg;
+	size_t n = w->size / PAGE, page = 0;
+
+	for (uint64_t i = 0;; i++) {
+		for (size_t k = 0; k < n * w->percent / 100; k++, page = (page + 7919) % n)
+			*(volatile uint64_t *)(w->memory + page * PAGE) = i;
+		if (w->percent < 100)
+			test_sleep_ms(WRITER_MS);
+	}
+	return arg;
+}
+
+static int64_t time_fork(void)
+{
+	int64_t start = test_now_ns(), taken;
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(0);
+	taken = test_now_ns() - start;
+	waitpid(pid, NULL, 0);
+	return taken;
+}
+
+static int by_value(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* The longest one, that of which one in a thousand is longer, in ms; and how many a second. */
+static void tell(const char *dir, uint32_t *us, size_t n, int64_t since)
+{
+	char *said = test_text("%s/said", dir), *new = test_text("%s/said.new", dir);
+
+	qsort(us, n, sizeof(*us), by_value);
+	test_write(new, "%.3f %.3f %.0f\n", us[n - 1] / 1e3, us[n - 1 - n / 1000] / 1e3,
+		   n / ((test_now_ns() - since) / 1e9));
+	rename(new, said);
+	free(said);
+	free(new);
+}
+
+/* A request takes a rest and looks at some memory. When there is DIR/ask, DIR/said is written. */
+static void serve(char *memory, size_t size, const char *dir)
+{
+	char *ask = test_text("%s/ask", dir);
+	uint32_t *us = (uint32_t *)map(N_TIMES * sizeof(*us));
+	volatile uint64_t sum = 0;
+	int64_t since = test_now_ns(), last = since, looked = since;
+	size_t n = 0;
+
+	for (uint64_t i = 0;; i++) {
+		int64_t now;
+
+		usleep(REQUEST_US);
+		for (int k = 0; k < 16; k++)
+			sum += memory[(i * 16 + k) * 7919 % (size / PAGE) * PAGE];
+		now = test_now_ns();
+		us[n] = (now - last) / 1000;
+		n += n + 1 < N_TIMES;
+		last = now;
+		if (now - looked < 20000000)
+			continue;
+		looked = now;
+		if (!unlink(ask)) {
+			tell(dir, us, n, since);
+			n = 0;
+			since = last = test_now_ns();
+		}
+	}
+}
+
+static void start_to_serve(long mib, long percent, const char *dir)
+{
+	static struct writer w;
+	char *fork_time = test_text("%s/fork", dir);
+	pthread_t t;
+
+	w = (struct writer){ random_memory(mib * MIB), mib * MIB, percent };
+	time_fork();
+	test_write(fork_time, "%.3f\n", time_fork() / 1e6);
+	if (percent && pthread_create(&t, NULL, write_memory, &w))
+		die("pthread_create");
+	test_write(test_text("%s/ready", dir), "%d\n", getpid());
+	serve(w.memory, w.size, dir);
+}
+
 static void target(const char *sort, long n, const char *dir)
 {
 	char *ready = test_text("%s/ready", dir);
 
+	if (!strncmp(sort, "serve", 5))
+		start_to_serve(n, atol(sort + 5), dir);
 	if (!strcmp(sort, "memory"))
 		random_memory(n * MIB);
 	else if (!strcmp(sort, "threads"))

@@ -29,6 +29,12 @@ copy 'a copy after rounds' 0 '' --live --max-freeze 5000
 check 'the process is unharmed then' unharmed "$PID"
 rm -rf img
 
+copy 'a copy, compressed' 0 '' --compress
+expect 'is whole, too' 0 '' verify -D img
+"$CKPT" dump -R -t "$PID" -D - --max-freeze-action copy 2>"$T/err" >stream
+check 'a copy into a stream' "$CKPT" verify -D - <stream
+rm -rf img
+
 launch '' 1
 copy 'who takes orphans' 1 '^ckpt: CKPT-E0117: .*takes orphans'
 check 'who takes orphans: unharmed' unharmed "$PID"
