@@ -102,7 +102,7 @@ static int check_root(pid_t pid, struct ckpt_err *err)
 {
 	char path[48];
 
-	snprintf(path, sizeof(path), "/proc/%d/root/proc/self", pid);
+	snprintf(path, sizeof(path), "/proc/%d/root/proc/self", ckpt_target_acts(pid));
 	if (faccessat(AT_FDCWD, path, F_OK, AT_EACCESS | AT_SYMLINK_NOFOLLOW) == 0 ||
 	    errno != ENOENT)
 		return 0;
