@@ -415,7 +415,10 @@ int ckpt_remote_call(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_
 				 t->tid, len);
 	if (len)
 		asked.buf = memcpy(in, call->buf, len);
-	answered = answer(remote, t, call); /* which fills its buffer */
+	/* Also if the answer is there by now: who is ahead is in the way of the next one. */
+	if (remote->ahead->t == t)
+		r = turn_to(tree, t, call, err);
+	answered = r >= 0 && answer(remote, t, call); /* which fills its buffer */
 	for (int i = 0; i < 2 && r >= 0 && !answered && !is_ready(remote->active, t, call); i++) {
 		r = turn_to(tree, t, call, err);
 		answered = r >= 0 && answer(remote, t, call);
