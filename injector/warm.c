@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Descriptors only, of which there may be thousands; and of the root only: the rest of the tree is
- * not known yet. */
+/* Threads of all that can be seen of the tree; descriptors of the root only. */
 #include <stdint.h>
 #include <sys/mman.h>
 #include "engine/base/arch/x86-64.h"
+#include "engine/capture/capture.h"
 #include "engine/capture/fds-ahead.h"
+#include "injector/freeze.h"
 #include "injector/quiet.h"
 #include "injector/warm.h"
 
@@ -13,10 +14,19 @@
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
 #endif
 
+static void warm_thread(void *arg, pid_t pid, pid_t tid)
+{
+	(void)arg;
+	ckpt_scope_warm(pid, tid);
+}
+
 static void warm(struct ckpt_job *job, struct ckpt_arena *arena)
 {
 	const struct ckpt_warm *w = (struct ckpt_warm *)job;
 
+	const struct ckpt_each each = { warm_thread, NULL, NULL };
+
+	ckpt_each_below(arena, w->pid, &each);
 	ckpt_helper_put_fds(w->helper, ckpt_fds_ahead_open(arena, w->pid));
 	ckpt_helper_put(w->helper, ckpt_quiet_read(arena, w->pid));
 }

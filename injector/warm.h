@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is done before the tree stands still: descriptors are looked up, and areas of who waits may
- * be read by then. */
+/* What is done before the tree stands still: threads and descriptors are looked up, and areas of
+ * who waits may be read by then. */
 #pragma once
 #include <sys/types.h>
 #include "engine/capture/helper.h"

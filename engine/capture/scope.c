@@ -10,6 +10,7 @@
 #include <linux/seccomp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
 #include "engine/base/text.h"
@@ -113,6 +114,23 @@ static void run(struct ckpt_job *base, struct ckpt_arena *arena)
 		t->code = look_at(job, t, arena);
 		if (t->n_links == CKPT_N_NAMESPACES)
 			read_ahead(job, t, arena);
+	}
+}
+
+void ckpt_scope_warm(pid_t pid, pid_t tid)
+{
+	char path[80];
+	struct stat st;
+
+	for (size_t i = 0; i < (tid == pid ? CKPT_N_NAMESPACES : N_OF_THREAD); i++) {
+		snprintf(path, sizeof(path), "/proc/%d/task/%d/ns/%s", pid, tid, namespaces[i]);
+		lstat(path, &st);
+	}
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/status", pid, tid);
+	lstat(path, &st);
+	for (size_t i = 0; i < N_AHEAD && tid == pid; i++) {
+		snprintf(path, sizeof(path), "/proc/%d/%s", pid, ahead[i]);
+		lstat(path, &st);
 	}
 }
 
