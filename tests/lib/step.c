@@ -99,6 +99,7 @@ static void enter(struct tracer *t, int i, pid_t tid)
 	if (!t->main || spared(nr))
 		return;
 	t->s->n_calls++;
+	t->s->n_waits += nr == SYS_wait4 || nr == SYS_waitid;
 	if (t->s->n_calls != t->s->fail_at)
 		return;
 	t->s->hit = true;

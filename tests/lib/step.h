@@ -18,6 +18,7 @@ struct step {
 	bool kill_attendant; /* and at KILL_AT the command itself is killed */
 	/* what came of it: */
 	long n_stops, n_calls;
+	long n_waits; /* of the calls: for somebody to stop, as often as it takes */
 	bool hit, timed_out;
 	long nr;    /* the call that was hit */
 	int status; /* of wait(2) */
