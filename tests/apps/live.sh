@@ -54,6 +54,7 @@ cat >"$T/big.py" <<'PY'
 import os
 size, n, page = 64 << 20, 0, 4096
 big = bytearray(size)
+out = os.open("n", os.O_RDWR | os.O_CREAT)
 while not os.path.exists("stop"):
     n += 1
     stamp = n.to_bytes(8, "little")
@@ -64,9 +65,7 @@ while not os.path.exists("stop"):
         first = (n - back) * 7 % 16 * page
         if big[first:first + 8] != want or big[first + size - 16 * page:first + size - 16 * page + 8] != want:
             open("failed", "w").write("round %d, %d before" % (n, back))
-    with open("n.new", "w") as f:
-        f.write("%d\n" % n)
-    os.rename("n.new", "n")
+    os.pwrite(out, b"%15d\n" % n, 0)     # of the same size, and never elsewhere: it goes on after each dump
 if any(big[at:at + 8] != (n - (n - at // page * 7) % 16).to_bytes(8, "little") for at in range(0, size, page)):
     open("failed", "w").write("at the end")
 open("ended", "w").write("yes\n")
