@@ -41,6 +41,8 @@ struct story {
 	unsigned int flags;
 	void (*between)(void);   /* by the harness, in the target's folder, between dump and restore
 				  */
+	unsigned int chain;      /* images that each one goes on from: pre-dumps and dumps, made
+				    before it; not with the preloaded library. $CASE_CHAIN: all */
 	const char *options[4];  /* further ones of dump and restore */
 	const char *refused[20]; /* the dump must fail with each of these in what it prints; then
 				    check() runs */

@@ -39,7 +39,7 @@ static bool fits(const struct variant *v, const struct story *s)
 		return false;
 	if (v->user ? s->flags & CASE_ROOT : s->flags & CASE_USER)
 		return false;
-	if (v->inside ? s->not_inside != NULL || s->flags & CASE_LIVE :
+	if (v->inside ? s->not_inside != NULL || s->chain || s->flags & CASE_LIVE :
 			s->flags & CASE_INSIDE && v->mode != ROUND_DRY)
 		return false;
 	if (s->refused[0])

@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -14,50 +13,30 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "tests/fidelity/oracle.h"
+#include "tests/lib/keeper.h"
 #include "tests/lib/ready.h"
-#include "tests/lib/round.h"
 #include "tests/lib/story-options.h"
 
-#define CKPT_MS 60000 /* for one run of ckpt */
 #define MAX_TREE 2048
 
-struct keeper {
-	struct round *r;
-	pid_t root, inner; /* as seen from here, and as it sees itself */
-	bool boxed;
-	struct oracle *before, *outside; /* all, and what can be seen without stopping it */
-	char *said;                      /* by ckpt, at the last call */
-	char why[1200];
-	int n_images;
-};
-
-static int fail(struct keeper *k, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(k->why, sizeof(k->why), fmt, ap);
-	va_end(ap);
-	return ROUND_FAILED;
-}
-
-static bool is_lazy(pid_t pid)
+static bool is_named(pid_t pid, const char *want)
 {
 	char *name = test_status(pid, "Name");
-	bool is = name && !strcmp(name, "ckpt-lazy");
+	bool is = name && !strcmp(name, want);
 
 	free(name);
 	return is;
 }
 
-/* Without what serves the memory of a lazy restore. */
+/* Without what serves the memory of a lazy restore, or tracks it for the next dump. */
 static size_t tree(struct keeper *k, pid_t *v)
 {
 	size_t n = test_descendants(v, MAX_TREE), kept = 0;
 
 	/* The first process of a box is ckpt's, unless it is the restored root. */
 	for (size_t i = 0; i < n; i++)
-		if (!is_lazy(v[i]) && (!k->boxed || test_inner_pid(v[i]) != 1 || k->inner == 1))
+		if (!is_named(v[i], "ckpt-lazy") && !is_named(v[i], "ckpt-track") &&
+		    (!k->boxed || test_inner_pid(v[i]) != 1 || k->inner == 1))
 			v[kept++] = v[i];
 	return kept;
 }
@@ -87,7 +66,7 @@ static bool is_served(void)
 	bool found = false;
 
 	for (size_t i = 0; i < n; i++)
-		if (is_lazy(v[i]))
+		if (is_named(v[i], "ckpt-lazy"))
 			found |= waitpid(v[i], NULL, WNOHANG | __WALL) <= 0;
 	return found;
 }
@@ -117,11 +96,11 @@ static int read_verdicts(struct keeper *k, bool final)
 		if (!text) {
 			result = -1;
 			if (final)
-				fail(k, "process %d of the story does not answer", i);
+				keeper_fail(k, "process %d of the story does not answer", i);
 		} else if (strcmp(text, "ok\n")) {
 			const char *why = strstr(text, " - ") ? strstr(text, " - ") + 3 : text;
 
-			fail(k, "%.*s", (int)strcspn(why, "\n"), why);
+			keeper_fail(k, "%.*s", (int)strcspn(why, "\n"), why);
 			result = !strncmp(text, "skip", 4) ? ROUND_SKIPPED : ROUND_FAILED;
 		}
 		free(text);
@@ -152,79 +131,9 @@ static int start_target(struct keeper *k)
 	if (!test_exists("%s", ready)) {
 		int result = read_verdicts(k, false);
 
-		return result > 0 ? result : fail(k, "the target does not become ready");
+		return result > 0 ? result : keeper_fail(k, "the target does not become ready");
 	}
 	return ROUND_OK;
-}
-
-/* What it printed is kept. */
-static int run(struct keeper *k, char *const argv[])
-{
-	char *out = test_text("%s/ckpt.out", k->r->dir);
-	int status;
-
-	unlink(out);
-	status = test_run(argv, out, "/", CKPT_MS);
-	free(k->said);
-	k->said = test_read(out, NULL);
-	free(out);
-	return status;
-}
-
-/* Runs ckpt COMMAND with the story's options. */
-static int ckpt(struct keeper *k, const char *command, char *const more[])
-{
-	char *argv[32];
-	int n = 0, n_args;
-
-	argv[n++] = (char *)k->r->ckpt;
-	argv[n++] = (char *)command;
-	for (int i = 0; more[i]; i++)
-		argv[n++] = more[i];
-	n_args = n;
-	for (int i = 0; i < 4 && k->r->story->options[i] && strcmp(command, "check"); i++)
-		argv[n++] = (char *)k->r->story->options[i];
-	if (!strcmp(command, "dump") && (k->r->story->flags & CASE_LIVE || getenv("CASE_LIVE")))
-		argv[n++] = (char *)"--live";
-	if (!strcmp(command, "dump") && getenv("CASE_DUMP_OPTION"))
-		argv[n++] = getenv("CASE_DUMP_OPTION");
-	if (!strcmp(command, "dump") && story_wants_copies(k->r->story) &&
-	    !strcmp(argv[n_args - 1], "-R"))
-		argv[n++] = (char *)"--max-freeze-action=copy";
-	if (!strcmp(command, "restore") && story_lazy_option(k->r->story, k->r->user))
-		argv[n++] = (char *)story_lazy_option(k->r->story, k->r->user);
-	argv[n] = NULL;
-	return run(k, argv);
-}
-
-static char *image(struct keeper *k)
-{
-	return test_text("%s/img%d", k->r->dir, k->n_images);
-}
-
-/* Every other time it stands still until the image is written, otherwise there is a copy of it. */
-static int ask(struct keeper *k, char *dir, char *pid, bool goes_on)
-{
-	char *way = (k->n_images + k->r->user) % 2 ? "--snapshot" : "--stop";
-
-	return run(k, (char *[]){ (char *)k->r->inside->requester, "-D", dir,
-				  goes_on ? way : "--kill", pid, NULL });
-}
-
-static int dump(struct keeper *k, char *how)
-{
-	char pid[16], *dir;
-	int status;
-
-	snprintf(pid, sizeof(pid), "%d", k->root);
-	k->n_images++;
-	dir = image(k);
-	if (k->r->inside)
-		status = ask(k, dir, pid, how != NULL);
-	else
-		status = ckpt(k, "dump", (char *[]){ "-t", pid, "-D", dir, how, NULL });
-	free(dir);
-	return status;
 }
 
 static bool nothing_left(void)
@@ -263,7 +172,7 @@ static int compare(struct keeper *k)
 	n = oracle_compare(k->before, after, k->boxed, k->r->story->differs, prefix);
 	oracle_free(after);
 	if (n)
-		return fail(k, "%zu things differ outside", n);
+		return keeper_fail(k, "%zu things differ outside", n);
 	return ROUND_OK;
 }
 
@@ -273,13 +182,14 @@ static int dump_running(struct keeper *k)
 	int n = !(k->r->story->flags & CASE_MANY) ? 1 : many ? atoi(many) : 30;
 
 	for (int i = 0; i < n && !ready_has_verdict(k->r->dir); i++) {
-		int status = dump(k, "-R");
-		char *dir = image(k);
+		int status = keeper_dump(k, "-R");
+		char *dir = keeper_image(k);
 
 		if (status)
-			return fail(k, "dump %d that leaves it running exits with %d", i, status);
+			return keeper_fail(k, "dump %d that leaves it running exits with %d", i,
+					   status);
 		if (!test_proc_state(k->root, NULL) || test_proc_state(k->root, NULL) == 'Z')
-			return fail(k, "the target died of a dump that leaves it running");
+			return keeper_fail(k, "the target died of a dump that leaves it running");
 		if (i + 1 < n)
 			test_remove_tree(dir);
 		free(dir);
@@ -290,37 +200,39 @@ static int dump_running(struct keeper *k)
 static int dump_and_restore(struct keeper *k)
 {
 	bool copies = k->r->story->flags & CASE_COPIES;
-	int status = EVENTUALLY(!is_served()) ? dump(k, copies ? "-R" : NULL) : -1;
+	int status = EVENTUALLY(!is_served()) ? keeper_dump(k, copies ? "-R" : NULL) : -1;
 	pid_t v[MAX_TREE];
 	char *dir;
 
 	if (status)
-		return fail(k, "ckpt dump exits with %d", status);
+		return keeper_fail(k, "ckpt dump exits with %d", status);
 	if (copies) {
 		test_end_descendants();
 	} else if (!k->boxed && k->n_images == 1) {
 		status = test_wait(k->root, test_wait_ms());
 		if (status < 0 || !WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
-			return fail(k, "the target was not killed by the dump (status %x)", status);
+			return keeper_fail(k, "the target was not killed by the dump (status %x)",
+					   status);
 	}
 	if (!EVENTUALLY(nothing_left()))
-		return fail(k, "%zu processes are left after the dump",
-			    test_descendants(v, MAX_TREE));
+		return keeper_fail(k, "%zu processes are left after the dump",
+				   test_descendants(v, MAX_TREE));
 	if (k->r->story->between)
 		k->r->story->between();
-	dir = image(k);
-	status = ckpt(k, "restore", (char *[]){ "-d", "-D", dir, NULL });
+	dir = keeper_image(k);
+	status = keeper_ckpt(k, "restore", (char *[]){ "-d", "-D", dir, NULL });
 	free(dir);
 	if (status)
-		return fail(k, "ckpt restore exits with %d", status);
+		return keeper_fail(k, "ckpt restore exits with %d", status);
 	k->root = test_child_with_inner_pid(k->inner);
 	if (!k->root)
-		return fail(k, "ckpt restore is done, but process %d is not there", k->inner);
+		return keeper_fail(k, "ckpt restore is done, but process %d is not there",
+				   k->inner);
 	k->boxed = k->root != k->inner;
 	if (k->r->story->flags & CASE_LOSSY && k->n_images == 1)
 		return ROUND_OK; /* it is looked at while its memory comes */
 	if (!EVENTUALLY(!is_served()))
-		return fail(k, "its memory does not become complete");
+		return keeper_fail(k, "its memory does not become complete");
 	return compare(k);
 }
 
@@ -328,7 +240,7 @@ static bool says_all(struct keeper *k)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(k->r->story->refused) && k->r->story->refused[i]; i++)
 		if (!k->said || !strstr(k->said, k->r->story->refused[i])) {
-			fail(k, "does not name \"%s\"", k->r->story->refused[i]);
+			keeper_fail(k, "does not name \"%s\"", k->r->story->refused[i]);
 			return false;
 		}
 	return true;
@@ -341,18 +253,18 @@ static int be_refused(struct keeper *k)
 
 	snprintf(pid, sizeof(pid), "%d", k->root);
 	if (!k->r->inside) {
-		status = ckpt(k, "check", (char *[]){ "-t", pid, NULL });
+		status = keeper_ckpt(k, "check", (char *[]){ "-t", pid, NULL });
 		if (status != 1 && status != 3)
-			return fail(k, "ckpt check -t exits with %d", status);
+			return keeper_fail(k, "ckpt check -t exits with %d", status);
 		if (!says_all(k))
 			return ROUND_FAILED;
 	}
-	status = dump(k, NULL);
-	dir = image(k);
+	status = keeper_dump(k, NULL);
+	dir = keeper_image(k);
 	if (status != 1 && status != 3)
-		result = fail(k, "ckpt dump exits with %d", status);
+		result = keeper_fail(k, "ckpt dump exits with %d", status);
 	else if (test_exists("%s/image", dir))
-		result = fail(k, "a refused dump leaves an image");
+		result = keeper_fail(k, "a refused dump leaves an image");
 	else if (!says_all(k))
 		result = ROUND_FAILED;
 	free(dir);

@@ -21,3 +21,11 @@ static inline bool story_wants_copies(const struct story *story)
 {
 	return story->flags & CASE_COPIES || getenv("CASE_COPIES");
 }
+
+/* How many images it goes on from. */
+static inline unsigned int story_chain(const struct story *story)
+{
+	const char *all = getenv("CASE_CHAIN");
+
+	return story->chain || !all ? story->chain : (unsigned int)atoi(all);
+}
