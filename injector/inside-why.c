@@ -97,14 +97,21 @@ static int check_filter(void *arg, pid_t tid, struct ckpt_err *err)
 			   tid);
 }
 
-/* After chroot(2): the library reads /proc, as everybody does. */
-static int check_root(pid_t pid, struct ckpt_err *err)
+static bool is_missing(pid_t pid, const char *name)
 {
 	char path[48];
 
-	snprintf(path, sizeof(path), "/proc/%d/root/proc/self", ckpt_target_acts(pid));
-	if (faccessat(AT_FDCWD, path, F_OK, AT_EACCESS | AT_SYMLINK_NOFOLLOW) == 0 ||
-	    errno != ENOENT)
+	snprintf(path, sizeof(path), "/proc/%d/root%s", pid, name);
+	return faccessat(AT_FDCWD, path, F_OK, AT_EACCESS | AT_SYMLINK_NOFOLLOW) < 0 &&
+	       errno == ENOENT;
+}
+
+/* After chroot(2): the library reads /proc, as everybody does. Who is about to end has no root. */
+static int check_root(pid_t pid, struct ckpt_err *err)
+{
+	pid_t tid = ckpt_target_acts(pid);
+
+	if (!is_missing(tid, "/proc/self") || is_missing(tid, "/."))
 		return 0;
 	return ckpt_refuse(err, CKPT_E_INSIDE_NO_PROC, -ENOENT,
 			   "process %d: its root directory has no /proc", pid);
