@@ -23,7 +23,6 @@ static void warm_thread(void *arg, pid_t pid, pid_t tid)
 static void warm(struct ckpt_job *job, struct ckpt_arena *arena)
 {
 	const struct ckpt_warm *w = (struct ckpt_warm *)job;
-
 	const struct ckpt_each each = { warm_thread, NULL, NULL };
 
 	ckpt_each_below(arena, w->pid, &each);

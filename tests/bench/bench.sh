@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # How fast ckpt is: medians of five, images on tmpfs, rates as ratios to what the machine does itself in the same run.
 # Run it from the build folder as root; not part of `make check`, because times are no test. $BENCH_RUNS: instead of 5.
+# On a busy machine `chrt -f 10` in front of it gives figures that can be compared with each other.
 set -u
 . "$(dirname "$0")/lib.bash"
 # one SORT NUMBER: dumps and a restore; appends to files total, frozen, wall, peak, rtotal, rwall. How long the target
