@@ -197,11 +197,16 @@ static int find_signal(struct ckpt_batch *b, pid_t pid)
 	return -1;
 }
 
+static bool has_code_for_chains(const struct ckpt_gadgets *g)
+{
+	return g->pop_rax && g->pop_rdi && g->pop_rsi && g->pop_rdx && g->store;
+}
+
 static bool can_chain(struct ckpt_batch *b, struct ckpt_tracee *t)
 {
 	const struct ckpt_gadgets *g = &t->proc->gadgets;
 
-	if (!g->pop_rax || !g->pop_rdi || !g->pop_rsi || !g->pop_rdx || !g->store)
+	if (!has_code_for_chains(g))
 		return false;
 	if (!t->proc->silent_signal)
 		t->proc->silent_signal = find_signal(b, t->tid);
@@ -283,6 +288,29 @@ static void put_store(struct chain *c, const struct ckpt_gadgets *g, uint64_t ad
 {
 	put(c, g->store_in == 0 ? g->pop_rdi : g->store_in == 1 ? g->pop_rsi : g->pop_rdx, addr);
 	c->word[c->n++] = g->store;
+}
+
+size_t ckpt_chain_to_close(const struct ckpt_gadgets *g, void *end, uint64_t end_at)
+{
+	uint64_t words[64];
+	struct chain c = { .word = words };
+	size_t argument = 0;
+
+	if (!has_code_for_chains(g) || 8 * (2 * words_of_call(g) + WORDS_OF_STORE) > sizeof(words))
+		return 0;
+	/* Twice: only then it is known where the argument lies. */
+	for (int pass = 0; pass < 2; pass++) {
+		uint64_t at = end_at - 8 * c.n;
+
+		c.n = 0;
+		for (uint32_t i = 0; i < g->pops; i += 8)
+			c.word[c.n++] = 0;
+		put_store(&c, g, at + 8 * argument);
+		argument = c.n + 1;
+		put_call(&c, g, SYS_close, (uint64_t[3]){ -1 });
+	}
+	memcpy((char *)end - 8 * c.n, words, 8 * c.n);
+	return 8 * c.n;
 }
 
 static void arguments_of(const struct ckpt_round *round, size_t i, uint64_t data_at,

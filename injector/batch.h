@@ -36,6 +36,10 @@ size_t ckpt_round_begin(struct ckpt_round *round, struct ckpt_batch *batch, stru
 /* Bytes for questions and answers. */
 size_t ckpt_round_data_len(const struct ckpt_round *round);
 
+/* What is to follow a call whose result is a descriptor: closes it. The words that end at END,
+ * whose address is END_AT. Returns their bytes; 0: the program has no code for that. */
+size_t ckpt_chain_to_close(const struct ckpt_gadgets *g, void *end, uint64_t end_at);
+
 struct ckpt_chain_room {
 	void *chain_end; /* ours; where the last word of the chain leads is the caller's */
 	uint64_t chain_end_at;

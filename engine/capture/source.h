@@ -30,6 +30,10 @@ struct ckpt_call {
 	void *buf;   /* copied in before and out after the call; at most CKPT_CALL_BUF bytes */
 	size_t buf_len;
 	int64_t ret;
+	/* It makes a descriptor: TAKEN becomes a duplicate of it, and it is closed there again,
+	 * also should we die meanwhile. (From outside only.) */
+	bool takes;
+	int taken; /* -1: RET is a failure */
 };
 #define CKPT_CALL_BUF 1024
 

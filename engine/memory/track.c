@@ -25,36 +25,22 @@
 #define WP_ASYNC (1ull << 15)           /* Linux 6.7 */
 #define LEAST (16 * CKPT_PAGE)          /* smaller areas are copied while it stands still */
 
-static int call(struct ckpt_source *src, pid_t pid, long nr, uint64_t a, int64_t *retp,
-		struct ckpt_err *err)
-{
-	struct ckpt_call c = { .nr = nr, .arg = { a }, .buf_arg = -1 };
-	int r = src->ops->call(src, pid, &c, err);
-
-	*retp = c.ret;
-	return r;
-}
-
-/* Makes the descriptor there, takes a duplicate, closes it there. */
 static int make(struct ckpt_track *t, struct ckpt_source *src, const char **whyp,
 		struct ckpt_err *err)
 {
-	struct ckpt_err closing = CKPT_ERR_INIT;
-	int64_t fd, ignored;
-	int r = call(src, t->pid, SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY,
-		     &fd, err);
+	struct ckpt_call c = { .nr = SYS_userfaultfd,
+			       .arg = { O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY },
+			       .buf_arg = -1,
+			       .takes = true,
+			       .taken = -1 };
+	int r = src->ops->call(src, t->pid, &c, err);
 
-	if (r < 0)
-		return r;
-	if (fd < 0) {
+	t->uffd = c.taken;
+	if (r >= 0 && c.ret < 0) {
 		*whyp = "it may not use userfaultfd(2)";
 		return 1;
 	}
-	t->uffd = src->ops->dup_fd(src, t->pid, fd, err);
-	r = call(src, t->pid, SYS_close, fd, &ignored, &closing);
-	if (t->uffd >= 0 && r < 0)
-		*err = closing;
-	return t->uffd < 0 ? t->uffd : r;
+	return r;
 }
 
 static int enable(const struct ckpt_track *t, const char **whyp)

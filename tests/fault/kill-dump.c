@@ -52,6 +52,22 @@ static bool has_zombie(const struct fault *f)
 	return found;
 }
 
+/* What a live dump makes in the victim, for a moment. */
+static bool has_userfaultfd(pid_t pid)
+{
+	char link[64];
+
+	for (int fd = 0; fd < 64; fd++) {
+		char *path = test_text("/proc/%d/fd/%d", pid, fd);
+		ssize_t n = readlink(path, link, sizeof(link) - 1);
+
+		free(path);
+		if (n > 0 && memmem(link, n, "userfaultfd", 11))
+			return true;
+	}
+	return false;
+}
+
 /* After a kill. True if the victim is fine where it has to be alive. */
 static void look(struct fault *f, const char *what, bool leave_running, bool of_ckpt)
 {
@@ -81,6 +97,8 @@ static void look(struct fault *f, const char *what, bool leave_running, bool of_
 	if (state == 't' && !EVENTUALLY(test_proc_state(f->pid, NULL) != 't'))
 		fault_failed(f, "%s: stays stopped after %s", f->sort, what);
 	n_harmed += !fault_still_well(f, what);
+	if (f->pid && !EVENTUALLY(!has_userfaultfd(f->pid)))
+		fault_failed(f, "%s: a descriptor is left in it after %s", f->sort, what);
 	n_interrupted[of_ckpt] += f->heart->interrupted;
 	f->heart->interrupted = 0;
 	f->heart->tolerant = 1;
@@ -167,6 +185,19 @@ static void torment(struct fault *f, const char *sort, long rounds)
 	printf("# %s: %ld stops, %ld us\n", sort, n_stops, duration);
 }
 
+/* Memory is copied while it runs. */
+static void torment_live(struct fault *f, long rounds)
+{
+	char *path = test_text("%s.conf", f->out);
+
+	test_write(path, "live\n");
+	setenv("CKPT_CONFIG_FILE", path, 1);
+	torment(f, "sleep", rounds);
+	unsetenv("CKPT_CONFIG_FILE");
+	unlink(path);
+	free(path);
+}
+
 int main(int argc, char **argv)
 {
 	struct fault f;
@@ -182,6 +213,8 @@ int main(int argc, char **argv)
 	f.copies = true;
 	if (argc < 2 || !strcmp(argv[1], "copies"))
 		torment(&f, "many", fault_setting("KILL_ROUNDS", 20));
+	if (argc < 2 || !strcmp(argv[1], "live"))
+		torment_live(&f, fault_setting("KILL_ROUNDS", 15) * 2);
 	if (n_interrupted[true])
 		fault_failed(&f, "%lu waits are interrupted by kills of ckpt", n_interrupted[true]);
 	if (n_interrupted[false] > 3 + n_kills / 200)
