@@ -35,6 +35,9 @@ int ckpt_caller_begin(struct ckpt_caller *c, struct ckpt_tree *tree, struct ckpt
 		      const struct ckpt_call *first, struct ckpt_err *err);
 /* Puts back registers, mask and memory. It does not run. */
 void ckpt_caller_end(struct ckpt_caller *c);
+/* take.c: CALL, which takes a descriptor, with REGS that make it. */
+int ckpt_caller_take(struct ckpt_caller *c, struct ckpt_call *call, struct user_regs_struct regs,
+		     struct ckpt_err *err);
 /* BUF holds LEN bytes of PID from ADDR on: puts in what was where the frame is. */
 void ckpt_caller_hide(const struct ckpt_caller *c, pid_t pid, uint64_t addr, void *buf, size_t len);
 /* Makes the next chain in C->frame. False: nothing is left to ask. */

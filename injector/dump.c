@@ -15,6 +15,7 @@
 #include "engine/store/image.h"
 #include "injector/areas-ahead.h"
 #include "injector/copies.h"
+#include "injector/dump-once.h"
 #include "injector/dump.h"
 #include "injector/fd-room.h"
 #include "injector/holder.h"
@@ -36,6 +37,7 @@ struct dump {
 	struct ckpt_stops stops;
 	struct rlimit old_limit;    /* of descriptors */
 	uint64_t started, deadline; /* CLOCK_MONOTONIC; 0: none */
+	const struct ckpt_drain *drain;
 	struct ckpt_source *src;
 	struct ckpt_snapshot *snap;
 	struct ckpt_memory_work *work;
@@ -123,6 +125,7 @@ static int capture(struct dump *d, struct ckpt_err *err)
 
 	ckpt_helper_wait(d->helper, &d->warm.job);
 	read_areas_ahead(d);
+	ckpt_drain_await(d->drain);
 	if (d->opts->timeout_s)
 		d->deadline = ckpt_now_ns() + d->opts->timeout_s * 1000000000ull;
 	r = ckpt_capture(d->src, &opts, d->arena, &d->snap, &d->work, d->problems, err);
@@ -437,46 +440,20 @@ static void finish(struct dump *d, int result)
 	ckpt_stops_unblock(&d->stops, result == -ECANCELED);
 }
 
-static int dump_once(const struct ckpt_dump_opts *opts, struct ckpt_arena *arena,
-		     struct ckpt_dump_stats *stats, struct ckpt_problems *problems,
-		     struct ckpt_err *err)
+int ckpt_dump_once(const struct ckpt_dump_opts *opts, struct ckpt_attempt *attempt,
+		   struct ckpt_arena *arena, struct ckpt_dump_stats *stats,
+		   struct ckpt_problems *problems, struct ckpt_err *err)
 {
 	struct dump d;
 	int r;
 
 	init(&d, opts, arena, problems);
+	d.drain = attempt->drain;
 	r = run(&d, stats, err);
+	attempt->snap = d.snap;
+	attempt->sent = ckpt_image_has_sent(d.writer);
 	finish(&d, r);
 	stats->total_ns = ckpt_now_ns() - d.started;
-	return r;
-}
-
-int ckpt_dump(const struct ckpt_dump_opts *opts, struct ckpt_arena *arena,
-	      struct ckpt_dump_stats *stats, struct ckpt_problems *problems, struct ckpt_err *err)
-{
-	int r;
-
-	memset(stats, 0, sizeof(*stats));
-	r = ckpt_dump_in_box(opts, false, arena, stats, problems, err);
-	if (r <= 0)
-		return r;
-	if (opts->memory_only)
-		return ckpt_pre_dump(opts, arena, stats, err);
-	r = dump_once(opts, arena, stats, problems, err);
-	if (r == -ESTALE && (opts->live || (opts->inside && opts->inside->snapshot))) {
-		/* Its memory changed its nature at the wrong moment. */
-		struct ckpt_inside_opts inside = { 0 };
-		struct ckpt_dump_opts again = *opts;
-
-		again.areas_frozen = true;
-		if (opts->inside) {
-			inside = *opts->inside;
-			inside.snapshot = false;
-			again.inside = &inside;
-		}
-		*err = (struct ckpt_err)CKPT_ERR_INIT;
-		r = dump_once(&again, arena, stats, problems, err);
-	}
 	return r;
 }
 

@@ -6,9 +6,6 @@
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-#include "engine/base/cleanup.h"
 #include "engine/base/text.h"
 #include "injector/caller.h"
 #include "injector/filters.h"
@@ -326,47 +323,6 @@ static int once(struct ckpt_caller *c, struct ckpt_call *call, struct ckpt_err *
 	return ckpt_remote_make(c->t, &regs, &call->ret, err);
 }
 
-static int take(const struct ckpt_tracee *t, struct ckpt_call *call, struct ckpt_err *err)
-{
-	CKPT_FD pidfd = syscall(SYS_pidfd_open, t->proc->pid, 0);
-
-	call->taken = pidfd < 0 ? -1 : syscall(SYS_pidfd_getfd, pidfd, (int)call->ret, 0);
-	return call->taken >= 0 ? 0 :
-				  ckpt_fail(err, -errno, "process %d: fd %lld: cannot duplicate",
-					    t->proc->pid, (long long)call->ret);
-}
-
-/* The same, of what makes a descriptor. What closes it there is on the stack already when it is
- * made, and runs by itself without us. Where there is no code for that, it is a second call. */
-static int once_and_close(struct ckpt_caller *c, struct ckpt_call *call, struct ckpt_err *err)
-{
-	const struct ckpt_frame_layout *l = &c->layout;
-	struct user_regs_struct regs = regs_for(c, call);
-	struct ckpt_call close = { .nr = SYS_close, .buf_arg = -1 };
-	size_t used =
-		ckpt_chain_to_close(&c->t->proc->gadgets, c->frame + l->front, c->at + l->front);
-	int taken = 0, r = 0;
-
-	if (used) {
-		regs.rsp = c->at + l->front - used;
-		r = ckpt_vm_put(c->t->tid, regs.rsp, c->frame + l->front - used, used);
-		if (r < 0)
-			return ckpt_caller_lost(c->t, r, "write to its memory", err);
-	}
-	r = ckpt_remote_make(c->t, &regs, &call->ret, err);
-	if (r < 0 || call->ret < 0)
-		return r;
-	taken = take(c->t, call, err);
-	close.arg[0] = call->ret;
-	if (!used)
-		r = once(c, &close, err);
-	else
-		r = run(c->t, PTRACE_SYSCALL, CKPT_SYSCALL_STOP, err); /* its entry */
-	if (used && r >= 0)
-		r = ckpt_remote_made(c->t, &close.ret, err);
-	return taken < 0 ? taken : r;
-}
-
 static bool never_seen_by_programs(int64_t ret)
 {
 	return ret <= -512 && ret >= -516;
@@ -401,7 +357,8 @@ static int make(struct ckpt_caller *c, struct ckpt_call *call, struct ckpt_err *
 	if (r < 0)
 		return ckpt_caller_lost(t, r, "write to its memory", err);
 	for (int i = 0; i < AGAIN_MAX; i++) {
-		r = call->takes ? once_and_close(c, call, err) : once(c, call, err);
+		r = call->takes ? ckpt_caller_take(c, call, regs_for(c, call), err) :
+				  once(c, call, err);
 		if (r < 0)
 			return r;
 		if (!never_seen_by_programs(call->ret))

@@ -25,6 +25,13 @@ const struct ckpt_object *ckpt_tty_master(const struct ckpt_snapshot *snap, uint
 	return NULL;
 }
 
+bool ckpt_tty_unread(const struct ckpt_object *obj)
+{
+	const Ckpt__Tty *t = message_of(obj);
+
+	return t && t->unread;
+}
+
 const struct ckpt_task *ckpt_tty_leader(const struct ckpt_snapshot *snap, const Ckpt__Tty *t)
 {
 	for (size_t i = 0; t->has_session && i < snap->n_tasks; i++)

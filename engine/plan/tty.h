@@ -33,4 +33,6 @@ const struct ckpt_object *ckpt_tty_master(const struct ckpt_snapshot *snap, uint
 const struct ckpt_task *ckpt_tty_leader(const struct ckpt_snapshot *snap, const Ckpt__Tty *t);
 /* Made by the master in the builder, not by a task for itself? */
 bool ckpt_tty_with_master(const struct ckpt_snapshot *snap, const struct ckpt_object *obj);
+/* Is it a terminal in which something had not been read? */
+bool ckpt_tty_unread(const struct ckpt_object *obj);
 int ckpt_tty_plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ckpt_err *err);

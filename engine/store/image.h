@@ -73,6 +73,8 @@ int ckpt_image_send_ahead(struct ckpt_image_writer *w, uint64_t size, const uint
  * pages file begins at BASE. DIR: its folder as seen from this one; kept. Makes a link to it. */
 int ckpt_image_set_parent(struct ckpt_image_writer *w, const char *dir, uint64_t id, uint64_t base,
 			  struct ckpt_err *err);
+/* Is it a stream of which some is on its way already? */
+bool ckpt_image_has_sent(const struct ckpt_image_writer *w);
 /* After the commit. */
 uint64_t ckpt_image_writer_content_id(const struct ckpt_image_writer *w);
 /* Writes the whole snapshot, checksums and trailer, syncs, renames. Fills BYTESP with the size of

@@ -92,6 +92,15 @@ static int write_all(struct ckpt_stream_out *o, const void *data, size_t len, st
 	return 0;
 }
 
+static int put_header(struct ckpt_stream_out *o, struct ckpt_err *err)
+{
+	struct ckpt_image_header head = { CKPT_STREAM_MAGIC, CKPT_STREAM_FORMAT, 0 };
+
+	head.crc = ckpt_crc32c(0, &head, offsetof(struct ckpt_image_header, crc));
+	return write_all(o, &head, sizeof(head), err);
+}
+
+/* The header goes with the first one: a dump that has sent nothing may begin anew. */
 static int put(struct ckpt_stream_out *o, struct ckpt_frame *f, const void *data,
 	       struct ckpt_err *err)
 {
@@ -99,9 +108,11 @@ static int put(struct ckpt_stream_out *o, struct ckpt_frame *f, const void *data
 
 	f->check = ckpt_frame_check(f, data);
 	pthread_mutex_lock(&o->lock);
+	r = o->n_frames ? 0 : put_header(o, err);
 	o->n_frames++;
 	o->sum = ckpt_crc32c(o->sum, &f->check, sizeof(f->check));
-	r = write_all(o, f, sizeof(*f), err);
+	if (r >= 0)
+		r = write_all(o, f, sizeof(*f), err);
 	if (r >= 0)
 		r = write_all(o, data, f->length, err);
 	pthread_mutex_unlock(&o->lock);
@@ -127,7 +138,6 @@ static void prepare_pipe(struct ckpt_stream_out *o)
 int ckpt_stream_open(struct ckpt_stream_out **op, const struct ckpt_stream_opts *opts,
 		     struct ckpt_err *err)
 {
-	struct ckpt_image_header head = { CKPT_STREAM_MAGIC, CKPT_STREAM_FORMAT, 0 };
 	struct ckpt_stream_out *o = calloc(1, sizeof(*o));
 	struct stat st;
 
@@ -144,8 +154,7 @@ int ckpt_stream_open(struct ckpt_stream_out **op, const struct ckpt_stream_opts 
 	o->socket = S_ISSOCK(st.st_mode);
 	if (o->pipe)
 		prepare_pipe(o);
-	head.crc = ckpt_crc32c(0, &head, offsetof(struct ckpt_image_header, crc));
-	return write_all(o, &head, sizeof(head), err);
+	return 0;
 }
 
 void ckpt_stream_close(struct ckpt_stream_out *o)

@@ -197,6 +197,11 @@ int ckpt_image_set_parent(struct ckpt_image_writer *w, const char *dir, uint64_t
 			   "%s/" CKPT_PARENT_LINK ": cannot write: it is there already", w->dir);
 }
 
+bool ckpt_image_has_sent(const struct ckpt_image_writer *w)
+{
+	return w && w->stream && ckpt_stream_written(w->stream);
+}
+
 uint64_t ckpt_image_writer_content_id(const struct ckpt_image_writer *w)
 {
 	return w->content_id;

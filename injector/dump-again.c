@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What stands against a dump may pass by itself: then it is tried again, and the program goes on in
+ * between. */
+#include <errno.h>
+#include <string.h>
+#include "engine/base/clocks.h"
+#include "injector/dump-once.h"
+#include "injector/pre-dump.h"
+
+#define AT_MOST_NS 5000000000ull
+
+/* Nothing but what passes by itself: somebody is about to read it. */
+static bool passes(const struct ckpt_problems *problems)
+{
+	for (size_t i = 0; i < problems->n; i++)
+		if (problems->v[i].number != CKPT_E_TERMINAL_DATA)
+			return false;
+	return problems->n;
+}
+
+static int dump_when_it_passed(const struct ckpt_dump_opts *opts, struct ckpt_attempt *attempt,
+			       struct ckpt_arena *arena, struct ckpt_dump_stats *stats,
+			       struct ckpt_problems *problems, struct ckpt_err *err)
+{
+	/* Tracking is handed over once, and so is a program that asks by itself. */
+	bool once = opts->prev_dir || opts->track_mem || (opts->inside && opts->inside->answer);
+	uint64_t until = ckpt_now_ns() + AT_MOST_NS;
+	int r = ckpt_dump_once(opts, attempt, arena, stats, problems, err);
+
+	while (r < 0 && !attempt->sent && !once && passes(problems) && ckpt_now_ns() < until) {
+		struct ckpt_drain drain;
+
+		ckpt_logf(opts->log, 3, "%s: once more", problems->v[0].text);
+		ckpt_drain_open(&drain, attempt->snap);
+		attempt->drain = &drain;
+		problems->n = 0;
+		*err = (struct ckpt_err)CKPT_ERR_INIT;
+		r = ckpt_dump_once(opts, attempt, arena, stats, problems, err);
+		attempt->drain = NULL;
+		ckpt_drain_close(&drain);
+	}
+	return r;
+}
+
+int ckpt_dump(const struct ckpt_dump_opts *opts, struct ckpt_arena *arena,
+	      struct ckpt_dump_stats *stats, struct ckpt_problems *problems, struct ckpt_err *err)
+{
+	struct ckpt_inside_opts inside = { 0 };
+	struct ckpt_dump_opts still = *opts;
+	struct ckpt_attempt attempt = { 0 };
+	int r;
+
+	memset(stats, 0, sizeof(*stats));
+	r = ckpt_dump_in_box(opts, false, arena, stats, problems, err);
+	if (r <= 0)
+		return r;
+	if (opts->memory_only)
+		return ckpt_pre_dump(opts, arena, stats, err);
+	r = dump_when_it_passed(opts, &attempt, arena, stats, problems, err);
+	if (r != -ESTALE || attempt.sent ||
+	    !(opts->live || (opts->inside && opts->inside->snapshot)))
+		return r;
+	/* Its memory changed its nature at the wrong moment. */
+	still.areas_frozen = true;
+	if (opts->inside) {
+		inside = *opts->inside;
+		inside.snapshot = false;
+		still.inside = &inside;
+	}
+	*err = (struct ckpt_err)CKPT_ERR_INIT;
+	return dump_when_it_passed(&still, &attempt, arena, stats, problems, err);
+}
