@@ -353,8 +353,10 @@ static int create_image(struct dump *d, struct ckpt_err *err)
 
 static int run(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err *err)
 {
-	int r = open_source(d, err);
+	int r = ckpt_increment_check(d->opts, err);
 
+	if (r >= 0)
+		r = open_source(d, err);
 	/* Before anything is stopped: a folder that cannot be written to costs the target nothing.
 	 */
 	if (r >= 0)

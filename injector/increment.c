@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
 #include "injector/holder.h"
@@ -76,6 +77,20 @@ static int go_on(struct ckpt_increment *inc, struct ckpt_image_writer *writer, s
 	}
 	inc->n = r;
 	return ckpt_image_set_parent(writer, dir, id, ckpt_image_next_base(inc->before), err);
+}
+
+int ckpt_increment_check(const struct ckpt_dump_opts *opts, struct ckpt_err *err)
+{
+	struct stat st;
+
+	if (!opts->prev_dir && !opts->track_mem && !opts->memory_only)
+		return 0;
+	if (fstat(opts->dirfd, &st) < 0)
+		return ckpt_fail(err, -errno, "%s: cannot look at it", opts->dir);
+	if (!S_ISDIR(st.st_mode))
+		return ckpt_refuse(err, CKPT_E_CHAIN_STREAM, -ENOTDIR,
+				   "%s: a stream goes on from no image, and none from it", opts->dir);
+	return 0;
 }
 
 int ckpt_increment_open(struct ckpt_increment *inc, const struct ckpt_dump_opts *opts,

@@ -17,6 +17,8 @@ struct ckpt_increment {
 	const char *note; /* what the user is to be told, NULL: nothing */
 };
 
+/* Refuses what can be of no chain: offsets are those of files, which a stream has not. */
+int ckpt_increment_check(const struct ckpt_dump_opts *opts, struct ckpt_err *err);
 /* Takes over what was tracked since the dump in opts->prev_dir; without that the image is a
  * complete one, which is noted. Early: it forks. */
 int ckpt_increment_open(struct ckpt_increment *inc, const struct ckpt_dump_opts *opts,

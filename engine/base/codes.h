@@ -76,6 +76,7 @@
 	X(MEMORY_ONLY,       342, 1, "use the dump that was made after it") \
 	X(CHAIN_LONG,        343, 1, "make one image of it with ckpt flatten, or dump without --prev-images-dir") \
 	X(NOT_TRACKED,       344, 3, "dump it as a whole, with ckpt dump") \
+	X(CHAIN_STREAM,      345, 2, "choose a folder with -D, or leave out --prev-images-dir and --track-mem") \
 	X(PID_TAKEN,         401, 1, "end the process that has it, or restore in a pid namespace of its own") \
 	X(FILE_MISSING,      402, 1, "put the file back") \
 	X(FILE_CHANGED,      403, 1, "put back the file as it was at the dump") \
