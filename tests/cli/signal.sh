@@ -120,7 +120,8 @@ check 'it is unharmed' unharmed "$PID"
 if echo 'int pause(void); int main(void) { return pause(); }' >static.c && ${CC:-cc} -static -o static static.c 2>/dev/null; then
 	start "$RUN" bash -c './static & exec sleep 2000'
 	until_true 5 has_child "$PID"
-	ask 'with a child that has no library' 1 "^ckpt-signal: CKPT-E0109: child of process $PID: process [0-9]+: .*; $outside" -D none "$PID"
+	ask 'with a child that has no library' 1 \
+		"^ckpt-signal: CKPT-E0109: child of process $PID: process [0-9]+: .*; $outside" -D none "$PID"
 	check 'it is unharmed' unharmed "$PID"
 fi
 PID=$counting
