@@ -89,7 +89,8 @@ int ckpt_increment_check(const struct ckpt_dump_opts *opts, struct ckpt_err *err
 		return ckpt_fail(err, -errno, "%s: cannot look at it", opts->dir);
 	if (!S_ISDIR(st.st_mode))
 		return ckpt_refuse(err, CKPT_E_CHAIN_STREAM, -ENOTDIR,
-				   "%s: a stream goes on from no image, and none from it", opts->dir);
+				   "%s: a stream goes on from no image, and none from it",
+				   opts->dir);
 	return 0;
 }
 
