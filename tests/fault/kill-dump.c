@@ -52,22 +52,6 @@ static bool has_zombie(const struct fault *f)
 	return found;
 }
 
-/* What a live dump makes in the victim, for a moment. */
-static bool has_userfaultfd(pid_t pid)
-{
-	char link[64];
-
-	for (int fd = 0; fd < 64; fd++) {
-		char *path = test_text("/proc/%d/fd/%d", pid, fd);
-		ssize_t n = readlink(path, link, sizeof(link) - 1);
-
-		free(path);
-		if (n > 0 && memmem(link, n, "userfaultfd", 11))
-			return true;
-	}
-	return false;
-}
-
 /* After a kill. True if the victim is fine where it has to be alive. */
 static void look(struct fault *f, const char *what, bool leave_running, bool of_ckpt)
 {
@@ -97,7 +81,7 @@ static void look(struct fault *f, const char *what, bool leave_running, bool of_
 	if (state == 't' && !EVENTUALLY(test_proc_state(f->pid, NULL) != 't'))
 		fault_failed(f, "%s: stays stopped after %s", f->sort, what);
 	n_harmed += !fault_still_well(f, what);
-	if (f->pid && !EVENTUALLY(!has_userfaultfd(f->pid)))
+	if (f->pid && !EVENTUALLY(!fault_has_userfaultfd(f->pid)))
 		fault_failed(f, "%s: a descriptor is left in it after %s", f->sort, what);
 	n_interrupted[of_ckpt] += f->heart->interrupted;
 	f->heart->interrupted = 0;

@@ -122,6 +122,21 @@ bool fault_still_well(struct fault *f, const char *what)
 	return false;
 }
 
+bool fault_has_userfaultfd(pid_t pid)
+{
+	char link[64];
+
+	for (int fd = 0; fd < 64; fd++) {
+		char *path = test_text("/proc/%d/fd/%d", pid, fd);
+		ssize_t n = readlink(path, link, sizeof(link) - 1);
+
+		free(path);
+		if (n > 0 && memmem(link, n, "userfaultfd", 11))
+			return true;
+	}
+	return false;
+}
+
 long fault_setting(const char *name, long otherwise)
 {
 	const char *s = getenv(name);

@@ -37,6 +37,8 @@ int fault_n_files(struct fault *f);
 void fault_remove_image(struct fault *f);
 /* The victim goes on; otherwise it is reported as harmed by WHAT and replaced by a fresh one. */
 bool fault_still_well(struct fault *f, const char *what);
+/* What tracking makes in the victim, for a moment. */
+bool fault_has_userfaultfd(pid_t pid);
 /* A number from the environment. */
 long fault_setting(const char *name, long otherwise);
 /* Ends everything, removes the folder, prints the summary; the exit status. */

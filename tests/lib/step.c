@@ -179,10 +179,11 @@ static void trace(struct tracer *t)
 {
 	struct sigaction sa = { .sa_handler = on_alarm }; /* interrupts waitpid() */
 	struct itimerval limit = { { 1, 0 }, { t->s->timeout_ms / 1000 + 1, 0 } };
+	bool has_ended[2] = { false, false };
 
 	sigaction(SIGALRM, &sa, NULL);
 	setitimer(ITIMER_REAL, &limit, NULL);
-	for (;;) {
+	while (!t->s->leaves_holder || !has_ended[0] || !has_ended[1]) {
 		int status;
 		pid_t tid = waitpid(-1, &status, __WALL);
 
@@ -193,9 +194,13 @@ static void trace(struct tracer *t)
 		}
 		if (tid < 0)
 			return;
-		if (WIFSTOPPED(status))
+		if (WIFSTOPPED(status)) {
 			on_stop(t, tid, status);
-		else if (tid == t->pid)
+			continue;
+		}
+		has_ended[0] |= tid == t->pid;
+		has_ended[1] |= tid == t->worker;
+		if (tid == t->pid)
 			t->s->status = status;
 	}
 }

@@ -15,6 +15,7 @@ struct step {
 	int error;
 	unsigned int timeout_ms;
 	bool attended;       /* the command is a dump: its first child is followed */
+	bool leaves_holder;  /* of what it tracks, which goes on: only these two are waited for */
 	bool kill_attendant; /* and at KILL_AT the command itself is killed */
 	/* what came of it: */
 	long n_stops, n_calls;
