@@ -11,6 +11,9 @@
 #define LONGEST 32 /* bytes of a gadget; chunks overlap by that */
 #define POPS_MAX 256
 #define ENOUGH (16u << 20)
+#define RET 0xc3
+#define SYSCALL_1 0x0f
+#define SYSCALL_2 0x05
 
 static const uint8_t restorer_long[] = { 0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05 }; /* mov
 											   $15,%rax
@@ -113,59 +116,64 @@ bool ckpt_gadget_restorer_at(const uint8_t *code, size_t n)
 		!memcmp(code, restorer_short, sizeof(restorer_short)));
 }
 
-/* Offset plus one of PATTERN in CODE, 0: not there. */
-static uint64_t find(const uint8_t *code, size_t n, const uint8_t *pattern, size_t len)
-{
-	const uint8_t *hit = memmem(code, n, pattern, len);
-
-	return hit ? hit - code + 1 : 0;
-}
-
-static uint64_t find_call(const uint8_t *code, size_t n, uint32_t *popsp)
-{
-	static const uint8_t op[] = { 0x0f, 0x05 };
-	size_t at = 0;
-	uint64_t hit;
-
-	while ((hit = find(code + at, n - at, op, sizeof(op))) != 0) {
-		int pops;
-
-		at += hit; /* one behind its start */
-		pops = ckpt_gadget_call_at(code + at - 1, n - at + 1);
-		if (pops >= 0) {
-			*popsp = pops;
-			return at;
-		}
-	}
-	return 0;
-}
-
-static uint64_t moved(uint64_t hit, uint64_t by)
-{
-	return hit ? hit + by : 0;
-}
-
-static void look_at(struct known *k, const uint8_t *code, size_t n, uint64_t at)
-{
-	if (!k->at[CALL])
-		k->at[CALL] = moved(find_call(code, n, &k->pops), at);
-	for (int i = RESTORER; i < N_SORTS; i++) {
-		if (!k->at[i])
-			k->at[i] = moved(find(code, n, sorts[i].code, sorts[i].len), at);
-	}
-	if (!k->at[RESTORER])
-		k->at[RESTORER] = moved(find(code, n, restorer_short, sizeof(restorer_short)), at);
-}
-
 static bool has_store(const uint64_t at[N_SORTS])
 {
 	return at[STORE_RDI] || at[STORE_RSI] || at[STORE_RDX];
 }
 
+static bool has_returns(const uint64_t at[N_SORTS])
+{
+	return at[POP_RAX] && at[POP_RDI] && at[POP_RSI] && at[POP_RDX] && has_store(at);
+}
+
 static bool has_all(const uint64_t at[N_SORTS])
 {
-	return at[CALL] && at[RESTORER] && at[POP_RAX] && at[POP_RDI] && at[POP_RSI] &&
-	       at[POP_RDX] && has_store(at);
+	return at[CALL] && at[RESTORER] && has_returns(at);
+}
+
+/* Does CODE end with that? N: bytes of it. */
+static bool ends_with(const uint8_t *code, size_t n, const uint8_t *pattern, size_t len)
+{
+	return n >= len && !memcmp(code + n - len, pattern, len);
+}
+
+/* What ends with `ret`. */
+static void look_for_returns(struct known *k, const uint8_t *code, size_t n, uint64_t at)
+{
+	const uint8_t *p = code;
+
+	while (!has_returns(k->at) && (p = memchr(p, RET, code + n - p)) != NULL) {
+		size_t end = ++p - code;
+
+		for (int i = POP_RAX; i < N_SORTS; i++)
+			if (!k->at[i] && ends_with(code, end, sorts[i].code, sorts[i].len))
+				k->at[i] = at + end - sorts[i].len + 1;
+	}
+}
+
+/* What has a `syscall` in it. */
+static void look_for_calls(struct known *k, const uint8_t *code, size_t n, uint64_t at)
+{
+	const uint8_t *p = code;
+
+	while (!(k->at[CALL] && k->at[RESTORER]) &&
+	       (p = memchr(p, SYSCALL_2, code + n - p)) != NULL) {
+		size_t end = ++p - code;
+		int pops;
+
+		if (end < 2 || code[end - 2] != SYSCALL_1)
+			continue;
+		pops = k->at[CALL] ? -1 : ckpt_gadget_call_at(code + end - 2, n - end + 2);
+		if (pops >= 0) {
+			k->at[CALL] = at + end - 1;
+			k->pops = pops;
+		}
+		if (!k->at[RESTORER] && ends_with(code, end, restorer_long, sizeof(restorer_long)))
+			k->at[RESTORER] = at + end - sizeof(restorer_long) + 1;
+		if (!k->at[RESTORER] &&
+		    ends_with(code, end, restorer_short, sizeof(restorer_short)))
+			k->at[RESTORER] = at + end - sizeof(restorer_short) + 1;
+	}
 }
 
 static void search(struct ckpt_gadget_cache *cache, pid_t pid, const struct ckpt_vm_area *a,
@@ -179,7 +187,8 @@ static void search(struct ckpt_gadget_cache *cache, pid_t pid, const struct ckpt
 			return;
 		if (ckpt_vm_get(pid, a->start + at, cache->chunk, n) < 0)
 			return; /* behind the end of the file */
-		look_at(k, cache->chunk, n, at);
+		look_for_calls(k, cache->chunk, n, at);
+		look_for_returns(k, cache->chunk, n, at);
 	}
 }
 
