@@ -94,22 +94,46 @@ static void torment(struct fault *f, const char *name, long rounds)
 	printf("# %s: %lld bytes\n", name, (long long)st.st_size);
 }
 
+/* Dumped with the option HOW, on top of a pre-dump: every file of it. */
+static void torment_dump(struct fault *f, char *how, bool chain, long rounds)
+{
+	static const char *const names[] = { "image", "pages", "../base/image", "../base/pages" };
+	char *img = f->img, *conf = test_text("%s.conf", f->out);
+
+	printf("# %s%s\n", how ? how : "plain", chain ? ", on top of another" : "");
+	if (fault_start(f, "sleep") && chain) {
+		f->img = test_text("%s/base", f->dir);
+		if (fault_ckpt(f, "pre-dump", fault_pid(f), NULL))
+			fault_failed(f, "a pre-dump fails");
+		f->img = img;
+		test_write(conf, "prev-images-dir ../base\n");
+		setenv("CKPT_CONFIG_FILE", conf, 1);
+	}
+	if (f->pid && fault_ckpt(f, "dump", fault_pid(f), how))
+		fault_failed(f, "a dump fails");
+	unsetenv("CKPT_CONFIG_FILE");
+	test_end_descendants();
+	for (int i = 0; i < (chain ? 4 : 2) && !f->n_failed; i++)
+		torment(f, names[i], i % 2 ? rounds / 2 : rounds);
+	if (!f->n_failed && fault_ckpt(f, "verify", NULL, NULL))
+		fault_failed(f, "the image as it was is refused");
+	fault_remove_image(f);
+	free(conf);
+}
+
 int main(int argc, char **argv)
 {
-	long rounds = fault_setting("FLIP_ROUNDS", 500);
+	long rounds = fault_setting("FLIP_ROUNDS", 400);
 	struct fault f;
 	char summary[200];
 
 	fault_init(&f, argc, argv);
-	if (fault_start(&f, "sleep") && fault_ckpt(&f, "dump", fault_pid(&f), NULL))
-		fault_failed(&f, "a dump fails");
-	test_end_descendants();
-	if (!f.n_failed) {
-		torment(&f, "image", rounds);
-		torment(&f, "pages", rounds / 2);
-		if (fault_ckpt(&f, "verify", NULL, NULL))
-			fault_failed(&f, "the image as it was is refused");
-	}
+	torment_dump(&f, NULL, false, rounds);
+	torment_dump(&f, "--compress", false, rounds / 2);
+	if (fault_ckpt(&f, "check", "--feature", "PAGEMAP_SCAN"))
+		printf("# skip: this kernel cannot track memory: no chains\n");
+	else
+		torment_dump(&f, "--compress=zstd", true, rounds / 4);
 	snprintf(summary, sizeof(summary), "%lu damaged images refused, %lu of them by restore",
 		 n_changes, n_restores);
 	return fault_end(&f, summary);
