@@ -26,16 +26,17 @@ prog() {
 }
 round() { ckpt "$1" -t "$PID" -D "$2" --prev-images-dir "../$3" "${@:4}"; }
 goes_on() { rm -f who; until_true 10 is "$1"; }
+become() { printf %s "$1" >become.new; mv become.new become; }
 still() { check "$1: the target goes on" unharmed "$PID"; }
 
 # ---- another program between two rounds ----
 prog one
 expect 'a pre-dump' 0 '' pre-dump -t "$PID" -D e1
-echo -n two >become
+become two
 check 'becomes another program' until_true 10 is two
 round pre-dump e2 e1
 check 'a round of it' test "$status" = 0
-echo -n three >become
+become three
 until_true 10 is three
 round dump e3 e2
 check 'a dump of the next one' test "$status" = 0
