@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* All sockets of a port are asked for: one alone would have to be asked for by its addresses. */
+/*
+ * All sockets of a port are asked for: one alone would have to be asked for by its addresses. Those
+ * of TCP that are bound and nothing more are a state of their own, where the port is no filter.
+ */
 #include "engine/capture/inet-diag.h"
 #include <arpa/inet.h>
 #include <errno.h>
@@ -7,11 +10,17 @@
 #include <linux/sock_diag.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include "engine/base/cleanup.h"
 #include "engine/capture/diag.h"
 
 #define ROOM 32768
+#define BOUND (1u << 13) /* TCPF_BOUND_INACTIVE, Linux 6.8 */
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71 /* Linux 5.14 */
+#endif
 
 static int shutdown_of(const struct nlmsghdr *h)
 {
@@ -45,7 +54,7 @@ static bool take_apart(const struct nlmsghdr *h, size_t n, ino_t ino, int *found
 	return false;
 }
 
-int ckpt_udp_shutdown(int domain, int protocol, uint16_t port, ino_t ino)
+static int ask(int domain, int protocol, uint32_t states, uint16_t port, ino_t ino)
 {
 	struct {
 		struct nlmsghdr h;
@@ -56,7 +65,7 @@ int ckpt_udp_shutdown(int domain, int protocol, uint16_t port, ino_t ino)
 		       .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
 		.r = { .sdiag_family = domain,
 		       .sdiag_protocol = protocol,
-		       .idiag_states = ~0u,
+		       .idiag_states = states,
 		       .id = { .idiag_sport = htons(port) } },
 	};
 	union {
@@ -76,4 +85,30 @@ int ckpt_udp_shutdown(int domain, int protocol, uint16_t port, ino_t ino)
 		if (take_apart(&answer.h, n, ino, &found))
 			return found;
 	}
+}
+
+int ckpt_udp_shutdown(int domain, int protocol, uint16_t port, ino_t ino)
+{
+	return ask(domain, protocol, ~0u, port, ino);
+}
+
+static bool same_network(int a, int b)
+{
+	uint64_t x = 0, y = 0;
+	socklen_t len = sizeof(x);
+
+	return getsockopt(a, SOL_SOCKET, SO_NETNS_COOKIE, &x, &len) == 0 &&
+	       getsockopt(b, SOL_SOCKET, SO_NETNS_COOKIE, &y, &len) == 0 && x == y;
+}
+
+/* A socket that is bound for the purpose tells whether such are listed at all. */
+bool ckpt_tcp_has_no_port(int fd, int domain, ino_t ino)
+{
+	const struct sockaddr_in6 any = { .sin6_family = domain };
+	CKPT_FD mine = socket(domain, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
+	struct stat st;
+
+	return mine >= 0 && same_network(fd, mine) && ask(domain, IPPROTO_TCP, BOUND, 0, ino) < 0 &&
+	       bind(mine, (const struct sockaddr *)&any, sizeof(any)) == 0 &&
+	       fstat(mine, &st) == 0 && ask(domain, IPPROTO_TCP, BOUND, 0, st.st_ino) >= 0;
 }

@@ -25,6 +25,7 @@
 #include "engine/capture/socket.h"
 #include "engine/model/object.h"
 #include "engine/plan/host.h"
+#include "engine/plan/lost-port.h"
 #include "engine/plan/path.h"
 #include "engine/plan/site.h"
 
@@ -201,6 +202,10 @@ static int collect_tcp(struct ckpt_collect *c, Ckpt__Inet *m, short events, stru
 		m->shutdown = BOTH_WAYS;
 		m->local = NULL; /* the port is free again, and may be in use */
 	}
+	/* So is one that the kernel chose, when who listened there was shut down. It is shown. */
+	m->has_port_lost = m->port_lost =
+		m->local && m->local->port && m->protocol == IPPROTO_TCP &&
+		ckpt_tcp_has_no_port(c->fd, m->domain, c->probe->st.st_ino);
 	m->peer = NULL;
 	return 0;
 }
@@ -288,13 +293,16 @@ static int bind_it(int fd, const Ckpt__Inet *m, struct ckpt_err *err)
 	char name[80];
 
 	getsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &reuse, &len);
-	if (m->type == SOCK_STREAM)
+	if (m->type == SOCK_STREAM && !m->port_lost)
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	use_address(m->local, &a);
+	len = use_address(m->local, &a);
 	if (bound_to_any(m))
 		a.v6.sin6_addr = in6addr_any;
-	r = bind(fd, &a.any, m->domain == AF_INET6 ? sizeof(a.v6) : sizeof(a.v4)) < 0 ? -errno : 0;
-	if (m->type == SOCK_STREAM)
+	if (m->port_lost)
+		r = ckpt_bind_and_lose(fd, &a.any, len);
+	else
+		r = bind(fd, &a.any, len) < 0 ? -errno : 0;
+	if (m->type == SOCK_STREAM && !m->port_lost)
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &reuse, sizeof(reuse));
 	show(m->local, name);
 	if (r == -EADDRINUSE)
@@ -391,10 +399,39 @@ static bool is_sane(const Ckpt__Inet *m)
 	ok = ok && ckpt_socket_sane(m->socket) && sane_address(m, m->local) &&
 	     sane_address(m, m->peer) && m->shutdown <= BOTH_WAYS && m->backlog <= INT_MAX;
 	ok = ok && (m->state != LISTENING || (stream && m->local)) &&
-	     (m->state != CONNECTED || (!stream && m->peer));
+	     (m->state != CONNECTED || (!stream && m->peer)) &&
+	     (!m->port_lost || (stream && m->local && !m->state));
 	for (size_t i = 0; ok && i < m->n_groups; i++)
 		ok = ckpt_multicast_sane(m->groups[i]);
 	return ok;
+}
+
+/* Who shows a port that it lost comes before who has it, and holds it for a moment. */
+static void plan_order(struct ckpt_planner *p, const struct ckpt_object *obj, const Ckpt__Inet *m)
+{
+	const struct ckpt_snapshot *snap = ckpt_planner_snapshot(p);
+
+	if (m->type != SOCK_STREAM || !m->local || m->port_lost)
+		return;
+	for (size_t i = 0; i < snap->n_objects; i++) {
+		const struct ckpt_object *other = snap->objects[i];
+		const Ckpt__Inet *o = (const void *)other->msg;
+
+		if (other->kind == obj->kind && o->port_lost && o->local &&
+		    o->local->port == m->local->port)
+			ckpt_needs(p, other->id);
+	}
+}
+
+static void plan_lost(struct ckpt_planner *p, int fd, const Ckpt__Inet *m, const char *who)
+{
+	union address a = { .v4.sin_port = 0 };
+	socklen_t len = sizeof(a);
+
+	if (m->port_lost && getsockname(fd, &a.any, &len) == 0 &&
+	    ntohs(a.v4.sin_port) != m->local->port)
+		ckpt_loss(p, "%sTCP socket: shows port %u, which it lost: will show another", who,
+			  m->local->port);
 }
 
 static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ckpt_err *err)
@@ -405,6 +442,7 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 
 	if (!is_sane(m))
 		return ckpt_fail(err, -EBADMSG, "inet %u: bad state", obj->id);
+	plan_order(p, obj, m);
 	if (!host)
 		return 0;
 	ckpt_path_who(p, obj, who, sizeof(who));
@@ -418,7 +456,10 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 				     "%snetwork device %s: is not there (of a multicast group)",
 				     who, m->groups[i]->device);
 	CKPT_FD trial = open_socket(m, err);
-	return trial < 0 ? ckpt_in(err, trial, "%.*s", (int)(strlen(who) - 2), who) : 0;
+	if (trial < 0)
+		return ckpt_in(err, trial, "%.*s", (int)(strlen(who) - 2), who);
+	plan_lost(p, trial, m, who);
+	return 0;
 }
 
 const struct ckpt_kind ckpt_kind_inet = {

@@ -99,6 +99,38 @@ static void check_listeners(void)
 	knock(s[1], AF_INET6, (struct sockaddr *)&any, len6);
 }
 
+/* They lost ports that the kernel chose, and still show them; somebody else has one of them now. */
+static void setup_lost_port(void)
+{
+	for (int i = 0; i < 2; i++) {
+		s[i] = CHECK_CALL(socket(AF_INET, SOCK_STREAM, 0));
+		bind4(s[i]);
+		CHECK_CALL(listen(s[i], 3));
+		CHECK_CALL(shutdown(s[i], SHUT_RDWR));
+	}
+	s[2] = CHECK_CALL(socket(AF_INET, SOCK_STREAM, 0));
+	CHECK_CALL(bind(s[2], (struct sockaddr *)&name4, len4));
+	CHECK_CALL(listen(s[2], 3));
+	s[3] = CHECK_CALL(socket(AF_INET6, SOCK_STREAM, 0));
+	CHECK_CALL(bind(s[3], (struct sockaddr *)&name6, len6));
+}
+
+static void check_lost_port(void)
+{
+	struct sockaddr_in name;
+	socklen_t len = sizeof(name);
+
+	CHECK_CALL(getsockname(s[1], (struct sockaddr *)&name, &len));
+	CHECK_INT(name.sin_port, name4.sin_port);
+	CHECK(bind(s[1], (struct sockaddr *)&name4, len4) < 0 && errno == EADDRINUSE);
+	CHECK_CALL(getsockname(s[0], (struct sockaddr *)&name, &len));
+	CHECK(name.sin_port != 0);
+	CHECK_CALL(bind(s[0], (struct sockaddr *)&name, len));
+	CHECK_CALL(listen(s[0], 3));
+	knock(s[2], AF_INET, (struct sockaddr *)&name4, len4);
+	CHECK(bind(s[3], (struct sockaddr *)&name6, len6) < 0 && errno == EINVAL);
+}
+
 /* ---- options ---- */
 
 /* clang-format off */
@@ -388,6 +420,7 @@ static void check_filter(void)
 }
 
 CASES({ "who listens does so again, with its backlog", setup_listeners, check_listeners },
+      { "who listened shows a port that it lost", setup_lost_port, check_lost_port, CASE_ONCE },
       { "options of TCP and IP stay", setup_options, check_options },
       { "UDP sockets: bound, connected, shut down", setup_udp, check_udp },
       { "UDP sockets that are shut for sending only", setup_shut, check_shut, CASE_ONCE },

@@ -170,13 +170,10 @@ static long op_receive_fd(const int *a)
 	return 1000 + operation_put(fd, a[1]);
 }
 
-/* A port that was asked for: one that the kernel chose is shown, but had no more, when who listened
- * at it was shut down. */
 static long op_inet(const int *a)
 {
 	struct sockaddr_in in = { .sin_family = AF_INET,
-				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-				  .sin_port = htons(20000 + getpid() * 8 % 10000 + a[0]) };
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int fd = socket(AF_INET, (a[1] ? SOCK_DGRAM : SOCK_STREAM) | SOCK_NONBLOCK, 0);
 
 	if (a[2] && bind(fd, (void *)&in, sizeof(in)) == 0 && !a[1])
