@@ -152,6 +152,45 @@ const struct ckpt_image *ckpt_image_of(const struct ckpt_image *img, uint64_t of
 	return img;
 }
 
+/* Between the end of one pages file and the whole chunk at which the next begins there is nothing.
+ */
+static bool has_all(const struct ckpt_image *img, const struct ckpt_run *run)
+{
+	uint64_t end = run->offset + run->n_pages * CKPT_PAGE;
+
+	for (; end > run->offset; end = img->base) {
+		img = ckpt_image_of(img, end - 1);
+		if (end > ckpt_image_end(img))
+			return false;
+		if (img->base <= run->offset)
+			break;
+	}
+	return true;
+}
+
+static int check_pages(const struct ckpt_image *img, const struct ckpt_pages *pages,
+		       struct ckpt_err *err)
+{
+	for (size_t i = 0; i < pages->n; i++)
+		if (!has_all(img, &pages->run[i]))
+			return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, -EBADMSG,
+					   "pages at %llu: none of the images has them",
+					   (unsigned long long)pages->run[i].offset);
+	return 0;
+}
+
+int ckpt_image_check_runs(const struct ckpt_image *img, const struct ckpt_snapshot *snap,
+			  struct ckpt_err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < snap->n_tasks; i++)
+		r = check_pages(img, &snap->tasks[i]->pages, err);
+	for (size_t i = 0; r >= 0 && i < snap->n_objects; i++)
+		r = check_pages(img, &snap->objects[i]->content, err);
+	return r;
+}
+
 size_t ckpt_image_parts(const struct ckpt_image *img, struct ckpt_pages_part *part)
 {
 	size_t n = ckpt_image_depth(img) + 1;

@@ -8,6 +8,7 @@
 #include "engine/store/pack.h"
 
 struct ckpt_slots;
+struct ckpt_snapshot;
 struct ckpt_unpacker;
 
 struct ckpt_image {
@@ -45,3 +46,6 @@ int ckpt_image_open_one(struct ckpt_image **imgp, struct ckpt_arena *arena, int 
 			const char *dir, struct ckpt_err *err);
 /* ---- chain.c ---- */
 int ckpt_image_open_parents(struct ckpt_image *img, int dirfd, struct ckpt_err *err);
+/* Of a sound snapshot: every page that it refers to is in one of the chain. */
+int ckpt_image_check_runs(const struct ckpt_image *img, const struct ckpt_snapshot *snap,
+			  struct ckpt_err *err);

@@ -347,6 +347,8 @@ int ckpt_image_load_any(struct ckpt_image *img, struct ckpt_snapshot **snapp, st
 	r = ckpt_snapshot_builder_finish(l.builder, &snap, err);
 	if (r >= 0)
 		r = ckpt_snapshot_check(snap, ckpt_image_end(img), err);
+	if (r >= 0)
+		r = ckpt_image_check_runs(img, snap, err);
 	if (r < 0)
 		return ckpt_in(err, r, "%s", img->image_path);
 	snap->parts = ckpt_alloc(img->arena, (ckpt_image_depth(img) + 1) * sizeof(*snap->parts));

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Images that go on from each other: where each byte of the chain is, and what is refused. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "engine/store/image.h"
+#include "tests/lib/sample.h"
+#include "tests/lib/tap.h"
+
+#define N 3
+
+static struct ckpt_err err;
+static struct ckpt_arena *arena;
+static int top; /* the folder that has the others in it */
+
+static int folder(int i)
+{
+	char name[2] = { '0' + i, 0 };
+
+	mkdirat(top, name, 0700);
+	return openat(top, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+/* Pages of I all through; on top of I - 1, but with ID and BASE. FROM: the run of its process. */
+static int write_one(int i, const char *method, uint64_t id, uint64_t base, uint64_t from)
+{
+	struct ckpt_snapshot *snap = sample_small(arena);
+	struct ckpt_image_how how = { 0 };
+	struct ckpt_image_writer *w;
+	char pages[SAMPLE_PAGES], before[8];
+	uint64_t bytes;
+	uint32_t crc;
+	int fd = folder(i), r;
+
+	memset(pages, 'a' + i, sizeof(pages));
+	crc = ckpt_crc32c(0, pages, sizeof(pages));
+	err = (struct ckpt_err)CKPT_ERR_INIT;
+	snprintf(before, sizeof(before), "../%d", i - 1);
+	ckpt_compression_parse(method, &how.compress);
+	how.later = true;
+	r = ckpt_image_create_as(&w, arena, fd, "top", &how, &err);
+	if (r >= 0)
+		r = ckpt_image_put_pages(w, pages, sizeof(pages), 0, &err);
+	if (r >= 0 && i)
+		r = ckpt_image_set_parent(w, before, id, base, &err);
+	if (r >= 0) {
+		struct ckpt_pages *p = &snap->tasks[0]->pages;
+
+		for (size_t k = 0; k < p->n; k++) {
+			p->run[k].offset = from;
+			from += p->run[k].n_pages * CKPT_PAGE;
+		}
+		ckpt_image_set_checksums(w, sizeof(pages), &crc, 1);
+		r = ckpt_image_commit(w, snap, &bytes, &err);
+	}
+	ckpt_image_writer_close(w);
+	close(fd);
+	return r;
+}
+
+static int open_one(int i, struct ckpt_image **imgp)
+{
+	char name[16];
+	int fd = folder(i), r;
+
+	err = (struct ckpt_err)CKPT_ERR_INIT;
+	snprintf(name, sizeof(name), "top/%d", i);
+	r = ckpt_image_open(imgp, arena, fd, name, &err);
+	close(fd);
+	return r;
+}
+
+static void add(int i, const char *method)
+{
+	struct ckpt_image *before = NULL;
+
+	if (i && open_one(i - 1, &before) < 0)
+		exit(1);
+	must(write_one(i, method, i ? ckpt_image_content_id(before) : 0,
+		       i ? ckpt_image_next_base(before) : 0, i * (uint64_t)CKPT_CHUNK) == 0,
+	     "image %d: %s", i, err.text);
+	ckpt_image_close(before);
+}
+
+static void forget(int i)
+{
+	int fd = folder(i);
+
+	ckpt_image_remove(fd);
+	unlinkat(fd, CKPT_PARENT_LINK, 0);
+	close(fd);
+}
+
+static void offsets(void)
+{
+	struct ckpt_pages_part part[N];
+	struct ckpt_snapshot *snap;
+	struct ckpt_image *img;
+	static char buf[CKPT_CHUNK];
+
+	is(open_one(N - 1, &img), 0, "the chain opens");
+	is(ckpt_image_depth(img), N - 1, "it goes on from two");
+	is(ckpt_image_base(img), (N - 1) * (long long)CKPT_CHUNK,
+	   "its pages begin at a whole chunk");
+	is(ckpt_image_end(img), ckpt_image_base(img) + SAMPLE_PAGES, "and end with its file");
+	is(ckpt_image_next_base(img), N * (long long)CKPT_CHUNK, "the next begins behind that");
+	is(ckpt_image_n_chunks(img), N, "chunks are counted through all");
+	for (int i = 0; i < N; i++) {
+		const struct ckpt_image *of = ckpt_image_of(img, i * (uint64_t)CKPT_CHUNK + 1);
+
+		is(ckpt_image_base(of), i * (long long)CKPT_CHUNK, "its image has its bytes");
+		is(ckpt_image_verify_chunk(img, i, &err), 0, "its chunk is sound");
+	}
+	is(ckpt_image_load(img, &snap, &err), 0, "it loads");
+	is(ckpt_image_verify_pages(img, 2, &err), 0, "all of it is sound");
+	is(ckpt_image_unpack(img, 2, &err), 0, "it is unpacked");
+	is(ckpt_image_parts(img, part), N, "three files");
+	for (int i = 0; i < N; i++) {
+		is(ckpt_image_read_chunk(img, i, buf, &err), 0, "a chunk is read");
+		ok(buf[0] == 'a' + i && buf[SAMPLE_PAGES - 1] == 'a' + i, "and is of image %d", i);
+		ok(part[i].base == i * (uint64_t)CKPT_CHUNK && part[i].fd >= 0 &&
+			   pread(part[i].fd, buf, 1, 0) == 1 && buf[0] == 'a' + i,
+		   "file %d begins there", i);
+	}
+	ckpt_image_close(img);
+}
+
+/* The last image, made again on top of BEFORE. */
+static void refused(uint64_t id, uint64_t base, uint64_t from, enum ckpt_code number,
+		    const char *what)
+{
+	struct ckpt_snapshot *snap;
+	struct ckpt_image *img = NULL;
+	int r;
+
+	forget(N - 1);
+	must(write_one(N - 1, "none", id, base, from) == 0, "%s: written: %s", what, err.text);
+	r = open_one(N - 1, &img);
+	if (r >= 0)
+		r = ckpt_image_load(img, &snap, &err);
+	ok(r < 0 && err.number == number, "%s: refused: %s", what, err.text);
+	ckpt_image_close(img);
+}
+
+static void made_up(void)
+{
+	const uint64_t base = (N - 1) * (uint64_t)CKPT_CHUNK;
+	struct ckpt_image *before, *img;
+	uint64_t id;
+
+	must(open_one(N - 2, &before) == 0, "the one before");
+	id = ckpt_image_content_id(before);
+	ckpt_image_close(before);
+	refused(id + 1, base, base, CKPT_E_PARENT_OTHER, "another image");
+	refused(id, base + CKPT_CHUNK, base, CKPT_E_IMAGE_DAMAGED, "it begins too late");
+	refused(id, base - CKPT_CHUNK, 0, CKPT_E_IMAGE_DAMAGED, "it begins too early");
+	refused(id, base, base - CKPT_CHUNK + SAMPLE_PAGES, CKPT_E_IMAGE_DAMAGED,
+		"pages between two images");
+	refused(id, base, base - CKPT_PAGE, CKPT_E_IMAGE_DAMAGED, "pages that begin there");
+	refused(id, base, base - CKPT_CHUNK + SAMPLE_PAGES - CKPT_PAGE, CKPT_E_IMAGE_DAMAGED,
+		"pages that end there");
+	forget(N - 1);
+	must(write_one(N - 1, "none", id, base, 0) == 0, "pages of the first image: %s", err.text);
+	is(open_one(N - 1, &img), 0, "it opens");
+	ckpt_image_close(img);
+	forget(0);
+	ok(open_one(N - 1, &img) < 0 && err.number == CKPT_E_PARENT_MISSING, "one is missing: %s",
+	   err.text);
+}
+
+int main(void)
+{
+	static const char *const method[] = { "none", "lz4", "zstd" };
+	char name[32];
+
+	must(ckpt_arena_open(&arena, 64 << 20, &err) == 0, "an arena opens");
+	top = sample_folder(name);
+	for (int i = 0; i < N; i++)
+		add(i, method[i]);
+	offsets();
+	made_up();
+	for (int i = 0; i < N; i++) {
+		char dir[2] = { '0' + i, 0 };
+
+		forget(i);
+		unlinkat(top, dir, AT_REMOVEDIR);
+	}
+	sample_folder_remove(top, name);
+	ckpt_arena_close(arena);
+	return tap_end();
+}
