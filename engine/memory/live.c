@@ -245,7 +245,8 @@ int ckpt_live_copy(struct ckpt_live *live, struct ckpt_live_round *round, struct
 	}
 	if (r < 0)
 		return r;
-	qsort(live->item, live->n_items, sizeof(*live->item), by_offset);
+	if (live->n_items)
+		qsort(live->item, live->n_items, sizeof(*live->item), by_offset);
 	*round = (struct ckpt_live_round){ 0 };
 	for (size_t i = 0; i < live->n_items; i++)
 		round->bytes += live->item[i].len;
