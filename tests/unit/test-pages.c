@@ -168,7 +168,7 @@ static int copy(struct ckpt_memory_work *work, unsigned int n_threads)
 {
 	struct ckpt_memory_copy how = { .fd = memfd_create("pages", 0), .n_threads = n_threads };
 	struct ckpt_err err = CKPT_ERR_INIT;
-	uint32_t *crc;
+	uint32_t *crc = NULL;
 	size_t n, wrong = 0;
 	char *all;
 
@@ -461,7 +461,7 @@ static void test_stops(void)
 					.n_threads = 2,
 					.go_on = stop,
 					.go_on_arg = &asked };
-	uint32_t *crc;
+	uint32_t *crc = NULL;
 	size_t n;
 	pid_t pid;
 
