@@ -73,6 +73,10 @@ static void collect_deleted(struct ckpt_collect *c, Ckpt__File *f)
 		f->uid = geteuid();
 		f->gid = getegid();
 		f->has_mtime_sec = f->has_mtime_nsec = false;
+		ckpt_lost(c,
+			  "deleted file %s: what is not mapped of it, its owner, mode and time: "
+			  "an ordinary user does not see them",
+			  f->path);
 	}
 	if (f->has_size)
 		ckpt_has_content(c, f->size);

@@ -49,6 +49,23 @@ if until_true 5 test -e ready; then
 		"^note: deleted file $T/file: its extended attribute user.colour" dump -t "$PID" -D img5
 fi
 
+# 9: mmap(2) of it, private and to read. Only root can open what is behind a mapping.
+cat >mapped.pl <<'EOF'
+open(my $f, "+>", "mapped") or die;
+truncate($f, 5000);
+syscall(9, 0, 4096, 1, 2, fileno($f), 0) != -1 or die;
+unlink("mapped");
+close($f);
+open(my $ready, ">", "is-mapped");
+select(undef, undef, undef, 1000);
+EOF
+start perl mapped.pl
+until_true 5 test -e is-mapped
+until_true 5 asleep "$PID" perl
+said="^note: deleted file $T/mapped: what is not mapped of it, its owner, mode and time"
+is_root && said=''
+expect 'a deleted file that is only mapped' 0 "$said" dump -t "$PID" -D img-mapped
+
 # What is in a FIFO that nobody has open for reading.
 mkfifo fifo
 start perl -e 'open(my $r, "+<", "fifo"); open(my $w, ">", "fifo"); syswrite($w, "abc"); close($r);
@@ -97,4 +114,4 @@ if [ "$(id -u)" = 0 ]; then
 		grep -q "fd [0-9]*: socket:.*its peer was process $PID, uid 0, gid 0 (SO_PEERCRED): will be told as" "$T/out" "$T/err"
 fi
 
-finish
+finish_as_both
