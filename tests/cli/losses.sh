@@ -66,6 +66,35 @@ said="^note: deleted file $T/mapped: what is not mapped of it, its owner, mode a
 is_root && said=''
 expect 'a deleted file that is only mapped' 0 "$said" dump -t "$PID" -D img-mapped
 
+# The first listens at a port that the kernel chooses, and loses it; somebody else takes it.
+cat >port.pl <<'EOF'
+use Socket;
+my ($port, $then, $file) = @ARGV;
+socket(my $s, PF_INET, SOCK_STREAM, 0) or exit 77;
+bind($s, sockaddr_in($port, INADDR_LOOPBACK)) && listen($s, 1) or exit 77;
+shutdown($s, 2) if $then eq "shut";
+open(my $f, ">", "$file.new");
+my ($got) = sockaddr_in(getsockname($s));
+print $f $got;
+close($f);
+rename("$file.new", $file);
+select(undef, undef, undef, 1000);
+EOF
+if [ -e /proc/sys/net/ipv4/ip_local_port_range ]; then
+	start perl port.pl 0 shut port
+	until_true 5 test -s port
+	until_true 5 asleep "$PID" perl
+	expect 'a TCP socket that lost its port' 0 '' dump -t "$PID" -D img-port
+	ckpt plan -D img-port
+	check 'shows it again' test "$status" = 0
+	check 'and nothing is lost' sh -c '! grep -q "shows port" out err'
+	start perl port.pl "$(cat port)" keep taken
+	until_true 5 test -s taken
+	ckpt plan -D img-port
+	check 'if it cannot, that is said' grep -q "shows port $(cat port), which it lost: will show another" out err
+	check 'and is no problem' test "$status" = 0
+fi
+
 # What is in a FIFO that nobody has open for reading.
 mkfifo fifo
 start perl -e 'open(my $r, "+<", "fifo"); open(my $w, ">", "fifo"); syswrite($w, "abc"); close($r);
