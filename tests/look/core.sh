@@ -44,8 +44,6 @@ check 'gdb knows the files' grep -q "$T/threads" maps
 check 'gdb knows the auxiliary vector' grep -q AT_PHDR maps
 
 expect 'not over another one' 1 "^ckpt: CKPT-E0312: core.$PID: it is there already; " core -D img
-expect 'to a file' 0 '^note' core -D img -p "$PID" -o x.core
-check 'the same' cmp "core.$PID" x.core
 expect 'of nobody' 1 '^ckpt: CKPT-E0310: img: process 1 is not in this image' core -D img -p 1
 expect 'no folder' 1 '^ckpt: CKPT-E0313: nowhere/x: cannot write: No such file' core -D img -o nowhere/x
 expect 'no image' 1 '^ckpt: CKPT-E0301: ' core -D none
@@ -71,7 +69,10 @@ start perl -e 'my $x = ""; $x .= pack("Q", $_ * 1000003) for 1 .. 3000000; sleep
 until_true 20 test "$(awk '/^VmRSS/ { print $2 }' "/proc/$PID/status")" -gt 24000 || fail 'the large program does not get ready'
 sleep 0.3
 ckpt dump -t "$PID" -D large
-expect 'a large one' 0 '^note' core -D large -o large.core
+expect 'a large one' 0 '^note' core -D large -p "$PID" -o large.core
+# (Of this one: a program with sanitizers has holes of many TiB, which cmp would read.)
+expect 'without a name' 0 '^note' core -D large
+check 'the same' cmp "core.$PID" large.core
 check 'a large one: with its memory' env LC_ALL=C grep -aqP '\x43\x42\x0f\x00{5}\x86\x84\x1e\x00{5}' large.core
 expect 'a large one: searched' 1 '' mem -D large --search 'nobody has ever written this'
 flip=$(($(stat -c %s large/pages) - 5000))
