@@ -69,6 +69,17 @@ static void files(void)
 		exit(1);
 }
 
+/* There is one even where malloc(3) is that of a sanitizer, which has its own. */
+static int heap(void)
+{
+	char *p = sbrk(4096);
+
+	if (p == (void *)-1)
+		return -1;
+	memset(p, 1, 4096);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	int n = argc > 1 ? atoi(argv[1]) : 8;
@@ -76,6 +87,8 @@ int main(int argc, char **argv)
 	pthread_t t;
 	FILE *ready;
 
+	if (heap() < 0)
+		return 1;
 	sem_init(&arrived, 0, 0);
 	sem_init(&never, 0, 0);
 	signal(SIGUSR1, handler);
