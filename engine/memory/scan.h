@@ -24,7 +24,10 @@ enum {
 	CKPT_PAGE_ZERO = 1 << 5,  /* the page of zeroes */
 	CKPT_PAGE_GUARD = 1 << 8, /* Linux 6.16 */
 };
-#define CKPT_SCAN_PROTECT 1 /* of flags: what was found is protected again */
+enum {                             /* of flags */
+       CKPT_SCAN_PROTECT = 1 << 0, /* what was found is protected again */
+       CKPT_SCAN_CHECK = 1 << 1,   /* -EPERM where it comes to what is not tracked */
+};
 
 /* Calls EACH for every region that SCAN (all but its vector is set) finds from START to END.
  * Returns -ENOTTY where the kernel lacks it, -EINVAL for a category that it does not know. */

@@ -23,6 +23,7 @@
 #define WP_HUGETLBFS_SHMEM (1ull << 12) /* Linux 5.19 */
 #define WP_UNPOPULATED (1ull << 13)     /* Linux 6.4 */
 #define WP_ASYNC (1ull << 15)           /* Linux 6.7 */
+#define AGAIN_MAX 1000                  /* while its areas are being changed */
 #define LEAST (16 * CKPT_PAGE)          /* smaller areas are copied while it stands still */
 
 static int make(struct ckpt_track *t, struct ckpt_source *src, const char **whyp,
@@ -110,13 +111,47 @@ void ckpt_track_close(struct ckpt_track *t)
 
 /* ---- areas ---- */
 
-/* False: it has gone meanwhile, or another userfaultfd has it. */
+/* An area is tracked as a whole, or not at all. */
+static bool is_tracked(const struct ckpt_track *t, struct ckpt_span span)
+{
+	struct ckpt_page_region ignored;
+	struct ckpt_pm_scan scan = {
+		.size = sizeof(scan),
+		.flags = CKPT_SCAN_CHECK,
+		.start = span.start,
+		.end = span.start + CKPT_PAGE,
+		.vec = (uintptr_t)&ignored,
+		.vec_len = 1,
+		.category_anyof_mask = CKPT_PAGE_PRESENT | CKPT_PAGE_SWAPPED,
+		.return_mask = CKPT_PAGE_PRESENT,
+	};
+
+	return ioctl(t->pagemap, CKPT_PAGEMAP_SCAN, &scan) >= 0;
+}
+
+/* Everything in it has been written. */
+static bool forget_protection(const struct ckpt_track *t, struct ckpt_span span)
+{
+	struct uffdio_writeprotect wp = { .range = { span.start, span.end - span.start } };
+	int r = -1;
+
+	for (int i = 0; r < 0 && (!i || errno == EAGAIN) && i < AGAIN_MAX; i++)
+		r = ioctl(t->uffd, UFFDIO_WRITEPROTECT, &wp);
+	return r >= 0;
+}
+
+/* False: it has gone meanwhile, or another userfaultfd has it. An area that another one was moved
+ * to and merged with is not tracked any more, but its pages are still protected: who writes to them
+ * is not noticed, and they would look unwritten when it is tracked again. */
 static bool protects(const struct ckpt_track *t, struct ckpt_span span)
 {
 	struct uffdio_register reg = { .range = { span.start, span.end - span.start },
 				       .mode = UFFDIO_REGISTER_MODE_WP };
+	bool tracked = is_tracked(t, span);
 
-	return ioctl(t->uffd, UFFDIO_REGISTER, &reg) >= 0;
+	if (ioctl(t->uffd, UFFDIO_REGISTER, &reg) < 0)
+		return false;
+	return tracked || forget_protection(t, span);
 }
 
 /* "start-end perms offset dev inode name" */
