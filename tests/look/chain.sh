@@ -78,6 +78,17 @@ for c in plain last two top; do
 	check "$c: memory" grep -q '^changed memory' "$T/out"
 done
 
+# ---- an image that is gone ----
+mv plain1 away
+for c in show show\ --stacks mem\ --args core\ -o\ no report\ -o\ no verify plan; do
+	# shellcheck disable=SC2086  # words
+	expect "without the first image: $c" 1 '^ckpt: CKPT-E0340: ' $c -D plain3
+done
+expect 'without the first image: x' 1 '^ckpt: CKPT-E0340: ' x plain3 "fd:$pid:3"
+expect 'without the first image: diff' 1 '^ckpt: CKPT-E0340: ' diff plain3 plain
+check 'and nothing is made' test ! -e no
+mv away plain1
+
 # ---- those that run it again ----
 kill -KILL "$pid"; until_true 5 gone "$pid"
 again() {
