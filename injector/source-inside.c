@@ -307,6 +307,16 @@ static int thread_of(struct ckpt_source *src, pid_t tid, const struct ckpt_wire_
 	return r < 0 ? r : ckpt_fail(err, -ESRCH, "thread %d: cannot read its registers", tid);
 }
 
+static bool is_first_argument(const struct ckpt_wire_question *q, const struct ckpt_wire_answer *a,
+			      uint64_t arg)
+{
+	pid_t asker = getpid();
+
+	if (q->arg == CKPT_WIRE_ASKER)
+		return arg == (uint64_t)asker && !memcmp(a->buf, &asker, sizeof(asker));
+	return arg == q->arg;
+}
+
 /* What it has answered already. */
 static bool is_answered(const struct ckpt_wire_thread *t, struct ckpt_call *call)
 {
@@ -315,7 +325,8 @@ static bool is_answered(const struct ckpt_wire_thread *t, struct ckpt_call *call
 	for (size_t i = 0; i < CKPT_WIRE_N_QUESTIONS; i++) {
 		if (call->nr != questions[i].nr || call->buf_arg != questions[i].buf_arg ||
 		    (call->buf_arg >= 0 && call->buf_len != questions[i].buf_len) ||
-		    (call->buf_arg && call->arg[0] != questions[i].arg) ||
+		    (call->buf_arg &&
+		     !is_first_argument(&questions[i], &t->answer[i], call->arg[0])) ||
 		    (call->buf_arg != 1 && call->arg[1] != questions[i].second) || call->arg[2])
 			continue;
 		call->ret = t->answer[i].ret;

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The handler of the reserved signal. The requester sends the signal to every thread; the first to
- * come leads: it waits until all others are parked, and only then opens anything, so that no other
- * thread ever sees a descriptor of ours. A restore puts all threads back into this handler, where
- * they go on as after the checkpoint.
+ * The handler of the reserved signal, which the requester sends to every thread. The first to come
+ * leads: it waits until all others are parked, and only then opens anything: no other thread sees a
+ * descriptor of ours. A restore puts all threads back into it, to go on as after the checkpoint.
  */
 #include <errno.h>
 #include <linux/futex.h>
@@ -332,7 +331,7 @@ static void ask_again(struct ckpt_session *s)
 }
 
 /* Every one of them is a call that changes nothing. */
-static void answer_questions(struct ckpt_parked *me)
+static void answer_questions(struct ckpt_parked *me, pid_t asker)
 {
 	static const struct ckpt_wire_question questions[] = { CKPT_WIRE_QUESTIONS };
 
@@ -342,11 +341,14 @@ static void answer_questions(struct ckpt_parked *me)
 		memset(me->answer[i].buf, 0, sizeof(me->answer[i].buf));
 		if (questions[i].buf_arg >= 0)
 			arg[questions[i].buf_arg] = (uintptr_t)me->answer[i].buf;
+		else
+			memcpy(me->answer[i].buf, &asker, sizeof(asker));
+		arg[0] = arg[0] == CKPT_WIRE_ASKER ? (uint64_t)asker : arg[0];
 		me->answer[i].ret = ckpt_sys(questions[i].nr, arg[0], arg[1]);
 	}
 }
 
-static void init(struct ckpt_parked *me, ucontext_t *uc)
+static void init(struct ckpt_parked *me, ucontext_t *uc, pid_t asker)
 {
 	struct rusage usage = { 0 };
 
@@ -363,7 +365,7 @@ static void init(struct ckpt_parked *me, ucontext_t *uc)
 	ckpt_sys(SYS_arch_prctl, ARCH_GET_FS, &me->regs.fs_base);
 	ckpt_sys(SYS_arch_prctl, ARCH_GET_GS, &me->regs.gs_base);
 	ckpt_wind_back(me);
-	answer_questions(me);
+	answer_questions(me, asker);
 }
 
 /* A request that came while we were here is met right away: who sent it does so once a try. */
@@ -415,7 +417,7 @@ static void come(siginfo_t *info, void *uc, struct ckpt_again *again)
 			ask_again(s);
 		return;
 	}
-	init(&me, uc);
+	init(&me, uc, info->si_code == SI_QUEUE ? info->si_pid : 0);
 	for (int i = 0; i < REQUESTS_MAX; i++) {
 		if (info->si_code == SI_QUEUE)
 			visit(s, &me, (uintptr_t)info->si_value.sival_ptr);

@@ -91,6 +91,8 @@ struct ckpt_wire_look {
 	uint64_t switches; /* voluntary ones in its sched */
 };
 
+/* As an argument: who has sent the signal, whose number then stands in the buffer of the answer. */
+#define CKPT_WIRE_ASKER (~1ull)
 /* What every thread is asked: it answers by itself when it comes. All change nothing. */
 struct ckpt_wire_question {
 	int64_t nr;
@@ -112,7 +114,8 @@ struct ckpt_wire_question {
 	{ SYS_arch_prctl, 0x1011 /* ARCH_GET_CPUID */, -1, 0, 0 }, \
 	{ SYS_get_mempolicy, 0, 0, 4, 0 }, \
 	{ SYS_sigaltstack, 0, 1, 24, 0 }, \
-	{ SYS_personality, 0xffffffff, -1, 0, 0 }
+	{ SYS_personality, 0xffffffff, -1, 0, 0 }, \
+	{ SYS_get_robust_list, CKPT_WIRE_ASKER, -1, 0, 0 }
 /* clang-format on */
 #define CKPT_WIRE_N_QUESTIONS                                           \
 	(sizeof((struct ckpt_wire_question[]){ CKPT_WIRE_QUESTIONS }) / \
