@@ -27,7 +27,7 @@ run_stubborn() {
 	# shellcheck disable=SC2016  # it is the inner shell that expands
 	bash -c 'setsid "$@" </dev/null >/dev/null 2>&1 & echo $! >pid.new; mv pid.new pid; wait' start \
 		"$ckpt_run" "$stubborn" "$@" 2>/dev/null &
-	until_true 5 test -s ready || { echo "not ok - $* does not start"; exit 1; }
+	{ until_true 5 test -s ready && until_true 5 test -s pid; } || { echo "not ok - $* does not start"; exit 1; }
 	PID=$(cat pid)
 	STARTED+=("$PID")
 }
