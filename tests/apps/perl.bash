@@ -36,3 +36,11 @@ waitpid($child, 0);
 open(my $f, ">", "ended");
 print $f scalar(keys %seen) == $n ? "alarms $alarms\n" : "lost\n";
 PL
+
+# It is told to end, and its timer has gone on.
+perl_ends() {
+	sleep 1.2
+	touch stop
+	until_true test -s ended || bad "perl does not come to its end"
+	grep -q 'alarms [1-9]' ended || bad "no alarms: $(cat ended)"
+}

@@ -12,8 +12,5 @@ for round in 1 2 3; do
 	until_true greater n $((before + 20)) || bad "perl does not go on after restore $round"
 	[ ! -e failed ] || bad "$(cat failed)"
 done
-sleep 1.2
-touch stop
-until_true test -s ended || bad "perl does not come to its end"
-grep -q 'alarms [1-9]' ended || bad "no alarms: $(cat ended)"
+perl_ends
 good "perl with a child, pipes and alarms goes on after three restores"
