@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <sys/ioctl.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
 #include "engine/base/clocks.h"
+#include "engine/base/fd-of.h"
 #include "engine/plan/tty.h"
 #include "injector/drain.h"
 
@@ -13,8 +13,7 @@
 
 static void add(struct ckpt_drain *d, pid_t pid, int number)
 {
-	CKPT_FD pidfd = syscall(SYS_pidfd_open, pid, 0);
-	int fd = pidfd < 0 ? -1 : syscall(SYS_pidfd_getfd, pidfd, number, 0);
+	int fd = ckpt_fd_of(pid, number);
 
 	if (fd >= 0)
 		d->fd[d->n++] = fd;

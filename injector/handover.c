@@ -96,7 +96,6 @@ static int expect(const struct ckpt_handover *h, const char *word,
 static int hold(const struct ckpt_snapshot *snap, int *held, struct ckpt_err *err)
 {
 	for (size_t i = 0; i < snap->n_tasks; i++) {
-		held[i] = -1;
 		if (snap->tasks[i]->run_state == CKPT_ZOMBIE)
 			continue;
 		held[i] = pidfd_open(snap->tasks[i]->pid, 0);

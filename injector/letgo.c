@@ -150,6 +150,14 @@ static void await_stop(pid_t tid)
 		nap();
 }
 
+/* Those before END were told to stop, which they have not done yet. */
+static void call_off(const struct ckpt_tree *tree, const struct ckpt_proc *end)
+{
+	for (const struct ckpt_proc *proc = tree->procs; proc != end; proc = proc->next)
+		if (takes_stop(proc))
+			kill(proc->pid, SIGCONT);
+}
+
 int ckpt_tree_stop(struct ckpt_tree *tree, struct ckpt_err *err)
 {
 	if (!tree->tracer)
@@ -158,8 +166,11 @@ int ckpt_tree_stop(struct ckpt_tree *tree, struct ckpt_err *err)
 	ckpt_remote_finish(tree);
 	/* It waits until a thread is let go, and stops the others with it. */
 	for (struct ckpt_proc *proc = tree->procs; proc; proc = proc->next) {
-		if (takes_stop(proc) && kill(proc->pid, SIGSTOP) < 0)
-			return ckpt_fail(err, -errno, "process %d: cannot stop it", proc->pid);
+		if (!takes_stop(proc) || kill(proc->pid, SIGSTOP) == 0)
+			continue;
+		ckpt_fail(err, -errno, "process %d: cannot stop it", proc->pid);
+		call_off(tree, proc);
+		return err->code;
 	}
 	for (struct ckpt_proc *proc = tree->procs; proc; proc = proc->next) {
 		bool stops = takes_stop(proc);

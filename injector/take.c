@@ -6,16 +6,14 @@
 #include <errno.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-#include "engine/base/cleanup.h"
+#include "engine/base/fd-of.h"
 #include "injector/caller.h"
 #include "injector/ptrace.h"
 #include "injector/remote.h"
 
 static int duplicate(const struct ckpt_tracee *t, struct ckpt_call *call, struct ckpt_err *err)
 {
-	CKPT_FD pidfd = syscall(SYS_pidfd_open, t->proc->pid, 0);
-
-	call->taken = pidfd < 0 ? -1 : syscall(SYS_pidfd_getfd, pidfd, (int)call->ret, 0);
+	call->taken = ckpt_fd_of(t->proc->pid, (int)call->ret);
 	return call->taken >= 0 ? 0 :
 				  ckpt_fail(err, -errno, "process %d: fd %lld: cannot duplicate",
 					    t->proc->pid, (long long)call->ret);

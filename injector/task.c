@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "engine/base/fd-of.h"
 #include "engine/plan/program.h"
 #include "injector/job.h"
 #include "injector/lazy.h"
@@ -171,8 +172,7 @@ static int install(struct ckpt_job *job, const struct ckpt_step *s, struct ckpt_
 static int fetch(struct ckpt_job *job, const struct ckpt_step *s, struct ckpt_err *err)
 {
 	int number = job->plan->bank[s->object];
-	CKPT_FD pidfd = syscall(SYS_pidfd_open, s->number, 0);
-	CKPT_FD fd = pidfd < 0 ? -1 : syscall(SYS_pidfd_getfd, pidfd, number, 0);
+	CKPT_FD fd = ckpt_fd_of(s->number, number);
 
 	if (fd < 0 || dup3(fd, number, O_CLOEXEC) < 0)
 		return ckpt_fail(err, -errno, "%s %u: cannot get it from process %d",

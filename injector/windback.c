@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* With which registers a stopped thread goes on. */
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "engine/base/fd-of.h"
 #include "engine/base/text.h"
 #include "injector/ptrace.h"
 #include "injector/scratch.h"
@@ -233,13 +233,12 @@ static bool was_interrupted(struct ckpt_tracee *t)
 /* A thread may have files of its own; only newer kernels tell. */
 static void take_error_out(const struct ckpt_tracee *t)
 {
-	CKPT_FD own = syscall(SYS_pidfd_open, t->tid, O_EXCL); /* PIDFD_THREAD, Linux 6.9 */
-	CKPT_FD all = own < 0 ? syscall(SYS_pidfd_open, t->proc->pid, 0) : -1;
-	CKPT_FD fd = syscall(SYS_pidfd_getfd, own < 0 ? all : own, (int)t->found.rdi, 0);
+	CKPT_FD own = ckpt_fd_of(t->tid, (int)t->found.rdi);
+	CKPT_FD all = own < 0 ? ckpt_fd_of(t->proc->pid, (int)t->found.rdi) : -1;
 	int error;
 	socklen_t len = sizeof(error);
 
-	getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len);
+	getsockopt(own < 0 ? all : own, SOL_SOCKET, SO_ERROR, &error, &len);
 }
 
 void ckpt_tracee_hide_eintr(struct ckpt_tracee *t)

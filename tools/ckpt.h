@@ -12,6 +12,7 @@
 #include "engine/base/err.h"
 #include "engine/base/log.h"
 #include "engine/base/problems.h"
+#include "engine/base/text.h"
 #include "injector/dump.h"
 #include "injector/restore.h"
 
@@ -226,8 +227,6 @@ void ckpt_tool_file_list(struct ckpt_tool *t, const struct ckpt_snapshot *snap);
 int ckpt_tool_restore_opts(struct ckpt_tool *t, struct ckpt_restore_opts *opts);
 
 /* ---- reports ---- */
-/* "45.2 MiB" */
-const char *ckpt_human_bytes(char buf[24], uint64_t bytes);
 /* "2.1 ms" */
 const char *ckpt_human_time(char buf[24], uint64_t ns);
 /* WHERE it moved to; NULL: it was dumped. */

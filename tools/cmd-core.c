@@ -32,10 +32,10 @@ static int write_one(struct ckpt_tool *t, struct ckpt_look *look, const struct c
 		return r;
 	ckpt_print(STDOUT_FILENO, "%s: process %d \"%s\", %zu thread%s, %s, %s of it written\n",
 		   path, task->pid, task->comm, task->n_threads, task->n_threads == 1 ? "" : "s",
-		   ckpt_human_bytes(bytes, st.bytes), ckpt_human_bytes(written, st.written));
+		   ckpt_size_text(st.bytes, bytes), ckpt_size_text(st.written, written));
 	if (st.why)
 		ckpt_print(STDERR_FILENO, "note: %s: %s are not known and left out: %s\n", path,
-			   ckpt_human_bytes(missing, st.missing), st.why);
+			   ckpt_size_text(st.missing, missing), st.why);
 	return 0;
 }
 

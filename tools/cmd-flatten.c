@@ -24,7 +24,7 @@ static int flatten(struct ckpt_tool *t, struct ckpt_image *img, int out)
 	ckpt_image_writer_close(w);
 	if (r >= 0)
 		ckpt_print(STDOUT_FILENO, "%s: %s, of %u image%s\n", t->opts.output,
-			   ckpt_human_bytes(size, bytes), n, n == 1 ? "" : "s");
+			   ckpt_size_text(bytes, size), n, n == 1 ? "" : "s");
 	return r;
 }
 

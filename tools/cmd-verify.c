@@ -18,7 +18,7 @@ static int verify(struct ckpt_tool *t, struct ckpt_image *img)
 	ckpt_print(STDOUT_FILENO, "ok: %s: %zu process%s, %llu records, %s, content id %016llx\n",
 		   t->opts.images_dir, snap->n_tasks, snap->n_tasks == 1 ? "" : "es",
 		   (unsigned long long)ckpt_image_n_records(img),
-		   ckpt_human_bytes(size, ckpt_image_bytes(img)),
+		   ckpt_size_text(ckpt_image_bytes(img), size),
 		   (unsigned long long)ckpt_image_content_id(img));
 	return 0;
 }

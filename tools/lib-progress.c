@@ -26,9 +26,9 @@ static void line(const struct ckpt_progress *p, uint64_t done, uint64_t total, u
 				  0;
 	int n;
 
-	ckpt_human_bytes(now, done);
-	ckpt_human_bytes(all, total);
-	ckpt_human_bytes(rate, (uint64_t)(done * 1e9 / elapsed));
+	ckpt_size_text(done, now);
+	ckpt_size_text(total, all);
+	ckpt_size_text((uint64_t)(done * 1e9 / elapsed), rate);
 	if (total)
 		n = snprintf(text, sizeof(text),
 			     "\r\033[K%s %s of %s (%u %%), %s/s, %llu:%02llu left", p->verb, now,

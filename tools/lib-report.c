@@ -35,22 +35,6 @@ void ckpt_print(int fd, const char *fmt, ...)
 	}
 }
 
-const char *ckpt_human_bytes(char buf[24], uint64_t bytes)
-{
-	static const char *const unit[] = { "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
-	double n = bytes / 1024.0;
-	unsigned int u = 0;
-
-	if (bytes < 1024) {
-		snprintf(buf, 24, "%u bytes", (unsigned int)bytes);
-		return buf;
-	}
-	for (; n >= 1024 && u < 5; u++)
-		n /= 1024;
-	snprintf(buf, 24, "%.1f %s", n, unit[u]);
-	return buf;
-}
-
 const char *ckpt_human_time(char buf[24], uint64_t ns)
 {
 	if (ns < 1000000000ull)
@@ -66,8 +50,8 @@ static void amount(char *buf, size_t size, uint32_t n_tasks, uint32_t n_threads,
 {
 	char b[24], rate[24];
 
-	ckpt_human_bytes(b, bytes);
-	ckpt_human_bytes(rate, ns ? (uint64_t)(bytes * 1e9 / ns) : 0);
+	ckpt_size_text(bytes, b);
+	ckpt_size_text(ns ? (uint64_t)(bytes * 1e9 / ns) : 0, rate);
 	snprintf(buf, size, "%u process%s, %u thread%s, %s in %.3f s (%s/s)", n_tasks,
 		 n_tasks == 1 ? "" : "es", n_threads, n_threads == 1 ? "" : "s", b, ns / 1e9, rate);
 }

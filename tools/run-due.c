@@ -74,7 +74,7 @@ static void say_taken(const struct ckpt_supervisor *r)
 	else if (r->o->verbose)
 		ckpt_run_say("%s: %u process%s, %u thread%s, %s in %.3f s, frozen for %s",
 			     res->name, res->n_tasks, res->n_tasks == 1 ? "" : "es", res->n_threads,
-			     res->n_threads == 1 ? "" : "s", ckpt_human_bytes(bytes, res->bytes),
+			     res->n_threads == 1 ? "" : "s", ckpt_size_text(res->bytes, bytes),
 			     res->total_ns / 1e9, ckpt_human_time(frozen, res->frozen_ns));
 }
 

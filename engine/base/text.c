@@ -2,6 +2,7 @@
 /* Numbers and lines out of /proc. Own parsing of numbers: strtoull(3) takes "-1" and knows locales.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 #include "engine/base/text.h"
@@ -166,4 +167,16 @@ bool ckpt_word_is(const char *s, const char *w)
 	size_t n = strlen(w);
 
 	return !strncmp(s, w, n) && (!s[n] || s[n] == ' ' || s[n] == '\t' || s[n] == '\n');
+}
+
+const char *ckpt_size_text(uint64_t bytes, char buf[24])
+{
+	static const char *const unit[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
+	double n = bytes;
+	unsigned int u = 0;
+
+	for (; n >= 1024 && u < 6; u++)
+		n /= 1024;
+	snprintf(buf, 24, u && n < 100 ? "%.1f %s" : "%.0f %s", n, unit[u]);
+	return buf;
 }

@@ -21,3 +21,6 @@ bool ckpt_parse_u64(const char **sp, int base, uint64_t *valuep);
 bool ckpt_parse_i64(const char **sp, int base, int64_t *valuep);
 /* Does the word (ending at blank, NUL or newline) W stand at S? */
 bool ckpt_word_is(const char *s, const char *w);
+
+/* "1.5 GiB", for people. Fills BUF and returns it. */
+const char *ckpt_size_text(uint64_t bytes, char buf[24]);

@@ -16,7 +16,6 @@
 #include "engine/base/cleanup.h"
 #include "engine/capture/diag.h"
 
-#define ROOM 32768
 #define BOUND (1u << 13) /* TCPF_BOUND_INACTIVE, Linux 6.8 */
 #ifndef SO_NETNS_COOKIE
 #define SO_NETNS_COOKIE 71 /* Linux 5.14 */
@@ -33,25 +32,20 @@ static int shutdown_of(const struct nlmsghdr *h)
 	return -EOPNOTSUPP;
 }
 
-/* The messages of N bytes at H. True: *FOUNDP is the answer. */
-static bool take_apart(const struct nlmsghdr *h, size_t n, ino_t ino, int *foundp)
-{
-	for (; NLMSG_OK(h, n); h = NLMSG_NEXT(h, n)) {
-		const struct inet_diag_msg *m = NLMSG_DATA(h);
+struct look {
+	uint32_t ino;
+	int shutdown;
+};
 
-		*foundp = -ENOENT;
-		if (h->nlmsg_type == NLMSG_DONE)
-			return true;
-		if (h->nlmsg_type == NLMSG_ERROR && h->nlmsg_len >= NLMSG_LENGTH(sizeof(int)))
-			*foundp = ((const struct nlmsgerr *)NLMSG_DATA(h))->error;
-		if (h->nlmsg_type == NLMSG_ERROR)
-			return true;
-		if (h->nlmsg_len < NLMSG_LENGTH(sizeof(*m)) || m->idiag_inode != (uint32_t)ino)
-			continue;
-		*foundp = shutdown_of(h);
-		return true;
-	}
-	return false;
+static int take(void *arg, const struct nlmsghdr *h)
+{
+	const struct inet_diag_msg *m = NLMSG_DATA(h);
+	struct look *look = arg;
+
+	if (h->nlmsg_len < NLMSG_LENGTH(sizeof(*m)) || m->idiag_inode != look->ino)
+		return 0;
+	look->shutdown = shutdown_of(h);
+	return 1;
 }
 
 static int ask(int domain, int protocol, uint32_t states, uint16_t port, ino_t ino)
@@ -68,23 +62,10 @@ static int ask(int domain, int protocol, uint32_t states, uint16_t port, ino_t i
 		       .idiag_states = states,
 		       .id = { .idiag_sport = htons(port) } },
 	};
-	union {
-		struct nlmsghdr h;
-		char room[ROOM];
-	} answer;
-	CKPT_FD fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
-	int found = -ENOENT;
+	struct look look = { .ino = ino };
+	int r = ckpt_diag_ask(&ask, sizeof(ask), take, &look);
 
-	if (fd < 0 || send(fd, &ask, sizeof(ask), 0) < 0)
-		return -errno;
-	for (;;) {
-		ssize_t n = recv(fd, &answer, sizeof(answer), 0);
-
-		if (n <= 0)
-			return n < 0 ? -errno : -EBADMSG;
-		if (take_apart(&answer.h, n, ino, &found))
-			return found;
-	}
+	return r < 0 ? r : look.shutdown;
 }
 
 int ckpt_udp_shutdown(int domain, int protocol, uint16_t port, ino_t ino)

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* All packet sockets are asked for: one alone cannot be. */
 #include "engine/capture/packet-diag.h"
-#include <errno.h>
 #include <linux/sock_diag.h>
 #include <string.h>
 #include <sys/socket.h>
-#include "engine/base/cleanup.h"
 #include "engine/capture/diag.h"
 
-#define ROOM 32768
+struct look {
+	struct ckpt_arena *arena;
+	struct ckpt_packet_diag *diag;
+	uint32_t ino;
+};
 
 static void take_members(struct ckpt_arena *arena, struct ckpt_packet_diag *d, const void *data,
 			 size_t len)
@@ -35,24 +37,14 @@ static void take_attributes(struct ckpt_arena *arena, struct ckpt_packet_diag *d
 	}
 }
 
-/* The messages of N bytes at H. 1: there may be more; negative errno of the kernel's. */
-static int take_apart(struct ckpt_arena *arena, struct ckpt_packet_diag *d,
-		      const struct nlmsghdr *h, size_t n, uint32_t ino)
+static int take(void *arg, const struct nlmsghdr *h)
 {
-	for (; NLMSG_OK(h, n); h = NLMSG_NEXT(h, n)) {
-		const struct packet_diag_msg *m = NLMSG_DATA(h);
+	const struct packet_diag_msg *m = NLMSG_DATA(h);
+	struct look *look = arg;
 
-		if (h->nlmsg_type == NLMSG_DONE)
-			return -ENOENT;
-		if (h->nlmsg_type == NLMSG_ERROR)
-			return h->nlmsg_len >= NLMSG_LENGTH(sizeof(int)) ?
-				       ((const struct nlmsgerr *)NLMSG_DATA(h))->error :
-				       -EBADMSG;
-		if (h->nlmsg_len < NLMSG_LENGTH(sizeof(*m)) || m->pdiag_ino != ino)
-			continue;
-		take_attributes(arena, d, h);
+	if (h->nlmsg_len < NLMSG_LENGTH(sizeof(*m)) || m->pdiag_ino != look->ino)
 		return 0;
-	}
+	take_attributes(look->arena, look->diag, h);
 	return 1;
 }
 
@@ -69,19 +61,11 @@ int ckpt_packet_diag(struct ckpt_arena *arena, uint32_t ino, struct ckpt_packet_
 		.r = { .sdiag_family = AF_PACKET,
 		       .pdiag_show = PACKET_SHOW_INFO | PACKET_SHOW_MCLIST | PACKET_SHOW_RING_CFG },
 	};
-	union {
-		struct nlmsghdr h;
-		char room[ROOM];
-	} answer;
-	CKPT_FD fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
-	int r = fd < 0 || send(fd, &ask, sizeof(ask), 0) < 0 ? -errno : 1;
+	struct look look = { arena, diag, ino };
+	int r;
 
 	*diag = (struct ckpt_packet_diag){ 0 };
-	while (r > 0) {
-		ssize_t n = recv(fd, &answer, sizeof(answer), 0);
-
-		r = n < 0 ? -errno : take_apart(arena, diag, &answer.h, n, ino);
-	}
+	r = ckpt_diag_ask(&ask, sizeof(ask), take, &look);
 	return r < 0 ? ckpt_refuse(err, CKPT_E_KERNEL_FEATURE, r,
 				   "packet sockets: cannot ask for this one: %s (packet_diag)",
 				   strerror(-r)) :

@@ -5,8 +5,6 @@
 #include <linux/unix_diag.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
-#include "engine/base/cleanup.h"
 #include "engine/capture/diag.h"
 #include "engine/capture/unix-diag.h"
 
@@ -30,15 +28,19 @@ static void take_attribute(struct ckpt_unix_diag *d, unsigned int type, const vo
 	}
 }
 
-static void take_apart(struct ckpt_unix_diag *d, const struct nlmsghdr *h)
+static int take(void *arg, const struct nlmsghdr *h)
 {
-	const struct unix_diag_msg *m = (const void *)((const char *)h + NLMSG_HDRLEN);
-	size_t at = NLMSG_HDRLEN + NLMSG_ALIGN(sizeof(*m));
+	const struct unix_diag_msg *m = NLMSG_DATA(h);
+	size_t at = NLMSG_LENGTH(sizeof(*m));
+	struct ckpt_unix_diag *d = arg;
 	const struct nlattr *a;
 
+	if (h->nlmsg_len < NLMSG_LENGTH(sizeof(*m)))
+		return -EBADMSG;
 	*d = (struct ckpt_unix_diag){ .type = m->udiag_type, .state = m->udiag_state };
 	while ((a = ckpt_diag_attribute(h, &at)))
 		take_attribute(d, a->nla_type & NLA_TYPE_MASK, a + 1, ckpt_diag_size(a));
+	return 1;
 }
 
 int ckpt_unix_diag(uint32_t ino, struct ckpt_unix_diag *diag, struct ckpt_err *err)
@@ -57,34 +59,12 @@ int ckpt_unix_diag(uint32_t ino, struct ckpt_unix_diag *diag, struct ckpt_err *e
 		       .udiag_show = UDIAG_SHOW_VFS | UDIAG_SHOW_PEER | UDIAG_SHOW_RQLEN |
 				     UDIAG_SHOW_ICONS },
 	};
-	union {
-		struct nlmsghdr h;
-		char room[8192];
-	} answer;
-	CKPT_FD fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
-	ssize_t n;
+	int r = ckpt_diag_ask(&ask, sizeof(ask), take, diag);
 
-	if (fd < 0 || send(fd, &ask, sizeof(ask), 0) < 0)
-		return ckpt_refuse(err, CKPT_E_KERNEL_FEATURE, -errno,
-				   "Unix sockets: cannot ask for them: %s (sock_diag)",
-				   strerror(errno));
-	n = recv(fd, &answer, sizeof(answer), 0);
-	if (n < (ssize_t)sizeof(answer.h) || answer.h.nlmsg_len > (size_t)n)
-		return ckpt_fail(err, n < 0 ? -errno : -EBADMSG,
-				 "Unix socket %u: no answer of sock_diag", ino);
-	if (answer.h.nlmsg_type == NLMSG_ERROR) {
-		const struct nlmsgerr *e = (const void *)(answer.room + NLMSG_HDRLEN);
-		int code = e->error;
-
-		if (code == -ENOENT)
-			return ckpt_fail(err, code, "Unix socket %u: not in this network namespace",
-					 ino);
-		return ckpt_refuse(err, CKPT_E_KERNEL_FEATURE, code,
-				   "Unix sockets: cannot ask for them: %s (unix_diag)",
-				   strerror(-code));
-	}
-	if (answer.h.nlmsg_len < NLMSG_HDRLEN + sizeof(struct unix_diag_msg))
-		return ckpt_fail(err, -EBADMSG, "Unix socket %u: bad answer of sock_diag", ino);
-	take_apart(diag, &answer.h);
-	return 0;
+	if (r >= 0)
+		return 0;
+	if (r == -ENOENT)
+		return ckpt_fail(err, r, "Unix socket %u: not in this network namespace", ino);
+	return ckpt_refuse(err, CKPT_E_KERNEL_FEATURE, r,
+			   "Unix sockets: cannot ask for them: %s (unix_diag)", strerror(-r));
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include "engine/base/text.h"
 #include "engine/look/diff.h"
 #include "engine/look/views.h"
 

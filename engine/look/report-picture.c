@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 #include <sys/mman.h>
+#include "engine/base/text.h"
 #include "engine/look/report.h"
 #include "engine/look/views.h"
 

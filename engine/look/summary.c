@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 #include <time.h>
+#include "engine/base/text.h"
 #include "engine/look/extract.h"
 #include "engine/look/views.h"
 #include "engine/model/escape.h"

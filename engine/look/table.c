@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <json-c/json.h>
 #include <string.h>
+#include "engine/base/text.h"
 #include "engine/look/table.h"
 #include "engine/model/escape.h"
 #include "engine/model/show.h"
@@ -35,18 +36,6 @@ void ckpt_row_text(struct ckpt_row *row, unsigned int i, const char *text)
 {
 	row->cell[i].set = text && *text;
 	row->cell[i].text = text;
-}
-
-const char *ckpt_size_text(uint64_t bytes, char buf[32])
-{
-	static const char *const unit[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
-	double n = bytes;
-	unsigned int u = 0;
-
-	for (; n >= 1024 && u < 6; u++)
-		n /= 1024;
-	snprintf(buf, 32, u && n < 100 ? "%.1f %s" : "%.0f %s", n, unit[u]);
-	return buf;
 }
 
 const char *ckpt_cell_text(const struct ckpt_column *column, const struct ckpt_cell *cell,

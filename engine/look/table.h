@@ -63,5 +63,3 @@ void ckpt_html(const char *text, FILE *out);
 /* What a cell says, in BUF or elsewhere; "" if it is empty. */
 const char *ckpt_cell_text(const struct ckpt_column *column, const struct ckpt_cell *cell,
 			   char *buf, size_t size);
-/* "45.2 MiB" */
-const char *ckpt_size_text(uint64_t bytes, char buf[32]);

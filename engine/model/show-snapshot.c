@@ -10,23 +10,12 @@
 #include <time.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "engine/base/text.h"
 #include "engine/model/escape.h"
 #include "engine/model/reflect.h"
 #include "engine/model/show.h"
 
 #define INDENT_MAX 24 /* a tree may be as deep as there are tasks */
-
-static const char *size_text(uint64_t bytes, char buf[32])
-{
-	static const char *const unit[] = { "bytes", "KiB", "MiB", "GiB", "TiB", "PiB" };
-	double n = bytes;
-	int i = 0;
-
-	for (; n >= 1024 && i < 5; i++)
-		n /= 1024;
-	snprintf(buf, 32, n < 10 && i ? "%.1f %s" : "%.0f %s", n, unit[i]);
-	return buf;
-}
 
 static const char *safe_text(const char *s, size_t len, char *buf, size_t size)
 {
@@ -101,8 +90,8 @@ static void show_summary(const struct ckpt_snapshot *snap, FILE *out)
 	fprintf(out,
 		"%zu process%s, %zu thread%s, %zu descriptor%s, %zu object%s, %s of memory, %s of it stored\n",
 		snap->n_tasks, snap->n_tasks == 1 ? "" : "es", n_threads, plural(n_threads), n_fds,
-		plural(n_fds), snap->n_objects, plural(snap->n_objects), size_text(mapped, a),
-		size_text(stored, b));
+		plural(n_fds), snap->n_objects, plural(snap->n_objects), ckpt_size_text(mapped, a),
+		ckpt_size_text(stored, b));
 	show_origin(snap->inventory, out);
 	for (size_t i = 0; i < snap->n_lost; i++)
 		fprintf(out, "lost: %s\n",
@@ -137,7 +126,7 @@ static void show_in_tree(const struct ckpt_snapshot *snap, const struct ckpt_tas
 	else
 		fprintf(out, " %zu thread%s, %zu fd%s, %s\n", task->n_threads,
 			plural(task->n_threads), task->n_fds, plural(task->n_fds),
-			size_text(area_bytes(task), size));
+			ckpt_size_text(area_bytes(task), size));
 }
 
 static void show_tree(const struct ckpt_snapshot *snap, FILE *out)
@@ -181,7 +170,7 @@ static void show_object(const struct ckpt_object *obj, FILE *out)
 	if (obj->file.has_pos && obj->file.pos)
 		fprintf(out, " at %" PRIu64, obj->file.pos);
 	if (obj->has_content)
-		fprintf(out, " content %s", size_text(obj->content_size, size));
+		fprintf(out, " content %s", ckpt_size_text(obj->content_size, size));
 	fprintf(out, "\n");
 }
 
@@ -211,8 +200,8 @@ static void show_area(const struct ckpt_snapshot *snap, const Ckpt__Area *area, 
 	fprintf(out, "    %012" PRIx64 "-%012" PRIx64 " %c%c%c%c %9s", area->start, area->end,
 		area->prot & PROT_READ ? 'r' : '-', area->prot & PROT_WRITE ? 'w' : '-',
 		area->prot & PROT_EXEC ? 'x' : '-', area->shared ? 's' : 'p',
-		size_text(area->end - area->start, a));
-	fprintf(out, " stored %9s ", stored ? size_text(stored, b) : "-");
+		ckpt_size_text(area->end - area->start, a));
+	fprintf(out, " stored %9s ", stored ? ckpt_size_text(stored, b) : "-");
 	if (area->file) {
 		const struct ckpt_object *obj = snap->objects[area->file - 1];
 		const char *path = ckpt_field_text(obj->msg, "path");

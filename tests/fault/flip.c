@@ -98,7 +98,7 @@ static void torment(struct fault *f, const char *name, long rounds)
 static void torment_dump(struct fault *f, char *how, bool chain, long rounds)
 {
 	static const char *const names[] = { "image", "pages", "../base/image", "../base/pages" };
-	char *img = f->img, *conf = test_text("%s.conf", f->out);
+	char *img = f->img;
 
 	printf("# %s%s\n", how ? how : "plain", chain ? ", on top of another" : "");
 	if (fault_start(f, "sleep") && chain) {
@@ -106,19 +106,17 @@ static void torment_dump(struct fault *f, char *how, bool chain, long rounds)
 		if (fault_ckpt(f, "pre-dump", fault_pid(f), NULL))
 			fault_failed(f, "a pre-dump fails");
 		f->img = img;
-		test_write(conf, "prev-images-dir ../base\n");
-		setenv("CKPT_CONFIG_FILE", conf, 1);
+		fault_options(f, "prev-images-dir ../base\n");
 	}
 	if (f->pid && fault_ckpt(f, "dump", fault_pid(f), how))
 		fault_failed(f, "a dump fails");
-	unsetenv("CKPT_CONFIG_FILE");
+	fault_options(f, NULL);
 	test_end_descendants();
 	for (int i = 0; i < (chain ? 4 : 2) && !f->n_failed; i++)
 		torment(f, names[i], i % 2 ? rounds / 2 : rounds);
 	if (!f->n_failed && fault_ckpt(f, "verify", NULL, NULL))
 		fault_failed(f, "the image as it was is refused");
 	fault_remove_image(f);
-	free(conf);
 }
 
 int main(int argc, char **argv)

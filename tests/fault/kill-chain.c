@@ -109,14 +109,9 @@ static void torment(struct fault *f, const char *sort, char *command, long round
 /* Dumps after which it goes on, tracked. */
 static void torment_dumps(struct fault *f, long rounds)
 {
-	char *path = test_text("%s.conf", f->out);
-
-	test_write(path, "track-mem\nleave-running\n");
-	setenv("CKPT_CONFIG_FILE", path, 1);
+	fault_options(f, "track-mem\nleave-running\n");
 	torment(f, "tree", "dump", rounds);
-	unsetenv("CKPT_CONFIG_FILE");
-	unlink(path);
-	free(path);
+	fault_options(f, NULL);
 }
 
 int main(int argc, char **argv)

@@ -172,14 +172,9 @@ static void torment(struct fault *f, const char *sort, long rounds)
 /* Memory is copied while it runs. */
 static void torment_live(struct fault *f, long rounds)
 {
-	char *path = test_text("%s.conf", f->out);
-
-	test_write(path, "live\n");
-	setenv("CKPT_CONFIG_FILE", path, 1);
+	fault_options(f, "live\n");
 	torment(f, "sleep", rounds);
-	unsetenv("CKPT_CONFIG_FILE");
-	unlink(path);
-	free(path);
+	fault_options(f, NULL);
 }
 
 int main(int argc, char **argv)

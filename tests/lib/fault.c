@@ -65,6 +65,19 @@ char *fault_pid(struct fault *f)
 	return text;
 }
 
+void fault_options(struct fault *f, const char *lines)
+{
+	char *path = test_text("%s.conf", f->out);
+
+	unlink(path);
+	unsetenv("CKPT_CONFIG_FILE");
+	if (lines) {
+		test_write(path, lines);
+		setenv("CKPT_CONFIG_FILE", path, 1);
+	}
+	free(path);
+}
+
 char **fault_argv(struct fault *f, const char *command, char *a, char *b)
 {
 	static char *argv[8];

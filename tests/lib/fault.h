@@ -29,6 +29,8 @@ void fault_failed(struct fault *f, const char *fmt, ...) __attribute__((format(p
 int fault_ckpt(struct fault *f, const char *command, char *a, char *b);
 /* The arguments of that, NULL after them, for step_run(). A static buffer. */
 char **fault_argv(struct fault *f, const char *command, char *a, char *b);
+/* More options for all that follows, a line each, as in a configuration file; NULL: no more. */
+void fault_options(struct fault *f, const char *lines);
 /* "-t" of the victim's number. A static buffer. */
 char *fault_pid(struct fault *f);
 bool fault_has_image(struct fault *f);

@@ -151,7 +151,7 @@ static void overview(const struct ckpt_snapshot *snap)
 	ok(strstr(text, "\n    3000 zombie \"fifteen letters\" exit status 0x300\n") != NULL,
 	   "the tree");
 	ok(strstr(text, "\n  fd 2 (close-on-exec)  ") != NULL, "descriptors");
-	ok(strstr(text, "000000400000-000000403000 rw-p    12 KiB stored   8.0 KiB  [heap]") !=
+	ok(strstr(text, "000000400000-000000403000 rw-p  12.0 KiB stored   8.0 KiB  [heap]") !=
 		   NULL,
 	   "areas");
 	ok(strstr(text, "000000500000-000000502000 rw-p   8.0 KiB stored   4.0 KiB  ") != NULL,
