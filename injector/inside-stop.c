@@ -96,8 +96,42 @@ static int call_thread(void *arg, pid_t tid, struct ckpt_err *err)
 	return 0;
 }
 
+/* A thread of libc's own that blocks the signal. Until the leader listens to that other one,
+ * libc ignores it; in the handler it is blocked. */
+static int call_deaf(void *arg, pid_t tid, struct ckpt_err *err)
+{
+	struct call *call = arg;
+	uint64_t blocked, bit = 1ull << (call->in->opts.signal - 1);
+	const uint64_t libc = 1ull << (CKPT_WIRE_LIBC_SIGNAL - 1);
+	char status[8192];
+
+	(void)err;
+	if (tid == call->m->pid || ckpt_proc_read(tid, "status", status, sizeof(status)) <= 0)
+		return 0;
+	blocked = ckpt_status_number(status, "SigBlk", 16);
+	if (!(blocked & bit) || (blocked & libc) ||
+	    !(ckpt_status_number(status, "SigCgt", 16) & libc))
+		return 0;
+	call->in->hurry = true;
+	syscall(SYS_rt_tgsigqueueinfo, call->m->pid, tid, CKPT_WIRE_LIBC_SIGNAL, &call->info);
+	return 0;
+}
+
+/* Those of timers are known from before; looking at all is for later. */
+static int call_all_deaf(struct call *call, bool late, struct ckpt_err *err)
+{
+	if (late)
+		return ckpt_each_thread(call->m->pid, call_deaf, call, err);
+	for (const struct ckpt_asleep *a = call->m->asleep; a; a = a->next) {
+		if (a->nr == SYS_rt_sigtimedwait)
+			call_deaf(call, a->tid, err);
+	}
+	return 0;
+}
+
 static int call_threads(struct ckpt_inside *in, struct ckpt_member *m, struct ckpt_err *err)
 {
+	uint64_t tried = ckpt_now_ns() - m->try_began;
 	struct call call = { .in = in, .m = m, .led = m->state == CKPT_MEMBER_HOOKS };
 	int r;
 
@@ -107,6 +141,8 @@ static int call_threads(struct ckpt_inside *in, struct ckpt_member *m, struct ck
 	call.info.si_uid = getuid();
 	call.info.si_value.sival_ptr = (void *)in->token;
 	r = ckpt_each_thread(m->pid, call_thread, &call, err);
+	if (r >= 0)
+		r = call_all_deaf(&call, tried > LOOKS_MS * MS, err);
 	if (r >= 0 && call.n_refused)
 		return ckpt_refuse(
 			err, CKPT_E_NO_ANSWER, -EAGAIN,

@@ -111,6 +111,15 @@ int ckpt_context_save(struct user_regs_struct *regs) __attribute__((returns_twic
 /* Has a parked thread make the call. */
 int64_t ckpt_parked_call(struct ckpt_parked *p, struct ckpt_wire_request *req, void *data);
 
+/* ---- deaf.c: threads that are called in another way ---- */
+/* By the leader: in between the signal of libc's own parks, too. */
+void ckpt_deaf_begin(void);
+void ckpt_deaf_end(void);
+/* By a thread that could not be held where it was: it goes on for a moment. */
+void ckpt_ask_again(struct ckpt_session *s);
+/* By the leader; was there any? */
+bool ckpt_call_again(struct ckpt_session *s);
+
 /* ---- connect.c ---- */
 /* Connects to the requester with that token: a descriptor, not below CKPT_LOWEST_FD, or -errno. */
 int ckpt_connect(uint64_t token);

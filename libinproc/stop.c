@@ -172,25 +172,8 @@ static bool main_has_ended(void)
 	return ckpt_sys(SYS_readlink, "/proc/self/exe", &byte, 1) == -ENOENT;
 }
 
-/* Whoever could not be held where he was went on for a moment. */
-static bool call_again(struct ckpt_session *s)
-{
-	siginfo_t info = { 0 };
-	bool any = false;
-
-	info.si_code = SI_QUEUE;
-	for (int i = 0; i < CKPT_N_AGAIN; i++) {
-		pid_t tid = __atomic_exchange_n(&s->again[i], 0, __ATOMIC_SEQ_CST);
-
-		any |= tid != 0;
-		if (tid)
-			ckpt_sys(SYS_rt_tgsigqueueinfo, s->pid, tid, ckpt_config.signal, &info);
-	}
-	return any;
-}
-
 /* Everybody gets the signal from the requester. */
-static bool wait_for_all(struct ckpt_session *s)
+static bool all_come(struct ckpt_session *s)
 {
 	static const struct timespec soon = { 0, 20000 }, later = { 0, 1000000 };
 	uint64_t end = 0;
@@ -213,8 +196,18 @@ static bool wait_for_all(struct ckpt_session *s)
 			return false;
 		/* Whoever reads clocks all the time is in the vDSO nine times out of ten. */
 		ckpt_sys(SYS_futex, &s->n_parked, FUTEX_WAIT_PRIVATE, n,
-			 call_again(s) ? &soon : &later);
+			 ckpt_call_again(s) ? &soon : &later);
 	}
+}
+
+static bool wait_for_all(struct ckpt_session *s)
+{
+	bool all;
+
+	ckpt_deaf_begin();
+	all = all_come(s);
+	ckpt_deaf_end();
+	return all;
 }
 
 /* All but the leader go on. */
@@ -317,19 +310,6 @@ static void lead(struct ckpt_session *s, uint64_t token)
 
 /* ---- the handler ---- */
 
-static void ask_again(struct ckpt_session *s)
-{
-	pid_t tid = ckpt_sys(SYS_gettid);
-
-	for (int i = 0; i < CKPT_N_AGAIN; i++) {
-		pid_t none = 0;
-
-		if (__atomic_compare_exchange_n(&s->again[i], &none, tid, false, __ATOMIC_SEQ_CST,
-						__ATOMIC_SEQ_CST))
-			return;
-	}
-}
-
 /* Every one of them is a call that changes nothing. */
 static void answer_questions(struct ckpt_parked *me, pid_t asker)
 {
@@ -414,7 +394,7 @@ static void come(siginfo_t *info, void *uc, struct ckpt_again *again)
 			ckpt_now_plain();
 		/* The signal is used up: who leads, or will lead, has to know. */
 		else if (!ckpt_vdso_leave(uc, (uintptr_t)info->si_value.sival_ptr))
-			ask_again(s);
+			ckpt_ask_again(s);
 		return;
 	}
 	init(&me, uc, info->si_code == SI_QUEUE ? info->si_pid : 0);

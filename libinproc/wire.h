@@ -15,6 +15,7 @@
 #define CKPT_WIRE_VERSION 1
 #define CKPT_WIRE_NAME "ckpt-%016llx" /* behind a NUL byte */
 #define CKPT_WIRE_DATA 32768          /* bytes at most behind a request or a reply */
+#define CKPT_WIRE_LIBC_SIGNAL 33      /* of glibc, which its own threads do not block */
 
 enum ckpt_wire_verb {
 	CKPT_WIRE_LOOK = 1, /* data: struct ckpt_wire_look for threads in a call with a time limit;
