@@ -117,6 +117,8 @@ static int capture(struct dump *d, struct ckpt_err *err)
 		.log = d->opts->log,
 		.helper = d->helper,
 		.live = d->precopy.live,
+		.before = d->inc.before,
+		.before_snap = d->inc.memory,
 		.held = ckpt_holder_has(d->opts->pid),
 		.go_on = go_on,
 		.arg = d,

@@ -17,6 +17,7 @@
 #include "engine/model/rules.h"
 #include "engine/model/snapshot.h"
 
+struct ckpt_image;
 struct ckpt_live;
 
 struct ckpt_capture_opts {
@@ -28,6 +29,9 @@ struct ckpt_capture_opts {
 	struct ckpt_log *log;     /* may be NULL */
 	const struct ckpt_file_policy *files; /* may be NULL */
 	struct ckpt_live *live;               /* memory that has been copied before, or NULL */
+	/* The image that is gone on from, NULL: none. */
+	const struct ckpt_image *before;
+	const struct ckpt_snapshot *before_snap;
 	bool held;                  /* some of it is tracked by us, for a dump after another one */
 	struct ckpt_helper *helper; /* reads ahead; to be closed when the tree goes on again, which
 				       takes its time */

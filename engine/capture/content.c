@@ -285,6 +285,7 @@ int ckpt_capture_memory(struct ckpt_capture *c, struct ckpt_err *err)
 	int r = 0;
 
 	go_on_from_live(c);
+	ckpt_memory_know(c->work, c->opts->before, c->opts->before_snap);
 	for (size_t i = 0; r >= 0 && i < c->n_tasks; i++) {
 		start_until(c, i + AHEAD);
 		if (c->tasks[i].task->mm)

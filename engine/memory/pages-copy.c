@@ -177,7 +177,8 @@ static int read_file(const struct range *range, char *buf, struct ckpt_err *err)
 }
 
 /* Pieces are sorted by offset and hold every page of every run. */
-static int read_mapped(struct copy *c, const struct range *range, char *buf, struct ckpt_err *err)
+static int read_mapped(struct ckpt_memory_work *w, const struct range *range, char *buf,
+		       struct ckpt_err *err)
 {
 	const struct ckpt_piece *p = range->part->piece, *stop = p + range->part->n_pieces;
 	uint64_t at = range->at, end = range->at + range->len;
@@ -194,13 +195,26 @@ static int read_mapped(struct copy *c, const struct range *range, char *buf, str
 			continue;
 		iov.iov_base = (void *)(p->start + (at - p->offset));
 		iov.iov_len = (p_end < end ? p_end : end) - at;
-		r = c->w->src->ops->read_mem(c->w->src, p->pid, &iov, 1, buf, err);
+		r = w->src->ops->read_mem(w->src, p->pid, &iov, 1, buf, err);
 		if (r < 0)
 			return ckpt_in(err, r, "process %d: content of a mapped file", p->pid);
 		at += iov.iov_len;
 		buf += iov.iov_len;
 	}
 	return 0;
+}
+
+static int read_content(struct ckpt_memory_work *w, const struct range *range, char *buf,
+			struct ckpt_err *err)
+{
+	return range->part->sort == CKPT_PART_FILE ? read_file(range, buf, err) :
+						     read_mapped(w, range, buf, err);
+}
+
+int ckpt_pages_read(struct ckpt_memory_work *w, const struct ckpt_memory_part *part, uint64_t at,
+		    size_t len, char *buf, struct ckpt_err *err)
+{
+	return read_content(w, &(struct range){ part, at, len }, buf, err);
 }
 
 static int read_job(struct copy *c, const struct job *job, char *buf, struct ckpt_err *err)
@@ -217,10 +231,8 @@ static int read_job(struct copy *c, const struct job *job, char *buf, struct ckp
 		}
 		if (range->part->sort == CKPT_PART_TASK)
 			r = read_shared(range, buf, err);
-		else if (range->part->sort == CKPT_PART_FILE)
-			r = read_file(range, buf, err);
 		else
-			r = read_mapped(c, range, buf, err);
+			r = read_content(c->w, range, buf, err);
 		buf += range->len;
 		i++;
 	}

@@ -39,10 +39,14 @@ struct ckpt_memory_work {
 	struct ckpt_arena *arena;
 	struct ckpt_memory_part *part;
 	size_t n, room;
-	uint64_t base;                /* of the pages file: below are images before this one */
-	uint64_t size;                /* where it ends so far */
-	uint64_t kept;                /* how far it is there already: whole chunks */
-	const struct ckpt_live *live; /* what has been copied before, may be NULL */
+	uint64_t base;                   /* of the pages file: below are images before this one */
+	uint64_t size;                   /* where it ends so far */
+	uint64_t kept;                   /* how far it is there already: whole chunks */
+	const struct ckpt_live *live;    /* what has been copied before, may be NULL */
+	const struct ckpt_image *before; /* what the image goes on from, NULL: nothing */
+	const struct ckpt_snapshot *before_snap;
+	uint64_t before_chunk; /* of it, in the first of */
+	char *before_buf[2];   /* CKPT_CHUNK each; NULL: not needed so far */
 };
 
 /* Runs as they are found: neighbours become one. */
@@ -61,6 +65,17 @@ bool ckpt_span_has(const struct ckpt_span *span, size_t n, uint64_t address);
 /* ---- pages-copy.c ---- */
 /* All of it, at OFFSET of the pages file. */
 int ckpt_pages_write(int fd, const char *buf, size_t len, uint64_t offset, struct ckpt_err *err);
+
+/* LEN bytes at AT of a part that is the content of something. */
+int ckpt_pages_read(struct ckpt_memory_work *w, const struct ckpt_memory_part *part, uint64_t at,
+		    size_t len, char *buf, struct ckpt_err *err);
+
+/* ---- pages-before.c ---- */
+/* PAGES of PART, the content of OBJ, that the image before has get the place that they have there.
+ */
+int ckpt_pages_find_before(struct ckpt_memory_work *w, const struct ckpt_object *obj,
+			   const struct ckpt_memory_part *part, struct ckpt_pages *pages,
+			   struct ckpt_err *err);
 
 /* ---- pages-scan.c ---- */
 /* What was found, cut at the areas; only private ones have pages. Finds it now if that was not

@@ -233,6 +233,21 @@ static int find_data(struct ckpt_run_list *list, int fd, uint64_t size, struct c
 	return 0;
 }
 
+static int add_content(struct ckpt_memory_work *w, struct ckpt_memory_part part,
+		       struct ckpt_object *obj, const struct ckpt_run_list *list,
+		       struct ckpt_err *err)
+{
+	int r;
+
+	obj->content = (struct ckpt_pages){ list->v, list->n };
+	r = ckpt_pages_find_before(w, obj, &part, &obj->content, err);
+	if (r < 0)
+		ckpt_close_fd(&part.fd);
+	else
+		add_part(w, part, &obj->content);
+	return r;
+}
+
 int ckpt_memory_add_file(struct ckpt_memory_work *w, struct ckpt_object *obj, int fd, bool seek,
 			 struct ckpt_err *err)
 {
@@ -256,10 +271,8 @@ int ckpt_memory_add_file(struct ckpt_memory_work *w, struct ckpt_object *obj, in
 			     UINT64_MAX);
 	if (r < 0)
 		return r;
-	obj->content = (struct ckpt_pages){ list.v, list.n };
 	part.fd = ckpt_take_fd(&mine);
-	add_part(w, part, &obj->content);
-	return 0;
+	return add_content(w, part, obj, &list, err);
 }
 
 int ckpt_memory_add_mapped(struct ckpt_memory_work *w, struct ckpt_object *obj,
@@ -275,7 +288,5 @@ int ckpt_memory_add_mapped(struct ckpt_memory_work *w, struct ckpt_object *obj,
 	if (r < 0)
 		return r;
 	part.piece = where;
-	obj->content = (struct ckpt_pages){ list.v, list.n };
-	add_part(w, part, &obj->content);
-	return 0;
+	return add_content(w, part, obj, &list, err);
 }

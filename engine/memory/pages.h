@@ -14,6 +14,7 @@
 #include "engine/model/object.h"
 #include "engine/model/snapshot.h"
 
+struct ckpt_image;
 struct ckpt_live;
 struct ckpt_memory_work;
 struct ckpt_pack;
@@ -31,6 +32,10 @@ struct ckpt_memory_work *ckpt_memory_open(struct ckpt_source *src, struct ckpt_a
 /* LIVE: what has been copied already. Its pages file is gone on with; if it is GOOD, what has not
  * changed since stays where it is. Right after the opening; borrowed. */
 void ckpt_memory_go_on(struct ckpt_memory_work *work, const struct ckpt_live *live, bool good);
+/* The image that is gone on from, as it was loaded: what it has of the contents that are added is
+ * not copied again. Before they are; borrowed. */
+void ckpt_memory_know(struct ckpt_memory_work *work, const struct ckpt_image *before,
+		      const struct ckpt_snapshot *snap);
 /* Is it so that what has not changed stays where it is? */
 bool ckpt_memory_goes_on(const struct ckpt_memory_work *work);
 /* Closes the descriptors that it holds. NULL is fine. */

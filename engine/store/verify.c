@@ -185,6 +185,11 @@ int ckpt_image_read_chunk(const struct ckpt_image *img, uint64_t chunk, void *bu
 		return ckpt_fail(err, -ERANGE, "%s: chunk %llu: it has none of that number",
 				 img->pages_path, (unsigned long long)chunk);
 	len = end_of(img, chunk) - start;
+	if (ckpt_image_is_packed(img)) {
+		ssize_t n = ckpt_image_read((struct ckpt_image *)img, buf, len, start, err);
+
+		return n < 0 ? n : 0;
+	}
 	for (uint64_t at = 0; at < len && !v.bad_code;) {
 		ssize_t n = pread(img->pages_fd, (char *)buf + at, len - at, start + at);
 
