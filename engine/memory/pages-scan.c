@@ -21,8 +21,8 @@ struct finder {
 	const struct ckpt_track *track; /* NULL: nothing is tracked */
 	struct ckpt_run_list pages, guards, unchanged;
 	bool no_guards;   /* a category that this kernel does not know */
-	bool surprised;   /* what should be tracked is not */
 	uint64_t barrier; /* start of the range */
+	uint64_t quiet;   /* nothing was said from here on: the pages are as they were */
 };
 
 static void see(void *arg, const struct ckpt_page_region *r)
@@ -37,7 +37,6 @@ static void see(void *arg, const struct ckpt_page_region *r)
 	ckpt_run_add(&f->pages, r->start, n, CKPT_UNASSIGNED, f->barrier);
 	if (r->categories & CKPT_PAGE_WP_ALLOWED && !(r->categories & CKPT_PAGE_WRITTEN))
 		ckpt_run_add(&f->unchanged, r->start, n, CKPT_UNASSIGNED, f->barrier);
-	f->surprised |= !(r->categories & CKPT_PAGE_WP_ALLOWED);
 }
 
 static int find(struct finder *f, uint64_t start, uint64_t end, uint64_t none, struct ckpt_err *err)
@@ -56,17 +55,54 @@ static int find(struct finder *f, uint64_t start, uint64_t end, uint64_t none, s
 	return start < end ? ckpt_scan_each(f->fd, &scan, see, f, err) : 0;
 }
 
-/* Whether a page is one of a file takes the kernel as long as all the rest: it is not asked where
- * memory was anonymous, and tracked, before; and if it still is tracked it is the same. */
+/* Pages up to END that nothing was said of are there and have not been written, or they are in no
+ * area by now. */
+static void see_quiet(struct finder *f, uint64_t end)
+{
+	uint64_t n = (end - f->quiet) / CKPT_PAGE;
+
+	if (!n)
+		return;
+	ckpt_run_add(&f->pages, f->quiet, n, CKPT_UNASSIGNED, f->barrier);
+	ckpt_run_add(&f->unchanged, f->quiet, n, CKPT_UNASSIGNED, f->barrier);
+}
+
+static void see_other(void *arg, const struct ckpt_page_region *r)
+{
+	struct finder *f = arg;
+
+	see_quiet(f, r->start);
+	f->quiet = r->end;
+	if (r->categories & (CKPT_PAGE_PRESENT | CKPT_PAGE_SWAPPED) &&
+	    !(r->categories & CKPT_PAGE_ZERO))
+		see(f, r);
+}
+
+/* To tell of a page takes the kernel five times as long as to pass it by, and whether it is one of
+ * a file as long again as all of that. Where memory was anonymous, and tracked, before, and still
+ * is tracked, it is asked only for what is not there or was written. */
 static int find_anonymous(struct finder *f, struct ckpt_span span, struct ckpt_err *err)
 {
+	const struct ckpt_pm_scan scan = {
+		.flags = CKPT_SCAN_CHECK,
+		.start = span.start,
+		.end = span.end,
+		.category_inverted = CKPT_PAGE_PRESENT,
+		.category_anyof_mask = CKPT_PAGE_PRESENT | CKPT_PAGE_WRITTEN,
+		.return_mask = (f->no_guards ? 0 : CKPT_PAGE_GUARD) | CKPT_PAGE_WP_ALLOWED |
+			       CKPT_PAGE_WRITTEN | CKPT_PAGE_PRESENT | CKPT_PAGE_SWAPPED |
+			       CKPT_PAGE_ZERO,
+	};
 	size_t n_pages = f->pages.n, n_guards = f->guards.n, n_unchanged = f->unchanged.n;
 	int r;
 
-	f->surprised = false;
-	r = find(f, span.start, span.end, CKPT_PAGE_ZERO, err);
-	if (r < 0 || !f->surprised)
+	f->barrier = f->quiet = span.start;
+	r = ckpt_scan_each(f->fd, &scan, see_other, f, err);
+	if (r >= 0)
+		see_quiet(f, span.end);
+	if (r != -EPERM)
 		return r;
+	*err = (struct ckpt_err)CKPT_ERR_INIT;
 	f->pages.n = n_pages;
 	f->guards.n = n_guards;
 	f->unchanged.n = n_unchanged;
