@@ -82,8 +82,8 @@ static void guard(size_t i)
 /* The numbers are the same in each run. */
 static void change(unsigned int n)
 {
-	static void (*const what[])(size_t i) = { write_page, write_page, read_page, give_back,
-						  give_back,  guard };
+	static void (*const what[])(size_t i) = { write_page, write_page, read_page,
+						  give_back,  give_back,  guard };
 	static uint32_t x = 1;
 
 	while (n--) {
