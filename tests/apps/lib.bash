@@ -45,6 +45,15 @@ dump() {
 	n_images=$((n_images + 1))
 	"$T/ckpt" dump -t "$pid" -D "$T/img$n_images" "$@" >"$T/ckpt.out" 2>&1
 }
+# live NAME OPTION...: dumped --live, again and again; $LIVE_ROUNDS: instead of 4. The last image is left.
+live() {
+	local i name=$1
+	shift
+	for ((i = 1; i <= ${LIVE_ROUNDS:-4}; i++)); do
+		[ $i = 1 ] || rm -rf "$T/img$n_images"
+		dump --live -R "$@" || bad "dump --live $* $i of $name fails"
+	done
+}
 # take ARGS...: dump, see it gone, restore.
 take() {
 	local old=$pid

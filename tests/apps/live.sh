@@ -8,14 +8,6 @@ need redis-cli
 need redis-benchmark
 python=/usr/bin/python3
 [ -x $python ] || skip "there is no $python"
-live() { # NAME OPTION...; $LIVE_DUMPS: instead of 4
-	local i name=$1
-	shift
-	for ((i = 1; i <= ${LIVE_DUMPS:-4}; i++)); do
-		[ $i = 1 ] || rm -rf "$T/img$n_images"
-		dump --live -R "$@" || bad "dump --live $* $i of $name fails"
-	done
-}
 ask() { timeout 10 redis-cli -s "$T/redis.sock" "$@" 2>/dev/null; }
 # The load is in the tree; each counter is one higher than the one before.
 cat >"$T/job.sh" <<'SH'
