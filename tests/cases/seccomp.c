@@ -284,6 +284,45 @@ static void check_mode(void)
 
 #define INSIDE "its filter might end it in the handler of the library"
 
+/* ---- strict: no more than read and write ---- */
+
+static int to_strict[2], from_strict[2];
+static volatile pid_t strict;
+
+static void *go_strict(void *arg)
+{
+	char c;
+
+	strict = gettid();
+	CHECK_CALL(prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT));
+	while (read(to_strict[0], &c, 1) == 1)
+		write(from_strict[1], &c, 1);
+	return arg;
+}
+
+static void setup_strict(void)
+{
+	pthread_t t;
+
+	CHECK_CALL(pipe(to_strict));
+	CHECK_CALL(pipe(from_strict));
+	CHECK(!pthread_create(&t, NULL, go_strict, NULL));
+	CHECK(EVENTUALLY(strict != 0));
+	case_blocked(0, strict, SYS_read);
+}
+
+static void check_strict(void)
+{
+	char path[64], *status, c = 0;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/status", strict);
+	status = test_read(path, NULL);
+	CHECK(status && strstr(status, "Seccomp:\t1\n"));
+	CHECK(write(to_strict[1], "x", 1) == 1 && read(from_strict[0], &c, 1) == 1);
+	CHECK_INT(c, 'x');
+	CHECK_INT(prctl(PR_GET_SECCOMP), 0);
+}
+
 CASES({ "filters stay, one over the other", setup, check, .flags = CASE_ROOT,
 	.not_inside = INSIDE },
       { "a filter of who may not put on one any more stays", setup_daemon, check_daemon,
@@ -307,4 +346,8 @@ CASES({ "filters stay, one over the other", setup, check, .flags = CASE_ROOT,
       { "who is no root is told that it takes root", setup, check, .flags = CASE_USER,
 	.refused = { "CKPT-E0230", "only root" }, .not_inside = INSIDE },
       { "from inside no program with a filter is asked", setup_deadly, check_mode,
-	.flags = CASE_INSIDE, .refused = { "CKPT-E0230", "ckpt dump" } })
+	.flags = CASE_INSIDE, .refused = { "CKPT-E0230", "ckpt dump" } },
+      { "who may only read and write is named", setup_strict, check_strict,
+	.refused = { "CKPT-E0230", "the strict mode" }, .not_inside = INSIDE },
+      { "from inside it is not asked", setup_strict, check_strict, .flags = CASE_INSIDE,
+	.refused = { "CKPT-E0230", "ckpt dump" } })
