@@ -14,7 +14,9 @@
 #include "injector/remote.h"
 #include "injector/scratch.h"
 
-#define BUF_LEAST 512 /* mostly enough */
+#define BUF_LEAST 512    /* mostly enough */
+#define GADGET_MAX 9     /* bytes to the end of the `syscall` */
+#define DISPATCH_ALLOW 0 /* SYSCALL_DISPATCH_FILTER_ALLOW */
 
 int ckpt_caller_lost(const struct ckpt_tracee *t, int r, const char *verb, struct ckpt_err *err)
 {
@@ -49,17 +51,32 @@ static int find_gadgets(struct ckpt_tree *tree, const struct ckpt_tracee *t, str
 	return r;
 }
 
+/* The kernel looks at the address behind the `syscall`. */
+static bool is_allowed(const struct ckpt_dispatch *d, uint64_t gadget)
+{
+	return gadget - d->offset < d->len && gadget + GADGET_MAX - d->offset < d->len;
+}
+
+/* Would a call be, or the return out of a frame? The byte does not change while all stand still. */
+static bool is_dispatched(const struct ckpt_tracee *t)
+{
+	const struct ckpt_dispatch *d = &t->dispatch;
+	const struct ckpt_gadgets *g = &t->proc->gadgets;
+	uint64_t back = g->restorer ? g->restorer : g->call;
+	char selector;
+
+	if (!d->mode || (is_allowed(d, g->call) && is_allowed(d, back)))
+		return false;
+	return !d->selector || ckpt_vm_get(t->tid, d->selector, &selector, 1) < 0 ||
+	       selector != DISPATCH_ALLOW;
+}
+
 static int prepare(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_err *err)
 {
 	int r;
 
 	if (t->prepared)
 		return 0;
-	if (ckpt_pt_dispatch_is_on(t->tid))
-		return ckpt_refuse(
-			err, CKPT_E_TASK_STATE, -EBUSY,
-			"thread %d: cannot run system calls in it: it has syscall user dispatch",
-			t->tid);
 	if (ckpt_pt_shadow_stack_is_on(t->tid))
 		return ckpt_refuse(
 			err, CKPT_E_TASK_STATE, -EBUSY,
@@ -70,6 +87,12 @@ static int prepare(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_er
 	r = find_gadgets(tree, t, err);
 	if (r < 0)
 		return r;
+	ckpt_pt_dispatch(t->tid, &t->dispatch);
+	if (is_dispatched(t))
+		return ckpt_refuse(err, CKPT_E_DISPATCH, -EBUSY,
+				   "thread %d: its system calls are dispatched to itself "
+				   "(PR_SET_SYSCALL_USER_DISPATCH)",
+				   t->tid);
 	t->prepared = true;
 	return 0;
 }

@@ -172,7 +172,8 @@ static int set_registers(const struct ckpt_thread *t, struct ckpt_err *err)
 		return ckpt_fail(err, -errno, "thread %d: cannot set registers", t->tid);
 	if (ptrace(PTRACE_SETSIGMASK, t->tid, sizeof(mask), &mask) < 0)
 		return ckpt_fail(err, -errno, "thread %d: cannot set the signal mask", t->tid);
-	return 0;
+	r = t->regs.dispatch.mode ? ckpt_pt_set_dispatch(t->tid, &t->regs.dispatch) : 0;
+	return r < 0 ? ckpt_fail(err, r, "thread %d: cannot set syscall user dispatch", t->tid) : 0;
 }
 
 /* One that is not there any more was ended by others, its own tree maybe: that is not our matter.

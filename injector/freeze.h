@@ -65,6 +65,7 @@ struct ckpt_tracee {
 	const uint8_t *xstate; /* vector registers, NULL: not read yet */
 	size_t xstate_len;
 	struct ckpt_rseq_conf rseq;
+	struct ckpt_dispatch dispatch; /* of who has PREPARED */
 };
 
 struct ckpt_proc {

@@ -14,7 +14,8 @@
 #include "engine/base/text.h"
 #include "injector/ptrace.h"
 
-#define CALL_EXIT 2 /* PTRACE_SYSCALL_INFO_EXIT */
+#define CALL_EXIT 2       /* PTRACE_SYSCALL_INFO_EXIT */
+#define DISPATCH_INSIDE 2 /* PR_SYS_DISPATCH_INCLUSIVE_ON */
 
 /* struct ptrace_syscall_info, Linux 5.3, as far as the exit of a call fills it. */
 struct call_info {
@@ -124,13 +125,24 @@ int ckpt_pt_result(pid_t tid, int64_t *retp)
 	return 0;
 }
 
-bool ckpt_pt_dispatch_is_on(pid_t tid)
+void ckpt_pt_dispatch(pid_t tid, struct ckpt_dispatch *conf)
 {
-	struct {
-		uint64_t mode, selector, offset, len;
-	} conf = { 0 };
+	if (raw(CKPT_PTRACE_GET_DISPATCH, tid, (void *)sizeof(*conf), conf) < 0 || !conf->mode)
+		memset(conf, 0, sizeof(*conf));
+}
 
-	return !raw(CKPT_PTRACE_GET_DISPATCH, tid, (void *)sizeof(conf), &conf) && conf.mode;
+/* A range that wraps around is shown where all that is outside of it was chosen (Linux 6.16), and
+ * is not taken in that form. */
+int ckpt_pt_set_dispatch(pid_t tid, const struct ckpt_dispatch *conf)
+{
+	struct ckpt_dispatch set = *conf;
+
+	if (set.len && set.offset + set.len < set.offset) {
+		set.mode = DISPATCH_INSIDE;
+		set.offset += set.len;
+		set.len = -set.len;
+	}
+	return raw(CKPT_PTRACE_SET_DISPATCH, tid, (void *)sizeof(set), &set);
 }
 
 bool ckpt_pt_shadow_stack_is_on(pid_t tid)

@@ -10,12 +10,14 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <sys/user.h>
+#include "engine/base/arch/x86-64.h"
 #include "engine/base/clocks.h"
 
 /* Requests and codes that not every libc header has, or has next to names that clash with the
  * kernel's. */
 #define CKPT_PTRACE_GET_RSEQ 0x420f     /* Linux 5.13 */
 #define CKPT_PTRACE_GET_DISPATCH 0x4211 /* Linux 6.4: PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG */
+#define CKPT_PTRACE_SET_DISPATCH 0x4210
 #define CKPT_PTRACE_O_SUSPEND_SECCOMP (1 << 21) /* Linux 4.3 */
 #define CKPT_NT_X86_SHSTK 0x204                 /* Linux 6.6 */
 #define CKPT_EVENT_STOP 128                     /* PTRACE_EVENT_STOP */
@@ -50,8 +52,10 @@ int ckpt_pt_rseq(pid_t tid, struct ckpt_rseq_conf *conf);
 int ckpt_pt_event(pid_t tid, pid_t *pidp);
 /* The result of the system call at whose exit the thread is stopped; -EPROTO if it is not. */
 int ckpt_pt_result(pid_t tid, int64_t *retp);
-/* Is syscall user dispatch on? */
-bool ckpt_pt_dispatch_is_on(pid_t tid);
+/* All zero where it is off, or the kernel does not tell. */
+void ckpt_pt_dispatch(pid_t tid, struct ckpt_dispatch *conf);
+/* Switches it on. */
+int ckpt_pt_set_dispatch(pid_t tid, const struct ckpt_dispatch *conf);
 bool ckpt_pt_shadow_stack_is_on(pid_t tid);
 /* Instructions of the Nth seccomp filter, the oldest is 0; PROG (may be NULL) has room for them.
  * -ENOENT: there are no more, -EINVAL: it is not filtered. */

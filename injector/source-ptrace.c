@@ -390,6 +390,9 @@ static int regs_op(struct ckpt_source *src, pid_t tid, struct ckpt_arena *arena,
 	regs->gp.orig_rax = -1;
 	regs->sigmask = t->mask;
 	regs->waits_longer = t->waits_longer;
+	if (!t->prepared)
+		ckpt_pt_dispatch(tid, &t->dispatch);
+	regs->dispatch = t->dispatch;
 	regs->xstate = memcpy(ckpt_alloc(arena, t->xstate_len), t->xstate, t->xstate_len);
 	regs->xstate_len = t->xstate_len;
 	return 0;

@@ -20,18 +20,31 @@ enum { WAY_RAW, WAY_FILTER, WAY_CLONE };
 #define N_WAYS 512
 
 __attribute__((used)) const unsigned char ckpt_syscall_ways[N_WAYS] = {
-	[SYS_rt_sigprocmask] = WAY_FILTER, [SYS_rt_sigaction] = WAY_FILTER,
-	[SYS_rt_sigsuspend] = WAY_FILTER,  [SYS_rt_sigtimedwait] = WAY_FILTER,
-	[SYS_signalfd] = WAY_FILTER,       [SYS_signalfd4] = WAY_FILTER,
-	[SYS_ppoll] = WAY_FILTER,          [SYS_pselect6] = WAY_FILTER,
-	[SYS_epoll_pwait] = WAY_FILTER,    [SYS_epoll_pwait2] = WAY_FILTER,
-	[SYS_io_pgetevents] = WAY_FILTER,  [SYS_io_uring_enter] = WAY_FILTER,
-	[SYS_execve] = WAY_FILTER,         [SYS_execveat] = WAY_FILTER,
-	[SYS_unlink] = WAY_FILTER,         [SYS_unlinkat] = WAY_FILTER,
-	[SYS_rename] = WAY_FILTER,         [SYS_renameat] = WAY_FILTER,
-	[SYS_renameat2] = WAY_FILTER,      [SYS_getrusage] = WAY_FILTER,
-	[SYS_times] = WAY_FILTER,          [SYS_clone] = WAY_CLONE,
-	[SYS_clone3] = WAY_CLONE,          [SYS_fork] = WAY_CLONE,
+	[SYS_rt_sigprocmask] = WAY_FILTER,
+	[SYS_rt_sigaction] = WAY_FILTER,
+	[SYS_rt_sigsuspend] = WAY_FILTER,
+	[SYS_rt_sigtimedwait] = WAY_FILTER,
+	[SYS_signalfd] = WAY_FILTER,
+	[SYS_signalfd4] = WAY_FILTER,
+	[SYS_ppoll] = WAY_FILTER,
+	[SYS_pselect6] = WAY_FILTER,
+	[SYS_epoll_pwait] = WAY_FILTER,
+	[SYS_epoll_pwait2] = WAY_FILTER,
+	[SYS_io_pgetevents] = WAY_FILTER,
+	[SYS_io_uring_enter] = WAY_FILTER,
+	[SYS_execve] = WAY_FILTER,
+	[SYS_execveat] = WAY_FILTER,
+	[SYS_unlink] = WAY_FILTER,
+	[SYS_unlinkat] = WAY_FILTER,
+	[SYS_rename] = WAY_FILTER,
+	[SYS_renameat] = WAY_FILTER,
+	[SYS_renameat2] = WAY_FILTER,
+	[SYS_getrusage] = WAY_FILTER,
+	[SYS_times] = WAY_FILTER,
+	[SYS_prctl] = WAY_FILTER,
+	[SYS_clone] = WAY_CLONE,
+	[SYS_clone3] = WAY_CLONE,
+	[SYS_fork] = WAY_CLONE,
 	[SYS_vfork] = WAY_CLONE,
 };
 
@@ -182,6 +195,8 @@ static long call_ours(long nr, long a, long b, long c, long d, long e)
 		return renameat2(a, (char *)b, c, (char *)d, e);
 	case SYS_getrusage:
 		return getrusage(a, (struct rusage *)b);
+	case SYS_prctl:
+		return prctl(a, b, c, d, e);
 	default:
 		return times((struct tms *)a);
 	}

@@ -4,6 +4,7 @@
  * (open, read, close, malloc, poll, fork, pthread_create, ...) are not among them, on purpose.
  */
 #pragma once
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include "libinproc/inproc.h"
 #include "libinproc/sys.h"
@@ -20,7 +21,7 @@
 	X(__libc_allocate_rtsig) \
 	X(execve) X(execvpe) X(fexecve) X(execveat) X(posix_spawn) X(posix_spawnp) X(system) X(popen) \
 	X(unlink) X(unlinkat) X(remove) X(rename) X(renameat) X(renameat2) X(shm_unlink) X(sem_unlink) \
-	X(getrusage) X(times)
+	X(getrusage) X(times) X(prctl)
 /* clang-format on */
 
 enum ckpt_real {

@@ -133,6 +133,8 @@ static struct json_object *json_thread(const struct ckpt_thread *thread)
 	put_unsigned(obj, "ip", thread->regs.gp.rip);
 	put_unsigned(obj, "sp", thread->regs.gp.rsp);
 	put_unsigned(obj, "sigmask", thread->regs.sigmask);
+	if (thread->regs.dispatch.mode)
+		json_object_object_add(obj, "dispatch", json_object_new_boolean(true));
 	put_unsigned(obj, "xstate_bytes", thread->regs.xstate_len);
 	json_object_object_add(obj, "state", json_state(thread->state, thread->n_state));
 	return obj;

@@ -222,9 +222,11 @@ static void show_threads(const struct ckpt_task *task, FILE *out)
 				task->exit_status);
 		else
 			fprintf(out,
-				"  thread %d at %#llx, stack %#llx, blocked signals %#" PRIx64 "\n",
+				"  thread %d at %#llx, stack %#llx, blocked signals %#" PRIx64
+				"%s\n",
 				thread->tid, (unsigned long long)thread->regs.gp.rip,
-				(unsigned long long)thread->regs.gp.rsp, thread->regs.sigmask);
+				(unsigned long long)thread->regs.gp.rsp, thread->regs.sigmask,
+				thread->regs.dispatch.mode ? ", syscall user dispatch" : "");
 		for (size_t k = 0; k < thread->n_state; k++) {
 			fprintf(out, "    ");
 			show_object(thread->state[k], out);

@@ -104,6 +104,10 @@ static int copy_thread(struct ckpt_snapshot_builder *b, struct ckpt_thread *thre
 	thread->tid = msg->tid;
 	thread->regs.sigmask = msg->sigmask;
 	thread->ended = msg->ended;
+	if (msg->dispatch)
+		thread->regs.dispatch = (struct ckpt_dispatch){ 1, msg->dispatch->selector,
+								msg->dispatch->offset,
+								msg->dispatch->len };
 	memcpy(&thread->regs.gp, msg->gp.data, msg->gp.len);
 	thread->regs.xstate = try_alloc(b->arena, msg->xstate.len, 1);
 	if (!thread->regs.xstate)

@@ -37,8 +37,11 @@ static void fill_fds(Ckpt__Task *msg, const struct ckpt_task *task, struct ckpt_
 	}
 }
 
-static void fill_thread(Ckpt__Thread *msg, const struct ckpt_thread *thread)
+static void fill_thread(Ckpt__Thread *msg, const struct ckpt_thread *thread,
+			struct ckpt_arena *arena)
 {
+	const struct ckpt_dispatch *d = &thread->regs.dispatch;
+
 	ckpt__thread__init(msg);
 	msg->tid = thread->tid;
 	msg->gp.data = (uint8_t *)&thread->regs.gp;
@@ -47,6 +50,13 @@ static void fill_thread(Ckpt__Thread *msg, const struct ckpt_thread *thread)
 	msg->xstate.len = thread->regs.xstate_len;
 	msg->sigmask = thread->regs.sigmask;
 	msg->has_ended = msg->ended = thread->ended;
+	if (!d->mode)
+		return;
+	msg->dispatch = ckpt_new(arena, Ckpt__Thread__Dispatch);
+	ckpt__thread__dispatch__init(msg->dispatch);
+	msg->dispatch->selector = d->selector;
+	msg->dispatch->offset = d->offset;
+	msg->dispatch->len = d->len;
 }
 
 static void fill_task(Ckpt__Task *msg, const struct ckpt_task *task)
@@ -89,7 +99,7 @@ static int write_task(struct ckpt_record_out *out, const struct ckpt_task *task,
 	rec.id = task->id;
 	do {
 		for (msg.n_threads = 0; msg.n_threads < room && done < task->n_threads; done++) {
-			fill_thread(&thread[msg.n_threads], &task->threads[done]);
+			fill_thread(&thread[msg.n_threads], &task->threads[done], arena);
 			msg.threads[msg.n_threads] = &thread[msg.n_threads];
 			msg.n_threads++;
 		}
