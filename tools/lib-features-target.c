@@ -16,6 +16,7 @@
 #include <linux/kcmp.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "engine/capture/map-query.h"
 #include "tools/ckpt.h"
 
 #define GET_RSEQ_CONFIGURATION 0x420f /* Linux 5.13 */
@@ -141,11 +142,9 @@ static int pagemap_scan(struct ckpt_feature_site *s)
 	return fd < 0 ? -errno : result(ioctl(fd, PAGEMAP_SCAN, &arg));
 }
 
-/* Following these links, not just reading them, is what deleted files need. */
-static int map_files(struct ckpt_feature_site *s)
+static int first_area(struct ckpt_feature_site *s, unsigned long *startp, unsigned long *endp)
 {
-	unsigned long start, end;
-	char name[64], line[256] = "";
+	char name[32], line[256] = "";
 	FILE *maps;
 
 	snprintf(name, sizeof(name), "/proc/%d/maps", s->child);
@@ -155,8 +154,35 @@ static int map_files(struct ckpt_feature_site *s)
 	if (!fgets(line, sizeof(line), maps))
 		line[0] = 0;
 	fclose(maps);
-	if (sscanf(line, "%lx-%lx", &start, &end) != 2)
-		return -EIO;
+	return sscanf(line, "%lx-%lx", startp, endp) == 2 ? 0 : -EIO;
+}
+
+/* Of its first area, which is the program's own file. */
+static int map_query(struct ckpt_feature_site *s)
+{
+	struct ckpt_procmap_query query = { .size = sizeof(query) };
+	unsigned long start, end;
+	char name[32];
+	int r = first_area(s, &start, &end);
+
+	if (r < 0)
+		return r;
+	query.query_addr = start;
+	snprintf(name, sizeof(name), "/proc/%d/maps", s->child);
+	CKPT_FD fd = open(name, O_RDONLY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : result(ioctl(fd, CKPT_PROCMAP_QUERY, &query));
+}
+
+/* Following these links, not just reading them, is what deleted files need. */
+static int map_files(struct ckpt_feature_site *s)
+{
+	unsigned long start, end;
+	char name[64];
+	int r = first_area(s, &start, &end);
+
+	if (r < 0)
+		return r;
 	snprintf(name, sizeof(name), "/proc/%d/map_files/%lx-%lx", s->child, start, end);
 	CKPT_FD fd = open(name, O_RDONLY | O_CLOEXEC);
 
@@ -170,6 +196,8 @@ const struct ckpt_feature ckpt_features_target[] = {
 	  "shared files cannot be told from separate ones: nothing can be dumped" },
 	{ "process_vm_readv", true, read_memory, "memory cannot be dumped" },
 	{ "PAGEMAP_SCAN", false, pagemap_scan, "dumps of much memory take longer" },
+	{ "PROCMAP_QUERY", false, map_query,
+	  "programs that run from files they may not read any more are not compared by build-id" },
 	{ "map_files", false, map_files, "programs that map deleted files cannot be dumped" },
 	{ "ptrace", true, ptrace_stop, "nothing can be dumped" },
 	{ "NT_X86_XSTATE", true, registers, "registers cannot be dumped" },

@@ -129,6 +129,7 @@ int ckpt_capture(struct ckpt_source *src, const struct ckpt_capture_opts *opts,
 	ckpt_capture_scan_end(c);
 	ckpt_capture_files_end(c);
 	ckpt_witness_end(c);
+	ckpt_capture_query_end(c);
 	if (r < 0) {
 		ckpt_memory_close(c->work);
 		return r;

@@ -89,6 +89,8 @@ int ckpt_call(struct ckpt_collect *c, long nr, const uint64_t arg[6], int buf_ar
 	      size_t buf_len, int64_t *retp, struct ckpt_err *err);
 /* Has anybody in the tree the inode of this file open, or mapped shared, for writing? */
 bool ckpt_written_in_tree(struct ckpt_collect *c);
+/* The build-id of a mapped file, at most CKPT_BUILD_ID_MAX bytes; returns its length, 0: none. */
+size_t ckpt_mapped_build_id(struct ckpt_collect *c, uint8_t *id);
 /* The content of this object (from 0 to SIZE) belongs into the image as pages; the engine reads it
  * through c->fd, or through a mapping where fd is -1. At restore kind->create() leaves it empty and
  * the engine fills it before link(). */

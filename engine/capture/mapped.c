@@ -377,6 +377,11 @@ int ckpt_capture_mapped(struct ckpt_capture *c, struct ckpt_capture_task *t,
 			return r;
 	}
 	*filep = f = k->file;
+	/* The executable, which was known before its areas were. */
+	if (f && f->number < 0 && !f->end && f->pid == t->frozen->pid) {
+		f->start = m->start;
+		f->end = m->end;
+	}
 	/* Its size is unknown: as far as anybody has it mapped. */
 	if (f && f->origin == CKPT_FROM_NOWHERE) {
 		uint64_t end = m->offset + (m->end - m->start);

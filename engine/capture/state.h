@@ -32,7 +32,7 @@ struct ckpt_capture_file {
 	enum ckpt_file_origin origin;
 	pid_t pid;           /* the first task that has it */
 	int number;          /* of PID; -1: only mapped */
-	uint64_t start, end; /* CKPT_FROM_MAP: the area of PID */
+	uint64_t start, end; /* an area of PID that maps it; END 0: none is known */
 	const char *fdinfo;  /* its text, if it was kept */
 	int flying;          /* CKPT_FROM_FLIGHT: ours; PID has the socket, NUMBER is -1 */
 	const struct ckpt_unix_queue *queue; /* of a Unix socket, once it was looked into */
@@ -107,6 +107,11 @@ struct ckpt_capture {
 	} * map_key[CKPT_FILE_BUCKETS];
 	unsigned int n_held, max_held; /* files that are still open */
 	bool no_map_files;             /* this user may not follow them */
+	struct {
+		pid_t pid; /* 0: of nobody */
+		int fd;    /* its maps */
+		bool none; /* this kernel answers no such questions */
+	} query;           /* of map-query.c */
 	long n_cpus;                   /* online; 0: not asked yet */
 	const char *label;             /* of this process; NULL: no module gives any */
 	bool asked_label;
@@ -189,6 +194,8 @@ int ckpt_capture_flying(struct ckpt_capture *c, struct ckpt_capture_task *t, int
 void ckpt_capture_file_hold(struct ckpt_capture *c, struct ckpt_capture_file *f, int *fdp);
 /* Closes those that are still open. */
 void ckpt_capture_files_end(struct ckpt_capture *c);
+/* Closes what ckpt_mapped_build_id() has open. */
+void ckpt_capture_query_end(struct ckpt_capture *c);
 uint32_t ckpt_file_hash(uint64_t a, uint64_t b);
 
 /* ---- flight.c ---- */

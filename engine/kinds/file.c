@@ -109,7 +109,7 @@ static int collect_identity(struct ckpt_collect *c, Ckpt__File *f, struct ckpt_e
 	f->mtime_nsec = st->st_mtim.tv_nsec;
 	if (c->number < 0) {
 		f->build_id.data = ckpt_alloc(c->arena, CKPT_BUILD_ID_MAX);
-		f->build_id.len = ckpt_build_id(c->fd, f->build_id.data);
+		f->build_id.len = ckpt_mapped_build_id(c, f->build_id.data);
 		f->has_build_id = f->build_id.len > 0;
 	}
 	return policy && policy->hash && !policy->only_look ? collect_hash(c, f, err) : 0;

@@ -154,6 +154,16 @@ gives 'two files swapped' 1 '^ckpt: CKPT-E0403: .*/ro: had 10' -D img
 check 'two files swapped: both are named' test "$(grep -c CKPT-E "$T/err")" = 2
 rm -f ro2.tmp; reset
 if ! is_root; then
+	run_it
+	chmod 0 lib/libc.so.6
+	ckpt dump -t "$PID" -D imgshut
+	check 'code may not be read any more: dump' test "$status" = 0
+	# Linux 6.11: the kernel tells it of what is mapped.
+	if "$CKPT" check --feature PROCMAP_QUERY >/dev/null 2>&1; then
+		ckpt show --json -D imgshut
+		check 'code may not be read any more: its build-id is known' grep -q "$was" out
+	fi
+	chmod 755 lib/libc.so.6
 	chmod 0 ro
 	gives 'data may not be read' 1 '^ckpt: CKPT-E0404: .*/ro: cannot open: Permission' -D img
 	chmod 644 ro
