@@ -199,8 +199,10 @@ static pid_t start_keeper(struct ckpt_lazy_job *l)
 
 static void close_all(struct ckpt_lazy_job *l)
 {
-	for (size_t i = 0; i < l->n_mm; i++)
+	for (size_t i = 0; i < l->n_mm; i++) {
 		ckpt_close_fd(&l->mm[i].uffd);
+		ckpt_absent_free(&l->mm[i].absent);
+	}
 	for (size_t i = 0; i < l->n_pidfds; i++)
 		ckpt_close_fd(&l->pidfd[i]);
 	ckpt_close_fd(&l->mine);

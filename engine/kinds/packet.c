@@ -155,8 +155,9 @@ static int join(int fd, const Ckpt__PacketMember *g, struct ckpt_err *err)
 			  .mr_type = g->type,
 			  .mr_alen = g->address.len } };
 
-	memcpy((uint8_t *)&q + offsetof(struct packet_mreq, mr_address), g->address.data,
-	       g->address.len);
+	if (g->address.len)
+		memcpy((uint8_t *)&q + offsetof(struct packet_mreq, mr_address), g->address.data,
+		       g->address.len);
 	for (uint32_t i = 0; i < g->count; i++)
 		if (setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &q, sizeof(q)) < 0)
 			return ckpt_fail(err, -errno, "cannot join a group on %s", g->device);
