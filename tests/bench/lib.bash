@@ -17,7 +17,7 @@ median() { sort -n | awk '{ v[NR] = $1 } END { print NR ? v[int((NR + 1) / 2)] :
 calc() { awk "BEGIN { printf \"%.2f\", $1 }"; }
 # line WHAT MEASURED UNIT COMPARISON TARGET
 line() {
-	local verdict=ok
+	local verdict=met
 	[ "$4" = none ] || awk "BEGIN { exit !($2 $4 $5) }" || { verdict=MISSED; missed=$((missed + 1)); }
 	[ "$4" = none ] && verdict=
 	printf '%-52s %10s %-6s %2s %-8s %s\n' "$1" "$2" "$3" "${4/none/}" "$5" "$verdict"

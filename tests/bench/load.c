@@ -2,8 +2,8 @@
 /*
  * For bench.sh: targets of one size in one dimension (small, memory, threads, processes, areas,
  * files; serve0, serve1, serve100: of so much memory, with that percentage written all the time),
- * the machine's own speed at the same work (write, read; warm before it), and a command's wall time
- * and peak memory (run).
+ * the machine's own speed at the same work (write, read, read2: by two threads; warm before it),
+ * and a command's wall time and peak memory (run).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -262,20 +262,40 @@ static void write_file(const char *path, long mib)
 	printf("%.3f\n", (test_now_ns() - start) / 1e6);
 }
 
-static void read_file(const char *path, long mib)
-{
-	int fd = open(path, O_RDONLY);
-	size_t done = 0;
-	int64_t start = test_now_ns();
-	char *p = map(mib * MIB);
+struct part {
+	int fd;
+	char *p;
+	size_t from, to;
+};
 
-	while (done < mib * MIB) {
-		ssize_t n = pread(fd, p + done, MIB, done);
+static void *read_part(void *arg)
+{
+	const struct part *part = arg;
+
+	for (size_t done = part->from; done < part->to;) {
+		ssize_t n = pread(part->fd, part->p + done, MIB, done);
 
 		if (n <= 0)
-			die(path);
+			die("pread");
 		done += n;
 	}
+	return NULL;
+}
+
+static void read_file(const char *path, long mib, bool by_two)
+{
+	int fd = open(path, O_RDONLY);
+	int64_t start = test_now_ns();
+	char *p = map(mib * MIB);
+	size_t half = by_two ? mib / 2 * MIB : 0;
+	struct part part[2] = { { fd, p, 0, half }, { fd, p, half, mib * MIB } };
+	pthread_t t;
+
+	if (by_two && pthread_create(&t, NULL, read_part, &part[0]))
+		die("pthread_create");
+	read_part(&part[1]);
+	if (by_two)
+		pthread_join(t, NULL);
 	printf("%.3f\n", (test_now_ns() - start) / 1e6);
 }
 
@@ -306,8 +326,8 @@ int main(int argc, char **argv)
 		return 2;
 	if (!strcmp(argv[1], "write"))
 		write_file(argv[3], atol(argv[2]));
-	else if (!strcmp(argv[1], "read"))
-		read_file(argv[3], atol(argv[2]));
+	else if (!strncmp(argv[1], "read", 4))
+		read_file(argv[3], atol(argv[2]), argv[1][4] == '2');
 	else if (!strcmp(argv[1], "warm"))
 		warm(atol(argv[2]));
 	else
