@@ -346,6 +346,7 @@ static int create_image(struct dump *d, struct ckpt_err *err)
 	const struct ckpt_image_how how = {
 		.compress = d->opts->compress,
 		.later = d->opts->leave_running || is_ahead(d->opts),
+		.server = d->opts->server,
 		.go_on = go_on_copying,
 		.go_on_arg = d,
 	};

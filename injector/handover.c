@@ -4,90 +4,25 @@
  * run while it runs at the other side, nor ends it while it does not.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "engine/base/words.h"
 #include "injector/handover.h"
 
 #define READY "ready"
 #define GO "go"
 #define RUNNING "running"
-#define FAILED "failed"
-#define WORD_MAX 16
-#define WAIT_MS 100
 #define DEATH_MS 10000
 
-/* ---- words ---- */
-
-static int say(int fd, const char *word)
+static struct ckpt_talk talk_to(const struct ckpt_handover *h,
+				int (*go_on)(void *arg, struct ckpt_err *err), void *arg)
 {
-	char line[WORD_MAX];
-	int n = snprintf(line, sizeof(line), "%s\n", word);
-	ssize_t done;
-
-	do
-		done = write(fd, line, n); /* less than a pipe takes at once */
-	while (done < 0 && (errno == EINTR || (errno == EAGAIN && poll(NULL, 0, 1) == 0)));
-	return done == n ? 0 : -EPIPE;
-}
-
-static int gone(const struct ckpt_handover *h, struct ckpt_err *err)
-{
-	return ckpt_refuse(err, CKPT_E_OTHER_SIDE, -EPIPE, "%s: the connection ended", h->where);
-}
-
-/* Reads a line into WORD. */
-static int hear(const struct ckpt_handover *h, char *word,
-		int (*go_on)(void *arg, struct ckpt_err *err), void *arg, struct ckpt_err *err)
-{
-	struct pollfd there = { .fd = h->from, .events = POLLIN };
-	size_t n = 0;
-
-	for (;;) {
-		int r = go_on ? go_on(arg, err) : 0;
-		ssize_t got;
-
-		if (r < 0)
-			return r;
-		if (poll(&there, 1, WAIT_MS) <= 0)
-			continue;
-		got = read(h->from, word + n, 1);
-		if (got < 0 && (errno == EINTR || errno == EAGAIN))
-			continue;
-		if (got <= 0)
-			return gone(h, err);
-		if (word[n] == '\n')
-			break;
-		if (++n == WORD_MAX)
-			return ckpt_refuse(err, CKPT_E_OTHER_SIDE, -EPROTO,
-					   "%s: it says what ckpt does not", h->where);
-	}
-	word[n] = 0;
-	return 0;
-}
-
-/* 0: it said WORD. */
-static int expect(const struct ckpt_handover *h, const char *word,
-		  int (*go_on)(void *arg, struct ckpt_err *err), void *arg, bool *failedp,
-		  struct ckpt_err *err)
-{
-	char heard[WORD_MAX + 1];
-	int r = hear(h, heard, go_on, arg, err);
-
-	if (r < 0 || !strcmp(heard, word))
-		return r;
-	*failedp = !strcmp(heard, FAILED);
-	if (*failedp)
-		return ckpt_refuse(err, CKPT_E_OTHER_SIDE, -ECANCELED,
-				   "%s: it could not be restored there", h->where);
-	return ckpt_refuse(err, CKPT_E_OTHER_SIDE, -EPROTO, "%s: it says what ckpt does not",
-			   h->where);
+	return (struct ckpt_talk){ h->to, h->from, h->where, go_on, arg };
 }
 
 /* ---- the side that it leaves ---- */
@@ -143,21 +78,19 @@ static int unsure(const struct ckpt_handover *h, const struct ckpt_snapshot *sna
 			   why.text[0] ? why.text : h->where, snap->tasks[0]->pid);
 }
 
-static int go_there(const struct ckpt_handover *h, struct ckpt_source *src,
-		    const struct ckpt_snapshot *snap, const int *held,
-		    int (*go_on)(void *arg, struct ckpt_err *err), void *arg, struct ckpt_err *err)
+static int go_there(const struct ckpt_handover *h, const struct ckpt_talk *talk,
+		    struct ckpt_source *src, const struct ckpt_snapshot *snap, const int *held,
+		    struct ckpt_err *err)
 {
 	bool failed = false; /* it did, or never heard that it may */
 	int r = src->ops->stop(src, err);
 
 	if (r < 0)
 		return r;
-	r = say(h->to, GO);
+	r = ckpt_word_say(talk, GO, err);
 	failed = r < 0;
 	if (r >= 0)
-		r = expect(h, RUNNING, go_on, arg, &failed, err);
-	else
-		gone(h, err);
+		r = ckpt_word_expect(talk, RUNNING, &failed, err);
 	if (r >= 0)
 		end(snap, held);
 	else if (failed)
@@ -173,17 +106,18 @@ int ckpt_handover_leave(const struct ckpt_handover *h, struct ckpt_source *src,
 			struct ckpt_err *err)
 {
 	CKPT_FREE int *held = malloc(snap->n_tasks * sizeof(*held));
+	const struct ckpt_talk talk = talk_to(h, go_on, arg);
 	bool failed;
 	int r = held ? 0 : ckpt_fail(err, -ENOMEM, "cannot hold processes");
 
 	if (r < 0)
 		return r;
 	memset(held, 0xff, snap->n_tasks * sizeof(*held));
-	r = expect(h, READY, go_on, arg, &failed, err);
+	r = ckpt_word_expect(&talk, READY, &failed, err);
 	if (r >= 0)
 		r = hold(snap, held, err);
 	if (r >= 0)
-		r = go_there(h, src, snap, held, go_on, arg, err);
+		r = go_there(h, &talk, src, snap, held, err);
 	give_back(snap, held);
 	return r;
 }
@@ -192,16 +126,19 @@ int ckpt_handover_leave(const struct ckpt_handover *h, struct ckpt_source *src,
 
 int ckpt_handover_arrive(struct ckpt_handover *h, struct ckpt_err *err)
 {
+	const struct ckpt_talk talk = talk_to(h, NULL, NULL);
 	bool failed;
+	int r = ckpt_word_say(&talk, READY, err);
 
-	if (say(h->to, READY) < 0)
-		return gone(h, err);
-	return expect(h, GO, NULL, NULL, &failed, err);
+	return r < 0 ? r : ckpt_word_expect(&talk, GO, &failed, err);
 }
 
 void ckpt_handover_answer(struct ckpt_handover *h, bool runs)
 {
+	const struct ckpt_talk talk = talk_to(h, NULL, NULL);
+	struct ckpt_err ignored = CKPT_ERR_INIT;
+
 	if (!h->answered)
-		say(h->to, runs ? RUNNING : FAILED);
+		ckpt_word_say(&talk, runs ? RUNNING : CKPT_WORD_FAILED, &ignored);
 	h->answered = true;
 }

@@ -38,7 +38,7 @@ static int open_before(struct ckpt_increment *inc, struct ckpt_err *err)
 		return ckpt_refuse(err, CKPT_E_NO_IMAGE, -errno,
 				   "--prev-images-dir %s, as seen from %s: cannot open: %s", dir,
 				   inc->opts->dir, strerror(errno));
-	r = ckpt_image_open(&inc->before, inc->arena, fd, dir, err);
+	r = ckpt_image_open_records(&inc->before, inc->arena, fd, dir, err);
 	if (r >= 0)
 		r = ckpt_image_load_any(inc->before, &inc->memory, err);
 	return ckpt_in(err, r, "--prev-images-dir");

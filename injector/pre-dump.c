@@ -148,10 +148,14 @@ static void leave(struct pre_dump *d)
 static int run(struct pre_dump *d, struct ckpt_dump_stats *stats, struct ckpt_err *err)
 {
 	const struct ckpt_dump_opts *opts = d->opts;
+	const struct ckpt_image_how how = { .later = true,
+					    .server = opts->server,
+					    .go_on = go_on,
+					    .go_on_arg = d };
 	int r = ckpt_increment_check(opts, err);
 
 	if (r >= 0)
-		r = ckpt_image_create(&d->writer, d->arena, opts->dirfd, opts->dir, err);
+		r = ckpt_image_create_as(&d->writer, d->arena, opts->dirfd, opts->dir, &how, err);
 	if (r >= 0)
 		r = ckpt_increment_open(&d->inc, opts, d->writer, d->arena, err);
 	if (r >= 0)

@@ -255,9 +255,7 @@ static void kill_tree(struct ckpt_job *job)
 		;
 }
 
-/* Made before anything else and filled at the end, so that it cannot fail any more when the tree
- * runs. */
-static int make_pidfile(const char *path, struct ckpt_err *err)
+int ckpt_pidfile_make(const char *path, struct ckpt_err *err)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
@@ -417,7 +415,7 @@ int ckpt_restore(const struct ckpt_restore_run *run, struct ckpt_arena *arena,
 		r = ckpt_problems_err(problems, err);
 	if (r >= 0) {
 		fill_stats(stats, plan, img);
-		r = run->pidfile ? pidfile = make_pidfile(run->pidfile, err) : 0;
+		r = run->pidfile ? pidfile = ckpt_pidfile_make(run->pidfile, err) : 0;
 	}
 	if (r >= 0)
 		r = ckpt_image_unpack(img, ckpt_pack_threads(UINT64_MAX), err);

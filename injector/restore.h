@@ -46,3 +46,6 @@ int ckpt_restore(const struct ckpt_restore_run *run, struct ckpt_arena *arena,
 int ckpt_restore_plan(const struct ckpt_restore_run *run, struct ckpt_arena *arena,
 		      struct ckpt_plan **planp, struct ckpt_problems *problems,
 		      struct ckpt_err *err);
+/* Made before anything else and filled at the end, so that it cannot fail any more when the tree
+ * runs. Refuses one that exists. */
+int ckpt_pidfile_make(const char *path, struct ckpt_err *err);

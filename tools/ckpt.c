@@ -21,6 +21,8 @@ const struct ckpt_command ckpt_commands[] = {
 	  .attended = true },
 	{ "migrate", CKPT_CMD_MIGRATE, "PID [USER@]HOST | PID --via COMMAND [OPTIONS]",
 	  "move a running tree to another machine", ckpt_cmd_migrate, 1, 2, .attended = true },
+	{ "page-server", CKPT_CMD_PAGE_SERVER, "[-D DIR] [--address ADDR] [--port N] [-d]",
+	  "take the memory of a dump on another machine", ckpt_cmd_page_server },
 	{ "restore", CKPT_CMD_RESTORE, "[-D DIR] [OPTIONS]",
 	  "bring a process tree back from its image", ckpt_cmd_restore },
 	{ "check", CKPT_CMD_CHECK, "[-t PID]",
@@ -83,7 +85,7 @@ static int prepare(struct ckpt_tool *t)
 
 	if (command == CKPT_CMD_CONFIG)
 		return 0;
-	r = ckpt_tool_open(t, command & (CKPT_CMD_DUMP | CKPT_CMD_PRE_DUMP));
+	r = ckpt_tool_open(t, command & (CKPT_CMD_DUMP | CKPT_CMD_PRE_DUMP | CKPT_CMD_PAGE_SERVER));
 	return r < 0 ? r : ckpt_tool_rules(t);
 }
 

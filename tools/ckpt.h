@@ -4,6 +4,7 @@
  * how its end is reported. Only main() prints an error.
  */
 #pragma once
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -33,13 +34,14 @@ enum {
 	CKPT_CMD_PRE_DUMP = 1 << 14,
 	CKPT_CMD_FLATTEN = 1 << 15,
 	CKPT_CMD_MIGRATE = 1 << 16,
+	CKPT_CMD_PAGE_SERVER = 1 << 17,
 	CKPT_CMD_LOOK = CKPT_CMD_CORE | CKPT_CMD_MEM | CKPT_CMD_X | CKPT_CMD_DIFF | CKPT_CMD_REPORT,
 	/* Where every option of CRIU is understood, with or without a meaning there. */
 	CKPT_CMD_CRIU = CKPT_CMD_DUMP | CKPT_CMD_PRE_DUMP | CKPT_CMD_RESTORE | CKPT_CMD_CHECK |
-			CKPT_CMD_PLAN,
+			CKPT_CMD_PLAN | CKPT_CMD_PAGE_SERVER,
 	CKPT_CMD_IMAGE = CKPT_CMD_RESTORE | CKPT_CMD_PLAN | CKPT_CMD_SHOW | CKPT_CMD_VERIFY,
 	CKPT_CMD_ALL = CKPT_CMD_DUMP | CKPT_CMD_MIGRATE | CKPT_CMD_PRE_DUMP | CKPT_CMD_FLATTEN |
-		       CKPT_CMD_CHECK | CKPT_CMD_IMAGE | CKPT_CMD_LOOK,
+		       CKPT_CMD_CHECK | CKPT_CMD_IMAGE | CKPT_CMD_LOOK | CKPT_CMD_PAGE_SERVER,
 };
 
 struct ckpt_tool;
@@ -59,6 +61,7 @@ extern const struct ckpt_command ckpt_commands[]; /* ends with a NULL name */
 int ckpt_cmd_dump(struct ckpt_tool *t);
 int ckpt_cmd_pre_dump(struct ckpt_tool *t);
 int ckpt_cmd_migrate(struct ckpt_tool *t);
+int ckpt_cmd_page_server(struct ckpt_tool *t);
 int ckpt_cmd_flatten(struct ckpt_tool *t);
 int ckpt_cmd_restore(struct ckpt_tool *t);
 int ckpt_cmd_check(struct ckpt_tool *t);
@@ -114,6 +117,8 @@ struct ckpt_option_list {
 	unsigned int n;
 };
 
+#define CKPT_NOT_GIVEN UINT_MAX /* a number */
+
 struct ckpt_options {
 	struct ckpt_option_list rule, rules, external, inherit_fd;
 	const struct ckpt_command *command; /* NULL: none was given, HELP or VERSION is set */
@@ -142,7 +147,9 @@ struct ckpt_options {
 	const char *prev_images_dir;
 	bool track_mem;
 	const char *via, *remote_ckpt, *remote_options; /* of a migration; NULL: not given */
-	bool handover;
+	bool handover, page_server;
+	const char *address;
+	unsigned int port, ps_socket, status_fd; /* the latter two: or CKPT_NOT_GIVEN */
 	unsigned int timeout, max_freeze, track_timeout;
 	const char *max_freeze_action;
 	bool leave_running, leave_stopped, shell_job, file_locks, detached, sibling, display_stats,

@@ -2,8 +2,15 @@
 /* ckpt dump: freezes a process tree and writes its image; ckpt pre-dump: its memory, for a later
  * one. */
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
-#include "tools/ckpt.h"
+#include "engine/base/cleanup.h"
+#include "engine/store/image.h"
+#include "engine/store/page-server.h"
+#include "injector/ptrace.h"
+#include "tools/net.h"
+
+#define GREETING_NS 10000000000ull
 
 int ckpt_tool_dump(struct ckpt_tool *t, const struct ckpt_dump_opts *opts, const char *doing,
 		   const char *where)
@@ -51,20 +58,54 @@ struct ckpt_dump_opts ckpt_tool_dump_opts(struct ckpt_tool *t)
 	};
 }
 
+/* Something that listens but says nothing is not what was meant. */
+static int still_patient(void *arg, struct ckpt_err *err)
+{
+	const uint64_t *until = arg;
+
+	return ckpt_now_ns() < *until ? 0 :
+					ckpt_refuse(err, CKPT_E_NETWORK, -ETIMEDOUT,
+						    "what listens there is no page server of ckpt");
+}
+
+/* To the page server, if one is wanted; dumps. */
+static int dump_to(struct ckpt_tool *t, struct ckpt_dump_opts *opts, const char *doing)
+{
+	struct ckpt_page_server server = { .fd = -1 };
+	uint64_t until = ckpt_now_ns() + GREETING_NS;
+	struct ckpt_talk talk = { .go_on = still_patient, .go_on_arg = &until };
+	int r;
+
+	r = ckpt_net_check(t, false, t->opts.page_server);
+	if (r < 0 || !t->opts.page_server)
+		return r < 0 ? r : ckpt_tool_dump(t, opts, doing, NULL);
+	signal(SIGPIPE, SIG_IGN); /* who went away is an error of write(2) */
+	CKPT_FD fd = ckpt_net_connect(t, &server.name);
+	if (fd < 0)
+		return fd;
+	server.fd = talk.to = talk.from = fd;
+	talk.where = server.name;
+	r = ckpt_server_greet(&talk, &t->err);
+	if (r < 0)
+		return r;
+	opts->server = &server;
+	return ckpt_tool_dump(t, opts, doing, NULL);
+}
+
 int ckpt_cmd_dump(struct ckpt_tool *t)
 {
-	const struct ckpt_dump_opts opts = ckpt_tool_dump_opts(t);
+	struct ckpt_dump_opts opts = ckpt_tool_dump_opts(t);
 
 	if (opts.copies && !opts.leave_running)
 		return ckpt_fail(
 			&t->err, -EINVAL,
 			"--max-freeze-action copy: needs -R: who is to end may as well stand still");
-	return ckpt_tool_dump(t, &opts, "dumping", NULL);
+	return dump_to(t, &opts, "dumping");
 }
 
 int ckpt_cmd_pre_dump(struct ckpt_tool *t)
 {
-	const struct ckpt_dump_opts opts = {
+	struct ckpt_dump_opts opts = {
 		.pid = t->opts.tree,
 		.dirfd = t->dirfd,
 		.dir = t->opts.images_dir,
@@ -76,5 +117,5 @@ int ckpt_cmd_pre_dump(struct ckpt_tool *t)
 		.log = &t->log,
 	};
 
-	return ckpt_tool_dump(t, &opts, "dumping memory", NULL);
+	return dump_to(t, &opts, "dumping memory");
 }

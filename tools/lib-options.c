@@ -305,7 +305,6 @@ static const struct {
 	const char *name, *instead;
 } foreign[] = {
 	{ "lazy-pages", "a restore starts what it needs by itself: use `ckpt restore --lazy`" },
-	{ "page-server", "send the image: ckpt dump -D - | ssh HOST ckpt restore -D -" },
 	{ "service", "there is no service: run `ckpt dump` and `ckpt restore`" },
 	{ "swrk", "there is no service: run `ckpt dump` and `ckpt restore`" },
 	{ "dedup", "an image may be needed by others: use `ckpt flatten`" },
@@ -391,6 +390,8 @@ void ckpt_options_init(struct ckpt_options *o)
 				    .verbosity = -1,
 				    .link_remap = true,
 				    .track_timeout = 3600,
+				    .ps_socket = CKPT_NOT_GIVEN,
+				    .status_fd = CKPT_NOT_GIVEN,
 				    .timeout = 10 };
 }
 

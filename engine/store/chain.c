@@ -54,7 +54,7 @@ static int open_parent(struct ckpt_image *img, int dirfd, const char *dir, const
 		return ckpt_refuse(err, CKPT_E_PARENT_MISSING, -errno,
 				   "%s: goes on from the image in %s: cannot open that: %s",
 				   img->image_path, path, strerror(errno));
-	r = ckpt_image_open_one(&img->parent, img->arena, fd, path, err);
+	r = ckpt_image_open_one(&img->parent, img->arena, fd, path, img->away, err);
 	if (r == -ENOENT)
 		r = ckpt_refuse(err, CKPT_E_PARENT_MISSING, r,
 				"%s: goes on from the image in %s, where there is none",

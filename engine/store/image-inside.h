@@ -7,6 +7,7 @@
 #include "engine/base/err.h"
 #include "engine/store/pack.h"
 
+struct ckpt_received;
 struct ckpt_slots;
 struct ckpt_snapshot;
 struct ckpt_unpacker;
@@ -28,6 +29,8 @@ struct ckpt_image {
 	uint64_t packed_size;
 	struct ckpt_slots *slots; /* of ckpt_image_read(), NULL: none yet */
 	uint64_t stream_bytes;
+	const char *pages_at;   /* a page server, or NULL */
+	bool away;              /* they may be missing here */
 	const char *parent_dir; /* what it goes on from, NULL: it is complete */
 	uint64_t parent_id, base;
 	struct ckpt_image *parent; /* the same, opened */
@@ -41,9 +44,13 @@ int ckpt_image_fetch_chunk(const struct ckpt_image *img, struct ckpt_unpacker *u
 			   struct ckpt_err *err);
 void ckpt_slots_close(struct ckpt_slots *s); /* NULL is fine */
 
-/* Without what it goes on from. */
+/* Without what it goes on from. AWAY: its pages may be missing. */
 int ckpt_image_open_one(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd,
-			const char *dir, struct ckpt_err *err);
+			const char *dir, bool away, struct ckpt_err *err);
+/* Of what came as a stream, whose files it takes. DIRFD: of the folder that they are going to be
+ * in, borrowed, or -1. NAME is kept. */
+int ckpt_image_adopt(struct ckpt_image **imgp, struct ckpt_arena *arena, struct ckpt_received *got,
+		     int dirfd, const char *name, struct ckpt_err *err);
 /* ---- chain.c ---- */
 int ckpt_image_open_parents(struct ckpt_image *img, int dirfd, struct ckpt_err *err);
 /* Of a sound snapshot: every page that it refers to is in one of the chain. */

@@ -41,11 +41,17 @@ struct ckpt_pack;
  * first. */
 int ckpt_image_create(struct ckpt_image_writer **wp, struct ckpt_arena *arena, int dirfd,
 		      const char *dir, struct ckpt_err *err);
+/* Where pages go while the folder gets the rest (page-server.h). */
+struct ckpt_page_server {
+	int fd;           /* borrowed: a socket to it */
+	const char *name; /* kept */
+};
 struct ckpt_image_how {
 	struct ckpt_compression compress;
 	/* Pages go to a file that has no name first, and are packed by the commit; else as soon as
 	 * they come. */
 	bool later;
+	const struct ckpt_page_server *server; /* borrowed; NULL: none */
 	/* While a reader of a stream is waited for, and between chunks; a failure ends it. By any
 	 * thread. May be NULL. */
 	int (*go_on)(void *arg, struct ckpt_err *err);
@@ -95,6 +101,9 @@ int ckpt_image_open(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirf
 /* The same; the pages of a stream are compared as they pass, and not kept. */
 int ckpt_image_open_brief(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd,
 			  const char *dir, struct ckpt_err *err);
+/* Only what the records say: the pages may be at a page server, and are not read. */
+int ckpt_image_open_records(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd,
+			    const char *dir, struct ckpt_err *err);
 void ckpt_image_close(struct ckpt_image *img);
 /* The snapshot; every reference in it has been checked (snapshot_check). Messages live in the
  * arena. */

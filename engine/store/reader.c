@@ -111,6 +111,7 @@ static int take_checksums(struct opening *o, const struct ckpt_record_in *in, st
 	img->pages_size = sums->size;
 	img->crc = sums->crc;
 	img->n_crc = sums->n_crc;
+	img->pages_at = sums->pages_at;
 	return take_parent(img, sums, in, err);
 }
 
@@ -182,8 +183,12 @@ static int open_pages(struct ckpt_image *img, int dirfd, struct ckpt_err *err)
 	uint64_t was = img->stored ? img->packed_size : img->pages_size;
 	int r = open_file(dirfd, CKPT_PAGES_NAME, img->pages_path, &size, err);
 
-	if (r == -ENOENT && !was)
+	if (r == -ENOENT && (!was || (img->pages_at && img->away)))
 		return 0;
+	if (r == -ENOENT && img->pages_at)
+		return ckpt_refuse(err, CKPT_E_PAGES_AWAY, r,
+				   "%s: missing: the dump sent the pages to the page server at %s",
+				   img->pages_path, img->pages_at);
 	if (r == -ENOENT)
 		return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, r, "%s: the file is missing",
 				   img->pages_path);
@@ -218,37 +223,57 @@ static int open_folder(struct ckpt_image *img, const char *dir, struct ckpt_err 
 	return r < 0 ? r : open_pages(img, img->dirfd, err);
 }
 
+/* What came, in the files of GOT. */
+static int check_received(struct ckpt_image *img, struct ckpt_received *got, const char *name,
+			  struct ckpt_err *err)
+{
+	int r;
+
+	img->dir = img->image_path = img->pages_path = name;
+	img->image_fd = got->image_fd;
+	img->pages_fd = got->pages_fd;
+	img->image_size = got->image_size;
+	img->stream_bytes = got->bytes;
+	img->own = true;
+	r = check_records(img, err);
+	if (r >= 0)
+		r = ckpt_received_compare(got, name, img->pages_size, img->crc, err);
+	got->image_fd = got->pages_fd = -1;
+	return r;
+}
+
 static int open_stream(struct ckpt_image *img, const char *name,
 		       const struct ckpt_receive_opts *opts, struct ckpt_err *err)
 {
 	struct ckpt_received got;
-	int r = ckpt_stream_receive(&got, img->dirfd, name, opts, err);
+	int fd = img->dirfd, r;
 
-	img->dir = img->image_path = img->pages_path = name;
-	img->image_fd = got.image_fd;
-	img->pages_fd = got.pages_fd;
-	img->image_size = got.image_size;
-	img->stream_bytes = got.bytes;
 	img->dirfd = -1;
+	r = ckpt_stream_receive(&got, fd, name, opts, err);
 	if (r >= 0)
-		r = check_records(img, err);
-	if (r >= 0)
-		r = ckpt_received_compare(&got, name, img->pages_size, img->crc, err);
-	img->own = true;
+		r = check_received(img, &got, name, err);
 	ckpt_received_close(&got);
 	return r;
+}
+
+static struct ckpt_image *new_image(struct ckpt_arena *arena, int dirfd)
+{
+	struct ckpt_image *img = ckpt_new(arena, struct ckpt_image);
+
+	img->arena = arena;
+	img->dirfd = dirfd;
+	img->image_fd = img->pages_fd = img->packed_fd = -1;
+	return img;
 }
 
 static int open_one(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd, const char *dir,
 		    const struct ckpt_receive_opts *opts, struct ckpt_err *err)
 {
-	struct ckpt_image *img = ckpt_new(arena, struct ckpt_image);
+	struct ckpt_image *img = new_image(arena, dirfd);
 	int r;
 
 	*imgp = NULL;
-	img->arena = arena;
-	img->dirfd = dirfd;
-	img->image_fd = img->pages_fd = img->packed_fd = -1;
+	img->away = opts->away;
 	r = is_folder(dirfd) ? open_folder(img, dir, err) : open_stream(img, dir, opts, err);
 	if (r < 0) {
 		ckpt_image_close(img);
@@ -256,6 +281,13 @@ static int open_one(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirf
 	}
 	*imgp = img;
 	return 0;
+}
+
+int ckpt_image_adopt(struct ckpt_image **imgp, struct ckpt_arena *arena, struct ckpt_received *got,
+		     int dirfd, const char *name, struct ckpt_err *err)
+{
+	*imgp = new_image(arena, dirfd);
+	return check_received(*imgp, got, name, err);
 }
 
 static int open_any(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd, const char *dir,
@@ -279,9 +311,17 @@ int ckpt_image_open(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirf
 }
 
 int ckpt_image_open_one(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd,
-			const char *dir, struct ckpt_err *err)
+			const char *dir, bool away, struct ckpt_err *err)
 {
-	return open_one(imgp, arena, dirfd, dir, &(struct ckpt_receive_opts){ .keep = true }, err);
+	const struct ckpt_receive_opts opts = { .keep = true, .away = away };
+
+	return open_one(imgp, arena, dirfd, dir, &opts, err);
+}
+
+int ckpt_image_open_records(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd,
+			    const char *dir, struct ckpt_err *err)
+{
+	return open_any(imgp, arena, dirfd, dir, &(struct ckpt_receive_opts){ .away = true }, err);
 }
 
 int ckpt_image_open_brief(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd,

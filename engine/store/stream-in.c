@@ -4,6 +4,8 @@
  * it, every content compared with its checksum. What came is an image like another only after that.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -13,9 +15,11 @@
 #include "engine/store/record.h"
 #include "engine/store/scratch.h"
 #include "engine/store/stream.h"
+#include "engine/store/temp.h"
 
 #define CHUNKS_MAX (CKPT_RECORD_MAX / 4) /* more do not fit in a record of checksums */
-#define LOOK_EVERY (64u << 20)           /* bytes, at the memory that is left */
+#define WAIT_MS 100
+#define LOOK_EVERY (64u << 20) /* bytes, at the memory that is left */
 
 struct receiving {
 	struct ckpt_received *got;
@@ -35,11 +39,25 @@ static int damaged(const struct receiving *r, const char *what)
 			   (unsigned long long)r->n_frames, what);
 }
 
+/* Until there is something, if somebody wants to look around meanwhile. */
+static int await(struct receiving *r)
+{
+	struct pollfd there = { .fd = r->fd, .events = POLLIN };
+	int n = 0;
+
+	while (r->opts->go_on && n >= 0 && poll(&there, 1, WAIT_MS) <= 0)
+		n = r->opts->go_on(r->opts->go_on_arg, r->err);
+	return n;
+}
+
 static int read_all(struct receiving *r, void *buf, size_t len)
 {
 	for (size_t done = 0; done < len;) {
-		ssize_t n = read(r->fd, (char *)buf + done, len - done);
+		int waited = await(r);
+		ssize_t n = waited < 0 ? 0 : read(r->fd, (char *)buf + done, len - done);
 
+		if (waited < 0)
+			return waited;
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
@@ -55,6 +73,15 @@ static int read_all(struct receiving *r, void *buf, size_t len)
 	return 0;
 }
 
+static int cannot_keep(const struct receiving *r, int fd, int code)
+{
+	if (r->opts->into)
+		return ckpt_image_write_error(r->err, code, r->opts->into->dir,
+					      fd == r->got->image_fd ? CKPT_IMAGE_NAME :
+								       CKPT_PAGES_NAME);
+	return ckpt_fail(r->err, code, "%s: cannot keep what comes", r->name);
+}
+
 static int write_at(const struct receiving *r, int fd, const void *data, size_t len, uint64_t at)
 {
 	for (size_t done = 0; done < len;) {
@@ -63,8 +90,7 @@ static int write_at(const struct receiving *r, int fd, const void *data, size_t 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			return ckpt_fail(r->err, n ? -errno : -EIO, "%s: cannot keep what comes",
-					 r->name);
+			return cannot_keep(r, fd, n ? -errno : -EIO);
 		done += n;
 	}
 	return 0;
@@ -129,7 +155,7 @@ static int keep_chunk(struct receiving *r, const struct ckpt_frame *f)
 
 	if (!r->opts->keep || (!again && ckpt_all_zero(r->out, f->raw)))
 		return 0;
-	if (r->kept / LOOK_EVERY != (r->kept + f->raw) / LOOK_EVERY &&
+	if (!r->opts->into && r->kept / LOOK_EVERY != (r->kept + f->raw) / LOOK_EVERY &&
 	    !ckpt_scratch_fits(LOOK_EVERY))
 		return ckpt_refuse(r->err, CKPT_E_NO_UNPACK_ROOM, -ENOSPC,
 				   "%s: no memory is left after %llu MiB of pages", r->name,
@@ -224,10 +250,14 @@ int ckpt_stream_receive(struct ckpt_received *got, int fd, const char *name,
 	struct receiving r = { got, fd, name, opts, .in = in, .out = out, .err = err };
 	int n;
 
-	*got = (struct ckpt_received){ .image_fd = memfd_create("ckpt-image", MFD_CLOEXEC),
-				       .pages_fd = -1 };
+	*got = (struct ckpt_received){
+		.image_fd = opts->into ? fcntl(opts->into->image_fd, F_DUPFD_CLOEXEC, 3) :
+					 memfd_create("ckpt-image", MFD_CLOEXEC),
+		.pages_fd = -1,
+	};
 	if (opts->keep)
-		got->pages_fd = memfd_create("ckpt-pages", MFD_CLOEXEC);
+		got->pages_fd = opts->into ? fcntl(opts->into->pages_fd, F_DUPFD_CLOEXEC, 3) :
+					     memfd_create("ckpt-pages", MFD_CLOEXEC);
 	if (!in || !out || got->image_fd < 0 || (opts->keep && got->pages_fd < 0))
 		return ckpt_fail(err, -ENOMEM, "%s: cannot keep what comes", name);
 	n = check_header(&r);
@@ -239,6 +269,9 @@ int ckpt_stream_receive(struct ckpt_received *got, int fd, const char *name,
 
 void ckpt_received_close(struct ckpt_received *got)
 {
+	ckpt_close_fd(&got->image_fd);
+	ckpt_close_fd(&got->pages_fd);
+	got->image_fd = got->pages_fd = -1;
 	free(got->crc);
 	free(got->there);
 	got->crc = NULL;

@@ -11,6 +11,8 @@
 #include "engine/store/image-inside.h"
 #include "engine/store/pack.h"
 
+struct ckpt_temp;
+
 #define CKPT_STREAM_MAGIC "CKPTSTR\n"
 #define CKPT_STREAM_FORMAT 1
 
@@ -64,12 +66,18 @@ struct ckpt_received {
 };
 struct ckpt_receive_opts {
 	bool keep; /* the pages too */
+	bool away; /* of a folder: they may be at a page server */
 	bool more; /* something else follows the image, and is left alone; else FD is read to its
 		      end */
+	const struct ckpt_temp *into; /* files for both; NULL: in memory */
+	/* While nothing comes; a failure ends it. May be NULL. */
+	int (*go_on)(void *arg, struct ckpt_err *err);
+	void *go_on_arg;
 };
 /* Reads all of FD (borrowed). */
 int ckpt_stream_receive(struct ckpt_received *got, int fd, const char *name,
 			const struct ckpt_receive_opts *opts, struct ckpt_err *err);
+/* Of the files too, unless they were taken. */
 void ckpt_received_close(struct ckpt_received *got);
 /* The checksums of the image are those of the chunks that came; SIZE bytes of pages. */
 int ckpt_received_compare(struct ckpt_received *got, const char *name, uint64_t size,

@@ -68,6 +68,8 @@ int ckpt_temp_create(struct ckpt_temp *temp, int dirfd, const char *dir, struct 
 {
 	int r = -EEXIST;
 
+	temp->dirfd = dirfd;
+	temp->dir = dir;
 	/* The name may be taken: by another thread of this process, or by one of this number in
 	 * another container. */
 	for (unsigned int n = 0; r == -EEXIST && n < ATTEMPTS; n++) {
@@ -77,6 +79,7 @@ int ckpt_temp_create(struct ckpt_temp *temp, int dirfd, const char *dir, struct 
 			 getpid(), n);
 		r = create_pair(temp, dirfd);
 	}
+	temp->image_there = temp->pages_there = r >= 0;
 	return r < 0 ? ckpt_image_write_error(err, r, dir, temp->image) : 0;
 }
 

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Writing an image and committing it. What makes it an image is the last rename: up to there every
- * failure, and every kill, leaves a folder without one.
- */
+/* Writing an image and committing it (publish.c). */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -16,6 +13,7 @@
 #include "engine/base/cleanup.h"
 #include "engine/store/image.h"
 #include "engine/store/pack.h"
+#include "engine/store/page-server.h"
 #include "engine/store/record.h"
 #include "engine/store/stream.h"
 #include "engine/store/temp.h"
@@ -25,8 +23,7 @@ struct ckpt_image_writer {
 	int dirfd;
 	const char *dir;
 	struct ckpt_temp temp;
-	bool made_link;              /* to the image before */
-	bool temp_image, temp_pages; /* still there, under their temporary names */
+	bool made_link; /* to the image before */
 	uint64_t pages_size;
 	const uint32_t *crc;
 	size_t n_crc;
@@ -37,22 +34,6 @@ struct ckpt_image_writer {
 	const char *parent_dir;         /* NULL: it goes on from none */
 	uint64_t parent_id, base, content_id;
 };
-
-static int refuse_existing(int dirfd, const char *dir, struct ckpt_err *err)
-{
-	static const char *const names[] = { CKPT_IMAGE_NAME, CKPT_PAGES_NAME };
-	struct stat st;
-
-	for (int i = 0; i < 2; i++) {
-		if (fstatat(dirfd, names[i], &st, AT_SYMLINK_NOFOLLOW) == 0)
-			return ckpt_refuse(err, CKPT_E_IMAGE_EXISTS, -EEXIST,
-					   "%s/%s: cannot write: it is there already", dir,
-					   names[i]);
-		if (errno != ENOENT)
-			return ckpt_image_write_error(err, -errno, dir, names[i]);
-	}
-	return 0;
-}
 
 /* As they are, until the commit: in the folder, which has the room, or else in memory. */
 static int open_raw(struct ckpt_image_writer *w, struct ckpt_err *err)
@@ -81,28 +62,30 @@ static int open_pack(struct ckpt_image_writer *w, struct ckpt_err *err)
 	return w->how.later ? open_raw(w, err) : 0;
 }
 
+static int open_stream(struct ckpt_image_writer *w, int fd, const char *name, struct ckpt_err *err)
+{
+	const struct ckpt_stream_opts opts = { fd, name, w->how.go_on, w->how.go_on_arg };
+	int r = ckpt_stream_open(&w->stream, &opts, err);
+
+	return r < 0 ? r : open_pack(w, err);
+}
+
 static int open_folder(struct ckpt_image_writer *w, struct ckpt_err *err)
 {
-	int r;
+	const struct ckpt_page_server *server = w->how.server;
+	int r = ckpt_temp_begin(&w->temp, w->dirfd, w->dir, err);
 
-	ckpt_temp_sweep(w->dirfd);
-	r = refuse_existing(w->dirfd, w->dir, err);
-	if (r >= 0)
-		r = ckpt_temp_create(&w->temp, w->dirfd, w->dir, err);
-	w->temp_image = w->temp_pages = r >= 0;
+	if (r >= 0 && server)
+		return open_stream(w, server->fd, server->name, err);
 	return r >= 0 && w->how.compress.method ? open_pack(w, err) : r;
 }
 
-static int open_stream(struct ckpt_image_writer *w, struct ckpt_err *err)
+static int open_pipe(struct ckpt_image_writer *w, struct ckpt_err *err)
 {
-	const struct ckpt_stream_opts opts = { w->dirfd, w->dir, w->how.go_on, w->how.go_on_arg };
-	int r;
-
 	w->temp.image_fd = memfd_create("ckpt-image", MFD_CLOEXEC);
 	if (w->temp.image_fd < 0)
 		return ckpt_image_write_error(err, -errno, w->dir, CKPT_IMAGE_NAME);
-	r = ckpt_stream_open(&w->stream, &opts, err);
-	return r < 0 ? r : open_pack(w, err);
+	return open_stream(w, w->dirfd, w->dir, err);
 }
 
 int ckpt_image_create_as(struct ckpt_image_writer **wp, struct ckpt_arena *arena, int dirfd,
@@ -119,7 +102,7 @@ int ckpt_image_create_as(struct ckpt_image_writer **wp, struct ckpt_arena *arena
 	w->how = *how;
 	w->raw_fd = w->temp.image_fd = w->temp.pages_fd = -1;
 	if (fstat(dirfd, &st) == 0 && !S_ISDIR(st.st_mode))
-		r = open_stream(w, err);
+		r = open_pipe(w, err);
 	else
 		r = open_folder(w, err);
 	if (r < 0) {
@@ -279,6 +262,7 @@ static int write_end(struct ckpt_image_writer *w, struct ckpt_record_out *out, s
 	sums.parent_id = w->parent_id;
 	sums.parent_dir = (char *)w->parent_dir;
 	sums.begins = w->base;
+	sums.pages_at = w->how.server ? (char *)w->how.server->name : NULL;
 	rec.kind = (char *)"checksums";
 	r = ckpt_record_write(out, &rec, &sums.base, err);
 	if (r < 0)
@@ -312,90 +296,30 @@ static int write_image(struct ckpt_image_writer *w, const struct ckpt_snapshot *
 	return r;
 }
 
-static int sync_files(struct ckpt_image_writer *w, struct ckpt_err *err)
-{
-	struct statfs fs;
-
-	if (fstatfs(w->temp.image_fd, &fs) == 0 && fs.f_type == TMPFS_MAGIC)
-		return 0;
-	if (stored_size(w) && fdatasync(w->temp.pages_fd) < 0)
-		return ckpt_image_write_error(err, -errno, w->dir, CKPT_PAGES_NAME);
-	if (fdatasync(w->temp.image_fd) < 0)
-		return ckpt_image_write_error(err, -errno, w->dir, CKPT_IMAGE_NAME);
-	return 0;
-}
-
-static int sync_folder(struct ckpt_image_writer *w, struct ckpt_err *err)
-{
-	CKPT_FD fd = openat(w->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int r;
-
-	/* A folder that may be written to but not read cannot be opened: then the whole file
-	 * system. */
-	r = fd < 0 ? syncfs(w->temp.image_fd) : fsync(fd);
-	if (r < 0 && errno != EINVAL)
-		return ckpt_image_write_error(err, -errno, w->dir, CKPT_IMAGE_NAME);
-	return 0;
-}
-
-static int rename_new(int dirfd, const char *from, const char *to)
-{
-	struct stat st;
-
-	if (renameat2(dirfd, from, dirfd, to, RENAME_NOREPLACE) == 0)
-		return 0;
-	if (errno != EINVAL && errno != ENOSYS)
-		return -errno;
-	/* Not every file system has that: then somebody else's image can only be seen, not
-	 * excluded. */
-	if (fstatat(dirfd, to, &st, AT_SYMLINK_NOFOLLOW) == 0)
-		return -EEXIST;
-	return renameat(dirfd, from, dirfd, to) < 0 ? -errno : 0;
-}
-
-static int publish(struct ckpt_image_writer *w, bool *therep, const char *from, const char *to,
-		   struct ckpt_err *err)
-{
-	int r = rename_new(w->dirfd, from, to);
-
-	if (r == -EEXIST)
-		return ckpt_refuse(err, CKPT_E_IMAGE_EXISTS, r,
-				   "%s/%s: cannot commit: it is there already", w->dir, to);
-	if (r < 0)
-		return ckpt_image_write_error(err, r, w->dir, to);
-	*therep = false;
-	return 0;
-}
-
-static int publish_both(struct ckpt_image_writer *w, struct ckpt_err *err)
-{
-	int r = 0;
-
-	if (stored_size(w)) {
-		r = publish(w, &w->temp_pages, w->temp.pages, CKPT_PAGES_NAME, err);
-	} else {
-		unlinkat(w->dirfd, w->temp.pages, 0);
-		w->temp_pages = false;
-	}
-	if (r < 0)
-		return r;
-	r = publish(w, &w->temp_image, w->temp.image, CKPT_IMAGE_NAME, err);
-	if (r >= 0)
-		r = sync_folder(w, err);
-	if (r >= 0)
-		return 0;
-	if (!w->temp_image)
-		unlinkat(w->dirfd, CKPT_IMAGE_NAME, 0);
-	if (stored_size(w))
-		unlinkat(w->dirfd, CKPT_PAGES_NAME, 0);
-	return r;
-}
-
 static int send_image(struct ckpt_image_writer *w, struct ckpt_err *err)
 {
 	int r = ckpt_stream_put_image(w->stream, w->temp.image_fd, err);
 
 	return r < 0 ? r : ckpt_stream_end(w->stream, err);
+}
+
+/* Here and there, or nowhere. */
+static int publish_with_server(struct ckpt_image_writer *w, struct ckpt_err *err)
+{
+	const struct ckpt_talk talk = { w->how.server->fd, w->how.server->fd, w->how.server->name,
+					w->how.go_on, w->how.go_on_arg };
+	int r = send_image(w, err);
+
+	if (r >= 0)
+		r = ckpt_server_await_ready(&talk, err);
+	if (r >= 0)
+		r = ckpt_temp_publish(&w->temp, false, err);
+	if (r < 0)
+		return r;
+	r = ckpt_server_keep(&talk, err);
+	if (r < 0)
+		ckpt_image_remove(w->dirfd);
+	return r;
 }
 
 int ckpt_image_commit(struct ckpt_image_writer *w, const struct ckpt_snapshot *snap,
@@ -411,19 +335,20 @@ int ckpt_image_commit(struct ckpt_image_writer *w, const struct ckpt_snapshot *s
 	r = settle_pages(w, err);
 	if (r >= 0)
 		r = write_image(w, snap, &bytes, err);
-	if (r >= 0 && w->stream) {
+	if (r >= 0 && w->stream && !w->how.server) {
 		r = send_image(w, err);
 		*bytesp = ckpt_stream_written(w->stream);
 		return r;
 	}
 	if (r >= 0)
-		r = sync_files(w, err);
+		r = ckpt_temp_sync(&w->temp, stored_size(w), err);
 	if (r >= 0)
-		r = publish_both(w, err);
+		r = w->how.server ? publish_with_server(w, err) :
+				    ckpt_temp_publish(&w->temp, stored_size(w), err);
 	if (r < 0)
 		return r;
 	w->made_link = false;
-	*bytesp = bytes + stored_size(w);
+	*bytesp = w->stream ? ckpt_stream_written(w->stream) : bytes + stored_size(w);
 	return 0;
 }
 
@@ -433,20 +358,13 @@ void ckpt_image_writer_close(struct ckpt_image_writer *w)
 		return;
 	if (w->made_link)
 		unlinkat(w->dirfd, CKPT_PARENT_LINK, 0);
-	/* In this order, see temp.c; the locks go last. */
-	if (w->temp_image)
-		unlinkat(w->dirfd, w->temp.image, 0);
-	if (w->temp_pages)
-		unlinkat(w->dirfd, w->temp.pages, 0);
-	ckpt_close_fd(&w->temp.pages_fd);
-	ckpt_close_fd(&w->temp.image_fd);
+	ckpt_temp_end(&w->temp);
 	ckpt_close_fd(&w->raw_fd);
 	ckpt_stream_close(w->stream);
 	ckpt_pack_close(w->pack);
-	w->temp.pages_fd = w->temp.image_fd = w->raw_fd = -1;
+	w->raw_fd = -1;
 	w->stream = NULL;
 	w->pack = NULL;
-	w->temp_image = w->temp_pages = false;
 }
 
 void ckpt_image_remove(int dirfd)

@@ -28,7 +28,7 @@ expect 'a log that cannot be written' 1 '^ckpt: .*/no/log: cannot write the log:
 check 'the folder that was made is gone' test ! -e img2
 expect 'no such work folder' 1 '^ckpt: no/d.log: cannot write the log' dump -t "$PID" -D img2 -W no -o d.log
 check 'the folder that was made is gone' test ! -e img2
-expect 'refused before anything' 3 '^ckpt: CKPT-E0502: --page-server' dump -t "$PID" -D img2 --page-server
+expect 'refused before anything' 3 '^ckpt: CKPT-E0502: --tls' dump -t "$PID" -D img2 --tls
 check 'no folder was made' test ! -e img2
 check 'the process goes on' unharmed "$PID"
 
