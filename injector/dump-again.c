@@ -8,12 +8,15 @@
 #include "injector/pre-dump.h"
 
 #define AT_MOST_NS 5000000000ull
+#define APART_TRIES 3
 
-/* Nothing but what passes by itself: somebody is about to read it. */
-static bool passes(const struct ckpt_problems *problems)
+/* Nothing but what passes by itself: somebody is about to read it; or a thread of our own library
+ * has descriptors of its own for a moment. */
+static bool passes(const struct ckpt_problems *problems, unsigned int tried)
 {
 	for (size_t i = 0; i < problems->n; i++)
-		if (problems->v[i].number != CKPT_E_TERMINAL_DATA)
+		if (problems->v[i].number != CKPT_E_TERMINAL_DATA &&
+		    (problems->v[i].number != CKPT_E_SHARED_STATE || tried >= APART_TRIES))
 			return false;
 	return problems->n;
 }
@@ -27,7 +30,9 @@ static int dump_when_it_passed(const struct ckpt_dump_opts *opts, struct ckpt_at
 	uint64_t until = ckpt_now_ns() + AT_MOST_NS;
 	int r = ckpt_dump_once(opts, attempt, arena, stats, problems, err);
 
-	while (r < 0 && !attempt->sent && !once && passes(problems) && ckpt_now_ns() < until) {
+	for (unsigned int n = 0;
+	     r < 0 && !attempt->sent && !once && passes(problems, n) && ckpt_now_ns() < until;
+	     n++) {
 		struct ckpt_drain drain;
 
 		ckpt_logf(opts->log, 3, "%s: once more", problems->v[0].text);

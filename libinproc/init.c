@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The start of a program: takes the reserved signal, and the memory that a checkpoint will need. If
  * anything is missing the program runs as if the library were not there. */
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
@@ -90,6 +91,7 @@ __attribute__((constructor(101))) static void start(void)
 	ckpt_stacks = make_stacks();
 	ckpt_vdso_init(getauxval(AT_SYSINFO_EHDR));
 	ckpt_wrap_init(environ);
+	pthread_atfork(ckpt_track_fork_begin, ckpt_track_fork_end, NULL);
 	ckpt_config.signal = sig;
 	ckpt_config.on = take_signal(sig);
 }

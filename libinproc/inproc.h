@@ -81,7 +81,8 @@ struct ckpt_session {
 	 * our signal yet; to write it at each fork would cost a page fault. */
 	pid_t pid;
 	uint32_t lock;
-	bool stopping;                       /* whoever comes is to be parked */
+	uint32_t opening; /* a lock: no fork as long as something of ours is at a low number */
+	bool stopping;    /* whoever comes is to be parked */
 	struct ckpt_parked *leader, *parked; /* the others */
 	uint32_t n_parked;                   /* futex: the leader waits on it */
 	uint32_t n_wanted;                   /* until so many are there */
@@ -104,10 +105,23 @@ void ckpt_futex_wake(uint32_t *word);
 /* Returns also without any change, and after MS. */
 void ckpt_futex_wait(uint32_t *word, uint32_t value, int ms);
 
+/* Held for a few instructions, by threads that no signal can interrupt. */
+void ckpt_lock(uint32_t *word);
+void ckpt_unlock(uint32_t *word);
+
 /* ---- stop.c: the handler; parking all threads ---- */
 void ckpt_on_signal(int sig, siginfo_t *info, void *uc);
 /* Returns 0, and 1 once more in the program that a restore put back here. */
 int ckpt_context_save(struct user_regs_struct *regs) __attribute__((returns_twice));
+/* Threads of this process, or -1. */
+long ckpt_n_threads(void);
+/* One of the stacks, or -1. */
+int ckpt_stack_take(struct ckpt_session *s);
+void ckpt_stack_give_back(struct ckpt_session *s, int i);
+static inline void *ckpt_stack_top(int i)
+{
+	return ckpt_stacks + (size_t)(i + 1) * CKPT_STACK;
+}
 /* Has a parked thread make the call. */
 int64_t ckpt_parked_call(struct ckpt_parked *p, struct ckpt_wire_request *req, void *data);
 
@@ -119,6 +133,11 @@ void ckpt_deaf_end(void);
 void ckpt_ask_again(struct ckpt_session *s);
 /* By the leader; was there any? */
 bool ckpt_call_again(struct ckpt_session *s);
+
+/* ---- apart.c ---- */
+/* Has the function called where no descriptor is open, and nobody sees what it opens. False: it was
+ * not; there is nobody else, or there is no way. */
+bool ckpt_apart(void (*function)(void *arg), void *arg);
 
 /* ---- connect.c ---- */
 /* Connects to the requester with that token: a descriptor, not below CKPT_LOWEST_FD, or -errno. */
@@ -142,6 +161,8 @@ void ckpt_serve(int fd, struct ckpt_end *end);
 /* ---- serve-signals.c ---- */
 /* Fills session->out; the number of those found, of which *LENP bytes come from the FROMth on. */
 int64_t ckpt_serve_signals(struct ckpt_parked *p, bool of_process, uint64_t from, uint32_t *lenp);
+/* Opens a file of a thread's in /proc: a descriptor or -errno. */
+int ckpt_open_task(pid_t tid, const char *name);
 /* A set of signals in the status of a thread, by KEY ("\nSigPnd:\t"). */
 uint64_t ckpt_status_set(pid_t tid, const char *key);
 

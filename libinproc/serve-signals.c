@@ -16,20 +16,28 @@
 #define FIRST_QUEUED 32 /* below that there is one of each at most */
 #define MARK 0x636b7074 /* in si_value of the mark */
 
-uint64_t ckpt_status_set(pid_t tid, const char *key)
+int ckpt_open_task(pid_t tid, const char *name)
 {
-	char path[48] = "/proc/self/task/", text[2048], digits[12], *to = path + 16;
-	const char *at;
-	uint64_t set = 0;
-	int64_t len;
-	int fd, n = 0;
+	char path[48] = "/proc/self/task/", digits[12], *to = path + 16;
+	int n = 0;
 
 	for (; tid; tid /= 10)
 		digits[n++] = '0' + tid % 10;
 	while (n)
 		*to++ = digits[--n];
-	memcpy(to, "/status", 8);
-	fd = ckpt_sys(SYS_open, path, O_RDONLY | O_CLOEXEC);
+	*to++ = '/';
+	strcpy(to, name);
+	return ckpt_sys(SYS_open, path, O_RDONLY | O_CLOEXEC);
+}
+
+uint64_t ckpt_status_set(pid_t tid, const char *key)
+{
+	char text[2048];
+	const char *at;
+	uint64_t set = 0;
+	int64_t len;
+	int fd = ckpt_open_task(tid, "status");
+
 	if (fd < 0)
 		return 0;
 	len = ckpt_sys(SYS_read, fd, text, sizeof(text) - 1);

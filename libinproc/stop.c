@@ -44,6 +44,18 @@ void ckpt_futex_wait(uint32_t *word, uint32_t value, int ms)
 	ckpt_sys(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, ms < 0 ? NULL : &t);
 }
 
+void ckpt_lock(uint32_t *word)
+{
+	while (__atomic_exchange_n(word, 1, __ATOMIC_ACQUIRE))
+		ckpt_futex_wait(word, 1, 1);
+}
+
+void ckpt_unlock(uint32_t *word)
+{
+	__atomic_store_n(word, 0, __ATOMIC_RELEASE);
+	ckpt_futex_wake(word);
+}
+
 /* What setjmp(3) keeps, with room for the rest. The offsets are those of struct user_regs_struct.
  */
 __asm__(".text\n"
@@ -78,17 +90,14 @@ _Static_assert(offsetof(struct user_regs_struct, ss) == 160, "layout");
 
 /* ---- the list of those who are here ---- */
 
-/* Held for a few instructions, by threads that no signal can interrupt. */
 static void lock(struct ckpt_session *s)
 {
-	while (__atomic_exchange_n(&s->lock, 1, __ATOMIC_ACQUIRE))
-		ckpt_futex_wait(&s->lock, 1, 1);
+	ckpt_lock(&s->lock);
 }
 
 static void unlock(struct ckpt_session *s)
 {
-	__atomic_store_n(&s->lock, 0, __ATOMIC_RELEASE);
-	ckpt_futex_wake(&s->lock);
+	ckpt_unlock(&s->lock);
 }
 
 enum role { PASSER, LEADER, PARKED };
@@ -156,8 +165,8 @@ static void park(struct ckpt_parked *me)
 
 /* ---- the leader ---- */
 
-/* Threads of this process, or -1: the folder has as many links, and two. */
-static long n_threads(void)
+/* The folder has as many links, and two. */
+long ckpt_n_threads(void)
 {
 	struct stat st;
 
@@ -180,7 +189,7 @@ static bool all_come(struct ckpt_session *s)
 	uint32_t n, before = 0;
 
 	for (;;) {
-		long all = n_threads();
+		long all = ckpt_n_threads();
 
 		/* Not every one of hundreds has to wake us. */
 		__atomic_store_n(&s->n_wanted, all < 0 ? 0 : all - 1, __ATOMIC_SEQ_CST);
@@ -431,7 +440,7 @@ __asm__(".text\n"
 void call_on(void *top, void (*function)(siginfo_t *, void *, struct ckpt_again *), siginfo_t *info,
 	     void *uc, struct ckpt_again *again);
 
-static int take_stack(struct ckpt_session *s)
+int ckpt_stack_take(struct ckpt_session *s)
 {
 	unsigned int first = ckpt_sys(SYS_gettid);
 
@@ -444,7 +453,7 @@ static int take_stack(struct ckpt_session *s)
 	return -1;
 }
 
-static void give_back_stack(struct ckpt_session *s, int i)
+void ckpt_stack_give_back(struct ckpt_session *s, int i)
 {
 	__atomic_store_n(&s->stack_used[i], false, __ATOMIC_RELEASE);
 }
@@ -468,12 +477,12 @@ void ckpt_on_signal(int sig, siginfo_t *info, void *uc)
 		s->pid = pid; /* a fork's child */
 	if (s->pid != pid)
 		return;
-	i = take_stack(s);
+	i = ckpt_stack_take(s);
 	if (i < 0) {
 		come(info, uc, &again);
 	} else {
-		call_on(ckpt_stacks + (size_t)(i + 1) * CKPT_STACK, come, info, uc, &again);
-		give_back_stack(s, i);
+		call_on(ckpt_stack_top(i), come, info, uc, &again);
+		ckpt_stack_give_back(s, i);
 	}
 	if (again.sort != CKPT_AGAIN_NOT)
 		ckpt_again_run(&again, uc);

@@ -141,29 +141,29 @@ static bool read_text(struct ckpt_scan *s, int fd)
 	return n == 0;
 }
 
-/* The kernel opens nowhere but at the lowest number, where other threads see it: for the moment
- * between two calls, however long the list is. */
-static int open_maps(void)
-{
-	int low = ckpt_sys(SYS_open, "/proc/thread-self/maps", O_RDONLY | O_CLOEXEC), fd;
+struct reading {
+	struct ckpt_scan *s;
+	pid_t tid;
+	bool good;
+};
 
-	if (low < 0)
-		return low;
-	fd = ckpt_sys(SYS_fcntl, low, F_DUPFD_CLOEXEC, CKPT_LOWEST_FD);
-	if (fd < 0) /* the limit is below */
-		return low;
-	ckpt_sys(SYS_close, low);
-	return fd;
+static void read_maps(void *arg)
+{
+	struct reading *r = arg;
+	/* Of the thread: the process has none if its main thread has ended. */
+	int fd = ckpt_open_task(r->tid, "maps");
+
+	if (fd < 0)
+		return;
+	r->good = ask(r->s, fd) || read_text(r->s, fd);
+	ckpt_sys(SYS_close, fd);
 }
 
 bool ckpt_scan_maps(struct ckpt_scan *s)
 {
-	int fd = open_maps();
-	bool good;
+	struct reading r = { s, ckpt_sys(SYS_gettid), false };
 
-	if (fd < 0)
-		return false;
-	good = ask(s, fd) || read_text(s, fd);
-	ckpt_sys(SYS_close, fd);
-	return good;
+	if (!ckpt_apart(read_maps, &r))
+		read_maps(&r);
+	return r.good;
 }

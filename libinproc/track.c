@@ -77,7 +77,8 @@ static void drop_these(uint64_t which)
 	}
 }
 
-/* A descriptor at a high number, or -1. */
+/* A descriptor at a high number, or -1. Other threads could see it at the lowest one, between two
+ * calls. */
 static int open_high(int dirfd, const char *path, const struct stat *st)
 {
 	int low, fd;
@@ -106,7 +107,9 @@ static int hold(int dirfd, const char *path, const struct stat *st, const struct
 		h->dev = s->mapped_dev;
 		h->ino = st->st_ino;
 		h->st_dev = st->st_dev;
+		ckpt_lock(&ckpt_session->opening);
 		h->fd = open_high(dirfd, path, st);
+		ckpt_unlock(&ckpt_session->opening);
 		if (h->fd >= 0)
 			return i;
 		drop(h);
@@ -139,6 +142,17 @@ static int look_and_hold(int dirfd, const char *path, const struct stat *st)
 	return s.mapped ? hold(dirfd, path, st, &s) : -1;
 }
 
+/* Around fork(3); the child finds the lock cleared. */
+void ckpt_track_fork_begin(void)
+{
+	ckpt_lock(&ckpt_session->opening);
+}
+
+void ckpt_track_fork_end(void)
+{
+	ckpt_unlock(&ckpt_session->opening);
+}
+
 int ckpt_track_begin(int dirfd, const char *path)
 {
 	const uint64_t all = ~0ull;
@@ -153,9 +167,7 @@ int ckpt_track_begin(int dirfd, const char *path)
 	    !S_ISREG(st.st_mode) || !st.st_size || is_held(&st))
 		return -1;
 	/* Neither a checkpoint nor a handler of the program must find our descriptors where the
-	 * program's are. Other threads could, between two calls: Linux opens at the lowest number,
-	 * and a descriptor of /proc/self/maps that is kept would be another thing to be seen, by
-	 * who counts descriptors and by who dumps the program from outside. */
+	 * program's are. */
 	ckpt_sys(SYS_rt_sigprocmask, SIG_SETMASK, &all, &mask, 8);
 	at = look_and_hold(dirfd, path, &st);
 	ckpt_sys(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, 8);

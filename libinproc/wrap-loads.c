@@ -64,21 +64,35 @@ static bool loads_fd(int fd)
 	return !changes_rights(fd, &st) && !is_static(fd);
 }
 
+struct question {
+	int dirfd;
+	const char *path;
+	bool loads;
+};
+
+static void open_and_look(void *arg)
+{
+	struct question *q = arg;
+	int fd = ckpt_sys(SYS_openat, q->dirfd, q->path,
+			  O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+
+	if (fd < 0)
+		return;
+	q->loads = loads_fd(fd);
+	ckpt_sys(SYS_close, fd);
+}
+
 static bool loads_at(int dirfd, const char *path)
 {
+	struct question q = { dirfd, path, true };
 	struct stat st;
-	bool loads;
-	int fd;
 
 	/* Devices are not opened just to look. */
 	if (ckpt_sys(SYS_newfstatat, dirfd, path, &st, 0) < 0 || !S_ISREG(st.st_mode))
 		return true;
-	fd = ckpt_sys(SYS_openat, dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	if (fd < 0)
-		return true;
-	loads = loads_fd(fd);
-	ckpt_sys(SYS_close, fd);
-	return loads;
+	if ((dirfd != AT_FDCWD && path[0] != '/') || !ckpt_apart(open_and_look, &q))
+		open_and_look(&q);
+	return q.loads;
 }
 
 /* As execvp(3) finds it. False: nowhere. */

@@ -142,5 +142,7 @@ bool ckpt_scan_maps(struct ckpt_scan *s);
 int ckpt_track_begin(int dirfd, const char *path);
 /* GONE: it did. errno stays as it is. */
 void ckpt_track_end(int held, bool gone);
+void ckpt_track_fork_begin(void);
+void ckpt_track_fork_end(void);
 /* The restored descriptors may hold other files, with the same contents. */
 void ckpt_track_restored(void);

@@ -369,6 +369,10 @@ int ckpt_capture_mapped(struct ckpt_capture *c, struct ckpt_capture_task *t,
 	if (is_new) {
 		int r = resolve(c, t, m, flags, &k->file, err);
 
+		/* When the copy was made that we look at, nothing mapped had been deleted. */
+		if (c->src->thawed_at && (r < 0 || ends_with(m->name, DELETED)))
+			return ckpt_fail(err, -ESTALE, "%s: mapped file %s was deleted meanwhile",
+					 t->who, m->name);
 		if (r < 0 && err->number != CKPT_E_NONE) {
 			ckpt_problem_add(c->problems, err->number, "%s: %s", t->who, err->text);
 			r = 0;

@@ -190,6 +190,8 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 	f->mode = st->st_mode;
 	f->has_size = S_ISREG(st->st_mode);
 	f->size = f->has_size ? st->st_size : 0;
+	if (state != CKPT_PATH_SAME && c->number < 0 && c->src->thawed_at)
+		return ckpt_fail(err, -ESTALE, "file %s: it was moved or deleted meanwhile", path);
 	r = collect_identity(c, f, err);
 	if (r < 0)
 		return r;

@@ -10,6 +10,7 @@
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/stat.h>
@@ -181,6 +182,39 @@ static void do_wait_any(struct act *a)
 	ends_with(a, pid, 14);
 }
 
+/* The library keeps such a file, and opens it as nothing else here does. */
+static void do_mapped(struct act *a)
+{
+	int fd = open("mapped", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	char *at;
+
+	CHECK(fd >= 0 && write(fd, a->name, 10) == 10);
+	at = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, fd, 0);
+	close(fd);
+	CHECK(at != MAP_FAILED);
+	CHECK_CALL(unlink("mapped"));
+	CHECK(!memcmp(at, a->name, 10));
+	CHECK_CALL(munmap(at, 4096));
+}
+
+static void do_inherit(struct act *a)
+{
+	for (int i = 0; i < 20; i++) {
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			for (int fd = 3; fd < 100; fd++) {
+				int flags = fcntl(fd, F_GETFL);
+
+				if (flags >= 0 && (flags & O_NONBLOCK))
+					_exit(1);
+			}
+			_exit(15);
+		}
+		ends_with(a, pid, 15);
+	}
+}
+
 static struct act acts[] = {
 	{ "fork", do_fork },
 	{ "fork and exec", do_fork_exec },
@@ -192,6 +226,8 @@ static struct act acts[] = {
 	{ "closing all", do_close_all },
 	{ "setuid", do_setuid },
 	{ "wait for any", do_wait_any },
+	{ "mapped and deleted", do_mapped },
+	{ "inherited descriptors", do_inherit },
 };
 
 static void setup(void)
@@ -326,14 +362,33 @@ static void do_no_child(struct act *a)
 	CHECK_INT(n_sigchld, 0);
 }
 
+/* For the library these are files that might be mapped. */
+static void do_unlink(struct act *a)
+{
+	(void)a;
+	if (!harness_is_done())
+		return;
+	for (int i = 0; i < 50; i++) {
+		CHECK_CALL(link("kept", "gone"));
+		if (i % 2) {
+			CHECK_CALL(unlink("gone"));
+		} else {
+			CHECK_CALL(rename("other", "gone"));
+			CHECK_CALL(rename("gone", "other"));
+		}
+	}
+}
+
 static struct act lookers[] = {
 	{ "the lowest descriptor", do_files },
+	{ "deleting", do_unlink },
 	{ "no child", do_no_child },
 };
 
 static void setup_lookers(void)
 {
 	signal(SIGCHLD, on_sigchld);
+	CHECK(test_write("kept", "not empty\n") && test_write("other", "neither\n"));
 	act_start(lookers, ARRAY_SIZE(lookers));
 }
 
