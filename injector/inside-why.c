@@ -147,10 +147,11 @@ int ckpt_inside_check(pid_t pid, int *signalp, struct ckpt_err *err)
 	if (has_library(pid) && has_bit(status, "SigCgt", *signalp))
 		return 0;
 	if (has_library(pid) && has_bit(status, "SigIgn", *signalp))
-		return ckpt_refuse(err, CKPT_E_NOT_PRELOADABLE, -ENOSYS,
-				   "process %d: its system calls may be dispatched to itself "
-				   "(PR_SET_SYSCALL_USER_DISPATCH)",
-				   pid);
+		return ckpt_refuse(
+			err, CKPT_E_NOT_PRELOADABLE, -ENOSYS,
+			"process %d: it ignores signal %d, as where its system calls may "
+			"be dispatched to itself (PR_SET_SYSCALL_USER_DISPATCH)",
+			pid, *signalp);
 	return ckpt_refuse(err, CKPT_E_NO_LIBRARY, -ENOSYS,
 			   "process %d: it does not run with ckpt's library", pid);
 }

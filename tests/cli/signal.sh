@@ -102,9 +102,20 @@ check 'it goes on' goes_on
 for _ in 1 2 3; do kill -s RTMAX "$PID"; sleep 0.5; done
 check 'the newest two stay' until_true 10 test "$(n_images own)" = 2
 check 'no child was seen' test -z "$(cat "/proc/$PID/task/$PID/children")"
+counting=$PID
+
+# ---- by another signal ----
+start "$RUN" -D "$T/other" --signal USR2 sleep 1000
+until_true 5 asleep "$PID" sleep
+ask 'the list' 0 '' --list
+check 'with its signal' grep -Eq "^ *$PID +12 +1 sleep 1000" out
+ask 'it is found out' 0 '' -D usr2 "$PID"
+ask 'or told' 0 '' --signal USR2 -D usr2-told "$PID"
+kill -s USR2 "$PID"
+check 'that signal alone' until_true 10 test -e other/ckpt.000001/image
+check 'it goes on' unharmed "$PID"
 
 # ---- with children and without ----
-counting=$PID
 start "$RUN" bash -c 'sleep 1000 & exec sleep 2000'
 family=$PID
 until_true 5 has_child "$family"

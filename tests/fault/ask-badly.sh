@@ -69,6 +69,18 @@ if is_root && command -v setpriv >/dev/null; then
 	check "another user's: no folder" test ! -e "$T/open/img"
 	unharmed_still "another user's"
 fi
+# Anybody may connect to who asks: only the program is listened to.
+mkdir -m 777 "$T/other" && cp "$stubborn" "$T/other" && chmod 755 "$T/other/stubborn"
+(cd "$T/other" && as_nobody ./stubborn impostor) &
+impostor=$!
+until_true 5 test -s "$T/other/ready"
+for how in --snapshot --stop --snapshot --stop --snapshot --stop --snapshot --stop; do
+	ask "$PID" $how
+	granted "somebody else answers: $how"
+done
+check "somebody else answers: he did" test -s "$T/other/tricked"
+touch "$T/other/enough"
+wait "$impostor"
 kill -STOP "$PID"
 until_true 5 test "$(state "$PID")" = T
 ask "$PID" --wait 2
@@ -145,6 +157,16 @@ if [ "${1-}" = inside ] && mount -t tmpfs -o size=2m small "$T/small"; then
 fi
 end_it
 
+# He may send signals to it, but not read what the program may.
+if is_root && [ -d "$T/open" ]; then
+	run_stubborn two-ids
+	as_nobody timeout 30 "$T/ckpt-signal" --wait 2 -D "$T/open/img" "$PID" >"$T/out" 2>"$T/err"
+	status=$?
+	refused "one that acts as another user" 1 "^ckpt-signal: CKPT-E01(05|10): .*$PID"
+	unharmed_still "one that acts as another user"
+	end_it
+fi
+
 run_stubborn blocked
 ask "$PID" --wait 2
 refused "one that blocks the signal" 1 "^ckpt-signal: CKPT-E0112: .*$PID"
@@ -157,7 +179,7 @@ unharmed_still "a thread that blocks the signal"
 end_it
 run_stubborn ignored
 ask "$PID" --wait 2
-refused "one that ignores the signal" 1 "^ckpt-signal: CKPT-E01(09|12): .*$PID"
+refused "one that ignores the signal" 3 "^ckpt-signal: CKPT-E0115: .*$PID: it ignores signal 64"
 unharmed_still "one that ignores the signal"
 end_it
 run_stubborn hook-no

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -126,6 +128,13 @@ static void vfork_in_child(void)
 		pause();
 }
 
+/* Who may send it signals, but is not who it acts as. */
+static void two_ids(void)
+{
+	if (setresuid(TEST_UID, 0, 0))
+		_exit(1);
+}
+
 static const struct {
 	const char *how;
 	void (*become)(void);
@@ -139,6 +148,7 @@ static const struct {
 	{ "disabled", disable },
 	{ "vfork", wait_for_vfork },
 	{ "vfork-child", vfork_in_child },
+	{ "two-ids", two_ids },
 };
 
 /* Another program all the time; it counts, too. */
@@ -154,8 +164,37 @@ static void execute_again(char **argv)
 	_exit(1);
 }
 
+/* Answers every requester there is in place of its program; who has been reached is in "tricked".
+ */
+static void answer_all(void)
+{
+	int n = 0;
+
+	test_write("ready", "%d\n", getpid());
+	while (!test_exists("enough")) {
+		char *text = test_read("/proc/net/unix", NULL), *at = text;
+
+		while (at && (at = strstr(at, "@ckpt-"))) {
+			struct sockaddr_un name = { .sun_family = AF_UNIX };
+			int fd = socket(AF_UNIX, SOCK_SEQPACKET, 0);
+			char hello[64] = "";
+
+			memcpy(name.sun_path + 1, ++at, 21);
+			if (!connect(fd, (struct sockaddr *)&name, sizeof(sa_family_t) + 22) &&
+			    send(fd, hello, sizeof(hello), MSG_NOSIGNAL) > 0)
+				test_write("tricked", "%d\n", ++n);
+			usleep(100);
+			close(fd);
+		}
+		free(text);
+	}
+	_exit(0);
+}
+
 int main(int argc, char **argv)
 {
+	if (argc > 1 && !strcmp(argv[1], "impostor"))
+		answer_all();
 	if (argc > 1 && !strcmp(argv[1], "exec"))
 		execute_again(argv);
 	if (argc > 1 && !strcmp(argv[1], "short")) {
