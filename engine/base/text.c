@@ -75,7 +75,7 @@ const char *ckpt_line_after(const char *text, const char *key)
 	size_t n = strlen(key);
 
 	while (text) {
-		if (!strncmp(text, key, n) && text[n] == ':')
+		if (*text == *key && !strncmp(text, key, n) && text[n] == ':')
 			return skip_blanks(text + n + 1);
 		text = strchr(text, '\n');
 		text += text != NULL;
