@@ -44,135 +44,141 @@ static int advice_of(const struct ckpt_map *map)
 					   -1;
 }
 
+/* Memory that others change as well, a file that only this mapping still has, what no fork takes
+ * over. */
+static bool must_wait(const struct ckpt_map *map)
+{
+	bool device = map->flags & (CKPT_MAP(IO) | CKPT_MAP(PF));
+
+	return strstr(map->name, " (deleted)") ||
+	       (map->shared && map->prot & PROT_WRITE && !strchr(map->name, '/')) ||
+	       (device && advice_of(map) >= 0);
+}
+
 void ckpt_inside_copy_ahead(struct ckpt_inside *in, struct ckpt_member *m)
 {
 	struct ckpt_map *map;
 	size_t n;
 
-	m->n_kept = 0;
 	if (read_maps(in, m->acts, &map, &n) < 0)
 		return;
+	m->looked_at = true;
+	m->must_wait = false;
+	m->n_kept = 0;
 	m->kept = ckpt_alloc(in->arena, KEPT_MAX * sizeof(*m->kept));
-	for (size_t i = 0; i < n && m->n_kept < KEPT_MAX; i++) {
+	for (size_t i = 0; i < n && !m->must_wait; i++) {
 		int advice = advice_of(&map[i]);
 
-		/* Memory of devices is never forked. */
-		if (advice >= 0 && !(map[i].flags & (CKPT_MAP(IO) | CKPT_MAP(PF))))
+		m->must_wait = must_wait(&map[i]) || m->n_kept == KEPT_MAX;
+		if (advice >= 0 && !m->must_wait)
 			m->kept[m->n_kept++] = (struct ckpt_wire_kept){ map[i].start,
 									map[i].end - map[i].start,
 									advice, 0 };
 	}
 }
 
-/* A line of maps: memory that others change as well, or a file that only this mapping still has. */
-static bool must_wait(const char *line)
-{
-	char prot[5] = "";
-	const char *name = strchr(line, '/');
+/* ---- copying ---- */
 
-	if (sscanf(line, "%*s %4s", prot) != 1)
-		return true;
-	if (strstr(line, " (deleted)"))
-		return true;
-	return prot[3] == 's' && prot[1] == 'w' && !name;
-}
-
-/* The text of maps without what differs between a process and its copy: nothing does. */
-static int read_text(pid_t pid, char **textp, size_t *lenp)
-{
-	char path[32];
-	size_t room = 0, n;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
-	f = fopen(path, "re");
-	if (!f)
-		return -errno;
-	*textp = NULL;
-	*lenp = 0;
-	do {
-		char *more = realloc(*textp, room += 65536);
-
-		if (!more) {
-			fclose(f);
-			return -ENOMEM;
-		}
-		*textp = more;
-		n = fread(*textp + *lenp, 1, room - *lenp - 1, f);
-		*lenp += n;
-	} while (n);
-	(*textp)[*lenp] = '\0';
-	fclose(f);
-	return 0;
-}
-
-static bool is_plain(const char *text)
-{
-	for (const char *line = text; *line;) {
-		const char *end = strchr(line, '\n');
-		CKPT_FREE char *one = strndup(line, end ? (size_t)(end - line) : strlen(line));
-
-		if (!one || must_wait(one))
-			return false;
-		line = end ? end + 1 : line + strlen(line);
-	}
-	return true;
-}
-
-static bool has_locked(pid_t pid)
+/* What a fork leaves out is missing here. Asked while they stand, since it takes no longer for
+ * more memory or areas. */
+static bool read_size(pid_t pid, uint64_t *sizep, bool *lockedp)
 {
 	char status[8192];
 
-	return ckpt_proc_read(pid, "status", status, sizeof(status)) <= 0 ||
-	       ckpt_status_number(status, "VmLck", 10) != 0;
+	if (ckpt_proc_read(pid, "status", status, sizeof(status)) <= 0)
+		return false;
+	*sizep = ckpt_status_number(status, "VmSize", 10);
+	*lockedp = ckpt_status_number(status, "VmLck", 10) != 0;
+	return true;
 }
 
-static int make_copy(struct ckpt_inside *in, struct ckpt_member *m, struct ckpt_err *err)
+static bool can_be_copied(struct ckpt_inside *in, struct ckpt_member *m)
+{
+	bool locked;
+
+	if (!m->looked_at) /* the kernel showed nothing of it before, or it was not known */
+		ckpt_inside_copy_ahead(in, m);
+	return m->looked_at && !m->must_wait && read_size(m->acts, &m->vm_size, &locked) && !locked;
+}
+
+/* GOES: everybody does with it. */
+static int order_copy(const struct ckpt_member *m, bool goes, struct ckpt_err *err)
 {
 	struct ckpt_wire_request req = { .verb = CKPT_WIRE_FORK,
+					 .arg = { goes },
 					 .buf_arg = -1,
 					 .len = m->n_kept * sizeof(*m->kept) };
-	struct pollfd p = { -1, POLLIN, 0 };
-	int64_t r = ckpt_inside_ask(in, m, &req, m->kept, &m->copy_sock, err);
-	char byte;
 
-	if (r <= 0 || m->copy_sock < 0)
-		return r == -ECONNRESET ? -ECONNRESET : 0;
-	m->copy = r;
-	p.fd = m->copy_sock;
-	if (poll(&p, 1, READY_MS) <= 0 || read(m->copy_sock, &byte, 1) != 1)
-		return 0;
-	m->copy_mem = open_own(m->copy, "mem");
-	return m->copy_mem >= 0;
+	return ckpt_inside_send(m, &req, m->kept, err);
 }
 
-/* 1: the copy has the same areas. */
-static int copy_one(struct ckpt_inside *in, struct ckpt_member *m, struct ckpt_err *err)
+/* 1: there is one. */
+static int take_copy(struct ckpt_inside *in, struct ckpt_member *m, bool goes, struct ckpt_err *err)
 {
-	CKPT_FREE char *before = NULL, *after = NULL;
-	size_t before_len, after_len;
-	int r;
+	int64_t r = ckpt_inside_receive(in, m, &m->copy_sock, err);
 
-	if (has_locked(m->acts) || read_text(m->acts, &before, &before_len) < 0 ||
-	    !is_plain(before))
-		return 0;
-	r = make_copy(in, m, err);
 	if (r <= 0)
-		return r;
-	return read_text(m->copy, &after, &after_len) >= 0 && before_len == after_len &&
-	       !memcmp(before, after, before_len);
+		return r == -ECONNRESET ? -ECONNRESET : 0;
+	m->copy = r;
+	if (goes)
+		ckpt_inside_gone(m);
+	return m->copy_sock < 0 ?
+		       ckpt_fail(err, -ESTALE, "process %d: its copy is out of reach", m->pid) :
+		       1;
+}
+
+/* The next of those who stand, from M on. */
+static struct ckpt_member *next_parked(struct ckpt_member *m)
+{
+	while (m && m->state != CKPT_MEMBER_PARKED)
+		m = m->next;
+	return m;
+}
+
+/* All at once. Not one of them may go on before there are copies of all. */
+static int make_copies(struct ckpt_inside *in, struct ckpt_err *err)
+{
+	struct ckpt_member *first = next_parked(in->members), *m;
+	bool alone = first && !next_parked(first->next);
+	int r = 1;
+
+	for (m = first; r > 0 && m; m = next_parked(m->next))
+		r = can_be_copied(in, m);
+	for (m = first; r > 0 && m; m = next_parked(m->next))
+		r = order_copy(m, alone, err) < 0 ? -ECONNRESET : 1;
+	for (m = first; r > 0 && m; m = next_parked(m->next))
+		r = take_copy(in, m, alone, err);
+	for (m = first; r > 0 && m; m = next_parked(m->next))
+		ckpt_inside_go(m, true, "");
+	return r;
 }
 
 int ckpt_inside_copy(struct ckpt_inside *in, struct ckpt_err *err)
 {
-	int r = 1;
+	int r = make_copies(in, err);
 
-	for (struct ckpt_member *m = in->members; r > 0 && m; m = m->next)
-		if (m->state == CKPT_MEMBER_PARKED)
-			r = copy_one(in, m, err);
 	for (struct ckpt_member *m = in->members; r <= 0 && m; m = m->next)
 		ckpt_inside_copy_end(m);
 	return r;
+}
+
+/* ---- when they go on ---- */
+
+static int check_ready(struct ckpt_member *m, struct ckpt_err *err)
+{
+	struct pollfd p = { m->copy_sock, POLLIN, 0 };
+	uint64_t size;
+	bool locked;
+	char byte;
+
+	if (poll(&p, 1, READY_MS) <= 0 || read(m->copy_sock, &byte, 1) != 1)
+		return ckpt_fail(err, -ESTALE, "process %d: its copy does not get ready", m->pid);
+	m->copy_mem = open_own(m->copy, "mem");
+	if (m->copy_mem < 0 || !read_size(m->copy, &size, &locked))
+		return ckpt_fail(err, -ESTALE, "process %d: its copy cannot be read", m->pid);
+	if (size != m->vm_size)
+		return ckpt_fail(err, -ESTALE, "process %d: its copy lacks memory", m->pid);
+	return 0;
 }
 
 static bool was_told(const struct ckpt_member *m, const struct ckpt_map *map)
@@ -189,21 +195,33 @@ static bool was_told(const struct ckpt_member *m, const struct ckpt_map *map)
 	return true;
 }
 
+static int check_areas(struct ckpt_inside *in, const struct ckpt_member *m, struct ckpt_err *err)
+{
+	struct ckpt_map *map;
+	size_t n;
+
+	if (read_maps(in, m->copy, &map, &n) < 0)
+		return ckpt_fail(err, -ESTALE, "process %d: its copy has ended", m->pid);
+	for (size_t i = 0; i < n; i++) {
+		if (map[i].flags & CKPT_MAP(WF) && !was_told(m, &map[i]))
+			return ckpt_fail(err, -ESTALE, "process %d: memory was cleared in its copy",
+					 m->pid);
+		if (must_wait(&map[i]))
+			return ckpt_fail(err, -ESTALE, "process %d: memory of its copy can change",
+					 m->pid);
+	}
+	return 0;
+}
+
 int ckpt_inside_copy_check(struct ckpt_inside *in, struct ckpt_err *err)
 {
-	for (const struct ckpt_member *m = in->members; m; m = m->next) {
-		struct ckpt_map *map;
-		size_t n;
+	for (struct ckpt_member *m = in->members; m; m = m->next) {
+		int r = m->copy ? check_ready(m, err) : 0;
 
-		if (!m->copy)
-			continue;
-		if (read_maps(in, m->copy, &map, &n) < 0)
-			return ckpt_fail(err, -ESTALE, "process %d: its copy has ended", m->pid);
-		for (size_t i = 0; i < n; i++)
-			if (map[i].flags & CKPT_MAP(WF) && !was_told(m, &map[i]))
-				return ckpt_fail(err, -ESTALE,
-						 "process %d: memory was cleared in its copy",
-						 m->pid);
+		if (r >= 0 && m->copy)
+			r = check_areas(in, m, err);
+		if (r < 0)
+			return r;
 	}
 	return 1;
 }

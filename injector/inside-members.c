@@ -28,14 +28,29 @@ pid_t ckpt_inside_acts(const struct ckpt_inside *in, pid_t tid)
 	return m ? m->acts : tid;
 }
 
+/* They are asked for in their order. */
+size_t ckpt_inside_index(struct ckpt_member *m, pid_t tid)
+{
+	size_t first = __atomic_load_n(&m->at, __ATOMIC_RELAXED);
+
+	for (size_t i = 0; i < m->n_tids; i++) {
+		size_t at = (first + i) % m->n_tids;
+
+		if (m->tids[at] != tid)
+			continue;
+		__atomic_store_n(&m->at, at, __ATOMIC_RELAXED);
+		return at;
+	}
+	return m->n_tids;
+}
+
 struct ckpt_member *ckpt_inside_of_thread(const struct ckpt_inside *in, pid_t tid)
 {
 	struct ckpt_member *m = ckpt_inside_member(in, tid);
 
 	for (struct ckpt_member *o = m ? NULL : in->members; o && !m; o = o->next)
-		for (size_t i = 0; i < o->n_tids && !m; i++)
-			if (o->tids[i] == tid)
-				m = o;
+		if (ckpt_inside_index(o, tid) < o->n_tids)
+			m = o;
 	return m;
 }
 
@@ -137,7 +152,7 @@ int ckpt_inside_add_children(struct ckpt_inside *in, struct ckpt_member *m, size
 	int r = 0;
 
 	m->children_seen = true;
-	for (size_t i = 0; r >= 0 && !in->opts.one && i < m->n_tids; i++)
+	for (size_t i = 0; r >= 0 && !in->opts.one && !m->childless && i < m->n_tids; i++)
 		r = ckpt_each_child(m->pid, m->tids[i], add_child, &look, err);
 	*n_newp += look.n_new;
 	return r;
@@ -157,6 +172,7 @@ int ckpt_inside_look_ahead(struct ckpt_inside *in, struct ckpt_err *err)
 		if (r >= 0)
 			r = ckpt_inside_add_children(in, look.m, &look.n_new, err);
 		look.m->children_seen = false;
+		ckpt_inside_questions(in, look.m);
 		if (in->opts.snapshot)
 			ckpt_inside_copy_ahead(in, look.m);
 	}

@@ -21,15 +21,15 @@
 #include "injector/target.h"
 
 #define MS 1000000ull
-#define TRY_MS 1000 /* how long a call is waited for */
-#define NEW_MS 150  /* threads that come into being meanwhile are called, too */
-#define REST_MS 200 /* until the next try */
-#define LOOK_MS 1   /* between two looks at what is there */
-#define LOOKS_MS 20 /* at the start; then they are rarer */
+#define TRY_MS 1000   /* how long a call is waited for */
+#define NEW_MS 150    /* threads that come into being meanwhile are called, too */
+#define REST_MS 200   /* until the next try */
+#define LOOK_MS 1     /* between two looks at what is there */
+#define LOOKS_MS 20   /* at the start; then they are rarer */
+#define LOOK_NS 10000 /* more for each thread: on its way it needs the processor that we take */
 #define RARE_MS 5
 #define HURRY_NS 50000 /* where a thread was missed by chance */
 #define DISABLED_MS 20
-#define LOOKS_AT_ONCE (CKPT_WIRE_DATA / sizeof(struct ckpt_wire_look))
 #define TIDS_MAX (CKPT_WIRE_DATA / sizeof(int32_t))
 
 /* ---- calling ---- */
@@ -220,6 +220,8 @@ static int heard(struct ckpt_inside *in, struct ckpt_member *m, struct ckpt_err 
 	m->excuse = hello.excuse;
 	m->own_fd = hello.own_fd;
 	m->dumpable = hello.dumpable;
+	m->childless = hello.childless;
+	m->n_excluded = hello.n_excluded;
 	m->try_began = 0;
 	m->state = CKPT_MEMBER_RUNS;
 	switch (hello.excuse) {
@@ -266,11 +268,24 @@ static void take_connections(struct ckpt_inside *in)
 	}
 }
 
+static long until_next_look(const struct ckpt_inside *in)
+{
+	uint64_t ns = LOOK_MS * MS;
+
+	if (in->hurry)
+		return HURRY_NS;
+	if (ckpt_now_ns() - in->frozen_at >= LOOKS_MS * MS)
+		return RARE_MS * MS;
+	for (const struct ckpt_member *m = in->members; m; m = m->next)
+		ns += m->state == CKPT_MEMBER_RUNS ? m->n_called * LOOK_NS : 0;
+	return ns < RARE_MS * MS ? ns : RARE_MS * MS;
+}
+
 /* Until something happens, or it is time to call again. */
 static int listen_a_moment(struct ckpt_inside *in, struct ckpt_err *err)
 {
 	struct pollfd *p = calloc(1 + in->n_members, sizeof(*p));
-	struct timespec moment = { 0, RARE_MS * MS };
+	struct timespec moment = { 0, until_next_look(in) };
 	size_t n = 0;
 	int r = 0;
 
@@ -280,10 +295,6 @@ static int listen_a_moment(struct ckpt_inside *in, struct ckpt_err *err)
 	for (struct ckpt_member *m = in->members; m; m = m->next)
 		if (m->sock >= 0 && m->state != CKPT_MEMBER_PARKED)
 			p[n++] = (struct pollfd){ m->sock, POLLIN, 0 };
-	if (in->hurry)
-		moment.tv_nsec = HURRY_NS;
-	else if (ckpt_now_ns() - in->frozen_at < LOOKS_MS * MS)
-		moment.tv_nsec = LOOK_MS * MS;
 	in->hurry = false;
 	ppoll(p, n, &moment, NULL);
 	free(p);
@@ -361,67 +372,6 @@ static int out_of_time(const struct ckpt_inside *in, struct ckpt_err *err)
 			   "process %d: it does not answer within %u s", m->pid, in->opts.wait_s);
 }
 
-/* ---- when all stand ---- */
-
-static int send_looks(struct ckpt_inside *in, struct ckpt_member *m, struct ckpt_err *err)
-{
-	struct ckpt_wire_look *look = ckpt_alloc(in->arena, LOOKS_AT_ONCE * sizeof(*look));
-	struct ckpt_wire_request req = { .verb = CKPT_WIRE_LOOK, .buf_arg = -1 };
-	const struct ckpt_asleep *a = m->asleep;
-
-	while (a) {
-		size_t n = 0;
-		int64_t r;
-
-		for (; a && n < LOOKS_AT_ONCE; a = a->next, n++) {
-			look[n] = (struct ckpt_wire_look){
-				.tid = a->tid,
-				.nr = a->nr,
-				.sp = a->sp,
-				.since = a->since ? a->since + in->clock_ahead : 0,
-				.switches = a->switches
-			};
-			memcpy(look[n].arg, a->arg, sizeof(a->arg));
-		}
-		req.len = n * sizeof(*look);
-		r = ckpt_inside_ask(in, m, &req, look, NULL, err);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-static int ask_excluded(struct ckpt_inside *in, struct ckpt_member *m, struct ckpt_err *err)
-{
-	const struct ckpt_wire_request req = { .verb = CKPT_WIRE_EXCLUDED, .buf_arg = -1 };
-	const struct ckpt_wire_range *range = (const void *)in->data;
-	int64_t n = ckpt_inside_ask(in, m, &req, NULL, NULL, err);
-
-	if (n <= 0)
-		return n;
-	m->excluded = ckpt_alloc(in->arena, n * sizeof(*m->excluded));
-	for (; m->n_excluded < (size_t)n; m->n_excluded++)
-		m->excluded[m->n_excluded] = (struct ckpt_span){
-			range[m->n_excluded].start,
-			range[m->n_excluded].start + range[m->n_excluded].len,
-		};
-	return 0;
-}
-
-static int tell_all(struct ckpt_inside *in, struct ckpt_err *err)
-{
-	int r = 0;
-
-	for (struct ckpt_member *m = in->members; r >= 0 && m; m = m->next) {
-		if (m->state != CKPT_MEMBER_PARKED)
-			continue;
-		r = send_looks(in, m, err);
-		if (r >= 0)
-			r = ask_excluded(in, m, err);
-	}
-	return r;
-}
-
 static int stop(struct ckpt_inside *in, struct ckpt_err *err)
 {
 	bool done = false;
@@ -439,7 +389,7 @@ static int stop(struct ckpt_inside *in, struct ckpt_err *err)
 		if (r >= 0 && done)
 			r = settle(in, &done, err);
 	}
-	return r < 0 ? r : tell_all(in, err);
+	return r < 0 ? r : ckpt_inside_ask_ahead(in, err);
 }
 
 int ckpt_inside_stop(struct ckpt_inside *in, struct ckpt_err *err)

@@ -28,9 +28,12 @@ struct ckpt_member {
 	pid_t leader;    /* the thread that serves */
 	pid_t acts;      /* its main thread, or where that has ended another one */
 	int dumpable;    /* as the program has it: not as the kernel would say now */
+	bool childless;  /* it has said so */
 	pid_t *tids;     /* those that live, the main thread first */
-	const struct ckpt_wire_thread **threads; /* of the same order; NULL: not asked for yet */
-	size_t n_tids;
+	const struct ckpt_wire_thread **threads; /* of the same order, and NULL */
+	size_t n_tids, at;                       /* where the last one was found */
+	struct ckpt_wire_asked *asked;           /* of the one that acts, when all stood */
+	size_t n_asked;
 	bool children_seen;
 	uint64_t try_began;  /* CLOCK_MONOTONIC, ns; 0: not yet */
 	uint64_t not_before; /* asked again only then */
@@ -44,7 +47,10 @@ struct ckpt_member {
 	size_t n_excluded;
 	pid_t copy; /* of its memory, 0: none */
 	int copy_sock, copy_mem;
-	struct ckpt_wire_kept *kept; /* what a fork does not keep, as seen before */
+	uint64_t vm_size;            /* of what was copied */
+	bool looked_at;              /* the next three are known, as seen before */
+	bool must_wait;              /* a copy would not be the whole truth */
+	struct ckpt_wire_kept *kept; /* what a fork does not keep */
 	size_t n_kept;
 };
 
@@ -68,9 +74,14 @@ struct ckpt_inside {
 };
 
 /* ---- inside-wire.c ---- */
-/* Sends one request with LEN bytes of IN behind it, awaits the reply. The bytes of the reply are in
- * in->data, its descriptor (if FDP) in *FDP. Returns the reply's value, or -ECONNRESET with ERR. By
- * the holder of the lock. */
+/* Sends one request with its bytes of DATA behind it. */
+int ckpt_inside_send(const struct ckpt_member *m, const struct ckpt_wire_request *req,
+		     const void *data, struct ckpt_err *err);
+/* Awaits a reply. Its bytes are in in->data, its descriptor (if FDP) in *FDP. Returns the reply's
+ * value, or -ECONNRESET with ERR. By the holder of the lock. */
+int64_t ckpt_inside_receive(struct ckpt_inside *in, const struct ckpt_member *m, int *fdp,
+			    struct ckpt_err *err);
+/* Both. */
 int64_t ckpt_inside_ask(struct ckpt_inside *in, struct ckpt_member *m,
 			const struct ckpt_wire_request *req, const void *data, int *fdp,
 			struct ckpt_err *err);
@@ -83,6 +94,8 @@ int64_t ckpt_inside_request(struct ckpt_inside *in, pid_t tid, struct ckpt_wire_
  * most MAX. */
 int ckpt_inside_hello(int sock, struct ckpt_wire_hello *hello, int32_t *tids, size_t max);
 void ckpt_inside_go(struct ckpt_member *m, bool done, const char *why);
+/* It goes on, and has been told. */
+void ckpt_inside_gone(struct ckpt_member *m);
 int ckpt_inside_listen(struct ckpt_inside *in, struct ckpt_err *err);
 
 /* ---- inside-members.c ---- */
@@ -99,6 +112,17 @@ pid_t ckpt_inside_acts(const struct ckpt_inside *in, pid_t tid);
 /* The one that thread TID belongs to. */
 struct ckpt_member *ckpt_inside_of_thread(const struct ckpt_inside *in, pid_t tid);
 
+/* Where it is in m->tids; n_tids: nowhere. */
+size_t ckpt_inside_index(struct ckpt_member *m, pid_t tid);
+
+/* ---- inside-questions.c ---- */
+/* Before the stop: what is going to be asked. */
+void ckpt_inside_questions(struct ckpt_inside *in, struct ckpt_member *m);
+/* Asks all who stand for what every one is asked, in one go. */
+int ckpt_inside_ask_ahead(struct ckpt_inside *in, struct ckpt_err *err);
+/* What thread TID has answered already. */
+bool ckpt_inside_answered(struct ckpt_member *m, pid_t tid, struct ckpt_call *call);
+
 /* ---- inside-stop.c ---- */
 /* Stops all of it. On failure all go on. */
 int ckpt_inside_stop(struct ckpt_inside *in, struct ckpt_err *err);
@@ -108,9 +132,9 @@ void ckpt_inside_let_go(struct ckpt_inside *in, bool done, const char *why);
 /* ---- inside-copy.c ---- */
 /* Before the stop: what a copy of PID's memory would lack. */
 void ckpt_inside_copy_ahead(struct ckpt_inside *in, struct ckpt_member *m);
-/* Copies all memory. 1, or 0 where that would not be the whole truth. */
+/* Copies all memory, and all go on. 1, or 0 where a copy would not be the whole truth. */
 int ckpt_inside_copy(struct ckpt_inside *in, struct ckpt_err *err);
-/* When the copies' areas are known: were they told right before? -ESTALE: no. */
+/* Then: are the copies ready, and are they that truth? -ESTALE: no. */
 int ckpt_inside_copy_check(struct ckpt_inside *in, struct ckpt_err *err);
 void ckpt_inside_copy_end(struct ckpt_member *m);
 

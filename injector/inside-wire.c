@@ -21,8 +21,8 @@ static int gone(const struct ckpt_member *m, struct ckpt_err *err)
 			   m->pid);
 }
 
-static int64_t receive(struct ckpt_inside *in, struct ckpt_member *m, int *fdp,
-		       struct ckpt_err *err)
+int64_t ckpt_inside_receive(struct ckpt_inside *in, const struct ckpt_member *m, int *fdp,
+			    struct ckpt_err *err)
 {
 	union {
 		struct cmsghdr hdr;
@@ -60,13 +60,19 @@ static bool send_request(const struct ckpt_member *m, const struct ckpt_wire_req
 	return n >= 0;
 }
 
+int ckpt_inside_send(const struct ckpt_member *m, const struct ckpt_wire_request *req,
+		     const void *data, struct ckpt_err *err)
+{
+	return m->sock < 0 || !send_request(m, req, data) ? gone(m, err) : 0;
+}
+
 int64_t ckpt_inside_ask(struct ckpt_inside *in, struct ckpt_member *m,
 			const struct ckpt_wire_request *req, const void *data, int *fdp,
 			struct ckpt_err *err)
 {
-	if (m->sock < 0 || !send_request(m, req, data))
-		return gone(m, err);
-	return receive(in, m, fdp, err);
+	int r = ckpt_inside_send(m, req, data, err);
+
+	return r < 0 ? r : ckpt_inside_receive(in, m, fdp, err);
 }
 
 int64_t ckpt_inside_request(struct ckpt_inside *in, pid_t tid, struct ckpt_wire_request *req,
@@ -105,6 +111,14 @@ int ckpt_inside_hello(int sock, struct ckpt_wire_hello *hello, int32_t *tids, si
 	return 0;
 }
 
+void ckpt_inside_gone(struct ckpt_member *m)
+{
+	if (m->toldp)
+		*m->toldp = true;
+	ckpt_close_fd(&m->sock);
+	m->sock = -1;
+}
+
 void ckpt_inside_go(struct ckpt_member *m, bool done, const char *why)
 {
 	struct ckpt_wire_request req = { .verb = CKPT_WIRE_GO, .arg = { done }, .buf_arg = -1 };
@@ -114,9 +128,9 @@ void ckpt_inside_go(struct ckpt_member *m, bool done, const char *why)
 		return;
 	snprintf(text, sizeof(text), "%s", why);
 	req.len = done ? 0 : strlen(text) + 1;
-	if (m->state == CKPT_MEMBER_PARKED && send_request(m, &req, text) && m->toldp)
-		*m->toldp = true;
-	close(m->sock);
+	if (m->state == CKPT_MEMBER_PARKED && send_request(m, &req, text))
+		ckpt_inside_gone(m);
+	ckpt_close_fd(&m->sock);
 	m->sock = -1;
 }
 

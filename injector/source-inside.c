@@ -101,8 +101,6 @@ static int snapshot_op(struct ckpt_source *src, struct ckpt_err *err)
 
 	if (r <= 0)
 		return r;
-	for (struct ckpt_member *m = in->members; m; m = m->next)
-		ckpt_inside_go(m, true, "");
 	src->thawed_at = ckpt_now_ns();
 	return ckpt_inside_copy_check(in, err);
 }
@@ -257,84 +255,16 @@ static int read_mem_op(struct ckpt_source *src, pid_t pid, const struct iovec *r
 
 /* ---- threads ---- */
 
-/* All threads of the process at once. */
-static int ask_threads(struct ckpt_source *src, struct ckpt_member *m, struct ckpt_err *err)
-{
-	struct ckpt_wire_request req = { .verb = CKPT_WIRE_THREADS, .buf_arg = -1 };
-	struct ckpt_inside *in = &of(src)->tree;
-
-	m->threads = ckpt_alloc(in->arena, m->n_tids * sizeof(*m->threads));
-	while (req.arg[0] < m->n_tids) {
-		char *data = ckpt_alloc(in->arena, CKPT_WIRE_DATA);
-		int64_t r = ask(src, m->pid, &req, NULL, data, CKPT_WIRE_DATA, NULL, err);
-		size_t len = in->reply.len;
-
-		if (r == -ECONNRESET)
-			return r;
-		for (size_t at = 0; r >= 0 && at + sizeof(struct ckpt_wire_thread) <= len;) {
-			const struct ckpt_wire_thread *t = (void *)(data + at);
-			size_t i = 0;
-
-			at += sizeof(*t) + (((size_t)t->xstate_len + 7) & ~(size_t)7);
-			while (i < m->n_tids && m->tids[i] != t->tid)
-				i++;
-			if (at > len || i == m->n_tids)
-				return ckpt_fail(err, -EBADMSG,
-						 "process %d: cannot read its registers", m->pid);
-			m->threads[i] = t;
-			req.arg[0]++;
-		}
-		if (r < 0 || !len)
-			return ckpt_fail(err, r < 0 ? r : -EBADMSG,
-					 "process %d: cannot read its registers", m->pid);
-	}
-	return 0;
-}
-
 static int thread_of(struct ckpt_source *src, pid_t tid, const struct ckpt_wire_thread **tp,
 		     struct ckpt_err *err)
 {
 	struct ckpt_member *m;
 	int r = member_of(src, tid, &m, err);
 
-	if (r >= 0 && !m->threads)
-		r = ask_threads(src, m, err);
-	for (size_t i = 0; r >= 0 && i < m->n_tids; i++) {
-		*tp = m->threads[i];
-		if (m->tids[i] == tid && *tp)
-			return 0;
-	}
-	return r < 0 ? r : ckpt_fail(err, -ESRCH, "thread %d: cannot read its registers", tid);
-}
-
-static bool is_first_argument(const struct ckpt_wire_question *q, const struct ckpt_wire_answer *a,
-			      uint64_t arg)
-{
-	pid_t asker = getpid();
-
-	if (q->arg == CKPT_WIRE_ASKER)
-		return arg == (uint64_t)asker && !memcmp(a->buf, &asker, sizeof(asker));
-	return arg == q->arg;
-}
-
-/* What it has answered already. */
-static bool is_answered(const struct ckpt_wire_thread *t, struct ckpt_call *call)
-{
-	static const struct ckpt_wire_question questions[] = { CKPT_WIRE_QUESTIONS };
-
-	for (size_t i = 0; i < CKPT_WIRE_N_QUESTIONS; i++) {
-		if (call->nr != questions[i].nr || call->buf_arg != questions[i].buf_arg ||
-		    (call->buf_arg >= 0 && call->buf_len != questions[i].buf_len) ||
-		    (call->buf_arg &&
-		     !is_first_argument(&questions[i], &t->answer[i], call->arg[0])) ||
-		    (call->buf_arg != 1 && call->arg[1] != questions[i].second) || call->arg[2])
-			continue;
-		call->ret = t->answer[i].ret;
-		if (call->buf_arg >= 0)
-			memcpy(call->buf, t->answer[i].buf, call->buf_len);
-		return true;
-	}
-	return false;
+	if (r < 0)
+		return r;
+	*tp = m->threads[ckpt_inside_index(m, tid)];
+	return *tp ? 0 : ckpt_fail(err, -ESRCH, "thread %d: cannot read its registers", tid);
 }
 
 static int call_op(struct ckpt_source *src, pid_t tid, struct ckpt_call *call, struct ckpt_err *err)
@@ -343,15 +273,11 @@ static int call_op(struct ckpt_source *src, pid_t tid, struct ckpt_call *call, s
 					 .nr = call->nr,
 					 .buf_arg = call->buf_arg,
 					 .len = call->buf_arg < 0 ? 0 : call->buf_len };
-	const struct ckpt_wire_thread *t;
-	int r = thread_of(src, ckpt_inside_acts(&of(src)->tree, tid), &t, err);
+	struct ckpt_member *m;
+	int r = member_of(src, tid, &m, err);
 
-	if (r < 0 || is_answered(t, call))
+	if (r < 0 || ckpt_inside_answered(m, ckpt_inside_acts(&of(src)->tree, tid), call))
 		return r;
-	if (call->nr == SYS_prctl && call->arg[0] == PR_GET_DUMPABLE) {
-		call->ret = ckpt_inside_of_thread(&of(src)->tree, tid)->dumpable;
-		return 0;
-	}
 	memcpy(req.arg, call->arg, sizeof(req.arg));
 	call->ret = ask(src, tid, &req, call->buf, call->buf, call->buf_len, NULL, err);
 	return call->ret == -ECONNRESET && err->code ? -ECONNRESET : 0;

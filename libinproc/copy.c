@@ -12,7 +12,6 @@
 #include "libinproc/sys.h"
 
 struct copy {
-	int ends[2]; /* the engine's, the copy's */
 	const struct ckpt_wire_kept *kept;
 	size_t n;
 };
@@ -33,16 +32,12 @@ static void advise(const struct copy *c, bool off)
 }
 
 /* In the copy, all of whose memory is going to be read: nothing of it may change but this stack.
- * The program's descriptors must not be held: a pipe that the program closes has to be at its end
- * then. It stays until the engine closes its end. */
+ * It stays until the engine closes its end of the connection. */
 static void copy_main(void *arg)
 {
 	struct copy *c = arg;
 	char byte = 1;
 
-	ckpt_sys(SYS_setsid); /* a session that nobody else needs the number of */
-	ckpt_sys(SYS_dup2, c->ends[1], 0);
-	ckpt_sys(SYS_close_range, 1, ~0u, 0);
 	ckpt_sys(SYS_prctl, PR_SET_NAME, "ckpt-copy");
 	ckpt_sys(SYS_prctl, PR_SET_PTRACER, PR_SET_PTRACER_ANY);
 	advise(c, false);
@@ -53,18 +48,19 @@ static void copy_main(void *arg)
 int64_t ckpt_serve_copy(const struct ckpt_wire_kept *kept, size_t n, int *fdp)
 {
 	struct copy c = { .kept = kept, .n = n };
+	int ends[2]; /* the engine's, the copy's */
 	int64_t pid, r;
 
-	r = ckpt_sys(SYS_socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, c.ends);
+	r = ckpt_sys(SYS_socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends);
 	if (r < 0)
 		return r;
 	advise(&c, true);
-	pid = ckpt_spawn_copy(copy_main, &c);
+	pid = ckpt_spawn_copy(ends[1], copy_main, &c);
 	advise(&c, false);
-	ckpt_sys(SYS_close, c.ends[1]);
+	ckpt_sys(SYS_close, ends[1]);
 	if (pid < 0)
-		ckpt_sys(SYS_close, c.ends[0]);
+		ckpt_sys(SYS_close, ends[0]);
 	else
-		*fdp = c.ends[0];
+		*fdp = ends[0];
 	return pid;
 }

@@ -69,7 +69,7 @@ struct ckpt_parked {
 	uint64_t others;       /* signals pending for the process that other threads will take */
 	struct user_regs_struct regs; /* here, in the handler */
 	struct ckpt_wire_answer answer[CKPT_WIRE_N_QUESTIONS];
-	uint32_t order; /* futex: enum ckpt_order */
+	uint32_t order; /* enum ckpt_order; futex of who waits for a call to be made */
 	struct ckpt_wire_request *call;
 	void *data;
 	int64_t ret;
@@ -86,6 +86,7 @@ struct ckpt_session {
 	struct ckpt_parked *leader, *parked; /* the others */
 	uint32_t n_parked;                   /* futex: the leader waits on it */
 	uint32_t n_wanted;                   /* until so many are there */
+	uint32_t turn;                       /* futex of the parked: counts their orders */
 	pid_t again[CKPT_N_AGAIN];           /* threads that came at a bad moment */
 	bool stack_used[CKPT_N_STACKS];
 	int dumpable;      /* as the program has it */
@@ -122,8 +123,16 @@ static inline void *ckpt_stack_top(int i)
 {
 	return ckpt_stacks + (size_t)(i + 1) * CKPT_STACK;
 }
-/* Has a parked thread make the call. */
+
+/* ---- park.c: those who are in the handler ---- */
+enum ckpt_role { CKPT_PASSER, CKPT_LEADER, CKPT_PARKED };
+enum ckpt_role ckpt_enter(struct ckpt_session *s, struct ckpt_parked *me, bool may_lead);
+/* Waits for orders until one is to leave. */
+void ckpt_park(struct ckpt_session *s, struct ckpt_parked *me);
+/* Has one of them make the call, be it the leader, who we are. */
 int64_t ckpt_parked_call(struct ckpt_parked *p, struct ckpt_wire_request *req, void *data);
+/* All but the leader go on. */
+void ckpt_release(struct ckpt_session *s);
 
 /* ---- deaf.c: threads that are called in another way ---- */
 /* By the leader: in between the signal of libc's own parks, too. */
@@ -157,6 +166,8 @@ struct ckpt_end {
 bool ckpt_serve_hello(int fd, enum ckpt_wire_excuse excuse, int32_t value);
 /* Answers requests until the end. */
 void ckpt_serve(int fd, struct ckpt_end *end);
+/* CKPT_WIRE_CALL or CKPT_WIRE_CALLS, by this thread; DATA is what is behind the request. */
+int64_t ckpt_make_call(struct ckpt_wire_request *req, void *data);
 
 /* ---- serve-signals.c ---- */
 /* Fills session->out; the number of those found, of which *LENP bytes come from the FROMth on. */
@@ -174,8 +185,10 @@ int64_t ckpt_serve_copy(const struct ckpt_wire_kept *kept, size_t n, int *fdp);
 /* ---- spawn.c: processes that the program does not see ---- */
 /* Starts the engine for this process. Returns its number or -errno. */
 pid_t ckpt_spawn_engine(const char *option);
-/* Forks a copy of this process, which calls MAIN and ends. Returns its number or -errno. */
-pid_t ckpt_spawn_copy(void (*main)(void *arg), void *arg);
+/* Forks a copy of this process, which calls MAIN and ends. It has a session that nobody else needs
+ * the number of, and FD as its descriptor 0, but none of the program's: a pipe that the program
+ * closes has to be at its end then. Returns its number or -errno. */
+pid_t ckpt_spawn_copy(int fd, void (*main)(void *arg), void *arg);
 
 /* Writes N in front of END; returns where it starts. */
 char *ckpt_number(char *end, uint32_t n);

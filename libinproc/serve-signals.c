@@ -52,9 +52,7 @@ uint64_t ckpt_status_set(pid_t tid, const char *key)
 static int64_t call_by(struct ckpt_parked *p, struct ckpt_wire_request req)
 {
 	req.buf_arg = -1;
-	if (p != ckpt_session->leader)
-		return ckpt_parked_call(p, &req, NULL);
-	return ckpt_sys(req.nr, req.arg[0], req.arg[1], req.arg[2], req.arg[3]);
+	return ckpt_parked_call(p, &req, NULL);
 }
 
 /* Takes the next one that thread P can take: its own come before those of the process. */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include "libinproc/inproc.h"
 #include "libinproc/sys.h"
 #include "libinproc/wrap.h"
@@ -72,10 +73,18 @@ static struct ckpt_parked *thread(pid_t tid)
 	return NULL;
 }
 
+static bool is_childless(void)
+{
+	return ckpt_sys(SYS_waitid, P_ALL, 0, NULL,
+			WEXITED | WSTOPPED | WCONTINUED | WNOHANG | WNOWAIT | __WALL,
+			NULL) == -ECHILD;
+}
+
 bool ckpt_serve_hello(int fd, enum ckpt_wire_excuse excuse, int32_t value)
 {
 	struct ckpt_session *s = ckpt_session;
 	int32_t *tid = (int32_t *)s->out;
+	struct ckpt_wire_range *range = (void *)s->in;
 	struct ckpt_wire_hello hello = {
 		.version = CKPT_WIRE_VERSION,
 		.excuse = excuse,
@@ -83,6 +92,8 @@ bool ckpt_serve_hello(int fd, enum ckpt_wire_excuse excuse, int32_t value)
 		.own_fd = fd,
 		.value = value,
 		.dumpable = s->dumpable,
+		.childless = is_childless(),
+		.n_excluded = ckpt_excluded(range, CKPT_WIRE_DATA / sizeof(*range)),
 		.n_threads = 1,
 	};
 	struct iovec iov[2] = { { &hello, sizeof(hello) }, { tid, 0 } };
@@ -97,7 +108,7 @@ bool ckpt_serve_hello(int fd, enum ckpt_wire_excuse excuse, int32_t value)
 
 /* ---- the requests ---- */
 
-static void look(const struct ckpt_wire_request *req, struct answer *a)
+static void look(const struct ckpt_wire_request *req)
 {
 	const struct ckpt_wire_look *l = (const void *)ckpt_session->in;
 
@@ -107,7 +118,34 @@ static void look(const struct ckpt_wire_request *req, struct answer *a)
 		if (p)
 			ckpt_wind_back_rest(p, &l[i]);
 	}
-	a->value = 0;
+}
+
+static void make_calls(struct ckpt_wire_asked *c, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		bool follows = c[i].result_of >= 0 && (size_t)c[i].result_of < i;
+		int64_t first = follows ? c[c[i].result_of].ret : 0;
+
+		if (c[i].buf_arg >= 0)
+			c[i].arg[c[i].buf_arg] = (uintptr_t)c[i].buf;
+		if (follows)
+			c[i].arg[0] = first;
+		c[i].ret = first < 0 && first > -4096 ? first :
+							ckpt_sys(c[i].nr, c[i].arg[0], c[i].arg[1],
+								 c[i].arg[2], c[i].arg[3]);
+	}
+}
+
+int64_t ckpt_make_call(struct ckpt_wire_request *req, void *data)
+{
+	if (req->verb == CKPT_WIRE_CALLS) {
+		make_calls(data, req->len / sizeof(struct ckpt_wire_asked));
+		return 0;
+	}
+	if (req->buf_arg >= 0)
+		req->arg[req->buf_arg] = (uintptr_t)data;
+	return ckpt_sys(req->nr, req->arg[0], req->arg[1], req->arg[2], req->arg[3], req->arg[4],
+			req->arg[5]);
 }
 
 static void call(struct ckpt_wire_request *req, struct answer *a)
@@ -119,15 +157,8 @@ static void call(struct ckpt_wire_request *req, struct answer *a)
 		a->value = -ESRCH;
 		return;
 	}
-	if (p != s->leader) {
-		a->value = ckpt_parked_call(p, req, s->in);
-	} else {
-		if (req->buf_arg >= 0)
-			req->arg[req->buf_arg] = (uintptr_t)s->in;
-		a->value = ckpt_sys(req->nr, req->arg[0], req->arg[1], req->arg[2], req->arg[3],
-				    req->arg[4], req->arg[5]);
-	}
-	if (req->buf_arg >= 0) {
+	a->value = ckpt_parked_call(p, req, s->in);
+	if (req->buf_arg >= 0 || req->verb == CKPT_WIRE_CALLS) {
 		memcpy(s->out, s->in, req->len);
 		a->len = req->len;
 	}
@@ -207,18 +238,21 @@ static bool put_thread(const struct ckpt_parked *p, struct answer *a)
 	return true;
 }
 
-static void threads(const struct ckpt_wire_request *req, struct answer *a)
+static bool threads(int sock)
 {
 	struct ckpt_session *s = ckpt_session;
+	struct answer a = { .value = s->n_parked + 1, .fd = -1 };
 	const struct ckpt_parked *p = s->leader, *next = s->parked;
-	uint64_t n = 0;
-	bool room = true;
 
 	for (; p; p = next, next = next ? next->next : NULL) {
-		if (n++ >= req->arg[0] && room)
-			room = put_thread(p, a);
+		if (put_thread(p, &a))
+			continue;
+		if (!answer(sock, &a))
+			return false;
+		a.len = 0;
+		put_thread(p, &a);
 	}
-	a->value = n;
+	return answer(sock, &a);
 }
 
 static void excluded(struct answer *a)
@@ -236,9 +270,10 @@ static bool serve(int sock, struct ckpt_wire_request *req, struct ckpt_end *end)
 
 	switch (req->verb) {
 	case CKPT_WIRE_LOOK:
-		look(req, &a);
-		break;
+		look(req);
+		return true;
 	case CKPT_WIRE_CALL:
+	case CKPT_WIRE_CALLS:
 		call(req, &a);
 		break;
 	case CKPT_WIRE_OPEN:
@@ -255,8 +290,7 @@ static bool serve(int sock, struct ckpt_wire_request *req, struct ckpt_end *end)
 		read_memory(req, &a);
 		break;
 	case CKPT_WIRE_THREADS:
-		threads(req, &a);
-		break;
+		return threads(sock);
 	case CKPT_WIRE_SIGNALS:
 		a.value = thread(req->tid) ? ckpt_serve_signals(thread(req->tid), req->arg[0],
 								req->arg[1], &a.len) :
@@ -269,7 +303,12 @@ static bool serve(int sock, struct ckpt_wire_request *req, struct ckpt_end *end)
 		a.value = ckpt_serve_copy((const void *)ckpt_session->in,
 					  req->len / sizeof(struct ckpt_wire_kept), &a.fd);
 		a.close_fd = a.fd >= 0;
-		break;
+		if (a.value < 0 || !req->arg[0])
+			break;
+		end->said = true;
+		end->outcome = CKPT_WIRE_DONE;
+		answer(sock, &a);
+		return false;
 	case CKPT_WIRE_GO:
 		end->said = true;
 		end->outcome = req->arg[0] ? CKPT_WIRE_DONE : CKPT_WIRE_FAILED;

@@ -115,6 +115,7 @@ pid_t ckpt_spawn_engine(const char *option)
 /* ---- a copy ---- */
 
 struct copy {
+	int fd;
 	void (*main)(void *arg);
 	void *arg;
 };
@@ -122,8 +123,13 @@ struct copy {
 static int make_copy(void *arg)
 {
 	struct copy *c = arg;
-	int64_t pid = ckpt_sys(SYS_clone, 0, 0, 0, 0, 0);
+	int64_t pid;
 
+	/* The copy is born with what we have, and everybody may go on before it runs. */
+	ckpt_sys(SYS_setsid);
+	ckpt_sys(SYS_dup2, c->fd, 0);
+	ckpt_sys(SYS_close_range, 1, ~0u, 0);
+	pid = ckpt_sys(SYS_clone, 0, 0, 0, 0, 0);
 	if (pid)
 		return pid;
 	c->main(c->arg);
@@ -131,9 +137,9 @@ static int make_copy(void *arg)
 	return 0;
 }
 
-pid_t ckpt_spawn_copy(void (*main)(void *arg), void *arg)
+pid_t ckpt_spawn_copy(int fd, void (*main)(void *arg), void *arg)
 {
-	struct copy c = { main, arg };
+	struct copy c = { fd, main, arg };
 
 	return make_orphan(make_copy, &c);
 }

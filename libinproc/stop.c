@@ -24,38 +24,6 @@
 
 static __thread struct timespec rest;
 
-uint64_t ckpt_now_ns(void)
-{
-	struct timespec t = { 0 };
-
-	ckpt_sys(SYS_clock_gettime, CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ull + t.tv_nsec;
-}
-
-void ckpt_futex_wake(uint32_t *word)
-{
-	ckpt_sys(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT32_MAX);
-}
-
-void ckpt_futex_wait(uint32_t *word, uint32_t value, int ms)
-{
-	struct timespec t = { ms / 1000, ms % 1000 * 1000000l };
-
-	ckpt_sys(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, ms < 0 ? NULL : &t);
-}
-
-void ckpt_lock(uint32_t *word)
-{
-	while (__atomic_exchange_n(word, 1, __ATOMIC_ACQUIRE))
-		ckpt_futex_wait(word, 1, 1);
-}
-
-void ckpt_unlock(uint32_t *word)
-{
-	__atomic_store_n(word, 0, __ATOMIC_RELEASE);
-	ckpt_futex_wake(word);
-}
-
 /* What setjmp(3) keeps, with room for the rest. The offsets are those of struct user_regs_struct.
  */
 __asm__(".text\n"
@@ -87,81 +55,6 @@ _Static_assert(offsetof(struct user_regs_struct, orig_rax) == 120, "layout");
 _Static_assert(offsetof(struct user_regs_struct, rip) == 128, "layout");
 _Static_assert(offsetof(struct user_regs_struct, rsp) == 152, "layout");
 _Static_assert(offsetof(struct user_regs_struct, ss) == 160, "layout");
-
-/* ---- the list of those who are here ---- */
-
-static void lock(struct ckpt_session *s)
-{
-	ckpt_lock(&s->lock);
-}
-
-static void unlock(struct ckpt_session *s)
-{
-	ckpt_unlock(&s->lock);
-}
-
-enum role { PASSER, LEADER, PARKED };
-
-static enum role enter(struct ckpt_session *s, struct ckpt_parked *me, bool may_lead)
-{
-	enum role role = PASSER;
-
-	lock(s);
-	if (s->stopping) {
-		me->next = s->parked;
-		s->parked = me;
-		__atomic_add_fetch(&s->n_parked, 1, __ATOMIC_SEQ_CST);
-		role = PARKED;
-	} else if (may_lead && !s->leader) {
-		s->leader = me;
-		s->stopping = true;
-		s->n_parked = 0;
-		role = LEADER;
-	}
-	unlock(s);
-	if (role == PARKED && __atomic_load_n(&s->n_parked, __ATOMIC_SEQ_CST) >=
-				      __atomic_load_n(&s->n_wanted, __ATOMIC_SEQ_CST))
-		ckpt_futex_wake(&s->n_parked);
-	return role;
-}
-
-/* ---- those who are parked ---- */
-
-int64_t ckpt_parked_call(struct ckpt_parked *p, struct ckpt_wire_request *req, void *data)
-{
-	p->call = req;
-	p->data = data;
-	__atomic_store_n(&p->order, CKPT_CALL, __ATOMIC_SEQ_CST);
-	ckpt_futex_wake(&p->order);
-	while (__atomic_load_n(&p->order, __ATOMIC_SEQ_CST) == CKPT_CALL)
-		ckpt_futex_wait(&p->order, CKPT_CALL, -1);
-	return p->ret;
-}
-
-static void make_call(struct ckpt_parked *me)
-{
-	struct ckpt_wire_request *req = me->call;
-
-	if (req->buf_arg >= 0)
-		req->arg[req->buf_arg] = (uintptr_t)me->data;
-	me->ret = ckpt_sys(req->nr, req->arg[0], req->arg[1], req->arg[2], req->arg[3], req->arg[4],
-			   req->arg[5]);
-	__atomic_store_n(&me->order, CKPT_WAIT, __ATOMIC_SEQ_CST);
-	ckpt_futex_wake(&me->order);
-}
-
-static void park(struct ckpt_parked *me)
-{
-	uint32_t order;
-
-	/* It is the same whether we are here for the first time or after a restore. */
-	while ((order = __atomic_load_n(&me->order, __ATOMIC_SEQ_CST)) != CKPT_LEAVE) {
-		if (order == CKPT_CALL)
-			make_call(me);
-		else
-			ckpt_futex_wait(&me->order, CKPT_WAIT, -1);
-	}
-}
 
 /* ---- the leader ---- */
 
@@ -219,36 +112,18 @@ static bool wait_for_all(struct ckpt_session *s)
 	return all;
 }
 
-/* All but the leader go on. */
-static void release(struct ckpt_session *s)
-{
-	struct ckpt_parked *p, *next;
-
-	ckpt_wind_back_share(s);
-	lock(s);
-	s->stopping = false;
-	p = s->parked;
-	s->parked = NULL;
-	unlock(s);
-	for (; p; p = next) {
-		next = p->next; /* it is on a stack that will be gone */
-		__atomic_store_n(&p->order, CKPT_LEAVE, __ATOMIC_SEQ_CST);
-		ckpt_futex_wake(&p->order);
-	}
-}
-
 /* Hooks may need what other threads hold: these run meanwhile, until the requester has called them
  * again. */
 static enum ckpt_wire_excuse run_before(struct ckpt_session *s, int fd, int *valuep)
 {
-	release(s);
+	ckpt_release(s);
 	*valuep = ckpt_run_hooks(CKPT_HOOK_BEFORE);
 	if (*valuep)
 		return CKPT_WIRE_HOOK;
-	lock(s);
+	ckpt_lock(&s->lock);
 	s->stopping = true;
 	s->n_parked = 0;
-	unlock(s);
+	ckpt_unlock(&s->lock);
 	if (!ckpt_serve_hello(fd, CKPT_WIRE_AGAIN, 0))
 		return CKPT_WIRE_STUCK;
 	return wait_for_all(s) ? CKPT_WIRE_PARKED : CKPT_WIRE_STUCK;
@@ -311,10 +186,10 @@ static void lead(struct ckpt_session *s, uint64_t token)
 	}
 	if (end.said)
 		s->spent = token;
-	release(s);
-	lock(s);
+	ckpt_release(s);
+	ckpt_lock(&s->lock);
 	s->leader = NULL;
-	unlock(s);
+	ckpt_unlock(&s->lock);
 }
 
 /* ---- the handler ---- */
@@ -380,17 +255,19 @@ static void shrink_stack(const struct ckpt_parked *me)
 
 static void visit(struct ckpt_session *s, struct ckpt_parked *me, uint64_t token)
 {
-	enum role role = PARKED;
+	enum ckpt_role role;
 
 	me->order = CKPT_WAIT;
 	me->others = 0;
-	if (!ckpt_context_save(&me->regs))
-		role = enter(s, me, token != s->spent && ckpt_token_is_fresh(token));
-	me->led |= role == LEADER;
-	if (role == LEADER)
+	if (ckpt_context_save(&me->regs))
+		role = CKPT_PARKED;
+	else
+		role = ckpt_enter(s, me, token != s->spent && ckpt_token_is_fresh(token));
+	me->led |= role == CKPT_LEADER;
+	if (role == CKPT_LEADER)
 		lead(s, token);
-	else if (role == PARKED)
-		park(me);
+	else if (role == CKPT_PARKED)
+		ckpt_park(s, me);
 }
 
 static void come(siginfo_t *info, void *uc, struct ckpt_again *again)

@@ -3,8 +3,10 @@
  * What the engine and the preloaded library say to each other, over a Unix socket that keeps
  * messages apart (SOCK_SEQPACKET). The requester listens on the abstract name CKPT_WIRE_NAME of a
  * random token and sends the process the reserved signal with the token as its value. The library
- * parks all threads, connects, says hello, and then answers each request with one reply until
- * CKPT_WIRE_GO or the end of the connection, whichever comes first: then everybody goes on.
+ * parks all threads, connects, says hello, and then answers requests in their order until
+ * CKPT_WIRE_GO or the end of the connection, whichever comes first: then everybody goes on. The
+ * program stands meanwhile, and each wait of one side for the other is two switches: what can be
+ * asked in one go is.
  */
 #pragma once
 #include <stddef.h>
@@ -12,30 +14,31 @@
 #include <sys/syscall.h>
 #include <sys/user.h>
 
-#define CKPT_WIRE_VERSION 1
+#define CKPT_WIRE_VERSION 2
 #define CKPT_WIRE_NAME "ckpt-%016llx" /* behind a NUL byte */
 #define CKPT_WIRE_DATA 32768          /* bytes at most behind a request or a reply */
 #define CKPT_WIRE_LIBC_SIGNAL 33      /* of glibc, which its own threads do not block */
 
 enum ckpt_wire_verb {
-	CKPT_WIRE_LOOK = 1, /* data: struct ckpt_wire_look for threads in a call with a time limit;
-			       the reply has no data */
-	CKPT_WIRE_CALL, /* a system call by TID: nr, arg, buf_arg; data in and out: the buffer */
-	CKPT_WIRE_OPEN, /* data: a path below /proc, NUL at its end; a descriptor comes with the
-			   reply */
-	CKPT_WIRE_LINK, /* data: the same; the target of the link comes back */
-	CKPT_WIRE_FD,   /* arg[0]: a number; a duplicate of that descriptor comes with the reply */
-	CKPT_WIRE_READ, /* arg[0], arg[1]: address and length of memory; it comes back */
-	CKPT_WIRE_THREADS,  /* from the arg[0]th on, as many as there is room for: struct
-			       ckpt_wire_thread, each with its extended state behind it; the value
-			       is how many there are in all */
+	CKPT_WIRE_LOOK = 1, /* data: struct ckpt_wire_look for threads in a call with a time limit.
+			       No reply. */
+	CKPT_WIRE_CALL,  /* a system call by TID: nr, arg, buf_arg; data in and out: the buffer */
+	CKPT_WIRE_CALLS, /* several of them by TID; data in and out: struct ckpt_wire_asked */
+	CKPT_WIRE_OPEN,  /* data: a path below /proc, NUL at its end; a descriptor comes with the
+			    reply */
+	CKPT_WIRE_LINK,  /* data: the same; the target of the link comes back */
+	CKPT_WIRE_FD,    /* arg[0]: a number; a duplicate of that descriptor comes with the reply */
+	CKPT_WIRE_READ,  /* arg[0], arg[1]: address and length of memory; it comes back */
+	CKPT_WIRE_THREADS,  /* struct ckpt_wire_thread, each with its extended state behind it; the
+			       value is how many there are in all. Replies until all are sent. */
 	CKPT_WIRE_SIGNALS,  /* of TID, or of the process (arg[0] = 1): siginfo_t of those pending,
 			       from the arg[1]th on */
 	CKPT_WIRE_EXCLUDED, /* struct ckpt_wire_range of the areas that the program left out */
 	CKPT_WIRE_FORK, /* makes a copy of the process, which is the value; it sends a byte when it
 			   can be read, and stays until its connection, the descriptor that comes
 			   with the reply, is closed. Data: struct ckpt_wire_kept[],
-			   areas that a fork would not find as they are */
+			   areas that a fork would not find as they are. arg[0]: with it everybody
+			   goes on, as by CKPT_WIRE_GO */
 	CKPT_WIRE_GO,   /* everybody goes on; arg[0]: enum ckpt_wire_outcome. No reply. */
 };
 
@@ -64,6 +67,8 @@ struct ckpt_wire_hello {
 	int32_t value;
 	uint32_t n_threads;
 	int32_t dumpable; /* as prctl(2) says it, before the library made it 1 for the requester */
+	uint32_t childless;  /* 1: it has no children, not even dead ones; 0: not known */
+	uint32_t n_excluded; /* areas that CKPT_WIRE_EXCLUDED tells */
 	uint32_t pad;
 };
 
@@ -125,6 +130,18 @@ struct ckpt_wire_question {
 struct ckpt_wire_answer {
 	int64_t ret;
 	uint8_t buf[24];
+};
+
+/* One of many calls. */
+#define CKPT_WIRE_ASKED_BUF 32
+struct ckpt_wire_asked {
+	int64_t nr;
+	uint64_t arg[4];
+	int32_t buf_arg;   /* index of the argument that points to BUF, -1: none */
+	int32_t result_of; /* an earlier call, whose result is arg[0]; not made where that failed.
+			      -1: none */
+	int64_t ret;
+	uint8_t buf[CKPT_WIRE_ASKED_BUF];
 };
 
 /* A parked thread. A restore sets these registers, with rax = 1: the thread is in the handler then,
