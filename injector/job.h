@@ -24,7 +24,7 @@ struct ckpt_slot {
 
 struct ckpt_undo {
 	const char *path, *aside;
-	uint64_t dev, ino;         /* of what we made at PATH */
+	uint64_t dev, ino;         /* of what we made at PATH, or put at ASIDE */
 	void (*call)(int64_t arg); /* instead of a path */
 	int64_t arg;
 	struct ckpt_undo *next;

@@ -10,15 +10,15 @@
 #include "engine/plan/path.h"
 #include "injector/job.h"
 
-/* By the folders: no link of somebody else leads them astray. */
-static int rename_to(const char *from, const char *path)
+/* By the folders: no link of somebody else leads them astray. FLAGS: of renameat2(2). */
+static int rename_to(const char *from, const char *path, unsigned int flags)
 {
 	const char *old, *new;
 	CKPT_FD source = ckpt_path_folder(from, &old), target = ckpt_path_folder(path, &new);
 
 	if (source < 0 || target < 0)
 		return source < 0 ? source : target;
-	return renameat(source, old, target, new) < 0 ? -errno : 0;
+	return renameat2(source, old, target, new, flags) < 0 ? -errno : 0;
 }
 
 int ckpt_undo_note(struct ckpt_site *site, const char *path, const char *aside,
@@ -31,7 +31,8 @@ int ckpt_undo_note(struct ckpt_site *site, const char *path, const char *aside,
 	(void)err;
 	u->path = ckpt_strdup(job->arena, path);
 	u->aside = aside ? ckpt_strdup(job->arena, aside) : NULL;
-	CKPT_FD fd = ckpt_path_look(path);
+	/* Of what was put aside: nothing is at PATH by now. */
+	CKPT_FD fd = ckpt_path_look(aside ? aside : path);
 	if (fd >= 0 && fstat(fd, &st) == 0)
 		u->dev = st.st_dev, u->ino = st.st_ino;
 	u->next = job->undo;
@@ -48,11 +49,11 @@ void ckpt_undo_call(struct ckpt_site *site, void (*undo)(int64_t arg), int64_t a
 	job->undo = u;
 }
 
-/* Removes it, if it still is what was made. */
-static void remove_ours(const struct ckpt_undo *u)
+/* Removes PATH, if it still is what was made or put aside. */
+static void remove_ours(const struct ckpt_undo *u, const char *path)
 {
 	const char *last;
-	CKPT_FD folder = ckpt_path_folder(u->path, &last);
+	CKPT_FD folder = ckpt_path_folder(path, &last);
 	struct stat st;
 
 	if (folder >= 0 && fstatat(folder, last, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
@@ -65,10 +66,11 @@ void ckpt_undo_all(struct ckpt_job *job)
 	for (struct ckpt_undo *u = job->undo; u; u = u->next) {
 		if (u->call)
 			u->call(u->arg);
-		if (u->ino)
-			remove_ours(u);
-		if (u->aside)
-			rename_to(u->aside, u->path);
+		/* What somebody else has put there meanwhile is theirs. */
+		if (u->aside && rename_to(u->aside, u->path, RENAME_NOREPLACE) == -EINVAL)
+			rename_to(u->aside, u->path, 0);
+		else if (u->ino)
+			remove_ours(u, u->path);
 	}
 	job->undo = NULL;
 }
@@ -76,8 +78,8 @@ void ckpt_undo_all(struct ckpt_job *job)
 void ckpt_undo_forget(struct ckpt_job *job)
 {
 	for (struct ckpt_undo *u = job->undo; u; u = u->next)
-		if (u->aside)
-			unlink(u->aside);
+		if (u->aside && u->ino)
+			remove_ours(u, u->aside);
 	job->undo = NULL;
 }
 
@@ -108,7 +110,7 @@ int ckpt_undo_do_decided(struct ckpt_job *job, struct ckpt_err *err)
 {
 	for (const struct ckpt_decided *d = job->decided; d; d = d->next) {
 		const struct ckpt_at_commit *c = &d->what;
-		int r = c->from ? rename_to(c->from, c->path) : cut(c->path, c->size);
+		int r = c->from ? rename_to(c->from, c->path, 0) : cut(c->path, c->size);
 
 		if (r < 0)
 			return ckpt_fail(err, r, "file %s: cannot %s", c->path,

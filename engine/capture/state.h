@@ -112,8 +112,8 @@ struct ckpt_capture {
 		int fd;    /* its maps */
 		bool none; /* this kernel answers no such questions */
 	} query;           /* of map-query.c */
-	long n_cpus;                   /* online; 0: not asked yet */
-	const char *label;             /* of this process; NULL: no module gives any */
+	long n_cpus;       /* online; 0: not asked yet */
+	const char *label; /* of this process; NULL: no module gives any */
 	bool asked_label;
 	int nodes; /* of memory: 1, or 2 for more; 0: not looked at */
 

@@ -62,11 +62,14 @@ static int open_socket(struct ckpt_site *site, const struct ckpt_object *obj, st
 {
 	struct ckpt_unix_name name = ckpt_unix_name_of(ckpt_unix_message_of(obj));
 	CKPT_FD fd = new_socket(ckpt_unix_message_of(obj), err);
-	int r;
+	struct ckpt_err ignored = CKPT_ERR_INIT;
+	int r = 0;
 
 	if (fd < 0)
 		return ckpt_in(err, fd, "unix %u", obj->id);
-	r = name.len ? ckpt_unix_bind(site, fd, ckpt_unix_message_of(obj)->type, &name, err) : 0;
+	if (name.len &&
+	    (!ckpt_unix_unseen(site->snap, obj) || ckpt_unix_bind_unseen(fd, &name, &ignored) < 0))
+		r = ckpt_unix_bind(site, fd, ckpt_unix_message_of(obj)->type, &name, err);
 	return r < 0 ? r : ckpt_take_fd(&fd);
 }
 
@@ -137,7 +140,7 @@ static int connect_pair(struct ckpt_site *site, const struct ckpt_object *accept
 	if (r >= 0)
 		r = *acceptedp = accept_ours(listener, by, err);
 	if (own >= 0)
-		ckpt_unix_unlink(&name);
+		ckpt_unix_unlink(own, &name);
 	return ckpt_in(err, r, "unix %u", accepted->id);
 }
 
@@ -390,6 +393,16 @@ static bool is_needed(const struct ckpt_snapshot *snap, const struct ckpt_object
 	return false;
 }
 
+static void unlink_name(struct ckpt_site *site, const struct ckpt_object *obj,
+			const struct ckpt_unix_name *name)
+{
+	struct ckpt_err ignored = CKPT_ERR_INIT;
+	int fd = site->ops->fd_of(site, obj->id, &ignored);
+
+	if (fd >= 0)
+		ckpt_unix_unlink(fd, name);
+}
+
 static int fill_and_connect(struct ckpt_site *site, const struct ckpt_object *obj,
 			    struct ckpt_err *err)
 {
@@ -408,7 +421,7 @@ static int fill_and_connect(struct ckpt_site *site, const struct ckpt_object *ob
 	if (r >= 0 && m->state == LISTENING)
 		r = connect_pending(site, obj, err);
 	if (r >= 0 && m->path && !m->has_mode && !is_needed(site->snap, obj))
-		ckpt_unix_unlink(&name);
+		unlink_name(site, obj, &name);
 	return r;
 }
 

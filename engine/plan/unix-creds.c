@@ -169,20 +169,32 @@ static int do_name(void *arg, struct ckpt_err *err)
 	int r = abstract ? 0 : go_nowhere();
 
 	if (r < 0)
-		return ckpt_fail(err, r, "cannot make a place for the name of its peer");
+		return ckpt_fail(err, r, "cannot make a place for a name");
 	if (!abstract)
 		make_folders(c->name);
 	r = ckpt_unix_bind_only(c->fd, c->name);
 	if (r < 0 && !(abstract && r == -EADDRINUSE))
-		return ckpt_fail(err, r, "cannot give its peer a name");
+		return ckpt_fail(err, r, "cannot give it a name");
 	return c->from < 0 ? 0 : ckpt_unix_connect(c->from, c->name, err);
+}
+
+static int act_nowhere(struct call *call, struct ckpt_err *err)
+{
+	struct ckpt_actor any = { .uid = -1 };
+
+	return ckpt_act_as(&any, do_name, call, NULL, err);
+}
+
+int ckpt_unix_bind_unseen(int fd, const struct ckpt_unix_name *name, struct ckpt_err *err)
+{
+	const struct ckpt_unix_name alone = { .name = name->name, .len = name->len };
+
+	return act_nowhere(&(struct call){ .fd = fd, .from = -1, .name = &alone }, err);
 }
 
 int ckpt_unix_name_closed(int fd, const Ckpt__Unix *m, int from, struct ckpt_err *err)
 {
 	struct ckpt_unix_name name = { .name = m->peer_name.data, .len = m->peer_name.len };
-	struct ckpt_actor any = { .uid = -1 };
 
-	return ckpt_act_as(&any, do_name, &(struct call){ .fd = fd, .from = from, .name = &name },
-			   NULL, err);
+	return act_nowhere(&(struct call){ .fd = fd, .from = from, .name = &name }, err);
 }

@@ -35,4 +35,5 @@ int ckpt_unix_bind_only(int fd, const struct ckpt_unix_name *n);
 int ckpt_unix_connect(int fd, const struct ckpt_unix_name *n, struct ckpt_err *err);
 /* Sends M from FD to whoever has that name. */
 int ckpt_unix_send(int fd, const struct ckpt_unix_name *n, struct msghdr *m, struct ckpt_err *err);
-void ckpt_unix_unlink(const struct ckpt_unix_name *n);
+/* Removes the file at the path of a name that has none, if it is the one that FD is bound to. */
+void ckpt_unix_unlink(int fd, const struct ckpt_unix_name *n);

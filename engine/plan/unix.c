@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include "engine/base/cleanup.h"
 #include "engine/capture/socket.h"
 #include "engine/capture/unix-queue.h"
 #include "engine/model/object.h"
@@ -298,19 +299,53 @@ static int plan_peer(struct ckpt_planner *p, const struct ckpt_object *obj, cons
 	return 0;
 }
 
+bool ckpt_unix_unseen(const struct ckpt_snapshot *snap, const struct ckpt_object *obj)
+{
+	const Ckpt__Unix *m = ckpt_unix_message_of(obj);
+
+	if (!m->path || m->has_mode || m->moved || m->state == CONNECTED || m->n_pending ||
+	    m->n_queue)
+		return false;
+	for (size_t i = 0; i < snap->n_objects; i++) {
+		const struct ckpt_object *o = snap->objects[i];
+
+		if (o != obj && is_unix(o, obj) &&
+		    (ckpt_unix_listener(snap, o) == obj || ckpt_unix_peer(snap, o) == obj))
+			return false;
+	}
+	return true;
+}
+
+/* A mount of its own takes these; in a box they are there. */
+static bool may_bind_unseen(const struct ckpt_host *host)
+{
+	return host->box ||
+	       (ckpt_host_has_cap(host, CAP_SYS_ADMIN) && ckpt_host_has_cap(host, CAP_SYS_CHROOT));
+}
+
+/* Something is in the place of the file of OBJ, which has to be there, if only for a moment. */
+static bool is_in_the_way(const Ckpt__Unix *m)
+{
+	CKPT_FD there = ckpt_path_look(m->path);
+	struct stat st;
+
+	return there >= 0 && fstat(there, &st) == 0 && (!S_ISSOCK(st.st_mode) || !m->has_mode);
+}
+
 /* A file that is bound anew; accepted sockets have it from their listener. */
 static void plan_file(struct ckpt_planner *p, const struct ckpt_object *obj, const Ckpt__Unix *m)
 {
 	const struct ckpt_host *host = ckpt_planner_host(p);
 	struct ckpt_unix_name n = ckpt_unix_name_of(m);
 	char who[CKPT_WHO];
-	struct stat st;
 
 	if (!host || !m->path || ckpt_unix_listener(ckpt_planner_snapshot(p), obj))
 		return;
+	if (ckpt_unix_unseen(ckpt_planner_snapshot(p), obj) && may_bind_unseen(host))
+		return;
 	ckpt_path_who(p, obj, who, sizeof(who));
 	ckpt_path_folder_here(p, obj, m->path);
-	if (lstat(m->path, &st) == 0 && (!S_ISSOCK(st.st_mode) || !m->has_mode))
+	if (is_in_the_way(m))
 		ckpt_problem(p, CKPT_E_ADDRESS_IN_USE, "%ssocket %s: a file is in its place", who,
 			     m->path);
 	if ((m->has_mode || m->moved) && (n.uid != host->uid || n.gid != host->gid) &&

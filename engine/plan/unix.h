@@ -46,5 +46,9 @@ int ckpt_unix_pair(int type, int fd[2], const Ckpt__UnixCreds *as, struct ckpt_e
 /* Gives FD, which will be closed, the name that the closed peer of M had, without a file that
  * anybody sees; and connects FROM to it, if not -1. */
 int ckpt_unix_name_closed(int fd, const Ckpt__Unix *m, int from, struct ckpt_err *err);
+/* Gives FD the name NAME, a path whose file is gone, without a file that anybody sees. */
+int ckpt_unix_bind_unseen(int fd, const struct ckpt_unix_name *name, struct ckpt_err *err);
+/* Is that enough for OBJ: its file is gone, and nobody is to be connected to it? */
+bool ckpt_unix_unseen(const struct ckpt_snapshot *snap, const struct ckpt_object *obj);
 
 int ckpt_unix_plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ckpt_err *err);
