@@ -41,6 +41,8 @@ static int open_before(struct ckpt_increment *inc, struct ckpt_err *err)
 	r = ckpt_image_open_records(&inc->before, inc->arena, fd, dir, err);
 	if (r >= 0)
 		r = ckpt_image_load_any(inc->before, &inc->memory, err);
+	if (r >= 0)
+		r = ckpt_image_check_kept(inc->before, inc->memory, err);
 	return ckpt_in(err, r, "--prev-images-dir");
 }
 

@@ -46,6 +46,8 @@ const struct ckpt_command ckpt_commands[] = {
 	  "compare every byte of an image with its checksums", ckpt_cmd_verify },
 	{ "flatten", CKPT_CMD_FLATTEN, "[-D DIR] -o OUT",
 	  "make one complete image of several that go on from each other", ckpt_cmd_flatten },
+	{ "dedup", CKPT_CMD_DEDUP, "[-D DIR] [OTHER...]",
+	  "free in the images before one what it overrides", ckpt_cmd_dedup, 0, CKPT_MAX_WORDS },
 	{ "config", CKPT_CMD_CONFIG, "[--config FILE]",
 	  "print every option, its value and where that comes from", ckpt_cmd_config },
 	{ NULL },

@@ -35,13 +35,15 @@ enum {
 	CKPT_CMD_FLATTEN = 1 << 15,
 	CKPT_CMD_MIGRATE = 1 << 16,
 	CKPT_CMD_PAGE_SERVER = 1 << 17,
+	CKPT_CMD_DEDUP = 1 << 22,
 	CKPT_CMD_LOOK = CKPT_CMD_CORE | CKPT_CMD_MEM | CKPT_CMD_X | CKPT_CMD_DIFF | CKPT_CMD_REPORT,
 	/* Where every option of CRIU is understood, with or without a meaning there. */
 	CKPT_CMD_CRIU = CKPT_CMD_DUMP | CKPT_CMD_PRE_DUMP | CKPT_CMD_RESTORE | CKPT_CMD_CHECK |
 			CKPT_CMD_PLAN | CKPT_CMD_PAGE_SERVER,
 	CKPT_CMD_IMAGE = CKPT_CMD_RESTORE | CKPT_CMD_PLAN | CKPT_CMD_SHOW | CKPT_CMD_VERIFY,
 	CKPT_CMD_ALL = CKPT_CMD_DUMP | CKPT_CMD_MIGRATE | CKPT_CMD_PRE_DUMP | CKPT_CMD_FLATTEN |
-		       CKPT_CMD_CHECK | CKPT_CMD_IMAGE | CKPT_CMD_LOOK | CKPT_CMD_PAGE_SERVER,
+		       CKPT_CMD_DEDUP | CKPT_CMD_CHECK | CKPT_CMD_IMAGE | CKPT_CMD_LOOK |
+		       CKPT_CMD_PAGE_SERVER,
 };
 
 struct ckpt_tool;
@@ -63,6 +65,7 @@ int ckpt_cmd_pre_dump(struct ckpt_tool *t);
 int ckpt_cmd_migrate(struct ckpt_tool *t);
 int ckpt_cmd_page_server(struct ckpt_tool *t);
 int ckpt_cmd_flatten(struct ckpt_tool *t);
+int ckpt_cmd_dedup(struct ckpt_tool *t);
 int ckpt_cmd_restore(struct ckpt_tool *t);
 int ckpt_cmd_check(struct ckpt_tool *t);
 int ckpt_cmd_plan(struct ckpt_tool *t);
@@ -145,7 +148,7 @@ struct ckpt_options {
 	bool link_remap, file_list, live;
 	const char *file_validation, *carry, *files, *grown, *on_files; /* NULL: not given */
 	const char *prev_images_dir;
-	bool track_mem;
+	bool track_mem, auto_dedup, give_up_parents;
 	const char *via, *remote_ckpt, *remote_options; /* of a migration; NULL: not given */
 	bool handover, page_server;
 	const char *address;
@@ -225,6 +228,8 @@ struct ckpt_dump_opts ckpt_tool_dump_opts(struct ckpt_tool *t);
 /* Makes it and reports it; WHERE as in ckpt_report_dump(). */
 int ckpt_tool_dump(struct ckpt_tool *t, const struct ckpt_dump_opts *opts, const char *doing,
 		   const char *where);
+/* Frees in the images before the one in t->dirfd what it overrides. */
+int ckpt_tool_dedup(struct ckpt_tool *t);
 /* What the options say about files. */
 struct ckpt_file_policy ckpt_tool_file_policy(const struct ckpt_options *o);
 /* Goes on in a child that takes all back and ends when this process is killed; passes on to it what

@@ -3,6 +3,7 @@
  * one. */
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include "engine/base/cleanup.h"
 #include "engine/store/image.h"
@@ -92,6 +93,22 @@ static int dump_to(struct ckpt_tool *t, struct ckpt_dump_opts *opts, const char 
 	return ckpt_tool_dump(t, opts, doing, NULL);
 }
 
+/* There is an image: what fails afterwards is no failure of the dump. */
+static int dump_and_free(struct ckpt_tool *t, struct ckpt_dump_opts *opts, const char *doing)
+{
+	char sentence[1400], note[1500];
+	const char *const notes[] = { note };
+	int r = dump_to(t, opts, doing);
+
+	if (r < 0 || !t->opts.auto_dedup || !opts->prev_dir || ckpt_tool_dedup(t) >= 0)
+		return r;
+	ckpt_err_sentence(&t->err, sentence, sizeof(sentence));
+	snprintf(note, sizeof(note), "--auto-dedup: %s", sentence);
+	ckpt_report_notes(notes, 1);
+	t->err = (struct ckpt_err)CKPT_ERR_INIT;
+	return 0;
+}
+
 int ckpt_cmd_dump(struct ckpt_tool *t)
 {
 	struct ckpt_dump_opts opts = ckpt_tool_dump_opts(t);
@@ -100,7 +117,7 @@ int ckpt_cmd_dump(struct ckpt_tool *t)
 		return ckpt_fail(
 			&t->err, -EINVAL,
 			"--max-freeze-action copy: needs -R: who is to end may as well stand still");
-	return dump_to(t, &opts, "dumping");
+	return dump_and_free(t, &opts, "dumping");
 }
 
 int ckpt_cmd_pre_dump(struct ckpt_tool *t)
@@ -117,5 +134,5 @@ int ckpt_cmd_pre_dump(struct ckpt_tool *t)
 		.log = &t->log,
 	};
 
-	return dump_to(t, &opts, "dumping memory");
+	return dump_and_free(t, &opts, "dumping memory");
 }

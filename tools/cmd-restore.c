@@ -42,9 +42,13 @@ int ckpt_cmd_restore(struct ckpt_tool *t)
 		.progress_arg = &t->progress,
 	};
 	struct ckpt_handover handover = { .from = t->dirfd, .where = "the sender" };
+	const char *unused =
+		"--auto-dedup: a restore uses no image up: remove it when it is done with";
 	struct ckpt_restore_stats stats = { 0 };
 	int r = ckpt_tool_restore_opts(t, &run.plan);
 
+	if (t->opts.auto_dedup)
+		ckpt_report_notes(&unused, 1);
 	if (r >= 0 && t->opts.handover)
 		r = be_handed(t, &run, &handover);
 	if (r < 0)

@@ -8,18 +8,28 @@ static int verify(struct ckpt_tool *t, struct ckpt_image *img)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	struct ckpt_snapshot *snap;
+	const char *heir;
+	uint64_t given_up;
 	char size[24];
 	int r = ckpt_image_load_any(img, &snap, &t->err);
 
+	/* What cannot be restored anyway is as good as before. */
+	if (r >= 0 && !snap->inventory->memory_only)
+		r = ckpt_image_check_kept(img, snap, &t->err);
 	if (r >= 0)
 		r = ckpt_image_verify_pages(img, cpus < 1 ? 1 : cpus > 16 ? 16 : cpus, &t->err);
 	if (r < 0)
 		return r;
-	ckpt_print(STDOUT_FILENO, "ok: %s: %zu process%s, %llu records, %s, content id %016llx\n",
+	ckpt_print(STDOUT_FILENO, "ok: %s: %zu process%s, %llu records, %s, content id %016llx",
 		   t->opts.images_dir, snap->n_tasks, snap->n_tasks == 1 ? "" : "es",
 		   (unsigned long long)ckpt_image_n_records(img),
 		   ckpt_size_text(ckpt_image_bytes(img), size),
 		   (unsigned long long)ckpt_image_content_id(img));
+	given_up = ckpt_image_given_up(img, &heir);
+	if (given_up)
+		ckpt_print(STDOUT_FILENO, "; %s given up for the image in %s",
+			   ckpt_human_bytes(size, given_up), heir ? heir : "?");
+	ckpt_print(STDOUT_FILENO, "\n");
 	return 0;
 }
 

@@ -25,6 +25,7 @@
 #define DIFF CKPT_CMD_DIFF
 #define FLATTEN CKPT_CMD_FLATTEN
 #define SERVER CKPT_CMD_PAGE_SERVER
+#define DEDUP CKPT_CMD_DEDUP
 #define OUR_VALUE(n, l, f, commands, v, t) \
 	{ .name = n, .letter = l, .type = CKPT_OPT_TEXT, .ours = true, .in = commands, AT(f), .value = v, .text = t }
 #define OUR_FLAG(n, f, commands, t) \
@@ -80,6 +81,9 @@ const struct ckpt_option ckpt_option_table[] = {
 	      "write only what changed since the image in DIR, as seen from the new one's folder; DIR stays needed"),
 	FLAG("track-mem", 0, track_mem, ONLY_DUMP | PRE_DUMP,
 	     "track what is written from now on, for a later --prev-images-dir (pre-dump: always)"),
+	FLAG("auto-dedup", 0, auto_dedup, ONLY_DUMP | PRE_DUMP | RESTORE,
+	     "free in the images before this one what it overrides, as ckpt dedup does (restore: not; said in a note)"),
+	OUR_FLAG("give-up-parents", give_up_parents, DEDUP, "also in dumps, which cannot be restored by themselves any more"),
 	{ .name = "track-timeout", .type = CKPT_OPT_NUMBER, .ours = true, .in = ONLY_DUMP | PRE_DUMP, AT(track_timeout), .value = "SECONDS",
 	  .text = "stop tracking when no dump comes for so long (default 3600; 0: never)" },
 	FLAG("page-server", 0, page_server, ONLY_DUMP | PRE_DUMP, "send the memory to the page server at --address and --port"),
@@ -159,7 +163,6 @@ const struct ckpt_option ckpt_option_table[] = {
 	QUIET("cpu-cap", 0, CKPT_OPT_TEXT, "LIST", "what the programs use of the processor is always checked"),
 	QUIET("weak-sysctls", 0, CKPT_OPT_FLAG, NULL, "no sysctl is restored"),
 	QUIET("allow-uprobes", 0, CKPT_OPT_FLAG, NULL, "an area of uprobes is refused by name all the same"),
-	QUIET("auto-dedup", 0, CKPT_OPT_FLAG, NULL, "an image is never used up; ckpt flatten makes one of several"),
 	QUIET("pre-dump-mode", 0, CKPT_OPT_CHOICE, "splice|read", "memory is always read from outside"),
 	QUIET("skip-mnt", 0, CKPT_OPT_TEXT, "PATH", "no mount namespace is dumped"),
 	QUIET("enable-fs", 0, CKPT_OPT_TEXT, "LIST", "no mount namespace is dumped"),

@@ -307,7 +307,6 @@ static const struct {
 	{ "lazy-pages", "a restore starts what it needs by itself: use `ckpt restore --lazy`" },
 	{ "service", "there is no service: run `ckpt dump` and `ckpt restore`" },
 	{ "swrk", "there is no service: run `ckpt dump` and `ckpt restore`" },
-	{ "dedup", "an image may be needed by others: use `ckpt flatten`" },
 	{ "cpuinfo", "the processor is compared by every restore: see `ckpt plan`" },
 	{ "exec", "use `ckpt check -t PID`" },
 };

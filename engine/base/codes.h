@@ -78,6 +78,9 @@
 	X(CHAIN_LONG,        343, 1, "make one image of it with ckpt flatten, or dump without --prev-images-dir") \
 	X(NOT_TRACKED,       344, 3, "dump it as a whole, with ckpt dump") \
 	X(CHAIN_STREAM,      345, 2, "choose a folder with -D, or leave out --prev-images-dir and --track-mem") \
+	X(GIVEN_UP,          355, 1, "use the image that they were given up for, or one that was made after it") \
+	X(IMAGE_IN_USE,      356, 1, "wait until nobody reads it any more") \
+	X(CANNOT_FREE,       357, 3, "make one image of them with ckpt flatten, and remove the others") \
 	X(PID_TAKEN,         401, 1, "end the process that has it, or restore in a pid namespace of its own") \
 	X(FILE_MISSING,      402, 1, "put the file back") \
 	X(FILE_CHANGED,      403, 1, "put back the file as it was at the dump") \

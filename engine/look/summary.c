@@ -64,7 +64,7 @@ static void show_cpu(const struct ckpt_look *look, FILE *out)
 static void show_sizes(struct ckpt_look *look, FILE *out)
 {
 	const struct ckpt_snapshot *snap = look->snap;
-	uint64_t mapped = 0, stored = 0, threads = 0, fds = 0;
+	uint64_t mapped = 0, stored = 0, threads = 0, fds = 0, given_up;
 	char a[32], b[32], c[32];
 
 	for (size_t i = 0; i < snap->n_tasks; i++) {
@@ -86,8 +86,12 @@ static void show_sizes(struct ckpt_look *look, FILE *out)
 	     img = ckpt_image_parent(img)) {
 		fprintf(out, "on top of ");
 		ckpt_print_escaped(out, ckpt_image_folder(img));
-		fprintf(out, ": %s, content id %016" PRIx64 "\n",
+		fprintf(out, ": %s, content id %016" PRIx64,
 			ckpt_size_text(ckpt_image_bytes(img), c), ckpt_image_content_id(img));
+		given_up = ckpt_image_given_up(img, NULL);
+		if (given_up)
+			fprintf(out, ", %s of it given up", ckpt_size_text(given_up, c));
+		fprintf(out, "\n");
 	}
 }
 

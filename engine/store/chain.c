@@ -66,9 +66,6 @@ static int open_parent(struct ckpt_image *img, int dirfd, const char *dir, const
 		img->parent = NULL;
 		return r;
 	}
-	/* Nothing of it but pages is read later. */
-	close(img->parent->image_fd);
-	img->parent->image_fd = -1;
 	img->parent->dirfd = -1;
 	img->parent->dir = path;
 	return ckpt_take_fd(&fd);
@@ -88,13 +85,25 @@ static int open_either(struct ckpt_image *img, int dirfd, const char *dir, struc
 	return again >= 0 ? again : r;
 }
 
-int ckpt_image_open_parents(struct ckpt_image *img, int dirfd, struct ckpt_err *err)
+/* FD is its folder. Mostly nothing of it but pages is read later. */
+static void settle(struct ckpt_image *img, int *fd, bool whole)
+{
+	if (whole) {
+		img->dirfd = ckpt_take_fd(fd);
+		img->own_dirfd = true;
+		return;
+	}
+	close(img->image_fd);
+	img->image_fd = -1;
+}
+
+int ckpt_image_open_parents(struct ckpt_image *img, int dirfd, bool whole, struct ckpt_err *err)
 {
 	CKPT_FD held = -1;
 	int depth = 0;
 
 	for (; img->parent_dir; img = img->parent) {
-		int fd;
+		CKPT_FD fd = -1;
 
 		if (++depth > CKPT_CHAIN_MAX)
 			return ckpt_refuse(err, CKPT_E_CHAIN_LONG, -ELOOP,
@@ -103,8 +112,10 @@ int ckpt_image_open_parents(struct ckpt_image *img, int dirfd, struct ckpt_err *
 		fd = open_either(img, dirfd, img->dir, err);
 		if (fd < 0)
 			return fd;
+		dirfd = fd;
+		settle(img->parent, &fd, whole);
 		ckpt_close_fd(&held);
-		held = dirfd = fd;
+		held = ckpt_take_fd(&fd);
 	}
 	return 0;
 }
@@ -168,27 +179,86 @@ static bool has_all(const struct ckpt_image *img, const struct ckpt_run *run)
 	return true;
 }
 
-static int check_pages(const struct ckpt_image *img, const struct ckpt_pages *pages,
-		       struct ckpt_err *err)
+struct checking {
+	const struct ckpt_image *img;
+	struct ckpt_err *err;
+};
+
+static int check_pages(void *arg, struct ckpt_pages *pages)
 {
-	for (size_t i = 0; i < pages->n; i++)
-		if (!has_all(img, &pages->run[i]))
-			return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, -EBADMSG,
+	const struct checking *c = arg;
+
+	for (size_t i = 0; i < pages->n; i++) {
+		if (!has_all(c->img, &pages->run[i]))
+			return ckpt_refuse(c->err, CKPT_E_IMAGE_DAMAGED, -EBADMSG,
 					   "pages at %llu: none of the images has them",
 					   (unsigned long long)pages->run[i].offset);
+	}
 	return 0;
+}
+
+int ckpt_snapshot_each_pages(const struct ckpt_snapshot *snap,
+			     int (*each)(void *arg, struct ckpt_pages *pages), void *arg)
+{
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < snap->n_tasks; i++)
+		r = each(arg, &snap->tasks[i]->pages);
+	for (size_t i = 0; r >= 0 && i < snap->n_objects; i++)
+		r = each(arg, &snap->objects[i]->content);
+	return r;
 }
 
 int ckpt_image_check_runs(const struct ckpt_image *img, const struct ckpt_snapshot *snap,
 			  struct ckpt_err *err)
 {
-	int r = 0;
+	return ckpt_snapshot_each_pages(snap, check_pages, &(struct checking){ img, err });
+}
 
-	for (size_t i = 0; r >= 0 && i < snap->n_tasks; i++)
-		r = check_pages(img, &snap->tasks[i]->pages, err);
-	for (size_t i = 0; r >= 0 && i < snap->n_objects; i++)
-		r = check_pages(img, &snap->objects[i]->content, err);
-	return r;
+/* Of RUN, which one of the chain has: the first image in which a page of it is given up. */
+static const struct ckpt_image *loser_of(const struct ckpt_image *img, const struct ckpt_run *run)
+{
+	uint64_t end = run->offset + run->n_pages * CKPT_PAGE;
+
+	for (; img && end > run->offset; img = img->parent) {
+		uint64_t at = run->offset > img->base ? run->offset : img->base;
+
+		for (; img->given_up.page && at < end; at += CKPT_PAGE)
+			if (ckpt_bit(img->given_up.page, (at - img->base) / CKPT_PAGE))
+				return img;
+		end = end < img->base ? end : img->base;
+	}
+	return NULL;
+}
+
+static int check_kept(void *arg, struct ckpt_pages *pages)
+{
+	const struct checking *c = arg;
+
+	for (size_t i = 0; i < pages->n; i++) {
+		const struct ckpt_image *loser = loser_of(c->img, &pages->run[i]);
+		const struct ckpt_given_up *g = loser ? &loser->given_up : NULL;
+
+		if (!loser)
+			continue;
+		if (!g->n_heirs)
+			return ckpt_refuse(c->err, CKPT_E_GIVEN_UP, -ESTALE,
+					   "%s: pages that it needs were given up in %s",
+					   c->img->image_path, loser->dir);
+		return ckpt_refuse(c->err, CKPT_E_GIVEN_UP, -ESTALE,
+				   "%s: pages that it needs were given up in %s for image %016llx "
+				   "in %s",
+				   c->img->image_path, loser->dir,
+				   (unsigned long long)g->heir[g->n_heirs - 1]->id,
+				   g->heir[g->n_heirs - 1]->dir);
+	}
+	return 0;
+}
+
+int ckpt_image_check_kept(const struct ckpt_image *img, const struct ckpt_snapshot *snap,
+			  struct ckpt_err *err)
+{
+	return ckpt_snapshot_each_pages(snap, check_kept, &(struct checking){ img, err });
 }
 
 size_t ckpt_image_parts(const struct ckpt_image *img, struct ckpt_pages_part *part)

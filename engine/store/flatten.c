@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "engine/store/flatten.h"
+#include "engine/store/image-inside.h"
 
 /* Bytes of the chain, and where they go. */
 struct piece {
@@ -22,28 +23,25 @@ struct flatten {
 	uint64_t size;
 };
 
-static void each_pages(const struct ckpt_snapshot *snap,
-		       void (*each)(struct flatten *f, struct ckpt_pages *pages), struct flatten *f)
+static int count(void *arg, struct ckpt_pages *pages)
 {
-	for (size_t i = 0; i < snap->n_tasks; i++)
-		each(f, &snap->tasks[i]->pages);
-	for (size_t i = 0; i < snap->n_objects; i++)
-		each(f, &snap->objects[i]->content);
-}
+	struct flatten *f = arg;
 
-static void count(struct flatten *f, struct ckpt_pages *pages)
-{
 	f->n += pages->n;
+	return 0;
 }
 
-static void list(struct flatten *f, struct ckpt_pages *pages)
+static int list(void *arg, struct ckpt_pages *pages)
 {
+	struct flatten *f = arg;
+
 	for (size_t i = 0; i < pages->n; i++) {
 		const struct ckpt_run *run = &pages->run[i];
 
 		f->piece[f->n++] =
 			(struct piece){ run->offset, run->offset + run->n_pages * CKPT_PAGE, 0 };
 	}
+	return 0;
 }
 
 static int by_from(const void *a, const void *b)
@@ -75,8 +73,10 @@ static void merge(struct flatten *f)
 }
 
 /* A run is all in one piece. */
-static void move(struct flatten *f, struct ckpt_pages *pages)
+static int move(void *arg, struct ckpt_pages *pages)
 {
+	const struct flatten *f = arg;
+
 	for (size_t i = 0; i < pages->n; i++) {
 		size_t low = 0, high = f->n;
 
@@ -91,6 +91,7 @@ static void move(struct flatten *f, struct ckpt_pages *pages)
 		pages->run[i].offset =
 			f->piece[low].at + (pages->run[i].offset - f->piece[low].from);
 	}
+	return 0;
 }
 
 static int read_all(const struct flatten *f, char *buf, size_t len, uint64_t offset,
@@ -168,12 +169,12 @@ int ckpt_image_flatten(struct ckpt_image *img, struct ckpt_image_writer *w,
 	if (r < 0)
 		return r;
 	ckpt_image_parts(img, f.snap->parts);
-	each_pages(f.snap, count, &f);
+	ckpt_snapshot_each_pages(f.snap, count, &f);
 	f.piece = ckpt_alloc(arena, (f.n + 1) * sizeof(*f.piece));
 	f.n = 0;
-	each_pages(f.snap, list, &f);
+	ckpt_snapshot_each_pages(f.snap, list, &f);
 	merge(&f);
-	each_pages(f.snap, move, &f);
+	ckpt_snapshot_each_pages(f.snap, move, &f);
 	r = copy(&f, w, err);
 	return r < 0 ? r : ckpt_image_commit(w, f.snap, bytesp, err);
 }

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include "engine/base/arena.h"
 #include "engine/base/err.h"
+#include "engine/store/given-up.h"
 #include "engine/store/pack.h"
 
 struct ckpt_received;
@@ -15,7 +16,7 @@ struct ckpt_unpacker;
 struct ckpt_image {
 	struct ckpt_arena *arena;
 	const char *dir, *image_path, *pages_path; /* for messages */
-	int dirfd;                                 /* borrowed; -1: it came as a stream */
+	int dirfd; /* borrowed, but for OWN_DIRFD; -1: it came as a stream, or is a parent */
 	int image_fd, pages_fd; /* PAGES_FD -1: there are none, or they are not unpacked */
 	uint64_t image_size, pages_size;
 	uint64_t content_id, n_records;
@@ -34,6 +35,8 @@ struct ckpt_image {
 	const char *parent_dir; /* what it goes on from, NULL: it is complete */
 	uint64_t parent_id, base;
 	struct ckpt_image *parent; /* the same, opened */
+	struct ckpt_given_up given_up;
+	bool own_dirfd; /* and IMAGE_FD is open: it is one of a chain that is to be changed */
 };
 
 /* Compares every chunk of packed pages and writes it to FD, a file of zeroes. */
@@ -42,7 +45,12 @@ int ckpt_image_copy_pages(struct ckpt_image *img, int fd, unsigned int n_threads
 /* One chunk, compared, in U->out. */
 int ckpt_image_fetch_chunk(const struct ckpt_image *img, struct ckpt_unpacker *u, uint64_t chunk,
 			   struct ckpt_err *err);
+/* ckpt_image_read_chunk() without the chain. */
+int ckpt_image_read_own(const struct ckpt_image *img, uint64_t chunk, void *buf,
+			struct ckpt_err *err);
 void ckpt_slots_close(struct ckpt_slots *s); /* NULL is fine */
+
+struct ckpt_pages;
 
 /* Without what it goes on from. AWAY: its pages may be missing. */
 int ckpt_image_open_one(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd,
@@ -52,7 +60,10 @@ int ckpt_image_open_one(struct ckpt_image **imgp, struct ckpt_arena *arena, int 
 int ckpt_image_adopt(struct ckpt_image **imgp, struct ckpt_arena *arena, struct ckpt_received *got,
 		     int dirfd, const char *name, struct ckpt_err *err);
 /* ---- chain.c ---- */
-int ckpt_image_open_parents(struct ckpt_image *img, int dirfd, struct ckpt_err *err);
+int ckpt_image_open_parents(struct ckpt_image *img, int dirfd, bool whole, struct ckpt_err *err);
+/* Calls EACH for all runs of pages of a snapshot until it fails. */
+int ckpt_snapshot_each_pages(const struct ckpt_snapshot *snap,
+			     int (*each)(void *arg, struct ckpt_pages *pages), void *arg);
 /* Of a sound snapshot: every page that it refers to is in one of the chain. */
 int ckpt_image_check_runs(const struct ckpt_image *img, const struct ckpt_snapshot *snap,
 			  struct ckpt_err *err);

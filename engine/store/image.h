@@ -104,6 +104,9 @@ int ckpt_image_open_brief(struct ckpt_image **imgp, struct ckpt_arena *arena, in
 /* Only what the records say: the pages may be at a page server, and are not read. */
 int ckpt_image_open_records(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd,
 			    const char *dir, struct ckpt_err *err);
+/* The same; images of the chain can be loaded, too, and their folders written to. */
+int ckpt_image_open_whole(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd,
+			  const char *dir, struct ckpt_err *err);
 void ckpt_image_close(struct ckpt_image *img);
 /* The snapshot; every reference in it has been checked (snapshot_check). Messages live in the
  * arena. */
@@ -129,6 +132,13 @@ uint64_t ckpt_image_pages_size(const struct ckpt_image *img);
 uint64_t ckpt_image_content_id(const struct ckpt_image *img);
 uint64_t ckpt_image_bytes(const struct ckpt_image *img);     /* both files */
 uint64_t ckpt_image_n_records(const struct ckpt_image *img); /* without the trailer */
+
+/* Pages that are given up (dedup.h): bytes of its own that are. *HEIRP: the folder of the image for
+ * which they were the last time, if it is known; may be NULL. */
+uint64_t ckpt_image_given_up(const struct ckpt_image *img, const char **heirp);
+/* Refuses (CKPT_E_GIVEN_UP) a snapshot of which there are some; ckpt_image_load() does. */
+int ckpt_image_check_kept(const struct ckpt_image *img, const struct ckpt_snapshot *snap,
+			  struct ckpt_err *err);
 
 /* Images that go on from each other (chain.c). Offsets of pages are those of the whole chain. */
 uint64_t ckpt_image_base(const struct ckpt_image *img); /* of its own pages file; 0: complete */

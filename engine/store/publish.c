@@ -53,16 +53,16 @@ int ckpt_temp_sync(const struct ckpt_temp *temp, bool pages, struct ckpt_err *er
 	return 0;
 }
 
-static int sync_folder(struct ckpt_temp *temp, struct ckpt_err *err)
+int ckpt_image_sync_folder(int dirfd, int file, const char *dir, struct ckpt_err *err)
 {
-	CKPT_FD fd = openat(temp->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	CKPT_FD fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int r;
 
 	/* A folder that may be written to but not read cannot be opened: then the whole file
 	 * system. */
-	r = fd < 0 ? syncfs(temp->image_fd) : fsync(fd);
+	r = fd < 0 ? syncfs(file) : fsync(fd);
 	if (r < 0 && errno != EINVAL)
-		return ckpt_image_write_error(err, -errno, temp->dir, CKPT_IMAGE_NAME);
+		return ckpt_image_write_error(err, -errno, dir, CKPT_IMAGE_NAME);
 	return 0;
 }
 
@@ -109,7 +109,7 @@ int ckpt_temp_publish(struct ckpt_temp *temp, bool pages, struct ckpt_err *err)
 		return r;
 	r = publish(temp, &temp->image_there, temp->image, CKPT_IMAGE_NAME, err);
 	if (r >= 0)
-		r = sync_folder(temp, err);
+		r = ckpt_image_sync_folder(temp->dirfd, temp->image_fd, temp->dir, err);
 	if (r >= 0)
 		return 0;
 	if (!temp->image_there)

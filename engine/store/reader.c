@@ -14,6 +14,8 @@
 #include "engine/store/stream.h"
 #include "engine/store/unpack.h"
 
+#define LEASE_MS 200
+
 static char *path_in(struct ckpt_arena *arena, const char *dir, const char *name)
 {
 	size_t size = strlen(dir) + strlen(name) + 2;
@@ -23,11 +25,22 @@ static char *path_in(struct ckpt_arena *arena, const char *dir, const char *name
 	return path;
 }
 
-/* Not to hang at a FIFO that somebody put there: O_NONBLOCK. */
+/* Not to hang at a FIFO that somebody put there: O_NONBLOCK. But then it does not wait for who
+ * holds a lease for a moment, either. */
+static int open_waiting(int dirfd, const char *name)
+{
+	int fd, tries = 0;
+
+	while ((fd = openat(dirfd, name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)) < 0 &&
+	       errno == EWOULDBLOCK && tries++ < LEASE_MS)
+		usleep(1000);
+	return fd;
+}
+
 static int open_file(int dirfd, const char *name, const char *path, uint64_t *sizep,
 		     struct ckpt_err *err)
 {
-	CKPT_FD fd = openat(dirfd, name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	CKPT_FD fd = open_waiting(dirfd, name);
 	struct stat st;
 
 	if (fd < 0 && errno == ENOENT)
@@ -39,32 +52,6 @@ static int open_file(int dirfd, const char *name, const char *path, uint64_t *si
 				   path);
 	*sizep = st.st_size;
 	return ckpt_take_fd(&fd);
-}
-
-static int check_header(const struct ckpt_image *img, struct ckpt_err *err)
-{
-	struct ckpt_image_header head;
-	ssize_t n = pread(img->image_fd, &head, sizeof(head), 0);
-
-	if (n < 0)
-		return ckpt_fail(err, -errno, "%s: cannot read", img->image_path);
-	if (n >= 8 && memcmp(head.magic, CKPT_IMAGE_MAGIC, 8))
-		return ckpt_refuse(err, CKPT_E_IMAGE_FOREIGN, -EBADMSG, "%s: not an image of ckpt",
-				   img->image_path);
-	if (n < (ssize_t)sizeof(head))
-		return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, -EBADMSG,
-				   "%s: header: the file ends in it", img->image_path);
-	if (ckpt_crc32c(0, &head, offsetof(struct ckpt_image_header, crc)) != head.crc)
-		return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, -EBADMSG,
-				   "%s: header: checksum does not match", img->image_path);
-	if (head.format > CKPT_IMAGE_PACKED)
-		return ckpt_refuse(err, CKPT_E_IMAGE_NEWER, -EBADMSG,
-				   "%s: format %u is newer than %d", img->image_path, head.format,
-				   CKPT_IMAGE_PACKED);
-	if (!head.format)
-		return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, -EBADMSG, "%s: header: format 0",
-				   img->image_path);
-	return head.format;
 }
 
 struct opening {
@@ -92,16 +79,9 @@ static int take_parent(struct ckpt_image *img, const Ckpt__Checksums *sums,
 static int take_checksums(struct opening *o, const struct ckpt_record_in *in, struct ckpt_err *err)
 {
 	struct ckpt_image *img = o->img;
-	Ckpt__Checksums *sums;
-	Ckpt__Record *rec;
+	Ckpt__Checksums *sums =
+		(void *)ckpt_record_unpack_body(in, &ckpt__checksums__descriptor, img->arena, err);
 
-	rec = (void *)ckpt_record_unpack(in, &ckpt__record__descriptor, NULL, in->data, in->len,
-					 err);
-	if (!rec)
-		return err->code;
-	sums = (void *)ckpt_record_unpack(in, &ckpt__checksums__descriptor, img->arena,
-					  rec->body.data, rec->body.len, err);
-	ckpt__record__free_unpacked(rec, NULL);
 	if (!sums)
 		return err->code;
 	if (o->sums_seen || sums->chunk != CKPT_CHUNK || sums->size > INT64_MAX - CKPT_CHUNK ||
@@ -117,32 +97,17 @@ static int take_checksums(struct opening *o, const struct ckpt_record_in *in, st
 
 static int take_trailer(struct opening *o, const struct ckpt_record_in *in, struct ckpt_err *err)
 {
-	const struct ckpt_chain *chain = &o->chain;
-	Ckpt__Trailer *trailer;
-	Ckpt__Record *rec;
-	bool same;
+	int r = ckpt_record_check_trailer(in, &o->chain, err);
 
-	rec = (void *)ckpt_record_unpack(in, &ckpt__record__descriptor, NULL, in->data, in->len,
-					 err);
-	if (!rec)
-		return err->code;
-	trailer = (void *)ckpt_record_unpack(in, &ckpt__trailer__descriptor, NULL, rec->body.data,
-					     rec->body.len, err);
-	ckpt__record__free_unpacked(rec, NULL);
-	if (!trailer)
-		return err->code;
-	same = trailer->n_records == chain->n_records && trailer->crc == chain->crc &&
-	       trailer->content_id == chain->content_id;
-	ckpt__trailer__free_unpacked(trailer, NULL);
-	if (!same)
-		return ckpt_record_damaged(err, in, "records are missing, or not in their order");
+	if (r < 0)
+		return r;
 	if (!o->sums_seen)
 		return ckpt_record_damaged(err, in, "the checksums of the pages are missing");
 	if (o->packed != (o->img->stored != NULL) ||
 	    (o->packed && o->img->n_stored != o->img->n_crc))
 		return ckpt_record_damaged(err, in, "the places of the chunks are missing");
-	o->img->content_id = chain->content_id;
-	o->img->n_records = chain->n_records;
+	o->img->content_id = o->chain.content_id;
+	o->img->n_records = o->chain.n_records;
 	return 1;
 }
 
@@ -164,7 +129,7 @@ static int check_one(void *arg, const struct ckpt_record_in *in, struct ckpt_err
 static int check_records(struct ckpt_image *img, struct ckpt_err *err)
 {
 	struct opening o = { .img = img };
-	int r = check_header(img, err);
+	int r = ckpt_records_header(img->image_fd, img->image_path, err);
 
 	if (r < 0)
 		return r;
@@ -210,6 +175,20 @@ static bool is_folder(int fd)
 	return fstat(fd, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+/* After the pages: who has opened them before is seen by those who give up some (dedup.c). */
+static int open_given_up(struct ckpt_image *img, const char *dir, struct ckpt_err *err)
+{
+	const char *path = path_in(img->arena, dir, CKPT_GIVEN_UP_NAME);
+	uint64_t size = 0;
+	CKPT_FD fd = open_file(img->dirfd, CKPT_GIVEN_UP_NAME, path, &size, err);
+
+	if (fd == -ENOENT) {
+		*err = (struct ckpt_err)CKPT_ERR_INIT;
+		return 0;
+	}
+	return fd < 0 ? fd : ckpt_given_up_read(img, fd, size, path, err);
+}
+
 static int open_folder(struct ckpt_image *img, const char *dir, struct ckpt_err *err)
 {
 	int r;
@@ -220,7 +199,9 @@ static int open_folder(struct ckpt_image *img, const char *dir, struct ckpt_err 
 	img->image_fd =
 		open_file(img->dirfd, CKPT_IMAGE_NAME, img->image_path, &img->image_size, err);
 	r = img->image_fd < 0 ? img->image_fd : check_records(img, err);
-	return r < 0 ? r : open_pages(img, img->dirfd, err);
+	if (r >= 0)
+		r = open_pages(img, img->dirfd, err);
+	return r < 0 ? r : open_given_up(img, dir, err);
 }
 
 /* What came, in the files of GOT. */
@@ -291,12 +272,12 @@ int ckpt_image_adopt(struct ckpt_image **imgp, struct ckpt_arena *arena, struct 
 }
 
 static int open_any(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd, const char *dir,
-		    const struct ckpt_receive_opts *opts, struct ckpt_err *err)
+		    const struct ckpt_receive_opts *opts, bool whole, struct ckpt_err *err)
 {
 	int r = open_one(imgp, arena, dirfd, dir, opts, err);
 
 	if (r >= 0)
-		r = ckpt_image_open_parents(*imgp, dirfd, err);
+		r = ckpt_image_open_parents(*imgp, dirfd, whole, err);
 	if (r < 0) {
 		ckpt_image_close(*imgp);
 		*imgp = NULL;
@@ -307,7 +288,17 @@ static int open_any(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirf
 int ckpt_image_open(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd, const char *dir,
 		    struct ckpt_err *err)
 {
-	return open_any(imgp, arena, dirfd, dir, &(struct ckpt_receive_opts){ .keep = true }, err);
+	const struct ckpt_receive_opts opts = { .keep = true };
+
+	return open_any(imgp, arena, dirfd, dir, &opts, false, err);
+}
+
+int ckpt_image_open_whole(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd,
+			  const char *dir, struct ckpt_err *err)
+{
+	const struct ckpt_receive_opts opts = { .keep = true };
+
+	return open_any(imgp, arena, dirfd, dir, &opts, true, err);
 }
 
 int ckpt_image_open_one(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd,
@@ -327,7 +318,7 @@ int ckpt_image_open_records(struct ckpt_image **imgp, struct ckpt_arena *arena, 
 int ckpt_image_open_brief(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd,
 			  const char *dir, struct ckpt_err *err)
 {
-	return open_any(imgp, arena, dirfd, dir, &(struct ckpt_receive_opts){ 0 }, err);
+	return open_any(imgp, arena, dirfd, dir, &(struct ckpt_receive_opts){ 0 }, false, err);
 }
 
 int ckpt_image_open_handed(struct ckpt_image **imgp, struct ckpt_arena *arena, int fd,
@@ -335,7 +326,7 @@ int ckpt_image_open_handed(struct ckpt_image **imgp, struct ckpt_arena *arena, i
 {
 	const struct ckpt_receive_opts opts = { .keep = true, .more = true };
 
-	return open_any(imgp, arena, fd, name, &opts, err);
+	return open_any(imgp, arena, fd, name, &opts, false, err);
 }
 
 void ckpt_image_close(struct ckpt_image *img)
@@ -345,6 +336,9 @@ void ckpt_image_close(struct ckpt_image *img)
 		ckpt_close_fd(&img->pages_fd);
 		ckpt_close_fd(&img->packed_fd);
 		img->image_fd = img->pages_fd = img->packed_fd = -1;
+		if (img->own_dirfd)
+			ckpt_close_fd(&img->dirfd);
+		img->own_dirfd = false;
 		ckpt_slots_close(img->slots);
 		img->slots = NULL;
 	}
@@ -372,7 +366,7 @@ int ckpt_image_load(struct ckpt_image *img, struct ckpt_snapshot **snapp, struct
 	if (r >= 0 && (*snapp)->inventory->memory_only)
 		return ckpt_refuse(err, CKPT_E_MEMORY_ONLY, -EINVAL,
 				   "%s: is of a pre-dump, which has memory only", img->image_path);
-	return r;
+	return r < 0 ? r : ckpt_image_check_kept(img, *snapp, err);
 }
 
 int ckpt_image_load_any(struct ckpt_image *img, struct ckpt_snapshot **snapp, struct ckpt_err *err)

@@ -125,6 +125,32 @@ static int read_one(struct window *w, struct ckpt_record_in *in, struct ckpt_err
 	return 0;
 }
 
+int ckpt_records_header(int fd, const char *path, struct ckpt_err *err)
+{
+	struct ckpt_image_header head;
+	ssize_t n = pread(fd, &head, sizeof(head), 0);
+
+	if (n < 0)
+		return ckpt_fail(err, -errno, "%s: cannot read", path);
+	if (n >= 8 && memcmp(head.magic, CKPT_IMAGE_MAGIC, 8))
+		return ckpt_refuse(err, CKPT_E_IMAGE_FOREIGN, -EBADMSG, "%s: not an image of ckpt",
+				   path);
+	if (n < (ssize_t)sizeof(head))
+		return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, -EBADMSG,
+				   "%s: header: the file ends in it", path);
+	if (ckpt_crc32c(0, &head, offsetof(struct ckpt_image_header, crc)) != head.crc)
+		return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, -EBADMSG,
+				   "%s: header: checksum does not match", path);
+	if (head.format > CKPT_IMAGE_PACKED)
+		return ckpt_refuse(err, CKPT_E_IMAGE_NEWER, -EBADMSG,
+				   "%s: format %u is newer than %d", path, head.format,
+				   CKPT_IMAGE_PACKED);
+	if (!head.format)
+		return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, -EBADMSG, "%s: header: format 0",
+				   path);
+	return head.format;
+}
+
 int ckpt_records_scan(int fd, uint64_t size, const char *path,
 		      int (*each)(void *arg, const struct ckpt_record_in *in, struct ckpt_err *err),
 		      void *arg, struct ckpt_err *err)
@@ -227,4 +253,35 @@ ProtobufCMessage *ckpt_record_unpack(const struct ckpt_record_in *in,
 	if (!arena)
 		protobuf_c_message_free_unpacked(msg, NULL);
 	return NULL;
+}
+
+ProtobufCMessage *ckpt_record_unpack_body(const struct ckpt_record_in *in,
+					  const ProtobufCMessageDescriptor *type,
+					  struct ckpt_arena *arena, struct ckpt_err *err)
+{
+	Ckpt__Record *rec = (void *)ckpt_record_unpack(in, &ckpt__record__descriptor, NULL,
+						       in->data, in->len, err);
+	ProtobufCMessage *msg;
+
+	if (!rec)
+		return NULL;
+	msg = ckpt_record_unpack(in, type, arena, rec->body.data, rec->body.len, err);
+	ckpt__record__free_unpacked(rec, NULL);
+	return msg;
+}
+
+int ckpt_record_check_trailer(const struct ckpt_record_in *in, const struct ckpt_chain *chain,
+			      struct ckpt_err *err)
+{
+	Ckpt__Trailer *trailer =
+		(void *)ckpt_record_unpack_body(in, &ckpt__trailer__descriptor, NULL, err);
+	bool same;
+
+	if (!trailer)
+		return err->code;
+	same = trailer->n_records == chain->n_records && trailer->crc == chain->crc &&
+	       trailer->content_id == chain->content_id;
+	ckpt__trailer__free_unpacked(trailer, NULL);
+	return same ? 0 :
+		      ckpt_record_damaged(err, in, "records are missing, or not in their order");
 }

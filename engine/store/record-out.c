@@ -60,6 +60,7 @@ int ckpt_record_out_open(struct ckpt_record_out *out, int fd, const char *dir, s
 {
 	*out = (struct ckpt_record_out){ .fd = fd,
 					 .dir = dir,
+					 .name = CKPT_IMAGE_NAME,
 					 .size = BUFFER,
 					 .buf = malloc(BUFFER) };
 	if (!out->buf)
@@ -84,8 +85,7 @@ int ckpt_record_out_flush(struct ckpt_record_out *out, struct ckpt_err *err)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			return ckpt_image_write_error(err, n ? -errno : -EIO, out->dir,
-						      CKPT_IMAGE_NAME);
+			return ckpt_image_write_error(err, n ? -errno : -EIO, out->dir, out->name);
 		done += n;
 	}
 	out->written += done;
@@ -105,7 +105,7 @@ static int make_room(struct ckpt_record_out *out, size_t need, struct ckpt_err *
 		return r;
 	bigger = realloc(out->buf, need);
 	if (!bigger)
-		return ckpt_fail(err, -ENOMEM, "%s/%s: cannot write", out->dir, CKPT_IMAGE_NAME);
+		return ckpt_fail(err, -ENOMEM, "%s/%s: cannot write", out->dir, out->name);
 	out->buf = bigger;
 	out->size = need;
 	return 0;
@@ -137,8 +137,7 @@ int ckpt_record_write(struct ckpt_record_out *out, const Ckpt__Record *rec,
 	}
 	if (len > CKPT_RECORD_MAX)
 		return ckpt_fail(err, -EFBIG, "%s/%s: cannot write %s %u of %zu bytes", out->dir,
-				 CKPT_IMAGE_NAME, rec->kind, rec->has_id ? rec->id : rec->task,
-				 len);
+				 out->name, rec->kind, rec->has_id ? rec->id : rec->task, len);
 	r = make_room(out, sizeof(head) + len, err);
 	if (r < 0)
 		return r;
@@ -155,4 +154,18 @@ int ckpt_record_write(struct ckpt_record_out *out, const Ckpt__Record *rec,
 	out->used += sizeof(head) + len;
 	ckpt_chain_add(&out->chain, &head);
 	return 0;
+}
+
+int ckpt_record_write_trailer(struct ckpt_record_out *out, struct ckpt_err *err)
+{
+	Ckpt__Trailer trailer = CKPT__TRAILER__INIT;
+	Ckpt__Record rec = CKPT__RECORD__INIT;
+	int r;
+
+	trailer.n_records = out->chain.n_records;
+	trailer.crc = out->chain.crc;
+	trailer.content_id = out->chain.content_id;
+	rec.kind = (char *)"trailer";
+	r = ckpt_record_write(out, &rec, &trailer.base, err);
+	return r < 0 ? r : ckpt_record_out_flush(out, err);
 }

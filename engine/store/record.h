@@ -44,9 +44,9 @@ char *ckpt_image_folder_name(struct ckpt_arena *arena, const char *dir);
 
 /* ---- writing: a file through a buffer ---- */
 struct ckpt_record_out {
-	int fd; /* borrowed */
-	const char *dir;
-	unsigned char *buf; /* malloc */
+	int fd;                 /* borrowed */
+	const char *dir, *name; /* for messages */
+	unsigned char *buf;     /* malloc */
 	size_t size, used;
 	uint64_t written;
 	struct ckpt_chain chain;
@@ -60,8 +60,12 @@ int ckpt_record_out_flush(struct ckpt_record_out *out, struct ckpt_err *err);
 /* Appends REC with BODY (may be NULL) packed into its field "body", which is unset in REC. */
 int ckpt_record_write(struct ckpt_record_out *out, const Ckpt__Record *rec,
 		      const ProtobufCMessage *body, struct ckpt_err *err);
+/* The last one; flushes. */
+int ckpt_record_write_trailer(struct ckpt_record_out *out, struct ckpt_err *err);
 /* The right refusal for what write(2) and friends said about a file of the folder. */
 int ckpt_image_write_error(struct ckpt_err *err, int code, const char *dir, const char *what);
+/* The names of files in DIRFD are there to stay; FILE: one that is on the same file system. */
+int ckpt_image_sync_folder(int dirfd, int file, const char *dir, struct ckpt_err *err);
 /* Inventory, tasks, memory maps, objects, pages. */
 int ckpt_snapshot_write(struct ckpt_record_out *out, const struct ckpt_snapshot *snap,
 			struct ckpt_arena *arena, struct ckpt_err *err);
@@ -76,11 +80,16 @@ struct ckpt_record_in {
 	size_t len;
 	struct ckpt_record_header head;
 };
+/* What a file of records begins with. Returns its format. */
+int ckpt_records_header(int fd, const char *path, struct ckpt_err *err);
 /* Calls EACH for every record of FD (SIZE bytes) until it returns 1: the last one, or an error. 0
  * at the end. */
 int ckpt_records_scan(int fd, uint64_t size, const char *path,
 		      int (*each)(void *arg, const struct ckpt_record_in *in, struct ckpt_err *err),
 		      void *arg, struct ckpt_err *err);
+/* Of the last record: is it the end of what CHAIN says? */
+int ckpt_record_check_trailer(const struct ckpt_record_in *in, const struct ckpt_chain *chain,
+			      struct ckpt_err *err);
 /* A damaged record: "PATH: record 3 (signalfd, at byte 99): WHAT". */
 int ckpt_record_damaged(struct ckpt_err *err, const struct ckpt_record_in *in, const char *what);
 /* Unpacks into ARENA, or into malloc if that is NULL (protobuf_c_message_free_unpacked). Bounded by
@@ -90,6 +99,11 @@ ProtobufCMessage *ckpt_record_unpack(const struct ckpt_record_in *in,
 				     const ProtobufCMessageDescriptor *type,
 				     struct ckpt_arena *arena, const void *data, size_t len,
 				     struct ckpt_err *err);
+
+/* The same for the body of the record itself. */
+ProtobufCMessage *ckpt_record_unpack_body(const struct ckpt_record_in *in,
+					  const ProtobufCMessageDescriptor *type,
+					  struct ckpt_arena *arena, struct ckpt_err *err);
 
 /* Builds a snapshot of records, one after the other. */
 struct ckpt_snapshot_builder;

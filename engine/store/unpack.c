@@ -75,16 +75,10 @@ static bool sound(const Ckpt__Chunks *msg)
 
 int ckpt_unpack_take(struct ckpt_image *img, const struct ckpt_record_in *in, struct ckpt_err *err)
 {
-	Ckpt__Record *rec = (void *)ckpt_record_unpack(in, &ckpt__record__descriptor, NULL,
-						       in->data, in->len, err);
+	Ckpt__Chunks *msg =
+		(void *)ckpt_record_unpack_body(in, &ckpt__chunks__descriptor, NULL, err);
 	struct ckpt_stored *stored;
-	Ckpt__Chunks *msg;
 
-	if (!rec)
-		return err->code;
-	msg = (void *)ckpt_record_unpack(in, &ckpt__chunks__descriptor, NULL, rec->body.data,
-					 rec->body.len, err);
-	ckpt__record__free_unpacked(rec, NULL);
 	if (!msg)
 		return err->code;
 	if (img->stored || !sound(msg) ||

@@ -87,6 +87,7 @@ static int sum_chunk(const struct ckpt_image *img, uint64_t chunk, struct ckpt_u
 			continue;
 		if (n <= 0)
 			return n ? -errno : -ENODATA;
+		ckpt_given_up_clear(img, buf, n, at);
 		*crcp = ckpt_crc32c(*crcp, buf, n);
 		at += n;
 	}
@@ -170,17 +171,12 @@ int ckpt_image_verify_chunk(const struct ckpt_image *img, uint64_t chunk, struct
 	return r;
 }
 
-int ckpt_image_read_chunk(const struct ckpt_image *img, uint64_t chunk, void *buf,
-			  struct ckpt_err *err)
+int ckpt_image_read_own(const struct ckpt_image *img, uint64_t chunk, void *buf,
+			struct ckpt_err *err)
 {
-	struct verifying v = { 0 };
-	uint64_t start, len;
+	struct verifying v = { .img = img, .bad = chunk };
+	uint64_t start = chunk * CKPT_CHUNK, len;
 
-	img = ckpt_image_of(img, chunk * CKPT_CHUNK);
-	chunk -= img->base / CKPT_CHUNK;
-	v.img = img;
-	v.bad = chunk;
-	start = chunk * CKPT_CHUNK;
 	if (chunk >= img->n_crc)
 		return ckpt_fail(err, -ERANGE, "%s: chunk %llu: it has none of that number",
 				 img->pages_path, (unsigned long long)chunk);
@@ -198,9 +194,17 @@ int ckpt_image_read_chunk(const struct ckpt_image *img, uint64_t chunk, void *bu
 		else if (!n || errno != EINTR)
 			v.bad_code = n ? -errno : -ENODATA;
 	}
+	ckpt_given_up_clear(img, buf, len, start);
 	if (v.bad_code || ckpt_crc32c(0, buf, len) != img->crc[chunk])
 		return describe(&v, err);
 	return 0;
+}
+
+int ckpt_image_read_chunk(const struct ckpt_image *img, uint64_t chunk, void *buf,
+			  struct ckpt_err *err)
+{
+	img = ckpt_image_of(img, chunk * CKPT_CHUNK);
+	return ckpt_image_read_own(img, chunk - img->base / CKPT_CHUNK, buf, err);
 }
 
 size_t ckpt_image_n_chunks(const struct ckpt_image *img)

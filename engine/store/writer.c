@@ -250,7 +250,6 @@ static int write_chunks(struct ckpt_image_writer *w, struct ckpt_record_out *out
 static int write_end(struct ckpt_image_writer *w, struct ckpt_record_out *out, struct ckpt_err *err)
 {
 	Ckpt__Checksums sums = CKPT__CHECKSUMS__INIT;
-	Ckpt__Trailer trailer = CKPT__TRAILER__INIT;
 	Ckpt__Record rec = CKPT__RECORD__INIT;
 	int r;
 
@@ -267,12 +266,8 @@ static int write_end(struct ckpt_image_writer *w, struct ckpt_record_out *out, s
 	r = ckpt_record_write(out, &rec, &sums.base, err);
 	if (r < 0)
 		return r;
-	trailer.n_records = out->chain.n_records;
-	trailer.crc = out->chain.crc;
-	trailer.content_id = w->content_id = out->chain.content_id;
-	rec.kind = (char *)"trailer";
-	r = ckpt_record_write(out, &rec, &trailer.base, err);
-	return r < 0 ? r : ckpt_record_out_flush(out, err);
+	w->content_id = out->chain.content_id;
+	return ckpt_record_write_trailer(out, err);
 }
 
 static int write_image(struct ckpt_image_writer *w, const struct ckpt_snapshot *snap,
