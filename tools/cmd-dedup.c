@@ -12,13 +12,12 @@ static void report(const struct ckpt_dedup_done *done)
 {
 	char freed[24], more[24];
 
-	ckpt_print(STDOUT_FILENO, "%s: %s freed", done->folder,
-		   ckpt_human_bytes(freed, done->freed));
+	ckpt_print(STDOUT_FILENO, "%s: %s freed", done->folder, ckpt_size_text(done->freed, freed));
 	if (done->whole && done->more)
 		ckpt_print(
 			STDOUT_FILENO,
 			"; it stays whole: --give-up-parents would give up %s that only it needs",
-			ckpt_human_bytes(more, done->more));
+			ckpt_size_text(done->more, more));
 	ckpt_print(STDOUT_FILENO, "\n");
 }
 

@@ -28,7 +28,7 @@ static int verify(struct ckpt_tool *t, struct ckpt_image *img)
 	given_up = ckpt_image_given_up(img, &heir);
 	if (given_up)
 		ckpt_print(STDOUT_FILENO, "; %s given up for the image in %s",
-			   ckpt_human_bytes(size, given_up), heir ? heir : "?");
+			   ckpt_size_text(given_up, size), heir ? heir : "?");
 	ckpt_print(STDOUT_FILENO, "\n");
 	return 0;
 }

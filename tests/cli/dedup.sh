@@ -9,7 +9,7 @@ command -v perl >/dev/null || skip 'perl is missing'
 
 # Has 16 MiB, writes the first 4 of them again and again, and looks at all of it.
 cat >writer.pl <<'P'
-my $n = 4096; my $m = "\0" x ($n * 4096); my $pass = 0;
+open(my $w, ">", $ARGV[0]); my $n = 4096; my $m = "\0" x ($n * 4096); my $pass = 0;
 for my $i (0 .. $n - 1) { substr($m, $i * 4096, 4) = pack("V", $i); }
 while (1) {
 	$pass++;
@@ -18,7 +18,7 @@ while (1) {
 		if (unpack("V", substr($m, $i * 4096, 4)) != $want) { open(my $f, ">", "$ARGV[0].bad"); exit 1; }
 		substr($m, $i * 4096, 4) = pack("V", $i + $pass) if $i < 1024;
 	}
-	open(my $f, ">", "$ARGV[0].new"); print $f $pass; close($f); rename("$ARGV[0].new", "$ARGV[0]");
+	sysseek($w, 0, 0); syswrite($w, sprintf("%8d", $pass));
 	select(undef, undef, undef, 0.02);
 }
 P
