@@ -94,7 +94,7 @@ static int check(struct ckpt_taker *k, struct ckpt_received *got, bool *pagesp,
 	if (r >= 0 && img->parent_dir)
 		r = link_parent(k, err);
 	if (r >= 0)
-		r = ckpt_image_open_parents(img, k->temp.dirfd, err);
+		r = ckpt_image_open_parents(img, k->temp.dirfd, false, err);
 	if (r >= 0)
 		r = ckpt_image_load_any(img, &snap, err);
 	ckpt_image_close(img);
