@@ -312,7 +312,8 @@ int ckpt_image_open_one(struct ckpt_image **imgp, struct ckpt_arena *arena, int 
 int ckpt_image_open_records(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd,
 			    const char *dir, struct ckpt_err *err)
 {
-	return open_any(imgp, arena, dirfd, dir, &(struct ckpt_receive_opts){ .away = true }, err);
+	return open_any(imgp, arena, dirfd, dir, &(struct ckpt_receive_opts){ .away = true }, false,
+			err);
 }
 
 int ckpt_image_open_brief(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd,
