@@ -73,7 +73,8 @@ static bool is_of_socket(const struct ckpt_asleep *a)
 {
 	static const short calls[] = { SYS_read,     SYS_readv,  SYS_recvfrom, SYS_recvmsg,
 				       SYS_recvmmsg, SYS_accept, SYS_accept4,  SYS_write,
-				       SYS_writev,   SYS_sendto, SYS_sendmsg };
+				       SYS_writev,   SYS_sendto, SYS_sendmsg,  SYS_sendmmsg,
+				       SYS_sendfile, SYS_connect };
 	char path[64], link[16];
 	size_t i = 0;
 

@@ -145,7 +145,17 @@ static bool limit_of_socket(struct ckpt_again *a, const struct ckpt_parked *p, i
 	return a->limited;
 }
 
-/* What is left of SO_RCVTIMEO is waited here, then the call is made again, and finds what it waits
+/* As TCP connects: there, to connect again is to wait on. */
+static bool is_internet(int fd)
+{
+	int domain = 0;
+	uint32_t len = sizeof(domain);
+
+	ckpt_sys(SYS_getsockopt, fd, SOL_SOCKET, SO_DOMAIN, &domain, &len);
+	return domain == AF_INET || domain == AF_INET6;
+}
+
+/* What is left of the limit is waited here, then the call is made again, and finds what it waits
  * for. */
 static bool plan_socket(struct ckpt_again *a, const struct ckpt_parked *p, const uint64_t arg[6])
 {
@@ -153,6 +163,9 @@ static bool plan_socket(struct ckpt_again *a, const struct ckpt_parked *p, const
 			 p->interrupted == SYS_recvmsg                                    ? arg[2] :
 											    0;
 
+	bool sends = false;
+
+	a->over = -EAGAIN;
 	switch (p->interrupted) {
 	case SYS_read:
 	case SYS_readv:
@@ -162,12 +175,21 @@ static bool plan_socket(struct ckpt_again *a, const struct ckpt_parked *p, const
 	case SYS_accept:
 	case SYS_accept4:
 		break;
+	case SYS_connect:
+		a->over = -EINPROGRESS;
+		sends = is_internet(arg[0]);
+		if (!sends)
+			return false;
+		break;
+	case SYS_sendfile:
+		sends = true;
+		break;
 	default:
 		return false;
 	}
-	if ((flags & MSG_OOB) || !limit_of_socket(a, p, arg[0], SO_RCVTIMEO))
+	if ((flags & MSG_OOB) || !limit_of_socket(a, p, arg[0], sends ? SO_SNDTIMEO : SO_RCVTIMEO))
 		return false;
-	a->socket = (struct pollfd){ arg[0], POLLIN, 0 };
+	a->socket = (struct pollfd){ arg[0], sends ? POLLOUT : POLLIN, 0 };
 	a->rest_at = 0;
 	to_ppoll(a, (uintptr_t)&a->socket, 1);
 	return true;
@@ -180,6 +202,7 @@ static bool plan_send(struct ckpt_again *a, const struct ckpt_parked *p, const u
 	case SYS_writev:
 	case SYS_sendto:
 	case SYS_sendmsg:
+	case SYS_sendmmsg:
 		memcpy(a->arg, arg, sizeof(a->arg));
 		a->nr = p->interrupted;
 		return limit_of_socket(a, p, arg[0], SO_SNDTIMEO);
@@ -291,7 +314,7 @@ void ckpt_again_run(struct ckpt_again *a, ucontext_t *uc)
 
 		if (ready <= 0) {
 			g[REG_RIP] += 2;
-			g[REG_RAX] = ready ? ready : -EAGAIN;
+			g[REG_RAX] = ready ? ready : a->over;
 		}
 	} else if (a->sort == CKPT_AGAIN_SEND) {
 		g[REG_RIP] += 2;

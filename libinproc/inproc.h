@@ -220,6 +220,7 @@ struct ckpt_again {
 	uint64_t rest_at; /* where the program wants to know what was left; 0: nowhere */
 	bool rest_is_timeval;
 	struct pollfd socket; /* that is waited for */
+	int over;             /* what the call returns when the limit is over */
 };
 /* Did the signal meet a call that is gone on with? It has been told so then. */
 bool ckpt_again_is_here(const ucontext_t *uc);

@@ -48,6 +48,8 @@ static int64_t try_once(long nr, const uint64_t arg[6])
 		return ckpt_sys(SYS_sendmsg, arg[0], &m, MSG_DONTWAIT | own_flags(arg[0]));
 	case SYS_sendto:
 		return ckpt_sys(nr, arg[0], arg[1], arg[2], arg[3] | MSG_DONTWAIT, arg[4], arg[5]);
+	case SYS_sendmmsg:
+		return ckpt_sys(nr, arg[0], arg[1], arg[2], arg[3] | MSG_DONTWAIT);
 	default: /* sendmsg, recvmsg */
 		return ckpt_sys(nr, arg[0], arg[1], arg[2] | MSG_DONTWAIT);
 	}

@@ -4,6 +4,7 @@
  * early, or begin anew each time. Masks with all signals are what programs really give.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <poll.h>
 #include <semaphore.h>
@@ -14,6 +15,7 @@
 #include <sys/msg.h>
 #include <sys/select.h>
 #include <sys/sem.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -28,7 +30,7 @@
 		0, MS * 1000000l \
 	}
 
-static int never[2], epfd, semid, sock[2], listener, full[2], full_packets[2], some[2];
+static int never[2], epfd, semid, file, sock[2], listener, full[2], full_packets[2], some[2];
 static struct sockaddr_un listening = { AF_UNIX, "listener" };
 static sigset_t all;
 
@@ -236,6 +238,23 @@ static void do_writev(struct act *a)
 	TIMED(-EAGAIN, writev(full_packets[0], v, 2));
 }
 
+static void do_sendmmsg(struct act *a)
+{
+	struct iovec v = { "x", 1 };
+	struct mmsghdr m[2] = { { .msg_hdr = { .msg_iov = &v, .msg_iovlen = 1 } },
+				{ .msg_hdr = { .msg_iov = &v, .msg_iovlen = 1 } } };
+
+	TIMED(-EAGAIN, sendmmsg(full_packets[0], m, 2, 0));
+}
+
+static void do_sendfile(struct act *a)
+{
+	off_t at = 0;
+
+	TIMED(-EAGAIN, sendfile(full[0], file, &at, 1));
+	CHECK_INT(at, 0);
+}
+
 /* There is room for a part of it. */
 static void do_send_much(struct act *a)
 {
@@ -286,6 +305,8 @@ static struct act sends[] = {
 	{ "write to a socket", do_write },
 	{ "sendmsg", do_sendmsg },
 	{ "writev to a socket", do_writev },
+	{ "sendmmsg", do_sendmmsg },
+	{ "sendfile to a socket", do_sendfile },
 	{ "sending more than there is room for", do_send_much },
 };
 
@@ -343,6 +364,8 @@ static void setup_sends(void)
 	limit(full_packets[0], SO_SNDTIMEO);
 	CHECK_CALL(socketpair(AF_UNIX, SOCK_STREAM, 0, some));
 	limit(some[0], SO_SNDTIMEO);
+	CHECK(test_write("one", "1"));
+	file = CHECK_CALL(open("one", O_RDONLY));
 	act_start(sends, ARRAY_SIZE(sends));
 }
 
