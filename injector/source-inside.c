@@ -279,7 +279,10 @@ static int call_op(struct ckpt_source *src, pid_t tid, struct ckpt_call *call, s
 	if (r < 0 || ckpt_inside_answered(m, ckpt_inside_acts(&of(src)->tree, tid), call))
 		return r;
 	memcpy(req.arg, call->arg, sizeof(req.arg));
-	call->ret = ask(src, tid, &req, call->buf, call->buf, call->buf_len, NULL, err);
+	if (call->takes)
+		req.verb = CKPT_WIRE_TAKE;
+	call->ret = ask(src, tid, &req, call->buf, call->buf, call->buf_len,
+			call->takes ? &call->taken : NULL, err);
 	return call->ret == -ECONNRESET && err->code ? -ECONNRESET : 0;
 }
 

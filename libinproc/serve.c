@@ -276,6 +276,11 @@ static bool serve(int sock, struct ckpt_wire_request *req, struct ckpt_end *end)
 	case CKPT_WIRE_CALLS:
 		call(req, &a);
 		break;
+	case CKPT_WIRE_TAKE:
+		call(req, &a);
+		a.fd = a.value < 0 ? -1 : (int)a.value;
+		a.close_fd = a.fd >= 0;
+		break;
 	case CKPT_WIRE_OPEN:
 		open_file(req, &a);
 		break;

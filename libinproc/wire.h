@@ -40,6 +40,8 @@ enum ckpt_wire_verb {
 			   areas that a fork would not find as they are. arg[0]: with it everybody
 			   goes on, as by CKPT_WIRE_GO */
 	CKPT_WIRE_GO,   /* everybody goes on; arg[0]: enum ckpt_wire_outcome. No reply. */
+	CKPT_WIRE_TAKE, /* the same as CKPT_WIRE_CALL, without a buffer; the descriptor that the
+			   call returns comes with the reply, and is closed */
 };
 
 enum ckpt_wire_outcome {

@@ -8,10 +8,12 @@
 
 static int dump(struct ckpt_tool *t, const struct ckpt_signal_options *o)
 {
+	/* A copy goes on with what is tracked of the program: it waits for what has changed. */
+	bool chain = t->opts.prev_images_dir || t->opts.track_mem;
 	const struct ckpt_inside_opts inside = {
 		.signal = o->signal,
 		.one = o->one,
-		.snapshot = !o->kill && !o->stop,
+		.snapshot = !o->kill && !o->stop && !chain,
 		.wait_s = o->wait_s,
 	};
 	const struct ckpt_dump_opts opts = {
@@ -25,6 +27,9 @@ static int dump(struct ckpt_tool *t, const struct ckpt_signal_options *o)
 		.file_locks = t->opts.file_locks,
 		.tcp_close = t->opts.tcp_close,
 		.rules = &t->rules,
+		.prev_dir = t->opts.prev_images_dir,
+		.track_mem = t->opts.track_mem,
+		.track_timeout_s = t->opts.track_timeout,
 		.files = ckpt_tool_file_policy(&t->opts),
 		/* To wait less for the threads is not to have less time for what they hold. */
 		.timeout_s = o->wait_s > CAPTURE_S ? o->wait_s : CAPTURE_S,
@@ -41,6 +46,7 @@ static int dump(struct ckpt_tool *t, const struct ckpt_signal_options *o)
 	if (r < 0)
 		return r;
 	ckpt_report_notes(stats.losses, stats.n_losses);
+	ckpt_report_notes(&stats.note, stats.note != NULL);
 	ckpt_report_dump(t, &stats, NULL);
 	return 0;
 }

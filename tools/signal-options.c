@@ -19,9 +19,12 @@ enum {
 	GHOST_LIMIT,
 	LINK_REMAP,
 	NO_LINK_REMAP,
+	PREV_IMAGES_DIR,
 	RULE,
 	RULES,
 	TCP_CLOSE,
+	TRACK_MEM,
+	TRACK_TIMEOUT,
 };
 #define OF_DUMP CARRY
 
@@ -49,9 +52,12 @@ static const struct option table[] = {
 	{ "ghost-limit", required_argument, NULL, GHOST_LIMIT },
 	{ "link-remap", no_argument, NULL, LINK_REMAP },
 	{ "no-link-remap", no_argument, NULL, NO_LINK_REMAP },
+	{ "prev-images-dir", required_argument, NULL, PREV_IMAGES_DIR },
 	{ "rule", required_argument, NULL, RULE },
 	{ "rules", required_argument, NULL, RULES },
 	{ "tcp-close", no_argument, NULL, TCP_CLOSE },
+	{ "track-mem", no_argument, NULL, TRACK_MEM },
+	{ "track-timeout", required_argument, NULL, TRACK_TIMEOUT },
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'V' },
 	{ 0 },
@@ -82,8 +88,9 @@ void ckpt_signal_help(int fd)
 		"  -v, --verbosity[=N]   log 0 nothing, 1 warnings, 2 notes, 3 steps, 4 detail; also -vvv\n"
 		"      --list            list the processes that can be asked, and do nothing\n"
 		"      --carry WHAT, --compress[=METHOD], --display-stats, --external KEY, --file-locks,\n"
-		"      --file-validation HOW, --ghost-limit SIZE, --no-link-remap, --rule RULE,\n"
-		"      --rules FILE, --tcp-close\n"
+		"      --file-validation HOW, --ghost-limit SIZE, --no-link-remap,\n"
+		"      --prev-images-dir DIR, --rule RULE, --rules FILE, --tcp-close, --track-mem,\n"
+		"      --track-timeout SECONDS\n"
 		"                        as of ckpt dump (see `ckpt help dump`)\n"
 		"      --answer PID      for the library: PID asks by itself; the image is a new one below\n"
 		"                        $CKPT_DIR, nothing is printed\n"
