@@ -83,6 +83,9 @@ int ckpt_task_fork(struct ckpt_job *job, const struct ckpt_task *task, bool sibl
 /* stage.c: pages that a task shares copy-on-write with its children, put where they inherit them.
  */
 int ckpt_stage_task(struct ckpt_job *job, const struct ckpt_task *task, struct ckpt_err *err);
+/* ring.c: the task's contexts of io_setup(2), with their memory where it is staged. */
+int ckpt_rings_make(const struct ckpt_layout *l, const struct ckpt_task *task,
+		    struct ckpt_err *err);
 /* Reads up to LEN bytes of pages, those at OFFSET, as pread(2) does. */
 ssize_t ckpt_read_pages(const struct ckpt_job *job, void *buf, size_t len, uint64_t offset);
 /* Reads the runs, each to TO + (at - FROM). */

@@ -118,14 +118,16 @@ int ckpt_stage_task(struct ckpt_job *job, const struct ckpt_task *task, struct c
 	const struct ckpt_layout *l = job->plan->layout;
 	const struct ckpt_task *parent = task->parent ? job->plan->snap->tasks[task->parent - 1] :
 							NULL;
+	int r = ckpt_rings_make(l, task, err);
 
-	for (size_t i = 0; i < l->n_staged[task->id - 1]; i++) {
+	for (size_t i = 0; r >= 0 && i < l->n_staged[task->id - 1]; i++) {
 		const struct ckpt_staged_area *s = &l->staged[task->id - 1][i];
 		const struct ckpt_stage *stage = &l->stages[s->stage];
 		const Ckpt__Area *a = task->mm->areas[s->area];
 		struct ckpt_pages own = ckpt_pages_between(&task->pages, a->start, a->end);
-		int r;
 
+		if (a->has_ring)
+			continue;
 		if (s->inherited) {
 			struct ckpt_pages theirs =
 				ckpt_pages_between(&parent->pages, a->start, a->end);
@@ -138,8 +140,6 @@ int ckpt_stage_task(struct ckpt_job *job, const struct ckpt_task *task, struct c
 			if (r >= 0)
 				r = ckpt_read_runs(job, own, a->start, stage->at, err);
 		}
-		if (r < 0)
-			return r;
 	}
-	return 0;
+	return r;
 }

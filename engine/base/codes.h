@@ -41,6 +41,7 @@
 	X(LANDLOCK,          262, 3, "dump it before it confines itself; a domain can be neither read nor made again") \
 	X(LEASE_BREAKING,    221, 1, "let the process give its lease up before the dump") \
 	X(CONTENT_CHANGED,   260, 1, "dump again, or dump who changes it along with the tree") \
+	X(AIO_LIMIT,         265, 1, "raise /proc/sys/fs/aio-max-nr") \
 	X(DISPATCH,          264, 3, "dump it again when it is in the code that makes its calls") \
 	X(SECCOMP,           230, 3, "run ckpt dump as root; a filter must not end or trap the process for what ckpt asks") \
 	X(RULE_UNUSED,       252, 1, "look at the names and numbers that `ckpt show` or /proc/PID/fd tell") \

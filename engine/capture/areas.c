@@ -49,7 +49,6 @@ static const char *refusal(const struct ckpt_map *m, bool tracked)
 	} by_name[] = {
 		{ "[uprobes]", "a probe of a tracer is active" },
 		{ "/secretmem", "memory of memfd_secret(2) cannot be read" },
-		{ "/[aio]", "a context of io_setup(2) cannot be dumped" },
 		{ "anon_inode:", "this kind of file cannot be dumped" },
 	};
 
@@ -152,6 +151,8 @@ static int fill_area(struct ckpt_capture *c, struct ckpt_capture_task *t, const 
 		ckpt_problem_add(c->problems, CKPT_E_AREA_KIND, "%s: area %llx-%llx%s%s: %s",
 				 t->who, (unsigned long long)m->start, (unsigned long long)m->end,
 				 *m->name ? " of " : "", m->name, why);
+	else if (starts_with(m->name, "/[aio]"))
+		r = ckpt_capture_ring(c, t, area, err);
 	else if (!vdso && is_file(m))
 		r = fill_file(c, t, m, area, err);
 	if (m->unknown[0])

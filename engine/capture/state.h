@@ -69,6 +69,7 @@ struct ckpt_capture_task {
 	struct ckpt_scan_job *scan;    /* the same of its page map */
 	pid_t *apart;                  /* threads with a working directory of their own */
 	size_t n_apart, apart_room;
+	size_t rings;             /* contexts of io_setup(2) */
 	struct ckpt_span *shared; /* private areas with pages that others have too */
 	size_t n_shared, shared_room;
 	struct ckpt_fd_extra *extra; /* of its descriptors, by number */
@@ -263,6 +264,11 @@ int ckpt_capture_clocks(struct ckpt_capture *c, struct ckpt_err *err);
  * looking at it. */
 int ckpt_capture_future_locks(struct ckpt_capture *c, struct ckpt_capture_task *t,
 			      struct ckpt_err *err);
+
+/* ---- rings.c ---- */
+/* AREA, with its range and protection, is a context of io_setup(2). */
+int ckpt_capture_ring(struct ckpt_capture *c, struct ckpt_capture_task *t, Ckpt__Area *area,
+		      struct ckpt_err *err);
 
 /* ---- areas.c, mapped.c ---- */
 /* Has the helper begin with them. */

@@ -243,7 +243,7 @@ static void stage_task(struct maker *m, const struct ckpt_snapshot *snap,
 	struct ckpt_staged_area *out;
 	size_t n = 0;
 
-	if (!task->mm || (!parent && !forks))
+	if (!task->mm)
 		return;
 	out = ckpt_alloc(m->arena, task->mm->n_areas * sizeof(*out));
 	for (size_t i = 0; i < task->mm->n_areas; i++) {
@@ -251,6 +251,9 @@ static void stage_task(struct maker *m, const struct ckpt_snapshot *snap,
 		uint32_t stage = UINT32_MAX;
 		bool inherited;
 
+		if (a->has_ring) /* a call of the task's own makes it */
+			out[n++] = (struct ckpt_staged_area){ i, add_stage(m, a->end - a->start, 0),
+							      false };
 		if (!can_stage(a))
 			continue;
 		if (shared_above(parent, task, a))

@@ -14,7 +14,7 @@ struct ckpt_host;
 /*
  * Memory that several tasks share is made before the fork and moved home by each of them: shared
  * anonymous memory (OBJECT) is made by the builder; private pages that a task still shares
- * copy-on-write with a child by the task.
+ * copy-on-write with a child by the task. So are contexts of io_setup(2).
  */
 struct ckpt_stage {
 	uint64_t at; /* where it is staged */

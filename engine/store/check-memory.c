@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Is the memory of a snapshot sound: areas, and runs of pages? */
 #include <sys/mman.h>
+#include "engine/memory/ring.h"
 #include "engine/store/check.h"
 
 #define NODES_BYTES 128 /* 1024 nodes, the most that x86-64 can have */
@@ -52,6 +53,7 @@ static int check_area(const struct ckpt_snapshot *snap, const struct ckpt_task *
 		      const Ckpt__Area *area, uint64_t floor, struct ckpt_err *err)
 {
 	const char *what = NULL;
+	struct ckpt_ring ring;
 
 	if ((area->start | area->end) % CKPT_PAGE || area->start >= area->end ||
 	    area->end > CKPT_TASK_SIZE)
@@ -64,7 +66,10 @@ static int check_area(const struct ckpt_snapshot *snap, const struct ckpt_task *
 		what = "its flags are unknown";
 	else if (area->file && !ckpt_is_file(snap, area->file))
 		what = "what it maps is no file";
-	else if (!area->file && (area->shared || area->flags & CKPT__AREA__FLAG__SHARED_ANON))
+	else if (area->has_ring && (area->file || !area->shared || !ckpt_ring_of(area, &ring)))
+		what = "it is no context of io_setup(2)";
+	else if (!area->file &&
+		 ((area->shared && !area->has_ring) || area->flags & CKPT__AREA__FLAG__SHARED_ANON))
 		what = "it is shared, but has no object";
 	else if (area->flags & CKPT__AREA__FLAG__SHARED_ANON && !in_shared(snap, area))
 		what = "it is not in the memory that it shares";

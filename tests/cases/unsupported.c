@@ -63,6 +63,7 @@ static void hold_memory(void)
 	CHECK_CALL(ioctl(71, UFFDIO_REGISTER, &area));
 	if (syscall(SYS_io_setup, 4, &requests) < 0)
 		case_skip("no io_setup: %m");
+	case_child(NULL, NULL); /* it has the memory of that, and nothing else */
 }
 
 /* ---- processes and threads ---- */
@@ -212,7 +213,8 @@ static void setup_machine(void)
 
 #define FILES                                                                                     \
 	"fd 70", "an io_uring", "fd 71", "a userfaultfd", "fd 72", "a Landlock ruleset", "fd 73", \
-		"outside of the tree", "its page faults go to a userfaultfd", "io_setup(2)"
+		"outside of the tree", "its page faults go to a userfaultfd",                     \
+		"a ring of io_setup(2): it is that of another"
 
 CASES({ "everything that cannot be captured is named by what it is", setup_all, check_all,
 	CASE_RUNS,

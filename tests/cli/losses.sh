@@ -21,6 +21,20 @@ if perl -e 'my ($t, $n, $k) = ("user", "ckpt-test", "secret"); exit(syscall(248,
 	check 'the image knows' grep -q 'the keys of its own keyring' "$T/out"
 fi
 
+# 206: io_setup(2)
+cat >ring.pl <<'EOF'
+my $context = pack("Q", 0);
+exit 77 if syscall(206, 8, $context) != 0;
+open(my $ready, ">", "ring-is-there");
+select(undef, undef, undef, 1000);
+EOF
+start perl ring.pl
+if until_true 5 test -e ring-is-there; then
+	until_true 5 asleep "$PID" perl
+	expect 'requests that nobody can see' 0 "^note: process $PID .*: what io_submit.2. was asked" \
+		dump -t "$PID" -D ring -R
+fi
+
 # 35: nanosleep(2) without a place for what is left of its time; sleep(1) has one.
 start perl -e 'my $t = pack("qq", 1000, 0); syscall(35, $t, 0)'
 until_true 5 grep -q '^35 ' "/proc/$PID/syscall"
