@@ -4,7 +4,6 @@
  * early, or begin anew each time. Masks with all signals are what programs really give.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/futex.h>
 #include <poll.h>
 #include <semaphore.h>
@@ -15,10 +14,8 @@
 #include <sys/msg.h>
 #include <sys/select.h>
 #include <sys/sem.h>
-#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -30,23 +27,11 @@
 		0, MS * 1000000l \
 	}
 
-static int never[2], epfd, semid, file, sock[2], listener, full[2], full_packets[2], some[2];
+static int never[2], epfd, semid, sock[2], listener, some[2];
 static struct sockaddr_un listening = { AF_UNIX, "listener" };
 static sigset_t all;
 
-/* What the call returned, and after how long. */
-static void judge(struct act *a, const struct act_clock *c, long r, long want)
-{
-	if (r != want)
-		case_fail("%s returns %ld, not %ld", a->name, r, want);
-	act_took(c, a->name, MS);
-}
-#define TIMED(want, call)                                    \
-	do {                                                 \
-		struct act_clock c_ = act_clock();           \
-		long r_ = (call);                            \
-		judge(a, &c_, r_ == -1 ? -errno : r_, want); \
-	} while (0)
+#define TIMED(want, call) ACT_TIMED(a, MS, want, call)
 
 static struct timespec from_now(clockid_t clock)
 {
@@ -213,62 +198,6 @@ static void do_accept(struct act *a)
 	TIMED(-EAGAIN, accept(listener, NULL, NULL));
 }
 
-static void do_send(struct act *a)
-{
-	TIMED(-EAGAIN, send(full[0], "x", 1, 0));
-}
-
-static void do_write(struct act *a)
-{
-	TIMED(-EAGAIN, write(full[0], "x", 1));
-}
-
-static void do_sendmsg(struct act *a)
-{
-	struct iovec v = { "x", 1 };
-	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
-
-	TIMED(-EAGAIN, sendmsg(full_packets[0], &m, 0));
-}
-
-static void do_writev(struct act *a)
-{
-	struct iovec v[2] = { { "x", 1 }, { "y", 1 } };
-
-	TIMED(-EAGAIN, writev(full_packets[0], v, 2));
-}
-
-static void do_sendmmsg(struct act *a)
-{
-	struct iovec v = { "x", 1 };
-	struct mmsghdr m[2] = { { .msg_hdr = { .msg_iov = &v, .msg_iovlen = 1 } },
-				{ .msg_hdr = { .msg_iov = &v, .msg_iovlen = 1 } } };
-
-	TIMED(-EAGAIN, sendmmsg(full_packets[0], m, 2, 0));
-}
-
-static void do_sendfile(struct act *a)
-{
-	off_t at = 0;
-
-	TIMED(-EAGAIN, sendfile(full[0], file, &at, 1));
-	CHECK_INT(at, 0);
-}
-
-/* There is room for a part of it. */
-static void do_send_much(struct act *a)
-{
-	static char much[1 << 20];
-	struct act_clock c = act_clock();
-	ssize_t sent = send(some[0], much, sizeof(much), 0);
-
-	if (sent <= 0 || sent == sizeof(much))
-		case_fail("%s returns %zd (%s)", a->name, sent, strerror(errno));
-	act_took(&c, a->name, MS);
-	while (recv(some[1], much, sizeof(much), MSG_DONTWAIT) > 0)
-		;
-}
-
 static void do_recv_all(struct act *a)
 {
 	char two[2];
@@ -299,24 +228,6 @@ static struct act timed[] = {
 	{ "accept", do_accept },
 	{ "recv with MSG_WAITALL", do_recv_all },
 };
-
-static struct act sends[] = {
-	{ "send", do_send },
-	{ "write to a socket", do_write },
-	{ "sendmsg", do_sendmsg },
-	{ "writev to a socket", do_writev },
-	{ "sendmmsg", do_sendmmsg },
-	{ "sendfile to a socket", do_sendfile },
-	{ "sending more than there is room for", do_send_much },
-};
-
-/* Nobody reads from the other end. */
-static void make_full(int pair[2], int type)
-{
-	CHECK_CALL(socketpair(AF_UNIX, type, 0, pair));
-	while (send(pair[0], "x", 1, MSG_DONTWAIT) == 1)
-		;
-}
 
 static void limit(int fd, int option)
 {
@@ -353,25 +264,6 @@ static void check(void)
 {
 	act_end(timed, ARRAY_SIZE(timed));
 	semctl(semid, 0, IPC_RMID);
-}
-
-/* A restored queue holds the same bytes, in fewer pieces, and is not as full. */
-static void setup_sends(void)
-{
-	make_full(full, SOCK_STREAM);
-	limit(full[0], SO_SNDTIMEO);
-	make_full(full_packets, SOCK_DGRAM);
-	limit(full_packets[0], SO_SNDTIMEO);
-	CHECK_CALL(socketpair(AF_UNIX, SOCK_STREAM, 0, some));
-	limit(some[0], SO_SNDTIMEO);
-	CHECK(test_write("one", "1"));
-	file = CHECK_CALL(open("one", O_RDONLY));
-	act_start(sends, ARRAY_SIZE(sends));
-}
-
-static void check_sends(void)
-{
-	act_end(sends, ARRAY_SIZE(sends));
 }
 
 /* ---- without a limit: they begin, and end only when the story makes them ---- */
@@ -501,7 +393,5 @@ static void check_endless(void)
 #define FLAGS (CASE_INSIDE | CASE_MANY | CASE_LOSSY)
 CASES({ "waits with a limit end in time and say nothing of checkpoints", setup, check,
 	.flags = FLAGS | CASE_RUNS }, /* a stop ends a transfer of which a part is done */
-      { "so do sends with a limit", setup_sends, check_sends,
-	.flags = FLAGS | CASE_RUNS | CASE_STAYS },
       { "waits without a limit wait on", setup_endless, check_endless,
 	.flags = CASE_INSIDE | CASE_MANY })

@@ -97,3 +97,10 @@ void act_took(const struct act_clock *c, const char *name, int ms)
 		case_fail("%s ends after %lld ms of %d, %lld of them standing still", name,
 			  (long long)took / 1000000, ms, (long long)gaps / 1000000);
 }
+
+void act_returned(const struct act *a, const struct act_clock *c, long r, long want, int ms)
+{
+	if (r != want)
+		case_fail("%s returns %ld, not %ld", a->name, r, want);
+	act_took(c, a->name, ms);
+}

@@ -29,6 +29,14 @@ struct act_clock {
 };
 struct act_clock act_clock(void);
 void act_took(const struct act_clock *c, const char *name, int ms);
+/* CALL returns WANT, or -1 with errno -WANT, after MS; A is told otherwise. */
+void act_returned(const struct act *a, const struct act_clock *c, long r, long want, int ms);
+#define ACT_TIMED(a, ms, want, call)                                    \
+	do {                                                            \
+		struct act_clock c_ = act_clock();                      \
+		long r_ = (call);                                       \
+		act_returned(a, &c_, r_ == -1 ? -errno : r_, want, ms); \
+	} while (0)
 
 #define ACTS(acts)                                 \
 	static void setup_##acts(void)             \
