@@ -63,9 +63,10 @@ int ckpt_dump(const struct ckpt_dump_opts *opts, struct ckpt_arena *arena,
 		return ckpt_pre_dump(opts, arena, stats, err);
 	r = dump_when_it_passed(opts, &attempt, arena, stats, problems, err);
 	if (r != -ESTALE || attempt.sent ||
-	    !(opts->live || (opts->inside && opts->inside->snapshot)))
+	    !(opts->live || opts->prev_dir || (opts->inside && opts->inside->snapshot)))
 		return r;
 	/* Its memory changed its nature at the wrong moment. */
+	ckpt_logf(opts->log, 3, "%s: once more", err->text);
 	still.areas_frozen = true;
 	if (opts->inside) {
 		inside = *opts->inside;
@@ -73,5 +74,7 @@ int ckpt_dump(const struct ckpt_dump_opts *opts, struct ckpt_arena *arena,
 		still.inside = &inside;
 	}
 	*err = (struct ckpt_err)CKPT_ERR_INIT;
-	return dump_when_it_passed(&still, &attempt, arena, stats, problems, err);
+	r = dump_when_it_passed(&still, &attempt, arena, stats, problems, err);
+	ckpt_known_close(&attempt.known);
+	return r;
 }

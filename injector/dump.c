@@ -35,6 +35,7 @@ struct dump {
 	struct ckpt_arena *arena;
 	struct ckpt_problems *problems;
 	struct ckpt_stops stops;
+	struct ckpt_known *known;   /* by an attempt before; or NULL */
 	struct rlimit old_limit;    /* of descriptors */
 	uint64_t started, deadline; /* CLOCK_MONOTONIC; 0: none */
 	const struct ckpt_drain *drain;
@@ -93,10 +94,10 @@ static int plan_problems(struct dump *d, struct ckpt_err *err)
 	return 0;
 }
 
-/* Of one process; what is to end stands still anyway. Tracking that goes on splits areas. */
+/* Of one process; what is to end stands still anyway, and so does what is copied then. */
 static void read_areas_ahead(struct dump *d)
 {
-	if (!d->opts->live || d->opts->prev_dir || d->opts->track_mem || !d->opts->leave_running ||
+	if ((!d->opts->live && !d->opts->prev_dir) || !d->opts->leave_running || d->opts->inside ||
 	    d->opts->areas_frozen || ckpt_helper_maps(d->helper))
 		return;
 	d->areas = ckpt_areas_ahead(d->arena, d->opts->pid);
@@ -368,7 +369,7 @@ static int run(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err *e
 		r = check_signals(d, err);
 	ckpt_logf(d->opts->log, 4, "source and image are open");
 	if (r >= 0)
-		r = ckpt_increment_open(&d->inc, d->opts, d->writer, d->arena, err);
+		r = ckpt_increment_open(&d->inc, d->opts, d->known, d->writer, d->arena, err);
 	stats->note = d->inc.note;
 	if (r >= 0)
 		r = is_ahead(d->opts) ? copy_ahead(d, err) : make_room(d, err);
@@ -454,7 +455,10 @@ int ckpt_dump_once(const struct ckpt_dump_opts *opts, struct ckpt_attempt *attem
 
 	init(&d, opts, arena, problems);
 	d.drain = attempt->drain;
+	d.known = &attempt->known;
 	r = run(&d, stats, err);
+	if (r == -ESTALE && d.areas && d.inc.before)
+		ckpt_increment_keep(&d.inc, d.precopy.live, d.snap, &attempt->known);
 	attempt->snap = d.snap;
 	attempt->sent = ckpt_image_has_sent(d.writer);
 	finish(&d, r);

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "engine/memory/pages.h"
 #include "injector/holder.h"
 #include "injector/increment.h"
 
@@ -52,8 +53,40 @@ static void forget_before(struct ckpt_increment *inc)
 	inc->before = NULL;
 }
 
+/* Where the pages of a process were put; its number says which of those in the image it is, what
+ * was tracked that it is the same. */
+static struct ckpt_pages pages_of(const struct ckpt_snapshot *snap, pid_t pid)
+{
+	for (size_t i = 0; i < snap->n_tasks; i++)
+		if (snap->tasks[i]->pid == pid)
+			return snap->tasks[i]->pages;
+	return (struct ckpt_pages){ NULL, 0 };
+}
+
+/* What is known of the image before; 0: nothing any more. */
+static int take(struct ckpt_increment *inc, struct ckpt_known *known, struct ckpt_err *err)
+{
+	int r;
+
+	if (known && known->n) {
+		inc->known = *known;
+		known->n = 0;
+		return inc->known.n;
+	}
+	r = ckpt_holder_take(inc->opts->pid, ckpt_image_content_id(inc->before), inc->arena,
+			     &inc->known.track, err);
+	if (r <= 0)
+		return r;
+	inc->known.n = r;
+	inc->known.pages = ckpt_alloc(inc->arena, r * sizeof(*inc->known.pages));
+	for (int i = 0; i < r; i++)
+		inc->known.pages[i] = pages_of(inc->memory, inc->known.track[i].pid);
+	return r;
+}
+
 /* The image goes on from the one before, if that can be. */
-static int go_on(struct ckpt_increment *inc, struct ckpt_image_writer *writer, struct ckpt_err *err)
+static int go_on(struct ckpt_increment *inc, struct ckpt_known *known,
+		 struct ckpt_image_writer *writer, struct ckpt_err *err)
 {
 	const char *dir = inc->opts->prev_dir;
 	uint64_t id;
@@ -68,8 +101,7 @@ static int go_on(struct ckpt_increment *inc, struct ckpt_image_writer *writer, s
 		forget_before(inc);
 		return 0;
 	}
-	r = ckpt_holder_take(inc->opts->pid, id, inc->arena, &inc->track, err);
-	if (r <= 0) {
+	if (take(inc, known, err) <= 0) {
 		note(inc,
 		     "process %d: what it wrote since the image in %s is not known any more: this image is complete",
 		     inc->opts->pid, dir);
@@ -77,7 +109,6 @@ static int go_on(struct ckpt_increment *inc, struct ckpt_image_writer *writer, s
 		forget_before(inc);
 		return 0;
 	}
-	inc->n = r;
 	return ckpt_image_set_parent(writer, dir, id, ckpt_image_next_base(inc->before), err);
 }
 
@@ -97,8 +128,8 @@ int ckpt_increment_check(const struct ckpt_dump_opts *opts, struct ckpt_err *err
 }
 
 int ckpt_increment_open(struct ckpt_increment *inc, const struct ckpt_dump_opts *opts,
-			struct ckpt_image_writer *writer, struct ckpt_arena *arena,
-			struct ckpt_err *err)
+			struct ckpt_known *known, struct ckpt_image_writer *writer,
+			struct ckpt_arena *arena, struct ckpt_err *err)
 {
 	int r = 0;
 
@@ -109,21 +140,11 @@ int ckpt_increment_open(struct ckpt_increment *inc, const struct ckpt_dump_opts 
 			return inc->holder;
 	}
 	if (opts->prev_dir)
-		r = go_on(inc, writer, err);
+		r = go_on(inc, known, writer, err);
 	/* Memory is tracked for one at a time. */
 	if (r >= 0 && inc->holder >= 0)
 		ckpt_holder_end(opts->pid);
 	return r;
-}
-
-/* Where the pages of a process were put; its number says which of those in the image it is, what
- * was tracked that it is the same. */
-static struct ckpt_pages pages_of(const struct ckpt_increment *inc, pid_t pid)
-{
-	for (size_t i = 0; i < inc->memory->n_tasks; i++)
-		if (inc->memory->tasks[i]->pid == pid)
-			return inc->memory->tasks[i]->pages;
-	return (struct ckpt_pages){ NULL, 0 };
 }
 
 struct ckpt_live *ckpt_increment_begin(struct ckpt_increment *inc, struct ckpt_image_writer *writer,
@@ -143,12 +164,9 @@ struct ckpt_live *ckpt_increment_begin(struct ckpt_increment *inc, struct ckpt_i
 			  .go_on_arg = arg },
 	};
 	live = ckpt_live_open(inc->arena, &optsp->live);
-	for (size_t i = 0; i < inc->n; i++) {
-		const struct ckpt_pages pages = pages_of(inc, inc->track[i].pid);
-
-		ckpt_live_go_on(live, &inc->track[i], &pages);
-	}
-	inc->n = 0;
+	for (size_t i = 0; i < inc->known.n; i++)
+		ckpt_live_go_on(live, &inc->known.track[i], &inc->known.pages[i]);
+	inc->known.n = 0;
 	return live;
 }
 
@@ -170,11 +188,36 @@ void ckpt_increment_give_up(struct ckpt_increment *inc, const char *why)
 	inc->holder = -1;
 }
 
+void ckpt_known_close(struct ckpt_known *known)
+{
+	for (size_t i = 0; i < known->n; i++)
+		ckpt_track_close(&known->track[i]);
+	known->n = 0;
+}
+
+/* What was found to have changed by then has a place in the image that will not be. */
+void ckpt_increment_keep(const struct ckpt_increment *inc, struct ckpt_live *live,
+			 const struct ckpt_snapshot *snap, struct ckpt_known *known)
+{
+	const struct ckpt_track *t;
+	size_t n = 0;
+
+	while (ckpt_live_nth(live, n))
+		n++;
+	known->track = ckpt_alloc(inc->arena, n * sizeof(*known->track));
+	known->pages = ckpt_alloc(inc->arena, n * sizeof(*known->pages));
+	for (known->n = 0; (t = ckpt_live_nth(live, known->n)); known->n++) {
+		const struct ckpt_pages pages = pages_of(snap, t->pid);
+
+		known->track[known->n] = *t;
+		known->pages[known->n] = ckpt_pages_below(&pages, inc->arena, ckpt_live_base(live));
+	}
+	ckpt_live_let_go(live);
+}
+
 void ckpt_increment_close(struct ckpt_increment *inc)
 {
-	for (size_t i = 0; i < inc->n; i++)
-		ckpt_track_close(&inc->track[i]);
-	inc->n = 0;
+	ckpt_known_close(&inc->known);
 	forget_before(inc);
 	if (inc->opts)
 		ckpt_close_fd(&inc->holder);

@@ -157,7 +157,7 @@ static int run(struct pre_dump *d, struct ckpt_dump_stats *stats, struct ckpt_er
 	if (r >= 0)
 		r = ckpt_image_create_as(&d->writer, d->arena, opts->dirfd, opts->dir, &how, err);
 	if (r >= 0)
-		r = ckpt_increment_open(&d->inc, opts, d->writer, d->arena, err);
+		r = ckpt_increment_open(&d->inc, opts, NULL, d->writer, d->arena, err);
 	if (r >= 0)
 		r = copy_memory(d, err);
 	if (r >= 0)

@@ -19,6 +19,11 @@ void ckpt_live_go_on(struct ckpt_live *live, const struct ckpt_track *track,
 	live->task[live->n++] = (struct ckpt_live_task){ *track, *pages, true };
 }
 
+void ckpt_live_let_go(struct ckpt_live *live)
+{
+	live->n = 0;
+}
+
 /* The whole text, NULL: it cannot be read. To be given back. */
 static char *read_maps(int fd, size_t *sizep)
 {

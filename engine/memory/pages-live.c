@@ -2,6 +2,18 @@
 /* What need not be copied again: three lists that are sorted, walked together. */
 #include "engine/memory/pages-work.h"
 
+struct ckpt_pages ckpt_pages_below(const struct ckpt_pages *pages, struct ckpt_arena *arena,
+				   uint64_t base)
+{
+	struct ckpt_run_list list = { .arena = arena };
+
+	for (size_t i = 0; i < pages->n; i++)
+		if (pages->run[i].offset < base)
+			ckpt_run_add(&list, pages->run[i].at, pages->run[i].n_pages,
+				     pages->run[i].offset, 0);
+	return (struct ckpt_pages){ list.v, list.n };
+}
+
 /* The run of PAGES, from the *ITH on, that holds AT or is the next one behind it. */
 static const struct ckpt_run *seek(const struct ckpt_pages *pages, size_t *i, uint64_t at)
 {

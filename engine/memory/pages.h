@@ -79,6 +79,10 @@ int ckpt_memory_add_mapped(struct ckpt_memory_work *work, struct ckpt_object *ob
 			   const struct ckpt_piece *piece, size_t n, bool sparse,
 			   struct ckpt_err *err);
 
+/* Those of PAGES that are in images before the one that begins at BASE. */
+struct ckpt_pages ckpt_pages_below(const struct ckpt_pages *pages, struct ckpt_arena *arena,
+				   uint64_t base);
+
 /* Where the pages file ends; it begins at the base of what is gone on with. */
 uint64_t ckpt_memory_size(const struct ckpt_memory_work *work);
 

@@ -91,12 +91,14 @@ static void setup_areas(void)
 
 static void *change_advice(void *arg)
 {
-	char *p = busy_map(RING_LEN);
+	char *p = busy_map(2 * RING_LEN);
 
-	busy_fill(p, RING_LEN, 7);
+	busy_fill(p, 2 * RING_LEN, 0);
 	for (uint64_t i = 0; !busy_ends; i++) {
-		CHECK_CALL(madvise(p, RING_LEN, i % 2 ? MADV_DOFORK : MADV_DONTFORK));
-		busy_check(p, RING_LEN, 7);
+		CHECK_CALL(madvise(p, 2 * RING_LEN, i % 2 ? MADV_DOFORK : MADV_DONTFORK));
+		busy_check(p, RING_LEN, i << 32);
+		busy_check(p + RING_LEN, RING_LEN, RING_LEN);
+		busy_fill(p, RING_LEN, (i + 1) << 32);
 		busy_passes = i / 16;
 		usleep(200);
 	}
@@ -201,6 +203,8 @@ CASES({ "a writer of all its memory is caught in one instant", setup_writer, bus
 	.flags = CASE_LIVE | CASE_LOSSY },
       { "an area whose advice changes all the time", setup_advice, busy_end,
 	.flags = CASE_LIVE | CASE_LOSSY },
+      { "an area whose advice changes from image to image", setup_advice, busy_end,
+	.flags = CASE_LOSSY | CASE_ONCE, .chain = 3 },
       { "children that come and go meanwhile", setup_children, busy_end,
 	.flags = CASE_LIVE | CASE_LOSSY },
       { "memory that nobody writes, and a heap", setup_idle, check_idle, .flags = CASE_LIVE },
