@@ -22,6 +22,8 @@
 struct range {
 	const struct ckpt_memory_part *part;
 	uint64_t at, len;
+	int stored_in;   /* the pages file, where it is there already; -1: it is not, */
+	uint64_t stored; /* there */
 };
 
 /* What one chunk is made of. */
@@ -29,6 +31,7 @@ struct job {
 	size_t chunk, n;
 	size_t len;
 	bool stands; /* not all of it is in copies */
+	bool stored; /* all of it is in the pages file */
 	struct range range[MAX_RANGES];
 };
 
@@ -65,6 +68,23 @@ static bool find_run(struct copy *c)
 	return false;
 }
 
+/* As much of the run that comes next as is in one place; ROOM pages at most. */
+static struct range next_range(const struct copy *c, uint64_t room)
+{
+	const struct ckpt_memory_part *p = &c->w->part[c->part];
+	const struct ckpt_run *run = &p->run[c->run];
+	uint64_t n = run->n_pages - c->page, cloned = p->cloned ? p->cloned[c->run] : 0;
+	struct range range = { .part = p, .at = run->at + c->page * CKPT_PAGE, .stored_in = -1 };
+
+	if (c->page < cloned) {
+		n = cloned - c->page;
+		range.stored_in = c->opts->fd;
+		range.stored = run->offset - c->w->base + c->page * CKPT_PAGE;
+	}
+	range.len = (n < room ? n : room) * CKPT_PAGE;
+	return range;
+}
+
 /* The next chunk, by the holder of the lock. */
 static void take(struct copy *c, struct job *job)
 {
@@ -72,17 +92,16 @@ static void take(struct copy *c, struct job *job)
 
 	job->n = job->len = 0;
 	job->stands = false;
+	job->stored = true;
 	while (!c->failed && room && find_run(c)) {
 		const struct ckpt_memory_part *p = &c->w->part[c->part];
 		const struct ckpt_run *run = &p->run[c->run];
-		uint64_t n = run->n_pages - c->page;
+		const struct range range = job->range[job->n++] = next_range(c, room);
+		uint64_t n = range.len / CKPT_PAGE;
 
-		if (n > room)
-			n = room;
-		job->range[job->n++] =
-			(struct range){ p, run->at + c->page * CKPT_PAGE, n * CKPT_PAGE };
-		job->len += n * CKPT_PAGE;
+		job->len += range.len;
 		job->stands |= !ckpt_part_has_copy(p, run->at);
+		job->stored &= range.stored_in >= 0;
 		room -= n;
 		c->page += n;
 		if (c->page == run->n_pages) {
@@ -159,10 +178,13 @@ static int read_task(struct copy *c, const struct job *job, size_t *ip, char **b
 /* Behind the end of the file the page is filled with zeroes. */
 static int read_file(const struct range *range, char *buf, struct ckpt_err *err)
 {
+	bool stored = range->stored_in >= 0;
+	int fd = stored ? range->stored_in : range->part->fd;
+	uint64_t at = stored ? range->stored : range->at;
 	size_t done = 0;
 
 	while (done < range->len) {
-		ssize_t n = pread(range->part->fd, buf + done, range->len - done, range->at + done);
+		ssize_t n = pread(fd, buf + done, range->len - done, at + done);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -214,7 +236,7 @@ static int read_content(struct ckpt_memory_work *w, const struct range *range, c
 int ckpt_pages_read(struct ckpt_memory_work *w, const struct ckpt_memory_part *part, uint64_t at,
 		    size_t len, char *buf, struct ckpt_err *err)
 {
-	return read_content(w, &(struct range){ part, at, len }, buf, err);
+	return read_content(w, &(struct range){ part, at, len, -1, 0 }, buf, err);
 }
 
 static int read_job(struct copy *c, const struct job *job, char *buf, struct ckpt_err *err)
@@ -283,7 +305,7 @@ static bool work_once(struct worker *w)
 		if (c->opts->pack)
 			r = ckpt_pack_put(c->opts->pack, w->job.chunk, w->buf, w->job.len, crc,
 					  &err);
-		else
+		else if (!w->job.stored)
 			r = ckpt_pages_write(c->opts->fd, w->buf, w->job.len,
 					     w->job.chunk * (uint64_t)CKPT_CHUNK, &err);
 	}
@@ -423,6 +445,8 @@ int ckpt_memory_copy(struct ckpt_memory_work *w, const struct ckpt_memory_copy *
 	    errno != EINVAL)
 		return ckpt_fail(err, -errno, "image: cannot make room for %llu bytes of memory",
 				 (unsigned long long)size);
+	if (!opts->pack && opts->which != CKPT_MEMORY_COPIED)
+		ckpt_pages_clone(w, opts->fd);
 	run(&c, useful_threads(opts, n_chunks - c.chunk));
 	if (c.failed) {
 		*err = c.err;

@@ -26,6 +26,7 @@ struct ckpt_memory_part {
 	const struct ckpt_run *run;
 	size_t n;
 	uint64_t base;
+	uint64_t *cloned; /* of each run: how many pages are in the pages file already; or NULL */
 };
 
 /* Of the content or of anything else of the inode. */
@@ -69,6 +70,10 @@ int ckpt_pages_write(int fd, const char *buf, size_t len, uint64_t offset, struc
 /* LEN bytes at AT of a part that is the content of something. */
 int ckpt_pages_read(struct ckpt_memory_work *w, const struct ckpt_memory_part *part, uint64_t at,
 		    size_t len, char *buf, struct ckpt_err *err);
+
+/* ---- pages-clone.c ---- */
+/* Puts into the pages file FD what can be without being copied. It has its size. */
+void ckpt_pages_clone(struct ckpt_memory_work *w, int fd);
 
 /* ---- pages-before.c ---- */
 /* PAGES of PART, the content of OBJ, that the image before has get the place that they have there.

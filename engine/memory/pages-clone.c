@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Large files on the file system of the image: where that can, both share the blocks until the file
+ * is written to again. What is shared is read for its checksum, but need not be written.
+ */
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include "engine/memory/pages-work.h"
+
+#define LEAST (1u << 20) /* bytes: below that copying is as fast */
+
+/* Whole pages of the file only: what is behind its end cannot be shared. */
+static uint64_t shareable(const struct ckpt_memory_part *p, const struct ckpt_run *run)
+{
+	uint64_t end = p->size / CKPT_PAGE * CKPT_PAGE, stop = ckpt_run_end(run);
+
+	return end < run->at ? 0 : (end < stop ? end : stop) - run->at;
+}
+
+static void clone_part(struct ckpt_memory_work *w, struct ckpt_memory_part *p, int fd)
+{
+	for (size_t i = 0; i < p->n; i++) {
+		const struct ckpt_run *run = &p->run[i];
+		const struct file_clone_range range = {
+			.src_fd = p->fd,
+			.src_offset = run->at,
+			.src_length = shareable(p, run),
+			.dest_offset = run->offset - w->base,
+		};
+
+		if (run->offset < p->base || range.src_length < LEAST)
+			continue;
+		/* Another file system, or one that cannot: nor will it the next time. */
+		if (ioctl(fd, FICLONERANGE, &range) < 0)
+			return;
+		if (!p->cloned)
+			p->cloned = ckpt_alloc(w->arena, p->n * sizeof(*p->cloned));
+		p->cloned[i] = range.src_length / CKPT_PAGE;
+	}
+}
+
+void ckpt_pages_clone(struct ckpt_memory_work *w, int fd)
+{
+	for (size_t i = 0; i < w->n; i++)
+		if (w->part[i].sort == CKPT_PART_FILE)
+			clone_part(w, &w->part[i], fd);
+}
