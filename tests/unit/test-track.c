@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -34,6 +35,33 @@ void *ckpt_real_find(enum ckpt_real which)
 	extern void *dlsym(void *handle, const char *name);
 
 	return dlsym((void *)-1l, names[which]); /* RTLD_NEXT */
+}
+
+void ckpt_lock(uint32_t *word)
+{
+	while (__atomic_exchange_n(word, 1, __ATOMIC_ACQUIRE))
+		sched_yield();
+}
+
+void ckpt_unlock(uint32_t *word)
+{
+	__atomic_store_n(word, 0, __ATOMIC_RELEASE);
+}
+
+/* Alone, as far as it is told. */
+bool ckpt_apart(void (*function)(void *arg), void *arg)
+{
+	(void)function;
+	(void)arg;
+	return false;
+}
+
+int ckpt_open_task(pid_t tid, const char *name)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/%s", tid, name);
+	return open(path, O_RDONLY | O_CLOEXEC);
 }
 
 static struct held t[N_HELD];
