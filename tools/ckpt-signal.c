@@ -17,7 +17,7 @@ static void occupy_standard_fds(void)
 int main(int argc, char **argv)
 {
 	struct ckpt_tool t = { .name = "ckpt-signal", .err = CKPT_ERR_INIT };
-	struct ckpt_signal_options o;
+	static struct ckpt_signal_options o; /* texts of it live as long */
 
 	if (ckpt_signal_options(&o, argc, argv, &t.err) < 0) {
 		/* An engine that the library starts has no terminal; there are the program's

@@ -109,7 +109,7 @@ static int run(struct ckpt_tool *t)
 
 int main(int argc, char **argv)
 {
-	struct ckpt_tool t = { .dirfd = -1, .logfd = -1, .err = CKPT_ERR_INIT };
+	static struct ckpt_tool t = { .dirfd = -1, .logfd = -1, .err = CKPT_ERR_INIT };
 	int r;
 
 	occupy_standard_fds();
