@@ -6,6 +6,7 @@
  * a handler runs on the frame's stack, which has room for that.)
  */
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 #include "injector/caller.h"
 #include "injector/filters.h"
@@ -51,6 +52,14 @@ static int find_gadgets(struct ckpt_tree *tree, const struct ckpt_tracee *t, str
 	return r;
 }
 
+const struct ckpt_dispatch *ckpt_caller_dispatch(struct ckpt_tracee *t)
+{
+	if (!t->dispatch_is_known)
+		ckpt_pt_dispatch(t->tid, &t->dispatch);
+	t->dispatch_is_known = true;
+	return &t->dispatch;
+}
+
 /* The kernel looks at the address behind the `syscall`. */
 static bool is_allowed(const struct ckpt_dispatch *d, uint64_t gadget)
 {
@@ -58,9 +67,9 @@ static bool is_allowed(const struct ckpt_dispatch *d, uint64_t gadget)
 }
 
 /* Would a call be, or the return out of a frame? The byte does not change while all stand still. */
-static bool is_dispatched(const struct ckpt_tracee *t)
+static bool is_dispatched(struct ckpt_tracee *t)
 {
-	const struct ckpt_dispatch *d = &t->dispatch;
+	const struct ckpt_dispatch *d = ckpt_caller_dispatch(t);
 	const struct ckpt_gadgets *g = &t->proc->gadgets;
 	uint64_t back = g->restorer ? g->restorer : g->call;
 	char selector;
@@ -71,13 +80,21 @@ static bool is_dispatched(const struct ckpt_tracee *t)
 	       selector != DISPATCH_ALLOW;
 }
 
+static bool has_shadow_stack(struct ckpt_tree *tree, pid_t tid)
+{
+	int r = tree->no_shadow_stack ? -EINVAL : ckpt_pt_shadow_stack(tid);
+
+	tree->no_shadow_stack = r == -EINVAL;
+	return !r;
+}
+
 static int prepare(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_err *err)
 {
 	int r;
 
 	if (t->prepared)
 		return 0;
-	if (ckpt_pt_shadow_stack_is_on(t->tid))
+	if (has_shadow_stack(tree, t->tid))
 		return ckpt_refuse(
 			err, CKPT_E_TASK_STATE, -EBUSY,
 			"thread %d: cannot run system calls in it: it has a shadow stack", t->tid);
@@ -87,7 +104,6 @@ static int prepare(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_er
 	r = find_gadgets(tree, t, err);
 	if (r < 0)
 		return r;
-	ckpt_pt_dispatch(t->tid, &t->dispatch);
 	if (is_dispatched(t))
 		return ckpt_refuse(err, CKPT_E_DISPATCH, -EBUSY,
 				   "thread %d: its system calls are dispatched to itself "
@@ -110,22 +126,36 @@ bool ckpt_caller_make_chain(struct ckpt_caller *c)
 	return c->chain_used != 0;
 }
 
-static bool overlaps(const struct ckpt_caller *other, const struct ckpt_tracee *t, uint64_t addr,
+static bool overlaps(const struct ckpt_caller *c, const struct ckpt_tracee *t, uint64_t addr,
 		     size_t len)
 {
-	return other->t && other->t->proc == t->proc && addr < other->at + other->layout.len &&
-	       other->at < addr + len;
+	for (const struct ckpt_caller *o = c->next; o != c; o = o->next)
+		if (o->t && o->t->proc == t->proc && addr < o->at + o->layout.len &&
+		    o->at < addr + len)
+			return true;
+	return false;
 }
 
-/* Puts the frame to the best place that takes it. */
-static int place_frame(struct ckpt_caller *c, struct ckpt_tracee *t, struct ckpt_err *err)
+static bool is_crowded(const struct ckpt_caller *c)
+{
+	unsigned int n = 0;
+
+	for (const struct ckpt_caller *o = c->next; o != c; o = o->next)
+		n += o->t != NULL;
+	return n > 1;
+}
+
+/* Puts the frame to the best place that takes it. CHOICES: of those that there are. */
+static int place_frame(struct ckpt_caller *c, struct ckpt_tracee *t, unsigned int choices,
+		       struct ckpt_err *err)
 {
 	const struct ckpt_frame_layout *l = &c->layout;
 	struct ckpt_scratch s;
 	int r;
 
-	for (unsigned int n = 0; (r = ckpt_scratch_choice(t, l->len, n, &s)) >= 0; n++) {
-		if (!r || overlaps(c->other, t, s.addr, l->len))
+	for (unsigned int n = 0; n < choices && (r = ckpt_scratch_choice(t, l->len, n, &s)) >= 0;
+	     n++) {
+		if (!r || overlaps(c, t, s.addr, l->len))
 			continue;
 		memset(c->saved, 0, l->len);
 		if (s.touched && ckpt_vm_get(t->tid, s.addr, c->saved, l->len) < 0)
@@ -167,7 +197,8 @@ int ckpt_caller_begin(struct ckpt_caller *c, struct ckpt_tree *tree, struct ckpt
 			   front > c->buf_len ? front : c->buf_len, c->data_len);
 	if (c->layout.len > CKPT_FRAME_MAX)
 		return ckpt_fail(err, -E2BIG, "thread %d: cannot make a signal frame", t->tid);
-	r = place_frame(c, t, err);
+	/* Good places for threads without a stack of their own are few. */
+	r = place_frame(c, t, !first && is_crowded(c) ? 1 : UINT_MAX, err);
 	if (r < 0)
 		return r;
 	c->resting = t->now;

@@ -11,7 +11,7 @@
 struct ckpt_caller {
 	struct ckpt_batch *batch; /* of both callers, as is this: */
 	struct ckpt_xstate_size *xstate_size;
-	const struct ckpt_caller *other; /* whose frame is not to be overwritten */
+	struct ckpt_caller *next; /* in a ring: frames that are not to be overwritten */
 
 	struct ckpt_tracee *t; /* NULL: nobody */
 	const struct user_regs_struct *resting;
@@ -42,5 +42,7 @@ int ckpt_caller_take(struct ckpt_caller *c, struct ckpt_call *call, struct user_
 void ckpt_caller_hide(const struct ckpt_caller *c, pid_t pid, uint64_t addr, void *buf, size_t len);
 /* Makes the next chain in C->frame. False: nothing is left to ask. */
 bool ckpt_caller_make_chain(struct ckpt_caller *c);
+/* Its syscall user dispatch, asked for once. */
+const struct ckpt_dispatch *ckpt_caller_dispatch(struct ckpt_tracee *t);
 /* A sentence on why a request to T failed. Returns R. */
 int ckpt_caller_lost(const struct ckpt_tracee *t, int r, const char *verb, struct ckpt_err *err);

@@ -97,7 +97,7 @@ static int settle_threads(struct ckpt_tree *tree, struct ckpt_proc *proc, struct
 		if (t->now)
 			continue;
 		r = in_vdso(t) && !proc->stopped ? let_run(tree, t, err) :
-						   ckpt_tracee_settle(tree, t, err);
+						   ckpt_tracee_settle(tree, t, mask, err);
 		if (r < 0)
 			return r;
 	}
@@ -279,7 +279,8 @@ int ckpt_tree_freeze(struct ckpt_tree *tree, struct ckpt_err *err)
 	ckpt_tree_look_ahead(tree);
 	tree->deadline =
 		tree->opts->timeout_s ? ckpt_now_ns() + tree->opts->timeout_s * 1000000000ull : 0;
-	tree->tracer = syscall(SYS_gettid);
+	tree->tracer = pthread_self();
+	tree->held = true;
 	tree->reaper = tree->has_threads ? ckpt_reaper_start(tree->arena) : NULL;
 	ckpt_tick_start(&tree->tick);
 	r = stop_tree(tree, err);

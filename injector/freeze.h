@@ -51,8 +51,9 @@ struct ckpt_tracee {
 	bool hidden; /* that its call was interrupted: it already has the registers to make it again
 		      */
 	const struct user_regs_struct *now; /* which of the two it has at the moment, NULL: those of
-					       a remote call */
-	bool mask_lost;                     /* the kernel has forgotten WAITS_WITH */
+					       a remote call, and these signals: */
+	uint64_t blocked;
+	bool mask_lost;    /* the kernel has forgotten WAITS_WITH */
 	bool waits_longer; /* BACK has more time left than FOUND, see struct ckpt_regs */
 	uint64_t rest_at;  /* where a struct timespec of ours lies in its memory, 0: nowhere */
 
@@ -60,12 +61,13 @@ struct ckpt_tracee {
 	struct ckpt_filter *filters;
 	size_t n_filters, filters_room;
 
-	pid_t born;            /* what its last clone(2) has made, where that is traced */
-	bool prepared;         /* caller.c has looked whether calls can be made */
-	const uint8_t *xstate; /* vector registers, NULL: not read yet */
+	pid_t born;      /* what its last clone(2) has made, where that is traced */
+	bool prepared;   /* caller.c has looked whether calls can be made */
+	uint8_t *xstate; /* vector registers, NULL: not read yet */
 	size_t xstate_len;
 	struct ckpt_rseq_conf rseq;
-	struct ckpt_dispatch dispatch; /* of who has PREPARED */
+	bool dispatch_is_known; /* caller.c has asked: */
+	struct ckpt_dispatch dispatch;
 };
 
 struct ckpt_proc {
@@ -93,7 +95,8 @@ struct ckpt_tree {
 	struct ckpt_arena *arena;
 	const struct ckpt_ptrace_opts *opts;
 	pid_t root;
-	pid_t tracer;                 /* our thread that froze it, 0 while it runs */
+	bool held; /* by our thread TRACER, which froze it */
+	pthread_t tracer;
 	uint64_t frozen_at, deadline; /* 0: none */
 	struct ckpt_proc *procs, **last;
 	size_t n_procs;
@@ -106,6 +109,7 @@ struct ckpt_tree {
 	struct ckpt_gadget_cache *cache;
 	struct ckpt_remote *remote;
 	bool may_not_suspend; /* seccomp filters: only the privileged may */
+	bool no_shadow_stack; /* nobody can have one here */
 	unsigned int seed;
 };
 

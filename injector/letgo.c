@@ -83,12 +83,12 @@ void ckpt_proc_release(struct ckpt_proc *proc)
 
 void ckpt_tree_thaw(struct ckpt_tree *tree)
 {
-	if (!tree->tracer)
+	if (!tree->held)
 		return;
 	ckpt_remote_finish(tree);
 	for (struct ckpt_proc *proc = tree->procs; proc; proc = proc->next)
 		ckpt_proc_release(proc);
-	tree->tracer = 0;
+	tree->held = false;
 }
 
 static bool all_dead(struct ckpt_tree *tree, pid_t *leftp)
@@ -119,7 +119,7 @@ int ckpt_tree_kill(struct ckpt_tree *tree, struct ckpt_err *err)
 	uint64_t until = ckpt_now_ns() + KILL_NS;
 	pid_t left = 0;
 
-	if (!tree->tracer)
+	if (!tree->held)
 		return ckpt_fail(err, -EINVAL, "process %d: cannot kill a tree that is not frozen",
 				 tree->root);
 	for (struct ckpt_proc *proc = tree->procs; proc; proc = proc->next) {
@@ -131,7 +131,7 @@ int ckpt_tree_kill(struct ckpt_tree *tree, struct ckpt_err *err)
 			return ckpt_fail(err, -ETIMEDOUT, "thread %d: cannot kill it", left);
 		nap();
 	}
-	tree->tracer = 0;
+	tree->held = false;
 	return 0;
 }
 
@@ -160,7 +160,7 @@ static void call_off(const struct ckpt_tree *tree, const struct ckpt_proc *end)
 
 int ckpt_tree_stop(struct ckpt_tree *tree, struct ckpt_err *err)
 {
-	if (!tree->tracer)
+	if (!tree->held)
 		return ckpt_fail(err, -EINVAL, "process %d: cannot stop a tree that is not frozen",
 				 tree->root);
 	ckpt_remote_finish(tree);
@@ -179,6 +179,6 @@ int ckpt_tree_stop(struct ckpt_tree *tree, struct ckpt_err *err)
 		for (size_t i = 0; stops && i < proc->n; i++)
 			await_stop(proc->threads[i]->tid);
 	}
-	tree->tracer = 0;
+	tree->held = false;
 	return 0;
 }

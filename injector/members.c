@@ -3,14 +3,19 @@
  * stopped. */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <unistd.h>
+#include "engine/base/cleanup.h"
 #include "engine/base/text.h"
 #include "injector/freeze.h"
 #include "injector/ptrace.h"
+
+#define CHILDREN 1024 /* bytes of their list that are read at once */
 
 struct ckpt_tracee *ckpt_tree_thread(const struct ckpt_tree *tree, pid_t tid)
 {
@@ -96,13 +101,14 @@ int ckpt_each_thread(pid_t pid, int (*fn)(void *arg, pid_t tid, struct ckpt_err 
 int ckpt_each_child(pid_t pid, pid_t tid, int (*fn)(void *arg, pid_t child, struct ckpt_err *err),
 		    void *arg, struct ckpt_err *err)
 {
-	char path[64];
-	FILE *f;
-	int r = 0, child;
+	char path[64], text[CHILDREN];
+	size_t used = 0;
+	ssize_t n = 0;
+	int r = 0;
 
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", pid, tid);
-	f = fopen(path, "re");
-	if (!f) {
+	CKPT_FD fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0) {
 		struct ckpt_proc_stat st;
 
 		if (ckpt_proc_stat(tid, &st) < 0)
@@ -112,9 +118,19 @@ int ckpt_each_child(pid_t pid, pid_t tid, int (*fn)(void *arg, pid_t child, stru
 			"process %d: cannot list its children: the kernel lacks /proc/PID/task/TID/children",
 			pid);
 	}
-	while (r >= 0 && fscanf(f, "%d", &child) == 1)
-		r = fn(arg, child, err);
-	fclose(f);
+	/* A number ends with a blank, and may be read in two pieces. */
+	while (r >= 0 && (n = read(fd, text + used, sizeof(text) - 1 - used)) > 0) {
+		const char *p = text, *end;
+		uint64_t child;
+
+		text[used + n] = '\0';
+		while (r >= 0 && (end = strchr(p, ' ')) && ckpt_parse_u64(&p, 10, &child)) {
+			p = end + 1;
+			r = fn(arg, child, err);
+		}
+		used = strlen(p);
+		memmove(text, p, used);
+	}
 	return r < 0 ? r : 0;
 }
 

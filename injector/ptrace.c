@@ -145,12 +145,12 @@ int ckpt_pt_set_dispatch(pid_t tid, const struct ckpt_dispatch *conf)
 	return raw(CKPT_PTRACE_SET_DISPATCH, tid, (void *)sizeof(set), &set);
 }
 
-bool ckpt_pt_shadow_stack_is_on(pid_t tid)
+int ckpt_pt_shadow_stack(pid_t tid)
 {
 	uint64_t ssp;
 	size_t len = sizeof(ssp);
 
-	return !ckpt_pt_get_set(tid, CKPT_NT_X86_SHSTK, &ssp, &len);
+	return ckpt_pt_get_set(tid, CKPT_NT_X86_SHSTK, &ssp, &len);
 }
 
 int ckpt_pt_filter(pid_t tid, size_t n, struct sock_filter *prog)

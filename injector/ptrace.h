@@ -56,7 +56,8 @@ int ckpt_pt_result(pid_t tid, int64_t *retp);
 void ckpt_pt_dispatch(pid_t tid, struct ckpt_dispatch *conf);
 /* Switches it on. */
 int ckpt_pt_set_dispatch(pid_t tid, const struct ckpt_dispatch *conf);
-bool ckpt_pt_shadow_stack_is_on(pid_t tid);
+/* 0: it is on; -EINVAL: nobody can have one here; else it is off. */
+int ckpt_pt_shadow_stack(pid_t tid);
 /* Instructions of the Nth seccomp filter, the oldest is 0; PROG (may be NULL) has room for them.
  * -ENOENT: there are no more, -EINVAL: it is not filtered. */
 int ckpt_pt_filter(pid_t tid, size_t n, struct sock_filter *prog);

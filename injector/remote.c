@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* System calls made by a stopped thread; the next one is asked what the last one was asked while
+/* System calls made by a stopped thread; the next ones are asked what the last one was asked while
  * that one's state is collected. */
 #include <elf.h>
 #include <errno.h>
@@ -18,15 +18,16 @@
 #define SPIN_NS 30000
 #define SPIN_PAUSES 20
 #define XSTATE_MAX (64u << 10)
+#define CALLERS (1 + CKPT_SOON)
 #define ALL_SIGNALS (~0ull)
 
 struct ckpt_remote {
 	pthread_mutex_t lock; /* of the callers, for readers of memory in other threads */
-	struct ckpt_caller caller[2];
-	struct ckpt_caller *active, *ahead; /* one each; they may be nobody */
+	struct ckpt_caller caller[CALLERS];
+	struct ckpt_caller *active; /* may be nobody, as the others may: those are ahead */
 	struct ckpt_batch *batch;
 	struct ckpt_xstate_size xstate_size;
-	uint8_t xstate[XSTATE_MAX];
+	size_t xstate_len;
 };
 
 struct ckpt_remote *ckpt_remote_open(struct ckpt_arena *arena)
@@ -35,30 +36,32 @@ struct ckpt_remote *ckpt_remote_open(struct ckpt_arena *arena)
 
 	pthread_mutex_init(&remote->lock, NULL);
 	remote->batch = ckpt_batch_open(arena);
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < CALLERS; i++) {
 		remote->caller[i].batch = remote->batch;
 		remote->caller[i].xstate_size = &remote->xstate_size;
-		remote->caller[i].other = &remote->caller[!i];
+		remote->caller[i].next = &remote->caller[(i + 1) % CALLERS];
 		remote->caller[i].round = ckpt_round_open(arena);
 	}
 	remote->active = &remote->caller[0];
-	remote->ahead = &remote->caller[1];
 	return remote;
 }
 
 int ckpt_remote_xstate(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_err *err)
 {
 	struct ckpt_remote *remote = tree->remote;
-	size_t len = XSTATE_MAX;
+	uint8_t first[XSTATE_MAX], *to = first;
+	size_t len = sizeof(first);
 	int r;
 
 	if (t->xstate)
 		return 0;
-	r = ckpt_pt_get_set(t->tid, NT_X86_XSTATE, remote->xstate, &len);
+	if (remote->xstate_len) /* of all threads, as long as the machine runs */
+		to = ckpt_alloc(tree->arena, len = remote->xstate_len);
+	r = ckpt_pt_get_set(t->tid, NT_X86_XSTATE, to, &len);
 	if (r < 0)
 		return ckpt_caller_lost(t, r, "read its vector registers", err);
-	t->xstate = memcpy(ckpt_alloc(tree->arena, len), remote->xstate, len);
-	t->xstate_len = len;
+	t->xstate = to == first ? memcpy(ckpt_alloc(tree->arena, len), first, len) : to;
+	t->xstate_len = remote->xstate_len = len;
 	return 0;
 }
 
@@ -137,12 +140,21 @@ static int enter(struct ckpt_tracee *t, const struct user_regs_struct *regs, uin
 
 	if (r < 0)
 		return ckpt_caller_lost(t, r, "set its registers", err);
-	if (!t->now && mask == ALL_SIGNALS)
+	if (!t->now && t->blocked == mask)
 		return 0;
 	t->now = NULL;
+	t->blocked = mask;
 	t->mask_lost = true;
 	r = ckpt_pt_set_mask(t->tid, mask);
 	return r < 0 ? ckpt_caller_lost(t, r, "block its signals", err) : 0;
+}
+
+static struct ckpt_caller *caller_of(struct ckpt_remote *remote, const struct ckpt_tracee *t)
+{
+	for (int i = 0; i < CALLERS; i++)
+		if (remote->caller[i].t == t)
+			return &remote->caller[i];
+	return NULL;
 }
 
 /* ---- many calls at once ---- */
@@ -221,11 +233,6 @@ static int ask_all(struct ckpt_caller *c, struct ckpt_err *err)
 		if (r > 0)
 			r = await_chain(c, err);
 	}
-	if (!r && !c->t->now) {
-		r = ckpt_pt_set_mask(c->t->tid, ALL_SIGNALS);
-		if (r < 0)
-			return ckpt_caller_lost(c->t, r, "block its signals", err);
-	}
 	return r;
 }
 
@@ -256,13 +263,13 @@ static void end(struct ckpt_remote *remote, struct ckpt_caller *c)
 
 void ckpt_remote_finish(struct ckpt_tree *tree)
 {
-	end(tree->remote, tree->remote->active);
-	end(tree->remote, tree->remote->ahead);
+	for (int i = 0; i < CALLERS; i++)
+		end(tree->remote, &tree->remote->caller[i]);
 }
 
 void ckpt_remote_rest(struct ckpt_tree *tree, pid_t tid)
 {
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < CALLERS; i++) {
 		struct ckpt_caller *c = &tree->remote->caller[i];
 		const struct ckpt_tracee *t = ckpt_tree_thread(tree, tid);
 
@@ -276,7 +283,7 @@ void ckpt_remote_hide(struct ckpt_tree *tree, pid_t pid, uint64_t addr, void *bu
 	struct ckpt_remote *remote = tree->remote;
 
 	pthread_mutex_lock(&remote->lock);
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < CALLERS; i++)
 		ckpt_caller_hide(&remote->caller[i], pid, addr, buf, len);
 	pthread_mutex_unlock(&remote->lock);
 }
@@ -373,25 +380,26 @@ static int turn_to(struct ckpt_tree *tree, struct ckpt_tracee *t, const struct c
 		   struct ckpt_err *err)
 {
 	struct ckpt_remote *remote = tree->remote;
+	struct ckpt_caller *ahead = caller_of(remote, t);
 	int r = 1;
 
+	if (ahead == remote->active)
+		ahead = NULL;
 	end(remote, remote->active);
-	if (remote->ahead->t == t) {
-		struct ckpt_caller *free = remote->active;
-
-		remote->active = remote->ahead;
-		remote->ahead = free;
-	} else {
+	if (ahead)
+		remote->active = ahead;
+	else
 		r = begin(remote, remote->active, tree, t, first, err);
-	}
 	return r < 0 ? r : ask_all(remote->active, err);
 }
 
 static bool answer(const struct ckpt_remote *remote, const struct ckpt_tracee *t,
 		   struct ckpt_call *call)
 {
-	return ckpt_round_answer(remote->caller[0].round, t, call) ||
-	       ckpt_round_answer(remote->caller[1].round, t, call);
+	for (int i = 0; i < CALLERS; i++)
+		if (ckpt_round_answer(remote->caller[i].round, t, call))
+			return true;
+	return false;
 }
 
 static bool is_ready(const struct ckpt_caller *c, const struct ckpt_tracee *t,
@@ -405,6 +413,7 @@ int ckpt_remote_call(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_
 		     struct ckpt_err *err)
 {
 	struct ckpt_remote *remote = tree->remote;
+	struct ckpt_caller *own = caller_of(remote, t);
 	struct ckpt_call asked = *call;
 	size_t len = call->buf_arg >= 0 ? call->buf_len : 0;
 	uint8_t in[CKPT_CALL_BUF];
@@ -416,8 +425,8 @@ int ckpt_remote_call(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_
 				 t->tid, len);
 	if (len)
 		asked.buf = memcpy(in, call->buf, len);
-	/* Also if the answer is there by now: who is ahead is in the way of the next one. */
-	if (remote->ahead->t == t)
+	/* Also if the answer is there by now: who is ahead is in the way of the next ones. */
+	if (own && own != remote->active)
 		r = turn_to(tree, t, call, err);
 	answered = r >= 0 && answer(remote, t, call); /* which fills its buffer */
 	for (int i = 0; i < 2 && r >= 0 && !answered && !is_ready(remote->active, t, call); i++) {
@@ -446,28 +455,31 @@ int ckpt_remote_caller(struct ckpt_tree *tree, struct ckpt_tracee *t, const stru
 void ckpt_remote_ahead(struct ckpt_tree *tree, struct ckpt_tracee *t)
 {
 	struct ckpt_remote *remote = tree->remote;
+	struct ckpt_caller *c = remote->active->next;
 	struct ckpt_err ignored = CKPT_ERR_INIT;
 	int r;
 
-	if (remote->active->t == t || remote->ahead->t)
+	while (c != remote->active && c->t)
+		c = c->next;
+	if (c == remote->active || caller_of(remote, t))
 		return;
-	r = begin(remote, remote->ahead, tree, t, NULL, &ignored);
-	if (r > 0 && start_chain(remote->ahead, &ignored) <= 0)
-		end(remote, remote->ahead);
+	r = begin(remote, c, tree, t, NULL, &ignored);
+	if (r > 0 && start_chain(c, &ignored) <= 0)
+		end(remote, c);
 }
 
 void ckpt_remote_await(struct ckpt_tree *tree, const struct ckpt_tracee *t)
 {
-	struct ckpt_caller *c = tree->remote->ahead;
+	struct ckpt_caller *c = caller_of(tree->remote, t);
 	struct ckpt_err ignored = CKPT_ERR_INIT;
 
-	if (c->t == t && c->runs && await_chain(c, &ignored) < 0)
+	if (c && c->runs && await_chain(c, &ignored) < 0)
 		end(tree->remote, c);
 }
 
 void ckpt_remote_reset(struct ckpt_tree *tree)
 {
 	ckpt_batch_reset(tree->remote->batch);
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < CALLERS; i++)
 		ckpt_round_forget(tree->remote->caller[i].round);
 }

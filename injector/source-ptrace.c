@@ -10,14 +10,13 @@
 #include <unistd.h>
 #include "engine/base/arch/x86-64.h"
 #include "engine/base/cleanup.h"
+#include "injector/caller.h"
 #include "injector/filters.h"
 #include "injector/freeze.h"
 #include "injector/ptrace.h"
 #include "injector/remote.h"
 #include "injector/target.h"
 #include "injector/windback.h"
-
-#define SA_RESTARTS 0x10000000ull /* SA_RESTART */
 
 struct source {
 	struct ckpt_source base;
@@ -36,13 +35,13 @@ static struct source *of(struct ckpt_source *src)
 
 static bool is_tracer(const struct source *s)
 {
-	return s->tree.tracer == syscall(SYS_gettid);
+	return s->tree.held && pthread_equal(s->tree.tracer, pthread_self());
 }
 
 static int thread_of(struct source *s, pid_t tid, struct ckpt_tracee **tp, struct ckpt_err *err)
 {
 	*tp = ckpt_tree_thread(&s->tree, tid);
-	if (s->tree.tracer && *tp && (*tp)->state == CKPT_TRACEE_STOPPED) {
+	if (s->tree.held && *tp && (*tp)->state == CKPT_TRACEE_STOPPED) {
 		ckpt_remote_await(&s->tree, *tp);
 		return 0;
 	}
@@ -329,51 +328,6 @@ static void call_soon_op(struct ckpt_source *src, pid_t tid)
 		ckpt_remote_ahead(&s->tree, t);
 }
 
-/* Will the handler that takes one of SIGNALS let an interrupted call go on? */
-static int restarts(struct source *s, struct ckpt_tracee *t, uint64_t signals, bool *yesp,
-		    struct ckpt_err *err)
-{
-	struct {
-		uint64_t handler, flags, restorer, mask;
-	} action = { 0 };
-	struct ckpt_call call = {
-		.nr = SYS_rt_sigaction,
-		.arg = { __builtin_ctzll(signals) + 1, 0, 0, 8 },
-		.buf_arg = 2,
-		.buf = &action,
-		.buf_len = sizeof(action),
-	};
-	int r = ckpt_remote_call(&s->tree, t, &call, err);
-
-	*yesp = action.flags & SA_RESTARTS;
-	return r;
-}
-
-/* An interrupted call is made again elsewhere, unless a signal is there that has interrupted it
- * anyway. */
-static int choose_regs(struct source *s, struct ckpt_tracee *t, struct user_regs_struct *gp,
-		       struct ckpt_err *err)
-{
-	uint64_t signals;
-	bool again = false;
-	int r;
-
-	*gp = t->back;
-	if (t->by == CKPT_NOT_INTERRUPTED || t->by == CKPT_INTERRUPTED_ALWAYS ||
-	    !ckpt_tracee_has_signal(t, &signals))
-		return 0;
-	if (t->by == CKPT_INTERRUPTED_SYS) {
-		r = restarts(s, t, signals, &again, err);
-		if (r < 0)
-			return r;
-	}
-	if (!again) {
-		*gp = t->found;
-		ckpt_interrupted_give_up(gp);
-	}
-	return 0;
-}
-
 static int regs_op(struct ckpt_source *src, pid_t tid, struct ckpt_arena *arena,
 		   struct ckpt_regs *regs, struct ckpt_err *err)
 {
@@ -381,8 +335,9 @@ static int regs_op(struct ckpt_source *src, pid_t tid, struct ckpt_arena *arena,
 	struct ckpt_tracee *t;
 	int r = thread_of(s, tid, &t, err);
 
+	(void)arena; /* the vector registers are there */
 	if (r >= 0)
-		r = choose_regs(s, t, &regs->gp, err);
+		r = ckpt_tracee_regs(&s->tree, t, &regs->gp, err);
 	if (r >= 0)
 		r = ckpt_remote_xstate(&s->tree, t, err);
 	if (r < 0)
@@ -390,10 +345,8 @@ static int regs_op(struct ckpt_source *src, pid_t tid, struct ckpt_arena *arena,
 	regs->gp.orig_rax = -1;
 	regs->sigmask = t->mask;
 	regs->waits_longer = t->waits_longer;
-	if (!t->prepared)
-		ckpt_pt_dispatch(tid, &t->dispatch);
-	regs->dispatch = t->dispatch;
-	regs->xstate = memcpy(ckpt_alloc(arena, t->xstate_len), t->xstate, t->xstate_len);
+	regs->dispatch = *ckpt_caller_dispatch(t);
+	regs->xstate = t->xstate;
 	regs->xstate_len = t->xstate_len;
 	return 0;
 }
@@ -446,6 +399,14 @@ static int seccomp_op(struct ckpt_source *src, pid_t tid, const struct ckpt_filt
 	return 0;
 }
 
+static void unfiltered_op(struct ckpt_source *src, pid_t tid)
+{
+	struct ckpt_tracee *t = ckpt_tree_thread(&of(src)->tree, tid);
+
+	if (t)
+		t->lifted = true;
+}
+
 static const struct ckpt_source_ops ops = {
 	.name = "ptrace",
 	.freeze = freeze_op,
@@ -464,6 +425,7 @@ static const struct ckpt_source_ops ops = {
 	.peek_signal = peek_signal_op,
 	.rseq = rseq_op,
 	.seccomp = seccomp_op,
+	.unfiltered = unfiltered_op,
 };
 
 struct ckpt_tree *ckpt_source_ptrace_tree(const struct ckpt_source *src)

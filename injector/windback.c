@@ -9,11 +9,13 @@
 #include "engine/base/fd-of.h"
 #include "engine/base/text.h"
 #include "injector/ptrace.h"
+#include "injector/remote.h"
 #include "injector/scratch.h"
 #include "injector/windback.h"
 
 #define CODE 64 /* bytes in front of a `syscall` that are searched for its number */
 #define STATUS 8192
+#define SA_RESTARTS 0x10000000ull /* SA_RESTART */
 #define TRIES 3
 
 /* <linux/rseq.h> has them with C11 alignment rules that change with its version. */
@@ -135,14 +137,11 @@ static uint64_t status_mask(const struct ckpt_tracee *t)
 		       t->mask;
 }
 
-static int read_masks(struct ckpt_tracee *t)
+static void know_mask(struct ckpt_tracee *t, uint64_t mask)
 {
-	int r = ckpt_pt_get_mask(t->tid, &t->mask);
-
-	t->waits_with = t->mask;
-	if (r >= 0 && ckpt_interrupted_swaps_mask(t->found.orig_rax))
+	t->mask = t->waits_with = mask;
+	if (ckpt_interrupted_swaps_mask(t->found.orig_rax))
 		t->waits_with = status_mask(t);
-	return r;
 }
 
 /* A call that the stop has ended with EINTR goes on here as well, if there is nothing else that
@@ -158,16 +157,15 @@ static int set_eintr(struct ckpt_tracee *t, bool again, struct ckpt_err *err)
 	return r < 0 ? ckpt_fail(err, r, "thread %d: cannot set its registers", t->tid) : 0;
 }
 
-int ckpt_tracee_settle(const struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_err *err)
+int ckpt_tracee_settle(const struct ckpt_tree *tree, struct ckpt_tracee *t, uint64_t mask,
+		       struct ckpt_err *err)
 {
 	uint64_t signals;
 	int r = (long)t->found.orig_rax < 0 ? leave_sequence(t, err) : 0;
 
 	if (r < 0)
 		return r;
-	r = read_masks(t);
-	if (r < 0)
-		return ckpt_fail(err, r, "thread %d: cannot read its signal mask", t->tid);
+	know_mask(t, mask);
 	t->now = &t->found;
 	t->back = t->found;
 	t->by = ckpt_interrupted_by(&t->found);
@@ -225,9 +223,12 @@ bool ckpt_tracee_has_signal(struct ckpt_tracee *t, uint64_t *signalsp)
 /* The same, of one that is not settled. */
 static bool was_interrupted(struct ckpt_tracee *t)
 {
-	uint64_t signals;
+	uint64_t signals, mask;
 
-	return any_signal(t) && read_masks(t) >= 0 && ckpt_tracee_has_signal(t, &signals);
+	if (!any_signal(t) || ckpt_pt_get_mask(t->tid, &mask) < 0)
+		return false;
+	know_mask(t, mask);
+	return ckpt_tracee_has_signal(t, &signals);
 }
 
 /* A thread may have files of its own; only newer kernels tell. */
@@ -272,4 +273,47 @@ const struct user_regs_struct *ckpt_tracee_goes_on(struct ckpt_tracee *t)
 	if (t->by == CKPT_INTERRUPTED_NOHAND && t->mask_lost && t->waits_with != t->mask)
 		ours = true;
 	return ours && !ckpt_tracee_has_signal(t, &signals) ? &t->back : &t->found;
+}
+
+/* Will the handler that takes one of SIGNALS let an interrupted call go on? */
+static int restarts(struct ckpt_tree *tree, struct ckpt_tracee *t, uint64_t signals, bool *yesp,
+		    struct ckpt_err *err)
+{
+	struct {
+		uint64_t handler, flags, restorer, mask;
+	} action = { 0 };
+	struct ckpt_call call = {
+		.nr = SYS_rt_sigaction,
+		.arg = { __builtin_ctzll(signals) + 1, 0, 0, 8 },
+		.buf_arg = 2,
+		.buf = &action,
+		.buf_len = sizeof(action),
+	};
+	int r = ckpt_remote_call(tree, t, &call, err);
+
+	*yesp = action.flags & SA_RESTARTS;
+	return r;
+}
+
+int ckpt_tracee_regs(struct ckpt_tree *tree, struct ckpt_tracee *t, struct user_regs_struct *gp,
+		     struct ckpt_err *err)
+{
+	uint64_t signals;
+	bool again = false;
+	int r;
+
+	*gp = t->back;
+	if (t->by == CKPT_NOT_INTERRUPTED || t->by == CKPT_INTERRUPTED_ALWAYS ||
+	    !ckpt_tracee_has_signal(t, &signals))
+		return 0;
+	if (t->by == CKPT_INTERRUPTED_SYS) {
+		r = restarts(tree, t, signals, &again, err);
+		if (r < 0)
+			return r;
+	}
+	if (!again) {
+		*gp = t->found;
+		ckpt_interrupted_give_up(gp);
+	}
+	return 0;
 }

@@ -14,10 +14,16 @@ void ckpt_tracee_hide_eintr(struct ckpt_tracee *t);
 /* It goes on without having been settled: takes that back if a signal has come meanwhile. */
 void ckpt_tracee_show_eintr(struct ckpt_tracee *t);
 /* For a thread just found stopped, all others of its process being stopped too. Takes a thread out
- * of a restartable sequence and winds back calls that the stop would end with EINTR. */
-int ckpt_tracee_settle(const struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckpt_err *err);
+ * of a restartable sequence and winds back calls that the stop would end with EINTR. MASK: its
+ * signal mask. */
+int ckpt_tracee_settle(const struct ckpt_tree *tree, struct ckpt_tracee *t, uint64_t mask,
+		       struct ckpt_err *err);
 /* Is there a signal that a handler of this thread will take as soon as it runs? Then its call was
  * interrupted after all. */
 bool ckpt_tracee_has_signal(struct ckpt_tracee *t, uint64_t *signalsp);
 /* With which of its registers the thread goes on here. */
 const struct user_regs_struct *ckpt_tracee_goes_on(struct ckpt_tracee *t);
+/* The registers that it has to go on with anywhere else: its call is made again there, unless a
+ * signal is there that has interrupted it anyway. */
+int ckpt_tracee_regs(struct ckpt_tree *tree, struct ckpt_tracee *t, struct user_regs_struct *gp,
+		     struct ckpt_err *err);

@@ -74,12 +74,10 @@ const char *ckpt_line_after(const char *text, const char *key)
 {
 	size_t n = strlen(key);
 
-	while (text) {
-		if (*text == *key && !strncmp(text, key, n) && text[n] == ':')
-			return skip_blanks(text + n + 1);
-		text = strchr(text, '\n');
-		text += text != NULL;
-	}
+	/* Not line by line: a file of fifty is looked through often. */
+	for (const char *s = text; s && (s = strstr(s, key)); s++)
+		if ((s == text || s[-1] == '\n') && s[n] == ':')
+			return skip_blanks(s + n + 1);
 	return NULL;
 }
 

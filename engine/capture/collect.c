@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "engine/base/creds.h"
 #include "engine/base/label.h"
 #include "engine/base/text.h"
 #include "engine/capture/state.h"
@@ -60,7 +61,10 @@ static struct ckpt_status *status_of(struct ckpt_capture *cap, pid_t tid)
 
 void ckpt_status_keep(struct ckpt_capture *cap, pid_t tid, char *text)
 {
-	status_of(cap, tid)->text = text;
+	struct ckpt_status *s = status_of(cap, tid);
+
+	s->text = text;
+	s->creds = NULL;
 }
 
 void ckpt_must_not_call(struct ckpt_capture *cap, pid_t tid)
@@ -93,6 +97,27 @@ int ckpt_status_text(struct ckpt_collect *c, const char **textp, struct ckpt_err
 		ckpt_status_keep(c->capture, c->tid, text);
 	*textp = text;
 	return 0;
+}
+
+int ckpt_status_creds(struct ckpt_collect *c, struct ckpt_creds **credsp, struct ckpt_err *err)
+{
+	struct ckpt_status *s = c->capture ? status_of(c->capture, c->tid) : NULL;
+	struct ckpt_creds *creds;
+	const char *text;
+	int r;
+
+	if (s && s->creds) {
+		*credsp = s->creds;
+		return 0;
+	}
+	creds = ckpt_new(c->arena, struct ckpt_creds);
+	r = ckpt_status_text(c, &text, err);
+	if (r >= 0)
+		r = ckpt_creds_parse(c->arena, text, creds, err);
+	if (r >= 0 && s)
+		s->creds = creds;
+	*credsp = creds;
+	return r;
 }
 
 static const struct ckpt_task *task_of(const struct ckpt_capture *cap, pid_t pid)
@@ -148,6 +173,19 @@ bool ckpt_written_in_tree(struct ckpt_collect *c)
 bool ckpt_pid_in_tree(struct ckpt_collect *c, pid_t pid)
 {
 	return task_of(c->capture, pid) != NULL;
+}
+
+bool ckpt_fs_is_apart(struct ckpt_collect *c)
+{
+	for (size_t i = 0; c->capture && i < c->capture->n_tasks; i++) {
+		const struct ckpt_capture_task *t = &c->capture->tasks[i];
+
+		for (size_t k = 0; t->frozen->pid == c->pid && k < t->n_apart; k++)
+			if (t->apart[k] == c->tid)
+				return true;
+	}
+	return !c->capture && c->src->ops->compare &&
+	       c->src->ops->compare(c->src, c->pid, c->tid, KCMP_FS, 0, 0) > 0;
 }
 
 bool ckpt_tid_in_tree(struct ckpt_collect *c, pid_t tid)

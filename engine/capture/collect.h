@@ -63,6 +63,9 @@ int ckpt_proc_text(struct ckpt_collect *c, const char *name, char **textp, size_
 		   struct ckpt_err *err);
 /* The text of /proc/PID/task/TID/status of c->tid: read once for each thread and kept. */
 int ckpt_status_text(struct ckpt_collect *c, const char **textp, struct ckpt_err *err);
+/* Credentials as it tells them; parts of them may be kept. */
+struct ckpt_creds;
+int ckpt_status_creds(struct ckpt_collect *c, struct ckpt_creds **credsp, struct ckpt_err *err);
 /* "flags" of /proc/PID/stat, of the process's main thread: the kernel's PF_ bits. */
 uint64_t ckpt_kernel_flags(struct ckpt_collect *c);
 /* Is it an anonymous inode of that class: "anon_inode:[CLS]"? */
@@ -79,6 +82,8 @@ uint32_t ckpt_object_of_fd(struct ckpt_collect *c, pid_t pid, int number);
 bool ckpt_epoll_target_is(struct ckpt_collect *c, int tfd, uint32_t off, pid_t pid, int number);
 /* Is there a task with that pid in the tree; a thread; a group? */
 bool ckpt_pid_in_tree(struct ckpt_collect *c, pid_t pid);
+/* Has the thread a working directory, root and umask that are not those of its process? */
+bool ckpt_fs_is_apart(struct ckpt_collect *c);
 bool ckpt_tid_in_tree(struct ckpt_collect *c, pid_t tid);
 bool ckpt_group_in_tree(struct ckpt_collect *c, pid_t group);
 /* Those of the task PID, by number. */

@@ -97,6 +97,16 @@ void ckpt_helper_start(struct ckpt_helper *h, struct ckpt_job *job)
 	pthread_mutex_unlock(&h->lock);
 }
 
+bool ckpt_helper_has_done(struct ckpt_helper *h, const struct ckpt_job *job)
+{
+	bool done;
+
+	pthread_mutex_lock(&h->lock);
+	done = job->state == CKPT_JOB_DONE;
+	pthread_mutex_unlock(&h->lock);
+	return done;
+}
+
 void ckpt_helper_wait(struct ckpt_helper *h, struct ckpt_job *job)
 {
 	pthread_mutex_lock(&h->lock);

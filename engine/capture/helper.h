@@ -23,6 +23,7 @@ struct ckpt_job {
 struct ckpt_helper *ckpt_helper_open(struct ckpt_arena *arena);
 /* Hands JOB over. It is borrowed until it has been waited for. */
 void ckpt_helper_start(struct ckpt_helper *h, struct ckpt_job *job);
+bool ckpt_helper_has_done(struct ckpt_helper *h, const struct ckpt_job *job);
 /* Returns when JOB is done; runs it, or others that still wait, in the meantime. */
 void ckpt_helper_wait(struct ckpt_helper *h, struct ckpt_job *job);
 /* What a job found out before the freeze and the capture may use: NULL, or closed with the helper.

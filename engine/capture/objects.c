@@ -189,30 +189,33 @@ static int collect_brk(struct ckpt_capture *c, const struct ckpt_task *task, pid
 	return 0;
 }
 
-/* Who is asked after the Ith thread of T may begin. */
+/* Those that are asked after the Ith thread of T may begin. The first of another process is waited
+ * for: it is asked most. */
 static int announce_next(struct ckpt_capture *c, struct ckpt_capture_task *t, size_t i,
 			 struct ckpt_err *err)
 {
 	const struct ckpt_capture_task *end = c->tasks + c->n_tasks;
-	pid_t tid;
 
-	if (!c->src->ops->call_soon || t->frozen->ended)
-		return 0;
-	if (++i == t->task->n_threads) {
-		int r;
+	for (int n = 0; n < CKPT_SOON && c->src->ops->call_soon; n++) {
+		int r = 0;
 
-		for (t++; t < end && (t->frozen->zombie || t->frozen->ended);)
-			t++;
-		if (t == end)
+		if (t->frozen->ended)
 			return 0;
-		ckpt_capture_scope_start(c, t - c->tasks);
-		r = ckpt_capture_scope_thread(c, t, i = 0, err);
-		if (r < 0)
+		if (++i == t->task->n_threads) {
+			for (t++, i = 0; t < end && (t->frozen->zombie || t->frozen->ended);)
+				t++;
+			if (t == end)
+				return 0;
+			ckpt_capture_scope_start(c, t - c->tasks);
+			r = n ? 0 : ckpt_capture_scope_thread(c, t, 0, err);
+		}
+		if (r >= 0)
+			r = ckpt_capture_scope_by_now(c, t, i, err);
+		if (r <= 0)
 			return r;
+		if (ckpt_may_call(c, t->frozen->tids[i]))
+			c->src->ops->call_soon(c->src, t->frozen->tids[i]);
 	}
-	tid = t->frozen->tids[i];
-	if (ckpt_capture_scope_judged(t, i) && ckpt_may_call(c, tid))
-		c->src->ops->call_soon(c->src, tid);
 	return 0;
 }
 

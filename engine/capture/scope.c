@@ -22,7 +22,7 @@ static const char *const namespaces[CKPT_N_NAMESPACES] = {
 	"time", "time_for_children",
 };
 #define N_OF_THREAD 6
-#define BATCH 32 /* threads */
+#define BATCH 8  /* threads */
 #define AHEAD 64 /* tasks; each costs a descriptor */
 
 void ckpt_capture_scope_ours(struct ckpt_capture *c)
@@ -200,6 +200,8 @@ static void judge(struct ckpt_capture *c, const struct thread_look *t, const cha
 	}
 	if (ckpt_status_u64(t->status, "Seccomp"))
 		judge_seccomp(c, t, subject);
+	else if (c->src->ops->unfiltered)
+		c->src->ops->unfiltered(c->src, t->tid);
 	if (tracer && tid_in_tree(c, tracer))
 		ckpt_problem_add(c->problems, CKPT_E_TRACED,
 				 "%s: it is traced by %d of the same tree", subject, (int)tracer);
@@ -319,9 +321,20 @@ int ckpt_capture_scope_thread(struct ckpt_capture *c, struct ckpt_capture_task *
 	return 0;
 }
 
-bool ckpt_capture_scope_judged(const struct ckpt_capture_task *t, size_t i)
+int ckpt_capture_scope_by_now(struct ckpt_capture *c, struct ckpt_capture_task *t, size_t i,
+			      struct ckpt_err *err)
 {
-	return t->scope && i / BATCH < t->scope->n_judged;
+	struct ckpt_scope_jobs *s = t->scope;
+	int r = 0;
+
+	if (!s || s->code < 0)
+		return 0;
+	while (r >= 0 && s->n_judged <= i / BATCH) {
+		if (!ckpt_helper_has_done(c->helper, &s->job[s->n_judged].job))
+			return 0;
+		r = ckpt_capture_scope_thread(c, t, s->n_judged * BATCH, err);
+	}
+	return r < 0 ? r : 1;
 }
 
 const char *ckpt_capture_read_ahead(const struct ckpt_capture *c, pid_t pid, const char *name,

@@ -37,6 +37,8 @@ struct ckpt_call {
 };
 #define CKPT_CALL_BUF 1024
 
+#define CKPT_SOON 8
+
 /* A task as freeze() found it. */
 struct ckpt_frozen {
 	pid_t pid, ppid;
@@ -88,8 +90,8 @@ struct ckpt_source_ops {
 			void *buf, struct ckpt_err *err);
 	int (*call)(struct ckpt_source *src, pid_t tid, struct ckpt_call *call,
 		    struct ckpt_err *err);
-	/* NULL: cannot. TID is the next one that calls are made by, after the one that makes them
-	 * now, and nothing forbids it: it may begin. */
+	/* NULL: cannot. TID is one of the next CKPT_SOON that calls are made by, after the one that
+	 * makes them now, and nothing forbids it: it may begin. */
 	void (*call_soon)(struct ckpt_source *src, pid_t tid);
 	/* Registers as they have to be restored: interrupted calls wound back, out of critical
 	 * sections and the vDSO. */
@@ -105,6 +107,8 @@ struct ckpt_source_ops {
 	/* NULL: cannot. The seccomp filters of a thread that has some, the oldest first. */
 	int (*seccomp)(struct ckpt_source *src, pid_t tid, const struct ckpt_filter **filterp,
 		       size_t *np, struct ckpt_err *err);
+	/* NULL: no need to know. It has none. */
+	void (*unfiltered)(struct ckpt_source *src, pid_t tid);
 };
 
 struct ckpt_source {

@@ -76,6 +76,15 @@ struct ckpt_capture_task {
 	size_t n_extra, extra_room;
 };
 
+/* Of witness.c: ckpt itself. */
+struct ckpt_ourselves {
+	bool asked;
+	pid_t pid; /* 0: nobody may look at us */
+	uid_t uid[3];
+	gid_t gid[3];
+	uint64_t permitted;
+};
+
 #define CKPT_FILE_BUCKETS 1024u
 #define CKPT_N_NAMESPACES 10
 #define CKPT_NS_TIME 8 /* that of the process; 9: that of its children */
@@ -130,14 +139,16 @@ struct ckpt_capture {
 		struct ckpt_status *next;
 		pid_t tid;
 		char *text;
-		bool silent;           /* it must not be made to run system calls */
-	} * status[CKPT_FILE_BUCKETS]; /* of all threads asked for */
+		struct ckpt_creds *creds; /* out of TEXT; NULL: not looked for */
+		bool silent;              /* it must not be made to run system calls */
+	} * status[CKPT_FILE_BUCKETS];    /* of all threads asked for */
 	struct {
 		pid_t pid;
 		int number;
 		char *text;
 	} fdinfo; /* of the last descriptor asked for */
 
+	struct ckpt_ourselves ourselves;
 	struct ckpt_witness *witnesses;      /* of witness.c */
 	struct ckpt_watched_search *watched; /* of watched.c: one for each file system */
 
@@ -164,7 +175,9 @@ void ckpt_capture_scope_start(struct ckpt_capture *c, size_t i);
  * of more. To be done before a thread is made to run a system call. */
 int ckpt_capture_scope_thread(struct ckpt_capture *c, struct ckpt_capture_task *t, size_t i,
 			      struct ckpt_err *err);
-bool ckpt_capture_scope_judged(const struct ckpt_capture_task *t, size_t i);
+/* The same without waiting for the helper: 1, or 0 where it has not got there yet. */
+int ckpt_capture_scope_by_now(struct ckpt_capture *c, struct ckpt_capture_task *t, size_t i,
+			      struct ckpt_err *err);
 /* The text of /proc/PID/NAME, if it was read with the first thread of PID; else NULL. */
 const char *ckpt_capture_read_ahead(const struct ckpt_capture *c, pid_t pid, const char *name,
 				    size_t *lenp);

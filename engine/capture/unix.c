@@ -198,12 +198,9 @@ static int collect_peer_creds(struct ckpt_collect *c, Ckpt__Unix *m, struct ckpt
  */
 static int collect_connector(struct ckpt_collect *c, Ckpt__Unix *m, struct ckpt_err *err)
 {
-	struct ckpt_creds *creds = ckpt_new(c->arena, struct ckpt_creds);
-	const char *status;
-	int r = ckpt_status_text(c, &status, err);
+	struct ckpt_creds *creds;
+	int r = ckpt_status_creds(c, &creds, err);
 
-	if (r >= 0)
-		r = ckpt_creds_parse(c->arena, status, creds, err);
 	if (r < 0)
 		return r;
 	new_creds(c, &m->connector, c->pid, creds->uid[CKPT_ID_EFFECTIVE],

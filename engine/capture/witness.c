@@ -23,22 +23,28 @@ struct ckpt_witness {
 	uint32_t uid, gid;
 };
 
-static bool is_ourselves(const struct ckpt_creds *creds)
+static void ask_ourselves(struct ckpt_ourselves *o)
 {
 	struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3, 0 };
 	struct __user_cap_data_struct caps[2] = { 0 };
-	uint32_t uid = creds->uid[CKPT_ID_REAL], gid = creds->gid[CKPT_ID_REAL];
-	uid_t u[3];
-	gid_t g[3];
 
-	if (getresuid(&u[0], &u[1], &u[2]) < 0 || getresgid(&g[0], &g[1], &g[2]) < 0 ||
-	    syscall(SYS_capget, &head, caps) < 0)
-		return false;
+	if (prctl(PR_GET_DUMPABLE) == 1 && getresuid(&o->uid[0], &o->uid[1], &o->uid[2]) == 0 &&
+	    getresgid(&o->gid[0], &o->gid[1], &o->gid[2]) == 0 &&
+	    syscall(SYS_capget, &head, caps) == 0)
+		o->pid = getpid();
+	o->permitted = caps[0].permitted | (uint64_t)caps[1].permitted << 32;
+	o->asked = true;
+}
+
+/* We stay the same for as long as a capture takes, and every thread is compared with us. */
+static bool is_ourselves(struct ckpt_ourselves *o, const struct ckpt_creds *creds)
+{
+	if (!o->asked)
+		ask_ourselves(o);
 	for (int i = 0; i < 3; i++)
-		if (u[i] != uid || g[i] != gid)
+		if (o->uid[i] != creds->uid[CKPT_ID_REAL] || o->gid[i] != creds->gid[CKPT_ID_REAL])
 			return false;
-	return !((caps[0].permitted | (uint64_t)caps[1].permitted << 32) & ~creds->permitted) &&
-	       prctl(PR_GET_DUMPABLE) == 1;
+	return o->pid && !(o->permitted & ~creds->permitted);
 }
 
 /* In the child, which may have been forked beside threads: system calls only. Raw, since libc would
@@ -81,10 +87,11 @@ static pid_t call_witness(uint32_t uid, uint32_t gid)
 static pid_t find(struct ckpt_capture *c, const struct ckpt_creds *creds)
 {
 	uint32_t uid = creds->uid[CKPT_ID_REAL], gid = creds->gid[CKPT_ID_REAL];
+	struct ckpt_ourselves now = { 0 }, *o = c ? &c->ourselves : &now;
 	struct ckpt_witness *w;
 
-	if (is_ourselves(creds))
-		return getpid();
+	if (is_ourselves(o, creds))
+		return o->pid;
 	if (!c)
 		return 0;
 	for (w = c->witnesses; w && (w->uid != uid || w->gid != gid);)

@@ -31,13 +31,10 @@
 static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_err *err)
 {
 	Ckpt__Creds *m = (void *)msg;
-	struct ckpt_creds *creds = ckpt_new(c->arena, struct ckpt_creds);
-	const char *status;
+	struct ckpt_creds *creds;
 	int64_t bits;
-	int r = ckpt_status_text(c, &status, err);
+	int r = ckpt_status_creds(c, &creds, err);
 
-	if (r >= 0)
-		r = ckpt_creds_parse(c->arena, status, creds, err);
 	/* PR_GET_KEEPCAPS is one of these bits. */
 	if (r >= 0)
 		r = ckpt_call(c, SYS_prctl, (uint64_t[6]){ PR_GET_SECUREBITS }, -1, NULL, 0, &bits,

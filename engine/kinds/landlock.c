@@ -30,18 +30,15 @@ static int not_told(struct ckpt_collect *c, const char *why)
 
 static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_err *err)
 {
-	struct ckpt_creds creds;
-	const char *status;
+	struct ckpt_creds *creds;
 	bool may, may_itself;
 	pid_t witness;
-	int r = ckpt_status_text(c, &status, err);
+	int r = ckpt_status_creds(c, &creds, err);
 
 	(void)msg;
-	if (r >= 0)
-		r = ckpt_creds_parse(c->arena, status, &creds, err);
 	if (r < 0)
 		return r;
-	witness = ckpt_witness(c, &creds);
+	witness = ckpt_witness(c, creds);
 	if (!witness)
 		return not_told(c, "there is nobody whom it might look at");
 	r = may_look(c, witness, &may, err);

@@ -65,7 +65,6 @@ static bool chose_clamps(const struct sched_attr *attr)
 static int collect_policy(struct ckpt_collect *c, Ckpt__Sched *m, struct ckpt_err *err)
 {
 	struct sched_attr attr = { 0 };
-	long nice;
 
 	if (syscall(SYS_sched_getattr, c->tid, &attr, sizeof(attr), 0) < 0)
 		return ckpt_fail(err, -errno, "scheduling: cannot get");
@@ -75,11 +74,16 @@ static int collect_policy(struct ckpt_collect *c, Ckpt__Sched *m, struct ckpt_er
 	m->policy = attr.sched_policy;
 	m->flags = attr.sched_flags & KEPT_FLAGS;
 	m->has_flags = m->flags != 0;
-	/* On its own: sched_getattr hides that of a real-time thread. */
-	nice = syscall(SYS_getpriority, PRIO_PROCESS, c->tid);
-	if (nice < 0)
-		return ckpt_fail(err, -errno, "nice value: cannot get");
-	m->nice = 20 - nice;
+	/* sched_getattr hides that of a real-time thread. */
+	if (is_fair(m->policy)) {
+		m->nice = attr.sched_nice;
+	} else {
+		long nice = syscall(SYS_getpriority, PRIO_PROCESS, c->tid);
+
+		if (nice < 0)
+			return ckpt_fail(err, -errno, "nice value: cannot get");
+		m->nice = 20 - nice;
+	}
 	m->has_nice = m->nice != 0;
 	m->priority = attr.sched_priority;
 	m->has_priority = m->priority != 0;

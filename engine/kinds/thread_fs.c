@@ -2,7 +2,6 @@
 /* Working directory, root and umask of a thread that called unshare(CLONE_FS), as file servers do
  * to act for one client each. */
 #include <errno.h>
-#include <linux/kcmp.h>
 #include <linux/sched.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -15,8 +14,7 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 	Ckpt__Fs *m = (void *)msg;
 	int r;
 
-	if (c->tid == c->pid || !c->src->ops->compare ||
-	    c->src->ops->compare(c->src, c->pid, c->tid, KCMP_FS, 0, 0) <= 0)
+	if (!ckpt_fs_is_apart(c))
 		return 1;
 	r = ckpt_fs_collect(c, m, err);
 	if (r >= 0 && m->has_cwd_mode)
