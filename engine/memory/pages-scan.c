@@ -171,7 +171,7 @@ int ckpt_memory_scan(struct ckpt_arena *arena, int pagemap_fd, const struct ckpt
 	found->pages = (struct ckpt_pages){ f.pages.v, f.pages.n };
 	found->guards = (struct ckpt_pages){ f.guards.v, f.guards.n };
 	found->unchanged = of_ours(&f);
-	found->none = r == -ENOTTY;
+	found->none = r == -ENOTTY || r == -EINVAL;
 	return found->none ? 0 : r;
 }
 

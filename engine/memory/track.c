@@ -44,12 +44,26 @@ static int make(struct ckpt_track *t, struct ckpt_source *src, const char **whyp
 	return r;
 }
 
+/* One without the other is of no use. */
+static bool can_scan(const struct ckpt_track *t)
+{
+	struct ckpt_page_region ignored;
+	struct ckpt_pm_scan scan = { .size = sizeof(scan),
+				     .end = CKPT_PAGE,
+				     .vec = (uintptr_t)&ignored,
+				     .vec_len = 1,
+				     .category_mask = CKPT_PAGE_WRITTEN,
+				     .return_mask = CKPT_PAGE_WRITTEN };
+
+	return ioctl(t->pagemap, CKPT_PAGEMAP_SCAN, &scan) >= 0;
+}
+
 static int enable(const struct ckpt_track *t, const char **whyp)
 {
 	struct uffdio_api api = { .api = UFFD_API,
 				  .features = WP_ASYNC | WP_UNPOPULATED | WP_HUGETLBFS_SHMEM };
 
-	if (ioctl(t->uffd, UFFDIO_API, &api) >= 0)
+	if (ioctl(t->uffd, UFFDIO_API, &api) >= 0 && can_scan(t))
 		return 0;
 	*whyp = "this kernel cannot track memory (Linux 6.7 can)";
 	return 1;

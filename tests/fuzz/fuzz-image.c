@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "engine/look/core.h"
@@ -23,62 +22,9 @@
 #include "engine/plan/plan.h"
 #include "engine/store/image.h"
 #include "engine/store/record.h"
-#include "proto/image.pb-c.h"
+#include "tests/fuzz/framing.h"
 
 #define ARENA_MOST (256ul << 20)
-
-static void put(int fd, const void *data, size_t len)
-{
-	if (write(fd, data, len) != (ssize_t)len)
-		abort();
-}
-
-static void put_record(int fd, struct ckpt_chain *chain, const uint8_t *body, uint32_t len)
-{
-	struct ckpt_record_header head = { len, 0 };
-
-	head.crc = ckpt_crc32c(ckpt_crc32c(0, &head.len, 4), body, len);
-	put(fd, &head, sizeof(head));
-	put(fd, body, len);
-	if (chain)
-		ckpt_chain_add(chain, &head);
-}
-
-static void put_trailer(int fd, const struct ckpt_chain *chain)
-{
-	Ckpt__Trailer trailer = CKPT__TRAILER__INIT;
-	Ckpt__Record rec = CKPT__RECORD__INIT;
-	uint8_t body[64], whole[128];
-
-	trailer.n_records = chain->n_records;
-	trailer.crc = chain->crc;
-	trailer.content_id = chain->content_id;
-	rec.kind = (char *)"trailer";
-	rec.has_body = 1;
-	rec.body.len = ckpt__trailer__pack(&trailer, body);
-	rec.body.data = body;
-	put_record(fd, NULL, whole, ckpt__record__pack(&rec, whole));
-}
-
-static void put_image(int fd, const uint8_t *data, size_t size)
-{
-	struct ckpt_image_header head = { CKPT_IMAGE_MAGIC, CKPT_IMAGE_FORMAT, 0 };
-	struct ckpt_chain chain = { 0 };
-	size_t at = 0;
-
-	head.crc = ckpt_crc32c(0, &head, 12);
-	put(fd, &head, sizeof(head));
-	while (at + 2 <= size) {
-		size_t len = data[at] | data[at + 1] << 8;
-
-		at += 2;
-		if (len > size - at)
-			len = size - at;
-		put_record(fd, &chain, data + at, len);
-		at += len;
-	}
-	put_trailer(fd, &chain);
-}
 
 static bool no_hit(void *arg, const struct ckpt_hit *hit)
 {
@@ -158,22 +104,9 @@ static void take(int dirfd)
 	ckpt_arena_close(arena);
 }
 
-/* $FUZZ_DIR, best in memory: the same for all inputs. */
-static int folder(void)
-{
-	static int fd = -1;
-	const char *name = getenv("FUZZ_DIR");
-
-	if (fd < 0)
-		fd = open(name ? name : ".", O_RDONLY | O_DIRECTORY);
-	if (fd < 0)
-		abort();
-	return fd;
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	int dirfd = folder(), fd;
+	int dirfd = fuzz_folder(), fd;
 	off_t pages;
 
 	if (size < 2)
@@ -186,7 +119,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (fd >= 0)
 		close(fd);
 	fd = openat(dirfd, CKPT_IMAGE_NAME, O_CREAT | O_TRUNC | O_WRONLY, 0600);
-	put_image(fd, data + 2, size - 2);
+	put_image(fd, CKPT_IMAGE_FORMAT, data + 2, size - 2, NULL, NULL);
 	close(fd);
 	take(dirfd);
 	look_at(dirfd);
@@ -194,41 +127,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 }
 
 #ifdef STANDALONE
-static uint8_t *whole_file(const char *path, size_t *lenp)
-{
-	struct stat st;
-	int fd = open(path, O_RDONLY);
-	uint8_t *p;
-
-	if (fd < 0 || fstat(fd, &st) < 0) {
-		perror(path);
-		exit(1);
-	}
-	*lenp = st.st_size;
-	p = mmap(NULL, st.st_size + 1, PROT_READ, MAP_PRIVATE, fd, 0);
-	close(fd);
-	return p;
-}
-
-/* All records but the trailer. */
+/* The number of pages, all records but the trailer. */
 static void to_input(const char *path, const char *pages_path)
 {
 	struct stat st = { 0 };
-	size_t size, at = sizeof(struct ckpt_image_header);
-	uint8_t *p = whole_file(path, &size);
 
 	stat(pages_path, &st);
 	put(1, &(uint16_t){ st.st_size / 4096 }, 2);
-	while (at + 8 < size) {
-		uint32_t len;
-
-		memcpy(&len, p + at, 4);
-		if (len > 65535 || len > size - at - 8 || at + 8 + len == size)
-			break;
-		put(1, &len, 2);
-		put(1, p + at + 8, len);
-		at += 8 + len;
-	}
+	put_input(1, path, 65535);
 }
 
 int main(int argc, char **argv)
