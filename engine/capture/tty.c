@@ -66,11 +66,11 @@ static int collect_state(struct ckpt_collect *c, Ckpt__Tty *t, struct ckpt_err *
 	struct winsize size;
 	int line = 0, exclusive = 0;
 
-	if (ioctl(c->fd, TCGETS2, termios) < 0 || ioctl(c->fd, TIOCGWINSZ, &size) < 0)
-		return ckpt_fail(err, -errno, "terminal %s: cannot ask for its state", t->path);
 	if (ioctl(c->fd, TIOCGETD, &line) == 0 && line)
 		return ckpt_refuse(err, CKPT_E_FILE_KIND, -EOPNOTSUPP,
 				   "terminal %s: it has line discipline %d", c->probe->link, line);
+	if (ioctl(c->fd, TCGETS2, termios) < 0 || ioctl(c->fd, TIOCGWINSZ, &size) < 0)
+		return ckpt_fail(err, -errno, "terminal %s: cannot ask for its state", t->path);
 	t->has_exclusive = t->exclusive = ioctl(c->fd, TIOCGEXCL, &exclusive) == 0 && exclusive;
 	t->has_termios = t->has_rows = t->has_columns = true;
 	t->termios = (ProtobufCBinaryData){ sizeof(*termios), (void *)termios };

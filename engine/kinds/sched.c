@@ -24,6 +24,9 @@
 #ifndef SCHED_EXT
 #define SCHED_EXT 7 /* Linux 6.12 */
 #endif
+#define SCHED_CORE 62 /* PR_SCHED_CORE, Linux 5.14 */
+#define SCHED_CORE_GET 0
+#define SCHED_CORE_THREAD 0
 #define KEPT_FLAGS (SCHED_FLAG_RESET_ON_FORK | SCHED_FLAG_RECLAIM | SCHED_FLAG_DL_OVERRUN)
 #define UTIL_MAX 1024
 #define NODES_BYTES 128 /* 1024 nodes, the most that x86-64 can have */
@@ -156,6 +159,16 @@ static int collect_nodes(struct ckpt_collect *c, Ckpt__Sched *m, struct ckpt_err
 	return 0;
 }
 
+/* The number tells who shares a core with whom, and cannot be set. Who may not ask, or a kernel
+ * without, is told nothing. */
+static void look_for_core(struct ckpt_collect *c)
+{
+	uint64_t cookie = 0;
+
+	if (prctl(SCHED_CORE, SCHED_CORE_GET, c->tid, SCHED_CORE_THREAD, &cookie) == 0 && cookie)
+		ckpt_lost(c, "thread %d: with whom it shares a core (PR_SCHED_CORE)", c->tid);
+}
+
 static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_err *err)
 {
 	Ckpt__Sched *m = (void *)msg;
@@ -175,6 +188,7 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 		return r;
 	if (slack < 0)
 		return ckpt_fail(err, slack, "timer slack: cannot get");
+	look_for_core(c);
 	m->has_timerslack_ns = true;
 	m->timerslack_ns = slack;
 	ioprio = syscall(SYS_ioprio_get, IOPRIO_WHO_PROCESS, c->tid);
@@ -186,6 +200,11 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 }
 
 /* ---- plan ---- */
+
+static bool chose(const Ckpt__Sched *m)
+{
+	return m->has_util_min || m->has_util_max;
+}
 
 static int check(const struct ckpt_object *obj, const Ckpt__Sched *m, struct ckpt_err *err)
 {
@@ -236,6 +255,8 @@ static void check_host(struct ckpt_planner *p, const struct ckpt_host *host,
 		ckpt_problem(p, CKPT_E_PRIVILEGE,
 			     "process %d has real-time I/O priority, which takes cap_sys_nice",
 			     task->pid);
+	if (chose(m) && !host->has_clamps)
+		ckpt_loss(p, "process %d: its utilization clamps: this kernel has none", task->pid);
 	for (size_t i = 0; !m->all_cpus && i < 8 * m->cpus.len; i++)
 		if ((m->cpus.data[i / 8] >> i % 8 & 1) && !(host->cpus[i / 8] >> i % 8 & 1))
 			ckpt_problem(p, CKPT_E_CPU_FEATURE,
@@ -245,6 +266,7 @@ static void check_host(struct ckpt_planner *p, const struct ckpt_host *host,
 
 static void emit_policy(struct ckpt_planner *p, const Ckpt__Sched *m)
 {
+	const struct ckpt_host *host = ckpt_planner_host(p);
 	struct sched_attr attr = {
 		.size = sizeof(attr),
 		.sched_policy = m->policy,
@@ -258,7 +280,7 @@ static void emit_policy(struct ckpt_planner *p, const Ckpt__Sched *m)
 		.sched_util_max = m->util_max,
 	};
 
-	if (m->has_util_min || m->has_util_max)
+	if (chose(m) && (!host || host->has_clamps))
 		attr.sched_flags |= SCHED_FLAG_UTIL_CLAMP;
 	else
 		attr.size = SCHED_ATTR_SIZE_VER0;

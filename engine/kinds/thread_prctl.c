@@ -6,6 +6,7 @@
 #include <linux/prctl.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 #include "engine/base/text.h"
 #include "engine/capture/collect.h"
 #include "engine/model/object.h"
@@ -94,6 +95,21 @@ static int collect_flusher(struct ckpt_collect *c, Ckpt__ThreadPrctl *m, struct 
 	return 0;
 }
 
+/* The only one of speculation control that status does not show. Mostly there is nothing to choose,
+ * and nobody to be asked. */
+static int collect_l1d_flush(struct ckpt_collect *c, Ckpt__ThreadPrctl *m, struct ckpt_err *err)
+{
+	uint64_t arg[6] = { PR_GET_SPECULATION_CTRL, PR_SPEC_L1D_FLUSH };
+	long own = syscall(SYS_prctl, arg[0], arg[1], 0, 0, 0);
+	int64_t ret = 0;
+	int r = 0;
+
+	if (own > 0 && own & PR_SPEC_PRCTL)
+		r = ckpt_call(c, SYS_prctl, arg, -1, NULL, 0, &ret, err);
+	m->has_l1d_flush = m->l1d_flush = ret > 0 && ret & PR_SPEC_ENABLE;
+	return r;
+}
+
 static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_err *err)
 {
 	Ckpt__ThreadPrctl *m = (void *)msg;
@@ -115,6 +131,8 @@ static int collect(struct ckpt_collect *c, ProtobufCMessage *msg, struct ckpt_er
 		r = collect_faults(c, m, err);
 	if (r >= 0)
 		r = collect_flusher(c, m, err);
+	if (r >= 0)
+		r = collect_l1d_flush(c, m, err);
 	if (r < 0)
 		return r;
 	m->personality = ret;
@@ -184,6 +202,8 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 			 m->store_bypass, "speculative store bypass");
 	plan_speculation(p, task, !host || host->can_indirect_branch, PR_SPEC_INDIRECT_BRANCH,
 			 m->indirect_branch, "indirect branch speculation");
+	plan_speculation(p, task, !host || host->can_flush_l1d, PR_SPEC_L1D_FLUSH,
+			 m->l1d_flush ? PR_SPEC_ENABLE : 0, "reads of what it leaves in the cache");
 	/* The end of a main thread that others outlive would send it. */
 	if (m->pdeathsig && task->parent &&
 	    ckpt_planner_snapshot(p)->tasks[task->parent - 1]->n_threads &&

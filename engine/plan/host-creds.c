@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/mempolicy.h>
+#include <linux/sched.h>
 #include <linux/sched/types.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -98,6 +99,8 @@ static int probe_status(struct ckpt_host *h, struct ckpt_arena *arena, struct ck
 	h->filtered = !ckpt_word_is(ckpt_line_after(status, "Seccomp") ?: "0", "0");
 	h->can_store_bypass = is_choice(status, "Speculation_Store_Bypass");
 	h->can_indirect_branch = is_choice(status, "SpeculationIndirectBranch");
+	r = prctl(PR_GET_SPECULATION_CTRL, PR_SPEC_L1D_FLUSH, 0, 0, 0);
+	h->can_flush_l1d = r > 0 && r & PR_SPEC_PRCTL;
 	r = prctl(PR_GET_SECUREBITS);
 	if (r < 0)
 		return ckpt_fail(err, -errno, "securebits: cannot get");
@@ -105,9 +108,21 @@ static int probe_status(struct ckpt_host *h, struct ckpt_arena *arena, struct ck
 	return ckpt_in(err, ckpt_creds_parse(arena, status, &h->creds, err), "/proc/thread-self");
 }
 
+/* What cannot be is refused in another way than what there is not. */
+static bool has_clamps(void)
+{
+	struct sched_attr attr = { .size = sizeof(attr),
+				   .sched_flags = SCHED_FLAG_KEEP_ALL | SCHED_FLAG_UTIL_CLAMP_MIN,
+				   .sched_util_min = 1u << 20 };
+
+	return syscall(SYS_sched_setattr, 0, &attr, 0) < 0 && errno == EINVAL;
+}
+
 static int probe_sched(struct ckpt_host *h, struct ckpt_err *err)
 {
 	struct sched_attr attr = { 0 };
+
+	h->has_clamps = has_clamps();
 
 	if (syscall(SYS_sched_getattr, 0, &attr, sizeof(attr), 0) < 0)
 		return ckpt_fail(err, -errno, "scheduling: cannot get");

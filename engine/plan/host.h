@@ -47,8 +47,9 @@ struct ckpt_host {
 	const char *label; /* that a security module confines this process by; NULL: none does */
 	bool filtered;     /* by seccomp, as all that is restored will be */
 	uint64_t nr_open;  /* the most that RLIMIT_NOFILE may be; 0: unknown */
-	bool can_store_bypass, can_indirect_branch; /* PR_SET_SPECULATION_CTRL has an effect for
-						       them */
+	/* PR_SET_SPECULATION_CTRL has an effect for them. */
+	bool can_store_bypass, can_indirect_branch, can_flush_l1d;
+	bool has_clamps; /* utilization clamps of sched_setattr(2) */
 	/* By ckpt_host_probe_memory(): what can be done with an area. */
 	struct ckpt_huge_pool {
 		unsigned int shift;

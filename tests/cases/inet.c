@@ -419,6 +419,46 @@ static void check_filter(void)
 	CHECK_INT(st.st_uid, getuid() ? getuid() : 1234);
 }
 
+/* ---- several paths ---- */
+
+static int mptcp(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM, 262 /* IPPROTO_MPTCP, Linux 5.6 */);
+
+	if (fd < 0)
+		case_skip("no MPTCP: %m");
+	return fd;
+}
+
+static void setup_mptcp(void)
+{
+	s[0] = mptcp();
+	bind4(s[0]);
+	CHECK_CALL(listen(s[0], 7));
+	s[1] = mptcp();
+}
+
+static void connect_mptcp(void)
+{
+	CHECK_CALL(connect(s[1], (struct sockaddr *)&name4, len4));
+	s[2] = CHECK_CALL(accept(s[0], NULL, NULL));
+	CHECK_INT(get(s[2], SOL_SOCKET, SO_PROTOCOL), 262);
+	CHECK(write(s[1], "hello", 5) == 5);
+	CHECK(read(s[2], buf, 100) == 5);
+}
+
+static void setup_mptcp_connection(void)
+{
+	setup_mptcp();
+	connect_mptcp();
+}
+
+static void check_mptcp_connection(void)
+{
+	CHECK(write(s[2], "back", 4) == 4);
+	CHECK(read(s[1], buf, 100) == 4);
+}
+
 CASES({ "who listens does so again, with its backlog", setup_listeners, check_listeners },
       { "who listened shows a port that it lost", setup_lost_port, check_lost_port, CASE_ONCE },
       { "options of TCP and IP stay", setup_options, check_options },
@@ -431,4 +471,7 @@ CASES({ "who listens does so again, with its backlog", setup_listeners, check_li
 		     "1 connections to 127.0.0.1:" } },
       { "connections of TCP may come back closed", setup_connection, check_closed,
 	CASE_GOES | CASE_ONCE, .options = { "--tcp-close" }, .differs = { "*/open/[3-6]/*" },
-	.not_inside = "ckpt-signal has no --tcp-close" })
+	.not_inside = "ckpt-signal has no --tcp-close" },
+      { "sockets of MPTCP listen and connect", setup_mptcp, connect_mptcp },
+      { "its connections are refused by name", setup_mptcp_connection, check_mptcp_connection,
+	.refused = { "CKPT-E0250", "connection 127.0.0.1:" } })

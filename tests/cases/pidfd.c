@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
@@ -192,9 +193,40 @@ static void check_outside(void)
 	CHECK(send(53, 0) == 0 || errno == EPERM);
 }
 
+/* ---- another thread ---- */
+
+static void *wait_for_ever(void *arg)
+{
+	*(volatile pid_t *)arg = gettid();
+	for (;;)
+		pause();
+	return NULL;
+}
+
+static void setup_thread(void)
+{
+	static volatile pid_t tid;
+	pthread_t t;
+
+	CHECK(!pthread_create(&t, NULL, wait_for_ever, (void *)&tid));
+	CHECK(EVENTUALLY(tid != 0));
+	self = pidfd_open(tid, O_EXCL);
+	if (self < 0)
+		case_skip("no pidfds of threads: %m");
+	CHECK_INT(dup2(self, 54), 54);
+	close(self);
+}
+
+static void check_thread(void)
+{
+	CHECK_CALL(send(54, 0));
+}
+
 CASES({ "pidfds refer to whom they did", setup, check },
       { "a pidfd is shared with children", setup_shared, check_shared },
       { "pidfds of the dead know how they ended", setup_exit, check_exit },
       { "a pidfd of a first thread stays one", setup_leader, check_leader },
       { "a pidfd that leads outside of the tree is named", setup_outside, check_outside,
-	.refused = { "fd 53", "CKPT-E0202", "pidfd" } })
+	.refused = { "fd 53", "CKPT-E0202", "pidfd" } },
+      { "a pidfd of another thread is named", setup_thread, check_thread,
+	.refused = { "fd 54", "pidfd: it refers to thread" } })

@@ -227,9 +227,37 @@ static void check_unread(void)
 	CHECK_INT(read(slave, buf, 100), 6);
 }
 
+/* ---- who reads ahead ---- */
+
+static int disciplined;
+
+static void setup_discipline(void)
+{
+	static const int lines[] = { 27, 13, 2, 1 }; /* N_NULL, N_HDLC, N_MOUSE, N_SLIP */
+	int master = CHECK_CALL(posix_openpt(O_RDWR | O_NOCTTY));
+
+	CHECK_CALL(grantpt(master));
+	CHECK_CALL(unlockpt(master));
+	disciplined = CHECK_CALL(open(ptsname(master), O_RDWR | O_NOCTTY));
+	for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
+		if (ioctl(disciplined, TIOCSETD, &lines[i]) == 0)
+			return;
+	case_skip("there is one line discipline only");
+}
+
+static void check_discipline(void)
+{
+	int line = 0;
+
+	CHECK_CALL(ioctl(disciplined, TIOCGETD, &line));
+	CHECK(line != 0);
+}
+
 CASES({ "both ends of a terminal come back, under its number", setup, check },
       { "a session with its terminal and its foreground group", setup_session, check_session },
       { "masters without another end, and what has been hung up", setup_half, check_half },
       { "what has been hung up takes nobody's number", setup_hung, check_hung },
       { "what nobody has read is refused by name", setup_unread, check_unread,
-	.refused = { "CKPT-E0251", "6 bytes in it have not been read" } })
+	.refused = { "CKPT-E0251", "6 bytes in it have not been read" } },
+      { "another line discipline is refused by name", setup_discipline, check_discipline,
+	.refused = { "CKPT-E0201", "line discipline" } })

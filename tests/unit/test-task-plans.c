@@ -4,6 +4,7 @@
 #include <linux/capability.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include "proto/creds.pb-c.h"
 #include "proto/fs.pb-c.h"
@@ -68,6 +69,61 @@ static void test_flusher(struct stage *s)
 	s->host.box = false;
 	ok(stage_plan(s) == 0 && !s->plan.problems.n && !s->plan.n_losses,
 	   "and with it is set again");
+}
+
+/* What the calls of S set, made by nobody. */
+static bool calls(const struct stage *s, long nr, int64_t first, int64_t second, int64_t third)
+{
+	const struct ckpt_call_list *l = &s->calls.phase[CKPT_AFTER_MEMORY];
+
+	for (size_t i = 0; i < l->n; i++)
+		if (l->v[i].nr == nr && l->v[i].arg[0] == first &&
+		    (second < 0 || l->v[i].arg[1] == second) &&
+		    (third < 0 || l->v[i].arg[2] == third))
+			return true;
+	return false;
+}
+
+static void test_flush(struct stage *s)
+{
+	Ckpt__ThreadPrctl m = CKPT__THREAD_PRCTL__INIT;
+
+	m.has_l1d_flush = m.l1d_flush = true;
+	stage_init(s, "thread_prctl", &m);
+	s->host.can_flush_l1d = false;
+	loss(s, "no flush of the first cache here");
+	stage_init(s, "thread_prctl", &m);
+	s->host.can_flush_l1d = true;
+	ok(stage_plan(s) == 0 && !s->plan.n_losses &&
+		   calls(s, SYS_prctl, PR_SET_SPECULATION_CTRL, PR_SPEC_L1D_FLUSH, PR_SPEC_ENABLE),
+	   "and where there is one it is chosen again");
+}
+
+static void test_clamps(struct stage *s)
+{
+	Ckpt__Sched m = CKPT__SCHED__INIT;
+	const struct {
+		uint32_t size, policy;
+		uint64_t flags;
+		int32_t nice;
+		uint32_t priority;
+		uint64_t time[3];
+		uint32_t util_min, util_max;
+	} * attr;
+	const struct ckpt_call_list *l = &s->calls.phase[CKPT_AFTER_MEMORY];
+
+	m.all_cpus = m.has_util_min = m.has_util_max = true;
+	m.util_min = 100, m.util_max = 800;
+	stage_init(s, "sched", &m);
+	s->host.has_clamps = false;
+	loss(s, "a kernel without utilization clamps");
+	stage_init(s, "sched", &m);
+	s->host.has_clamps = true;
+	ok(stage_plan(s) == 0 && !s->plan.n_losses && calls(s, SYS_sched_setattr, 0, -1, 0),
+	   "and one with them");
+	attr = (const void *)(s->builder.data + l->v[l->n - 1].arg[1] - s->layout.home);
+	ok(attr->util_min == 100 && attr->util_max == 800 && (attr->flags & 0x60) == 0x60,
+	   "sets them");
 }
 
 static void test_autogroup(struct stage *s)
@@ -216,6 +272,8 @@ int main(void)
 
 	probe_here();
 	test_flusher(&s);
+	test_flush(&s);
+	test_clamps(&s);
 	test_autogroup(&s);
 	test_limits(&s);
 	test_creds(&s);
