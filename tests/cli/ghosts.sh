@@ -93,6 +93,31 @@ kill "$writer"; wait "$writer" 2>/dev/null
 check 'the program goes on' unharmed "$PID"
 check 'no image of that' test ! -e img5/image
 
+# Or its name comes and goes, and with it whether it is a deleted file at all.
+mkdir v v/away
+echo kept >v/away/b; ln v/away/b v/file
+hold "$T/v/file"
+perl -e 'while (1) { link($ARGV[0], $ARGV[1]); unlink($ARGV[1]); }' v/away/b v/file & writer=$!
+STARTED+=("$writer")
+good=0 odd=0
+for i in 1 2 3 4 5 6; do
+	ckpt dump -t "$PID" -R -D "v$i"
+	if [ "$status" = 0 ]; then good=$i; elif ! grep -q '^ckpt: CKPT-E' err; then odd=$i; fi
+done
+kill "$writer"; wait "$writer" 2>/dev/null
+check 'a name that comes and goes: a dump, or a reason' test "$odd" = 0
+check 'the program goes on' unharmed "$PID"
+ln -f v/away/b v/file
+expect 'when it stays there is a dump' 0 '' dump -t "$PID" -D v7
+for i in $good 7; do
+	[ "$i" != 0 ] || continue
+	rm -f pidv
+	ckpt restore -D "v$i" -d --pidfile "$T/pidv"
+	check "a name that comes and goes: restored ($i)" test "$status" = 0
+	check 'with its content' test "$(content "$(cat pidv)" 10)" = kept
+	kill -KILL "$(cat pidv)"; until_true 5 gone "$(cat pidv)"
+done
+
 # Larger than the memory that ckpt takes: contents pass through, piece by piece.
 most() { python3 -c 'import resource, subprocess, sys
 r = subprocess.call(sys.argv[2:], stdin=subprocess.DEVNULL)
