@@ -6,6 +6,7 @@
 
 #define ROUNDS_MAX 30
 #define ROUNDS_FEW 2         /* nobody asked for them: what was written since the dump before */
+#define WORSE_MAX 3          /* rounds one after the other that are no better than the best one */
 #define SMALL (512ull << 10) /* that is copied in no time */
 #define NS_PER_MS 1000000ull
 
@@ -67,15 +68,15 @@ int ckpt_precopy_check(const struct ckpt_precopy *pre, const struct ckpt_precopy
 		(unsigned long long)bytes >> 10);
 }
 
-/* What is left is as much as BEFORE, and too much: only copies help, and will hold most of it. */
+/* What is left is as much as ever, and too much: only copies help, and will hold most of it. */
 static int is_hopeless(struct ckpt_precopy *pre, const struct ckpt_precopy_opts *opts,
-		       uint64_t before, struct ckpt_err *err)
+		       uint64_t least, struct ckpt_err *err)
 {
 	struct ckpt_err ignored = CKPT_ERR_INIT;
 	uint64_t bytes;
 	int r = ckpt_live_written(pre->live, &bytes, err);
 
-	if (r < 0 || bytes <= SMALL || bytes <= before - before / 10 ||
+	if (r < 0 || bytes <= SMALL || bytes <= least - least / 10 ||
 	    (opts->max_freeze_ns &&
 	     !ckpt_precopy_check(pre, opts, pre->frozen_ns, bytes, &ignored)))
 		return r;
@@ -88,15 +89,15 @@ int ckpt_precopy(struct ckpt_precopy *pre, struct ckpt_arena *arena,
 		 const struct ckpt_precopy_opts *opts, struct ckpt_err *err)
 {
 	struct ckpt_live_round round = { 0 };
-	uint64_t before = UINT64_MAX;
+	uint64_t least = UINT64_MAX; /* that a round had to copy */
 	unsigned int n_worse = 0;
 	int rounds = opts->stands ? ROUNDS_MAX : ROUNDS_FEW, r = 0;
 
 	if (opts->stands)
 		r = ckpt_precopy_begin(pre, arena, opts, err);
-	for (int i = 0; r >= 0 && i < rounds && n_worse < 2; i++) {
+	for (int i = 0; r >= 0 && i < rounds && n_worse < WORSE_MAX; i++) {
 		if (i && opts->copies)
-			r = is_hopeless(pre, opts, before, err);
+			r = is_hopeless(pre, opts, least, err);
 		if (r == 0)
 			r = copy_round(pre, opts, &round, err);
 		if (r)
@@ -107,8 +108,8 @@ int ckpt_precopy(struct ckpt_precopy *pre, struct ckpt_arena *arena,
 		if (round.bytes <= SMALL)
 			break;
 		pre->bytes_per_ms = round.bytes * NS_PER_MS / round.ns;
-		n_worse = round.bytes > before - before / 10 ? n_worse + 1 : 0;
-		before = round.bytes;
+		n_worse = round.bytes > least - least / 10 ? n_worse + 1 : 0;
+		least = round.bytes < least ? round.bytes : least;
 	}
 	if (r < 0 || opts->copies)
 		return r < 0 ? r : 0;
