@@ -127,6 +127,7 @@ static int capture(struct dump *d, struct ckpt_err *err)
 	int r;
 
 	ckpt_helper_wait(d->helper, &d->warm.job);
+	ckpt_warm_arena(&d->warm, d->arena);
 	read_areas_ahead(d);
 	ckpt_drain_await(d->drain);
 	if (d->opts->timeout_s)
@@ -428,7 +429,6 @@ static void init(struct dump *d, const struct ckpt_dump_opts *opts, struct ckpt_
 	d->helper = ckpt_helper_open(arena);
 	if (!is_ahead(opts))
 		ckpt_warm_start(&d->warm, d->helper, opts->pid);
-	ckpt_warm_arena(arena);
 }
 
 static void finish(struct dump *d, int result)

@@ -40,10 +40,6 @@ struct ckpt_capture_opts {
 	void *arg;
 };
 
-/* Before the freeze: looks at the entries of /proc that will be read of a thread, which the kernel
- * makes when they are first looked up. Nothing of them is believed. */
-void ckpt_scope_warm(pid_t pid, pid_t tid);
-
 /*
  * Freezes the tree and captures it; nothing in the target is changed, and it is left frozen also on
  * failure: the caller thaws. What cannot be dumped is added to PROBLEMS (all of it, in one go) and

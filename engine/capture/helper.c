@@ -6,6 +6,7 @@
 #include "engine/capture/fds-ahead.h"
 #include "engine/capture/helper.h"
 #include "engine/capture/maps.h"
+#include "engine/capture/threads-ahead.h"
 
 #define RESERVE (16ull << 30) /* address space only */
 
@@ -20,6 +21,7 @@ struct ckpt_helper {
 	bool closing;
 	struct ckpt_maps_before *before;
 	struct ckpt_fds_ahead *fds;
+	struct ckpt_threads_ahead *threads;
 };
 
 /* Called and returns with the lock held. */
@@ -139,6 +141,16 @@ const struct ckpt_fds_ahead *ckpt_helper_fds(const struct ckpt_helper *h)
 	return h->fds;
 }
 
+void ckpt_helper_put_threads(struct ckpt_helper *h, struct ckpt_threads_ahead *ahead)
+{
+	h->threads = ahead;
+}
+
+const struct ckpt_threads_ahead *ckpt_helper_threads(const struct ckpt_helper *h)
+{
+	return h->threads;
+}
+
 void ckpt_helper_drain(struct ckpt_helper *h)
 {
 	pthread_mutex_lock(&h->lock);
@@ -163,6 +175,7 @@ void ckpt_helper_close(struct ckpt_helper *h)
 	if (h->before)
 		h->before->close(h->before);
 	ckpt_fds_ahead_close(h->fds);
+	ckpt_threads_ahead_close(h->threads);
 	ckpt_arena_close(h->own);
 	pthread_cond_destroy(&h->changed);
 	pthread_mutex_destroy(&h->lock);

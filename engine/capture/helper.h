@@ -34,6 +34,9 @@ struct ckpt_maps_before *ckpt_helper_maps(const struct ckpt_helper *h);
 struct ckpt_fds_ahead;
 void ckpt_helper_put_fds(struct ckpt_helper *h, struct ckpt_fds_ahead *ahead);
 const struct ckpt_fds_ahead *ckpt_helper_fds(const struct ckpt_helper *h);
+struct ckpt_threads_ahead;
+void ckpt_helper_put_threads(struct ckpt_helper *h, struct ckpt_threads_ahead *ahead);
+const struct ckpt_threads_ahead *ckpt_helper_threads(const struct ckpt_helper *h);
 /* Drops jobs that nobody runs yet and waits for the one that is being run. */
 void ckpt_helper_drain(struct ckpt_helper *h);
 /* Drains, ends the thread, frees what the jobs that it ran have allocated. NULL is fine. */

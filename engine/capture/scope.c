@@ -10,20 +10,14 @@
 #include <linux/seccomp.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
 #include "engine/base/text.h"
 #include "engine/capture/state.h"
 
-/* Of a process; a thread cannot leave the user namespace or the clock of its process. */
-static const char *const namespaces[CKPT_N_NAMESPACES] = {
-	"mnt",  "pid_for_children",  "net", "ipc", "uts", "cgroup", "pid", "user",
-	"time", "time_for_children",
-};
-#define N_OF_THREAD 6
-#define BATCH 8  /* threads */
-#define AHEAD 64 /* tasks; each costs a descriptor */
+#define BATCH 8        /* threads */
+#define OPEN_MOST 8192 /* bytes of what is read at once */
+#define AHEAD 64       /* tasks; each costs a descriptor */
 
 void ckpt_capture_scope_ours(struct ckpt_capture *c)
 {
@@ -31,27 +25,22 @@ void ckpt_capture_scope_ours(struct ckpt_capture *c)
 		char path[40];
 		ssize_t n;
 
-		snprintf(path, sizeof(path), "/proc/self/ns/%s", namespaces[i]);
+		snprintf(path, sizeof(path), "/proc/self/ns/%s", ckpt_namespaces[i]);
 		n = readlink(path, c->our_ns[i], sizeof(c->our_ns[i]) - 1);
 		c->our_ns[i][n > 0 ? n : 0] = '\0';
 	}
 }
 
-/* Of a process: what others are going to ask for, read here because the helper has the time. */
-static const char *const ahead[] = { "limits", "oom_score_adj", "coredump_filter",
-				     "timers", "autogroup",     "auxv" };
-#define N_AHEAD (sizeof(ahead) / sizeof(ahead[0]))
-
 /* What /proc shows of a thread that matters here. */
 struct thread_look {
 	pid_t tid;
-	size_t n_links; /* of namespaces[]: all of them for the leader */
+	size_t n_links; /* of ckpt_namespaces: all of them for the leader */
 	char link[CKPT_N_NAMESPACES][32];
 	char *status;
 	struct {
 		char *text; /* NULL: whoever asks reads it, and says what is wrong */
 		size_t len;
-	} ahead[N_AHEAD];
+	} text[CKPT_N_TEXTS];
 	int code;
 	struct ckpt_err err;
 };
@@ -60,43 +49,75 @@ struct thread_look {
 struct scope_job {
 	struct ckpt_job job;
 	int task_dir; /* /proc/PID/task */
+	const struct ckpt_threads_ahead *ahead;
 	struct thread_look *look;
 	size_t n;
 };
 
-static void read_ahead(const struct scope_job *job, struct thread_look *t, struct ckpt_arena *arena)
+/* At once, out of what was opened ahead; whatever is in the way is found out by looking it up. */
+static bool read_open(struct ckpt_arena *arena, int fd, char **textp, size_t *lenp)
 {
-	for (size_t i = 0; i < N_AHEAD; i++) {
+	char buf[OPEN_MOST];
+	ssize_t n = fd < 0 ? -1 : pread(fd, buf, sizeof(buf), 0);
+
+	if (n <= 0 || n == sizeof(buf))
+		return false;
+	*textp = memcpy(ckpt_alloc(arena, n + 1), buf, n);
+	*lenp = n;
+	return true;
+}
+
+static void read_texts(const struct scope_job *job, struct thread_look *t,
+		       const struct ckpt_thread_ahead *ahead, struct ckpt_arena *arena)
+{
+	for (size_t i = 0; i < CKPT_N_TEXTS; i++) {
 		struct ckpt_err ignored = CKPT_ERR_INIT;
 		char name[32], *text;
 		size_t len;
 
-		snprintf(name, sizeof(name), "../%s", ahead[i]);
+		if (ahead && read_open(arena, ahead->text[i], &t->text[i].text, &t->text[i].len))
+			continue;
+		snprintf(name, sizeof(name), "../%s", ckpt_texts_ahead[i]);
 		CKPT_FD fd = openat(job->task_dir, name, O_RDONLY | O_CLOEXEC);
 		if (fd < 0 || ckpt_read_all(arena, fd, &text, &len, &ignored) < 0)
 			continue;
-		t->ahead[i].text = text;
-		t->ahead[i].len = len;
+		t->text[i].text = text;
+		t->text[i].len = len;
 	}
 }
 
-static int look_at(const struct scope_job *job, struct thread_look *t, struct ckpt_arena *arena)
+static int read_ns(const struct scope_job *job, struct thread_look *t,
+		   const struct ckpt_thread_ahead *ahead, size_t i)
 {
+	size_t size = sizeof(t->link[i]) - 1;
+	ssize_t n = ahead ? readlinkat(ahead->ns[i], "", t->link[i], size) : -1;
 	char name[48];
 
-	for (size_t i = 0; i < t->n_links; i++) {
-		ssize_t n;
+	if (n >= 0)
+		return n;
+	snprintf(name, sizeof(name), "%d/ns/%s", t->tid, ckpt_namespaces[i]);
+	n = readlinkat(job->task_dir, name, t->link[i], size);
+	/* Linux shows no pid_for_children of a process that unshared it and has not forked yet. */
+	if (n < 0 && errno == ENOENT)
+		n = snprintf(t->link[i], size, "?");
+	return n < 0 ? -errno : n;
+}
 
-		snprintf(name, sizeof(name), "%d/ns/%s", t->tid, namespaces[i]);
-		n = readlinkat(job->task_dir, name, t->link[i], sizeof(t->link[i]) - 1);
-		/* Linux shows no pid_for_children of a process that unshared it and has not forked
-		 * yet. */
-		if (n < 0 && errno == ENOENT)
-			n = snprintf(t->link[i], sizeof(t->link[i]), "?");
+static int look_at(const struct scope_job *job, struct thread_look *t,
+		   const struct ckpt_thread_ahead *ahead, struct ckpt_arena *arena)
+{
+	char name[48];
+	size_t len;
+
+	for (size_t i = 0; i < t->n_links; i++) {
+		int n = read_ns(job, t, ahead, i);
+
 		if (n < 0)
-			return ckpt_fail(&t->err, -errno, "namespaces: cannot read");
+			return ckpt_fail(&t->err, n, "namespaces: cannot read");
 		t->link[i][n] = '\0';
 	}
+	if (ahead && read_open(arena, ahead->status, &t->status, &len))
+		return 0;
 	snprintf(name, sizeof(name), "%d/status", t->tid);
 	CKPT_FD fd = openat(job->task_dir, name, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
@@ -110,27 +131,11 @@ static void run(struct ckpt_job *base, struct ckpt_arena *arena)
 
 	for (size_t i = 0; i < job->n; i++) {
 		struct thread_look *t = &job->look[i];
+		const struct ckpt_thread_ahead *ahead = ckpt_threads_ahead_find(job->ahead, t->tid);
 
-		t->code = look_at(job, t, arena);
+		t->code = look_at(job, t, ahead, arena);
 		if (t->n_links == CKPT_N_NAMESPACES)
-			read_ahead(job, t, arena);
-	}
-}
-
-void ckpt_scope_warm(pid_t pid, pid_t tid)
-{
-	char path[80];
-	struct stat st;
-
-	for (size_t i = 0; i < (tid == pid ? CKPT_N_NAMESPACES : N_OF_THREAD); i++) {
-		snprintf(path, sizeof(path), "/proc/%d/task/%d/ns/%s", pid, tid, namespaces[i]);
-		lstat(path, &st);
-	}
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/status", pid, tid);
-	lstat(path, &st);
-	for (size_t i = 0; i < N_AHEAD && tid == pid; i++) {
-		snprintf(path, sizeof(path), "/proc/%d/%s", pid, ahead[i]);
-		lstat(path, &st);
+			read_texts(job, t, ahead, arena);
 	}
 }
 
@@ -196,7 +201,7 @@ static void judge(struct ckpt_capture *c, const struct thread_look *t, const cha
 		if (c->our_ns[i][0] && strcmp(t->link[i], c->our_ns[i]))
 			ckpt_problem_add(c->problems, CKPT_E_NAMESPACE,
 					 "%s: it is in another %s namespace", subject,
-					 namespaces[i]);
+					 ckpt_namespaces[i]);
 	}
 	if (ckpt_status_u64(t->status, "Seccomp"))
 		judge_seccomp(c, t, subject);
@@ -265,11 +270,12 @@ static void start_job(struct ckpt_capture *c, const struct ckpt_capture_task *t,
 
 	job->job.run = run;
 	job->task_dir = t->scope->task_dir;
+	job->ahead = ckpt_helper_threads(c->helper);
 	job->n = f->n_tids - from < BATCH ? f->n_tids - from : BATCH;
 	job->look = ckpt_alloc(c->arena, job->n * sizeof(job->look[0]));
 	for (size_t k = 0; k < job->n; k++) {
 		job->look[k].tid = f->tids[from + k];
-		job->look[k].n_links = from + k ? N_OF_THREAD : CKPT_N_NAMESPACES;
+		job->look[k].n_links = from + k ? CKPT_N_OF_THREAD : CKPT_N_NAMESPACES;
 	}
 	ckpt_helper_start(c->helper, &job->job);
 }
@@ -344,11 +350,11 @@ const char *ckpt_capture_read_ahead(const struct ckpt_capture *c, pid_t pid, con
 
 	for (size_t i = 0; i < c->n_tasks && !s; i++)
 		s = c->tasks[i].frozen->pid == pid ? c->tasks[i].scope : NULL;
-	for (size_t i = 0; s && s->n_judged && i < N_AHEAD; i++) {
-		if (strcmp(ahead[i], name))
+	for (size_t i = 0; s && s->n_judged && i < CKPT_N_TEXTS; i++) {
+		if (strcmp(ckpt_texts_ahead[i], name))
 			continue;
-		*lenp = s->job[0].look[0].ahead[i].len;
-		return s->job[0].look[0].ahead[i].text;
+		*lenp = s->job[0].look[0].text[i].len;
+		return s->job[0].look[0].text[i].text;
 	}
 	return NULL;
 }

@@ -11,6 +11,7 @@
 #include "engine/capture/collect.h"
 #include "engine/capture/helper.h"
 #include "engine/capture/maps.h"
+#include "engine/capture/threads-ahead.h"
 #include "engine/model/snapshot.h"
 
 /* Where a descriptor of our own for an open file comes from. */
@@ -86,8 +87,6 @@ struct ckpt_ourselves {
 };
 
 #define CKPT_FILE_BUCKETS 1024u
-#define CKPT_N_NAMESPACES 10
-#define CKPT_NS_TIME 8 /* that of the process; 9: that of its children */
 
 struct ckpt_capture {
 	struct ckpt_source *src;
