@@ -78,6 +78,23 @@ static uint32_t edit_sums(struct part *p, Ckpt__Record *rec, uint8_t *body, uint
 	return len;
 }
 
+/* The same without the pages that are given up. */
+static void right_given_up(const struct part *p, Ckpt__GivenUp *g)
+{
+	static char chunk[CKPT_CHUNK];
+	uint64_t size = p->n_pages * CKPT_PAGE;
+
+	for (size_t i = 0; i < g->n_crc && i < g->n_chunk && (i + 1) * 32 <= g->pages.len; i++) {
+		uint64_t at = g->chunk[i] * (uint64_t)CKPT_CHUNK, left = at < size ? size - at : 0;
+
+		memset(chunk, 'a' + p->number, sizeof(chunk));
+		for (size_t k = 0; k < CKPT_CHUNK_PAGES; k++)
+			if (g->pages.data[i * 32 + k / 8] >> k % 8 & 1)
+				memset(chunk + k * CKPT_PAGE, 0, CKPT_PAGE);
+		g->crc[i] = ckpt_crc32c(0, chunk, left < CKPT_CHUNK ? left : CKPT_CHUNK);
+	}
+}
+
 static uint32_t edit_given_up(const struct part *p, Ckpt__Record *rec, uint8_t *body, uint32_t len)
 {
 	Ckpt__GivenUp *got = ckpt__given_up__unpack(NULL, rec->body.len, rec->body.data);
@@ -86,6 +103,8 @@ static uint32_t edit_given_up(const struct part *p, Ckpt__Record *rec, uint8_t *
 		return len;
 	if (p->flags & HEIR)
 		got->image = p->id;
+	if (p->flags & SUMS)
+		right_given_up(p, got);
 	len = repack(rec, &got->base, body, len);
 	ckpt__given_up__free_unpacked(got, NULL);
 	return len;

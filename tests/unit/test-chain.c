@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "engine/store/dedup.h"
 #include "engine/store/image.h"
 #include "tests/lib/sample.h"
 #include "tests/lib/tap.h"
@@ -128,6 +129,85 @@ static void offsets(void)
 	ckpt_image_close(img);
 }
 
+/* ---- what is given up ---- */
+
+static int dedup(bool give_up, struct ckpt_dedup_done **donep, size_t *np)
+{
+	const struct ckpt_dedup_opts opts = { .give_up_parents = give_up };
+	struct ckpt_image *img;
+	int fd = folder(N - 1), r;
+
+	err = (struct ckpt_err)CKPT_ERR_INIT;
+	r = ckpt_image_open_whole(&img, arena, fd, "top/2", &err);
+	if (r >= 0)
+		r = ckpt_image_dedup(img, &opts, arena, donep, np, &err);
+	ckpt_image_close(img);
+	close(fd);
+	return r;
+}
+
+/* Every byte of the record of image I, changed and changed back. */
+static void flip_record(int i)
+{
+	int dir = folder(i), fd = openat(dir, "given-up", O_RDWR), n = 0, found = 0;
+	struct ckpt_image *img;
+	unsigned char c;
+
+	for (; pread(fd, &c, 1, n) == 1; n++) {
+		c ^= 0x10;
+		must(pwrite(fd, &c, 1, n) == 1, "a byte");
+		found += open_one(N - 1, &img) < 0 && err.number;
+		ckpt_image_close(img);
+		c ^= 0x10;
+		must(pwrite(fd, &c, 1, n) == 1, "a byte");
+	}
+	is(found, n, "every changed byte of the record is found");
+	is(open_one(N - 1, &img), 0, "and is changed back");
+	ckpt_image_close(img);
+	close(fd);
+	close(dir);
+}
+
+/* Contents of files are those of the first image in all of them. */
+static uint64_t lost(int i)
+{
+	return SAMPLE_PAGES - (i ? 0 : 2 * CKPT_PAGE);
+}
+
+static void given_up(void)
+{
+	struct ckpt_dedup_done *done;
+	struct ckpt_snapshot *snap;
+	struct ckpt_image *img;
+	size_t n;
+
+	is(dedup(false, &done, &n), 0, "what can be restored stays");
+	for (size_t i = 0; i < N - 1; i++)
+		ok(done[i].whole && !done[i].freed && done[i].more == lost(N - 2 - i),
+		   "%s: as it was", done[i].folder);
+	is(dedup(true, &done, &n), 0, "unless it is given up");
+	is(n, N - 1, "two images");
+	is(open_one(N - 1, &img), 0, "the last one opens");
+	is(ckpt_image_load(img, &snap, &err), 0, "loads");
+	is(ckpt_image_verify_pages(img, 2, &err), 0, "and all is sound");
+	is(ckpt_image_unpack(img, 2, &err), 0, "is unpacked");
+	ckpt_image_close(img);
+	for (int i = 0; i < N - 1; i++) {
+		is(open_one(i, &img), 0, "one before it opens");
+		is(ckpt_image_given_up(img, NULL), lost(i), "has given up what it alone needs");
+		ok(ckpt_image_load(img, &snap, &err) < 0 && err.number == CKPT_E_GIVEN_UP,
+		   "which is said: %s", err.text);
+		ckpt_image_close(img);
+		flip_record(i);
+	}
+	for (int i = 0; i < N - 1; i++) {
+		int dir = folder(i);
+
+		unlinkat(dir, "given-up", 0);
+		close(dir);
+	}
+}
+
 /* The last image, made again on top of BEFORE. */
 static void refused(uint64_t id, uint64_t base, uint64_t from, enum ckpt_code number,
 		    const char *what)
@@ -181,6 +261,7 @@ int main(void)
 	for (int i = 0; i < N; i++)
 		add(i, method[i]);
 	offsets();
+	given_up();
 	made_up();
 	for (int i = 0; i < N; i++) {
 		char dir[2] = { '0' + i, 0 };
