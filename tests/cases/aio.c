@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/aio_abi.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -63,7 +64,10 @@ static void pass(aio_context_t context, unsigned int n)
 
 static void open_file(void)
 {
-	file = CHECK_CALL(open("file", O_CREAT | O_RDWR, 0644));
+	char name[32];
+
+	snprintf(name, sizeof(name), "file.%d", getpid()); /* each has its own */
+	file = CHECK_CALL(open(name, O_CREAT | O_RDWR, 0644));
 	CHECK(write(file, "0123456789", 10) == 10);
 }
 
