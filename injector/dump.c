@@ -22,6 +22,7 @@
 #include "injector/increment.h"
 #include "injector/inside.h"
 #include "injector/inventory.h"
+#include "injector/lend.h"
 #include "injector/pre-dump.h"
 #include "injector/precopy.h"
 #include "injector/ptrace.h"
@@ -272,6 +273,11 @@ static int commit(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err
 	if (r < 0)
 		return r;
 	d->committed = true;
+	if (d->opts->lend)
+		r = ckpt_lend(d->opts->lend, d->writer, d->src, d->snap, go_on_copying, d,
+			      d->opts->log, err);
+	if (r < 0)
+		return r;
 	if (d->precopy.live && !ckpt_memory_goes_on(d->work))
 		ckpt_increment_give_up(&d->inc, "files are open with O_DIRECT");
 	ckpt_increment_leave(&d->inc, d->precopy.live, ckpt_image_writer_content_id(d->writer));
@@ -286,7 +292,7 @@ static int end_tree(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_e
 
 	if (d->opts->leave_running)
 		return 0;
-	if (d->opts->handover)
+	if (d->opts->handover || d->opts->lend)
 		r = 0; /* it is done */
 	else if (d->opts->leave_stopped)
 		r = d->src->ops->stop(d->src, err);

@@ -13,6 +13,7 @@
 #include "injector/handover.h"
 
 struct ckpt_dump_stats;
+struct ckpt_lend;
 struct ckpt_page_server;
 
 /* From inside: by the library that ckpt-run preloads. */
@@ -43,6 +44,7 @@ struct ckpt_dump_opts {
 	unsigned int track_timeout_s; /* which may take so long to come; 0: for ever */
 	bool memory_only;             /* a pre-dump: the tree goes on */
 	const struct ckpt_page_server *server; /* the pages go there; or NULL */
+	const struct ckpt_lend *lend;          /* or SERVER is we: they are lent (lend.h) */
 	/* The tree ends when it runs where the stream went; or NULL. */
 	const struct ckpt_handover *handover;
 	struct ckpt_file_policy files;

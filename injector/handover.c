@@ -17,6 +17,7 @@
 #define READY "ready"
 #define GO "go"
 #define RUNNING "running"
+#define DONE "done"
 #define DEATH_MS 10000
 
 static struct ckpt_talk talk_to(const struct ckpt_handover *h,
@@ -26,6 +27,26 @@ static struct ckpt_talk talk_to(const struct ckpt_handover *h,
 }
 
 /* ---- the side that it leaves ---- */
+
+/* 0: it said WORD. */
+static int expect(const struct ckpt_handover *h, const struct ckpt_talk *talk, const char *word,
+		  bool *failedp, struct ckpt_err *err)
+{
+	char heard[CKPT_WORD_MAX + 1];
+	int r;
+
+	if (!h->later)
+		return ckpt_word_expect(talk, word, failedp, err);
+	for (;;) {
+		r = ckpt_word_hear(talk, heard, err);
+		if (r < 0 || !strcmp(heard, word))
+			return r;
+		*failedp = !strcmp(heard, CKPT_WORD_FAILED);
+		r = *failedp ? ckpt_word_failed(talk, err) : h->later->other(h->later, heard, err);
+		if (r < 0)
+			return r;
+	}
+}
 
 /* Numbers of processes that are stopped may go to others when they are killed by somebody. */
 static int hold(const struct ckpt_snapshot *snap, int *held, struct ckpt_err *err)
@@ -78,22 +99,33 @@ static int unsure(const struct ckpt_handover *h, const struct ckpt_snapshot *sna
 			   why.text[0] ? why.text : h->where, snap->tasks[0]->pid);
 }
 
+static int say_go(const struct ckpt_handover *h, const struct ckpt_talk *talk, struct ckpt_err *err)
+{
+	if (!h->later)
+		return ckpt_word_say(talk, GO, err);
+	h->later->stopped = true;
+	return h->later->go(h->later, err);
+}
+
 static int go_there(const struct ckpt_handover *h, const struct ckpt_talk *talk,
 		    struct ckpt_source *src, const struct ckpt_snapshot *snap, const int *held,
 		    struct ckpt_err *err)
 {
-	bool failed = false; /* it did, or never heard that it may */
+	bool failed = false, ran; /* it did, or never heard that it may */
 	int r = src->ops->stop(src, err);
 
 	if (r < 0)
 		return r;
-	r = ckpt_word_say(talk, GO, err);
+	r = say_go(h, talk, err);
 	failed = r < 0;
 	if (r >= 0)
-		r = ckpt_word_expect(talk, RUNNING, &failed, err);
+		r = expect(h, talk, RUNNING, &failed, err);
+	ran = r >= 0;
+	if (r >= 0 && h->later)
+		r = expect(h, talk, DONE, &failed, err);
 	if (r >= 0)
 		end(snap, held);
-	else if (failed)
+	else if (failed && !ran)
 		let_run(snap, held);
 	else
 		r = unsure(h, snap, err);
@@ -113,7 +145,7 @@ int ckpt_handover_leave(const struct ckpt_handover *h, struct ckpt_source *src,
 	if (r < 0)
 		return r;
 	memset(held, 0xff, snap->n_tasks * sizeof(*held));
-	r = ckpt_word_expect(&talk, READY, &failed, err);
+	r = expect(h, &talk, READY, &failed, err);
 	if (r >= 0)
 		r = hold(snap, held, err);
 	if (r >= 0)

@@ -14,6 +14,16 @@ struct ckpt_handover {
 	int to, from;      /* borrowed */
 	const char *where; /* the other side, for messages */
 	bool answered;     /* it was: nobody waits for a word any more */
+	/* Of a tree whose memory follows later: what is said between these words is for OTHER, "go"
+	 * is said by GO, and what is left here ends with the word "done". NULL: it has gone before.
+	 */
+	struct ckpt_handover_later *later;
+};
+
+struct ckpt_handover_later {
+	int (*other)(struct ckpt_handover_later *l, const char *word, struct ckpt_err *err);
+	int (*go)(struct ckpt_handover_later *l, struct ckpt_err *err);
+	bool stopped; /* set: it has been let go of */
 };
 
 /* The side that it leaves, which has frozen it. While it waits it asks GO_ON, whose failure ends

@@ -28,7 +28,8 @@ static const uint8_t *chunk(struct ckpt_lazy_job *l, uint64_t number, struct ckp
 	if (l->chunk[i] == number)
 		return l->slot[i];
 	l->chunk[i] = NO_CHUNK;
-	if (ckpt_image_read_chunk(l->img, number, l->slot[i], err) < 0)
+	if (ckpt_image_fetch(l->img, number, err) < 0 ||
+	    ckpt_image_read_chunk(l->img, number, l->slot[i], err) < 0)
 		return NULL;
 	l->chunk[i] = number;
 	return l->slot[i];

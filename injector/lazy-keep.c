@@ -110,6 +110,7 @@ void ckpt_lazy_fail(struct ckpt_lazy_job *l)
 			ckpt_lazy_poison(&l->mm[i]);
 	kill_tree(l);
 	tell(l);
+	ckpt_image_give_back(l->img, &l->err);
 }
 
 /* ---- keeper and server ---- */
@@ -150,6 +151,8 @@ static int serve(void *arg)
 		keep(l);
 	if (end == CKPT_LAZY_FAILED)
 		ckpt_lazy_fail(l);
+	else if (l->decided)
+		ckpt_image_give_back(l->img, NULL);
 	_exit(0);
 }
 
@@ -230,7 +233,7 @@ static void leave_caller(const struct ckpt_lazy_job *l)
 static bool is_ours(const struct ckpt_lazy_job *l, int fd)
 {
 	bool ours = fd < 3 || fd == l->control || fd == l->dirfd ||
-		    (l->job->log && fd == l->job->log->fd);
+		    fd == ckpt_image_lender(l->img) || (l->job->log && fd == l->job->log->fd);
 
 	for (const struct ckpt_image *img = l->img; img; img = ckpt_image_parent(img))
 		ours |= fd == ckpt_image_pages_fd(img);

@@ -56,7 +56,7 @@ static int open_channel(struct ckpt_job *job, struct ckpt_lazy_job *l, struct ck
 }
 
 int ckpt_lazy_open(struct ckpt_job *job, const struct ckpt_image *img,
-		   const struct ckpt_restore_run *run, struct ckpt_err *err)
+		   const struct ckpt_restore_run *run, bool *needed, struct ckpt_err *err)
 {
 	const struct ckpt_plan *plan = job->plan;
 	struct ckpt_lazy_job *l = ckpt_new(job->arena, struct ckpt_lazy_job);
@@ -72,7 +72,7 @@ int ckpt_lazy_open(struct ckpt_job *job, const struct ckpt_image *img,
 	l->detached = run->detached || run->sibling;
 	l->dirfd = run->dirfd;
 	l->control = l->mine = -1;
-	l->needed = ckpt_lazy_needed_chunks(plan, job->arena, ckpt_image_n_chunks(img), CKPT_CHUNK);
+	l->needed = needed;
 	job->lazy = l;
 	if (!ckpt_lazy_reserve(l, l->to_come))
 		return ckpt_fail(err, -ENOMEM, "no memory for %zu address spaces", l->to_come);

@@ -16,9 +16,11 @@
 struct ckpt_job;
 struct ckpt_lazy_job;
 
-/* Before tasks are forked. Nothing where nothing comes later. */
+/* Before tasks are forked. Nothing where nothing comes later. NEEDED, kept: by chunk, what does
+ * not.
+ */
 int ckpt_lazy_open(struct ckpt_job *job, const struct ckpt_image *img,
-		   const struct ckpt_restore_run *run, struct ckpt_err *err);
+		   const struct ckpt_restore_run *run, bool *needed, struct ckpt_err *err);
 /* In a task, before it leaves this program: its userfaultfd goes to the coordinator, and stays at
  * its number for the last stage. */
 int ckpt_lazy_send(struct ckpt_job *job, const struct ckpt_task *task, struct ckpt_err *err);

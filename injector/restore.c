@@ -16,6 +16,7 @@
 #include <unistd.h>
 #include "engine/base/cleanup.h"
 #include "engine/plan/host.h"
+#include "engine/plan/lazy.h"
 #include "engine/plan/program.h"
 #include "engine/store/image.h"
 #include "engine/store/pack.h"
@@ -39,7 +40,9 @@ static int load_and_plan(const struct ckpt_restore_run *run, struct ckpt_arena *
 	struct ckpt_host *host;
 	int r;
 
-	r = run->handover ? ckpt_image_open_handed(imgp, arena, run->dirfd, run->dir, err) :
+	r = run->lent ? ckpt_image_open_from(imgp, arena, run->dirfd, run->dir, run->handover->from,
+					     err) :
+	    run->handover ? ckpt_image_open_handed(imgp, arena, run->dirfd, run->dir, err) :
 			    ckpt_image_open(imgp, arena, run->dirfd, run->dir, err);
 	if (r >= 0)
 		r = ckpt_image_load(*imgp, &snap, err);
@@ -289,10 +292,14 @@ static int start_lazy(struct ckpt_job *job, struct ckpt_err *err)
 static int build(struct ckpt_job *job, const struct ckpt_image *img,
 		 const struct ckpt_restore_run *run, uint64_t total, struct ckpt_err *err)
 {
-	int own_time = -1, r = ckpt_builder_run(job, err);
+	bool *needed = ckpt_lazy_needed_chunks(job->plan, job->arena, ckpt_image_n_chunks(img),
+					       CKPT_CHUNK);
+	int own_time = -1, r = ckpt_image_fetch_all(img, needed, err);
 
 	if (r >= 0)
-		r = ckpt_lazy_open(job, img, run, err);
+		r = ckpt_builder_run(job, err);
+	if (r >= 0)
+		r = ckpt_lazy_open(job, img, run, needed, err);
 	ckpt_logf(run->log, 3, "%zu objects made", job->plan->snap->n_objects);
 	if (r >= 0)
 		r = ckpt_clock_enter(job->plan, &own_time, err);
@@ -304,8 +311,8 @@ static int build(struct ckpt_job *job, const struct ckpt_image *img,
 		return r;
 	ckpt_logf(run->log, 3, "process %d forked", job->plan->snap->tasks[0]->pid);
 	/* While the tasks read them; nothing runs before it is done. */
-	r = ckpt_image_verify_chunks(img, job->lazy ? job->lazy->needed : NULL, VERIFY_THREADS,
-				     err);
+	r = ckpt_image_verify_chunks(img, job->lazy || ckpt_image_is_lent(img) ? needed : NULL,
+				     VERIFY_THREADS, err);
 	if (r >= 0 && job->lazy)
 		r = start_lazy(job, err);
 	return r < 0 ? r : await_all(job, &job->gates->ready, run, total, err);
@@ -364,6 +371,8 @@ int ckpt_restore_here(const struct ckpt_plan *plan, const struct ckpt_image *img
 	r = build_and_commit(&job, img, run, err);
 	if (r < 0)
 		kill_tree(&job);
+	if (r >= 0 && !job.lazy)
+		ckpt_image_give_back(img, NULL);
 	ckpt_lazy_over(job.lazy);
 	if (r < 0) {
 		ckpt_undo_all(&job);
@@ -425,9 +434,9 @@ int ckpt_restore(const struct ckpt_restore_run *run, struct ckpt_arena *arena,
 		r = ckpt_box_restore(&box, plan, img, run, arena, err);
 	else if (r >= 0)
 		r = ckpt_restore_here(plan, img, run, arena, err);
-	ckpt_image_close(img);
 	if (run->handover)
 		ckpt_handover_answer(run->handover, r >= 0);
+	ckpt_image_close(img);
 	if (r < 0) {
 		if (pidfile >= 0)
 			unlink(run->pidfile);

@@ -20,6 +20,8 @@ struct ckpt_restore_run {
 	const char *pidfile; /* NULL: none; must not exist */
 	/* The image is a stream, and comes from where the tree stands still; or NULL. */
 	struct ckpt_handover *handover;
+	/* Or memory comes from a `ckpt lazy-pages`, by HANDOVER's connection. */
+	bool lent;
 	struct ckpt_restore_opts plan;
 	struct ckpt_log *log;
 	void (*progress)(void *arg, uint64_t done, uint64_t total);

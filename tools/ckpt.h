@@ -35,15 +35,16 @@ enum {
 	CKPT_CMD_FLATTEN = 1 << 15,
 	CKPT_CMD_MIGRATE = 1 << 16,
 	CKPT_CMD_PAGE_SERVER = 1 << 17,
+	CKPT_CMD_LAZY_PAGES = 1 << 18,
 	CKPT_CMD_DEDUP = 1 << 22,
 	CKPT_CMD_LOOK = CKPT_CMD_CORE | CKPT_CMD_MEM | CKPT_CMD_X | CKPT_CMD_DIFF | CKPT_CMD_REPORT,
 	/* Where every option of CRIU is understood, with or without a meaning there. */
 	CKPT_CMD_CRIU = CKPT_CMD_DUMP | CKPT_CMD_PRE_DUMP | CKPT_CMD_RESTORE | CKPT_CMD_CHECK |
-			CKPT_CMD_PLAN | CKPT_CMD_PAGE_SERVER,
+			CKPT_CMD_PLAN | CKPT_CMD_PAGE_SERVER | CKPT_CMD_LAZY_PAGES,
 	CKPT_CMD_IMAGE = CKPT_CMD_RESTORE | CKPT_CMD_PLAN | CKPT_CMD_SHOW | CKPT_CMD_VERIFY,
 	CKPT_CMD_ALL = CKPT_CMD_DUMP | CKPT_CMD_MIGRATE | CKPT_CMD_PRE_DUMP | CKPT_CMD_FLATTEN |
 		       CKPT_CMD_DEDUP | CKPT_CMD_CHECK | CKPT_CMD_IMAGE | CKPT_CMD_LOOK |
-		       CKPT_CMD_PAGE_SERVER,
+		       CKPT_CMD_PAGE_SERVER | CKPT_CMD_LAZY_PAGES,
 };
 
 struct ckpt_tool;
@@ -64,6 +65,7 @@ int ckpt_cmd_dump(struct ckpt_tool *t);
 int ckpt_cmd_pre_dump(struct ckpt_tool *t);
 int ckpt_cmd_migrate(struct ckpt_tool *t);
 int ckpt_cmd_page_server(struct ckpt_tool *t);
+int ckpt_cmd_lazy_pages(struct ckpt_tool *t);
 int ckpt_cmd_flatten(struct ckpt_tool *t);
 int ckpt_cmd_dedup(struct ckpt_tool *t);
 int ckpt_cmd_restore(struct ckpt_tool *t);
@@ -150,7 +152,7 @@ struct ckpt_options {
 	const char *prev_images_dir;
 	bool track_mem, auto_dedup, give_up_parents;
 	const char *via, *remote_ckpt, *remote_options; /* of a migration; NULL: not given */
-	bool handover, page_server;
+	bool handover, page_server, lazy_pages;
 	const char *address;
 	unsigned int port, ps_socket, status_fd; /* the latter two: or CKPT_NOT_GIVEN */
 	unsigned int timeout, max_freeze, track_timeout;

@@ -8,6 +8,7 @@
 #include "engine/base/cleanup.h"
 #include "engine/store/image.h"
 #include "engine/store/page-server.h"
+#include "injector/lend.h"
 #include "injector/ptrace.h"
 #include "tools/net.h"
 
@@ -69,18 +70,13 @@ static int still_patient(void *arg, struct ckpt_err *err)
 						    "what listens there is no page server of ckpt");
 }
 
-/* To the page server, if one is wanted; dumps. */
-static int dump_to(struct ckpt_tool *t, struct ckpt_dump_opts *opts, const char *doing)
+static int dump_to_server(struct ckpt_tool *t, struct ckpt_dump_opts *opts, const char *doing)
 {
 	struct ckpt_page_server server = { .fd = -1 };
 	uint64_t until = ckpt_now_ns() + GREETING_NS;
 	struct ckpt_talk talk = { .go_on = still_patient, .go_on_arg = &until };
 	int r;
 
-	r = ckpt_net_check(t, false, t->opts.page_server);
-	if (r < 0 || !t->opts.page_server)
-		return r < 0 ? r : ckpt_tool_dump(t, opts, doing, NULL);
-	signal(SIGPIPE, SIG_IGN); /* who went away is an error of write(2) */
 	CKPT_FD fd = ckpt_net_connect(t, &server.name);
 	if (fd < 0)
 		return fd;
@@ -91,6 +87,64 @@ static int dump_to(struct ckpt_tool *t, struct ckpt_dump_opts *opts, const char 
 		return r;
 	opts->server = &server;
 	return ckpt_tool_dump(t, opts, doing, NULL);
+}
+
+struct lending {
+	struct ckpt_tool *t;
+	struct ckpt_listener listener;
+	bool said;
+};
+
+/* The image is there, and may be copied to where it is restored. */
+static int accept_one(void *arg, int (*go_on)(void *arg, struct ckpt_err *err), void *go_on_arg,
+		      const char **namep, struct ckpt_err *err)
+{
+	struct lending *l = arg;
+	int r = l->said ? 0 : ckpt_net_ready(l->t, &l->listener);
+
+	l->said = true;
+	if (r < 0) {
+		*err = l->t->err;
+		return r;
+	}
+	return ckpt_net_accept(&l->listener, go_on, go_on_arg, namep, l->t->arena, err);
+}
+
+/* Who goes on cannot be somewhere else, and who goes elsewhere has no next image here. */
+static int dump_lazily(struct ckpt_tool *t, struct ckpt_dump_opts *opts)
+{
+	struct lending lending = { .t = t };
+	struct ckpt_lend lend = { accept_one, &lending, opts->compress };
+	struct ckpt_page_server self = { .fd = -1 };
+	int r;
+
+	if (opts->leave_running || opts->leave_stopped || opts->prev_dir || opts->track_mem)
+		return ckpt_refuse(
+			&t->err, CKPT_E_USAGE, -EINVAL,
+			"--lazy-pages: not with -R, -s, --prev-images-dir or --track-mem: the tree moves");
+	r = ckpt_net_listen(t, &lending.listener);
+	if (r < 0)
+		return r;
+	self.name = lending.listener.name;
+	opts->server = &self;
+	opts->lend = &lend;
+	r = ckpt_tool_dump(t, opts, "dumping", NULL);
+	ckpt_net_close(&lending.listener);
+	return r;
+}
+
+/* To the page server, if one is wanted. */
+static int dump_to(struct ckpt_tool *t, struct ckpt_dump_opts *opts, const char *doing)
+{
+	bool lazy = t->opts.lazy_pages, far = t->opts.page_server;
+	int r = ckpt_net_check(t, lazy, lazy || far);
+
+	if (r < 0)
+		return r;
+	signal(SIGPIPE, SIG_IGN); /* who went away is an error of write(2) */
+	return lazy ? dump_lazily(t, opts) :
+	       far  ? dump_to_server(t, opts, doing) :
+		      ckpt_tool_dump(t, opts, doing, NULL);
 }
 
 /* There is an image: what fails afterwards is no failure of the dump. */

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include "tools/ckpt.h"
+#include "tools/net.h"
 
 static void started(const struct ckpt_restore_stats *stats, void *arg)
 {
@@ -26,6 +26,25 @@ static int be_handed(struct ckpt_tool *t, struct ckpt_restore_run *run, struct c
 	if (h->to < 0 || dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
 		return ckpt_fail(&t->err, -errno, "standard output: cannot use it");
 	run->handover = h;
+	return 0;
+}
+
+/* The memory comes by way of the one that waits in the work folder. */
+static int be_lent(struct ckpt_tool *t, struct ckpt_restore_run *run, struct ckpt_handover *h)
+{
+	if (t->opts.handover || !strcmp(t->opts.images_dir, "standard input") ||
+	    run->plan.lazy == CKPT_LAZY_MAP)
+		return ckpt_refuse(&t->err, CKPT_E_USAGE, -EINVAL,
+				   "--lazy-pages: only with an image in a folder, not --lazy=map");
+	h->to = h->from = ckpt_net_connect_at(t, ckpt_work_path(t, CKPT_LAZY_SOCKET));
+	if (h->to < 0) {
+		t->err.number = CKPT_E_LENDER;
+		return h->to;
+	}
+	h->where = "ckpt lazy-pages";
+	run->handover = h;
+	run->lent = true;
+	run->plan.lazy = CKPT_LAZY_SERVE;
 	return 0;
 }
 
@@ -51,6 +70,8 @@ int ckpt_cmd_restore(struct ckpt_tool *t)
 		ckpt_report_notes(&unused, 1);
 	if (r >= 0 && t->opts.handover)
 		r = be_handed(t, &run, &handover);
+	if (r >= 0 && t->opts.lazy_pages)
+		r = be_lent(t, &run, &handover);
 	if (r < 0)
 		return r;
 	ckpt_progress_init(&t->progress, "restoring");

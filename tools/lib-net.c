@@ -46,7 +46,7 @@ int ckpt_net_check(struct ckpt_tool *t, bool listens, bool wanted)
 	if (!wanted)
 		return ckpt_refuse(
 			&t->err, CKPT_E_USAGE, -EINVAL,
-			"--address, --port, --ps-socket: of what? --page-server is missing");
+			"--address, --port, --ps-socket: of what? --page-server is missing, or --lazy-pages");
 	if (o->ps_socket != CKPT_NOT_GIVEN && (o->address || o->port))
 		return ckpt_refuse(&t->err, CKPT_E_USAGE, -EINVAL,
 				   "--ps-socket: it is connected already, to no --address");
@@ -175,20 +175,25 @@ static int given_socket(struct ckpt_tool *t, const char **namep)
 	return fd < 0 ? ckpt_fail(&t->err, -errno, "%s: cannot use it", *namep) : fd;
 }
 
-int ckpt_net_connect(struct ckpt_tool *t, const char **namep)
+int ckpt_net_connect_at(struct ckpt_tool *t, const char *path)
 {
 	struct sockaddr_un sa;
 	int fd;
 
+	if (unix_address(path, &sa, &t->err) < 0)
+		return t->err.code;
+	fd = connect_one((struct sockaddr *)&sa, sizeof(sa));
+	return fd < 0 ? refuse(&t->err, path, "connect", fd) : fd;
+}
+
+int ckpt_net_connect(struct ckpt_tool *t, const char **namep)
+{
 	if (t->opts.ps_socket != CKPT_NOT_GIVEN)
 		return given_socket(t, namep);
 	if (!is_path(t->opts.address))
 		return connect_any(t, namep);
 	*namep = t->opts.address;
-	if (unix_address(t->opts.address, &sa, &t->err) < 0)
-		return t->err.code;
-	fd = connect_one((struct sockaddr *)&sa, sizeof(sa));
-	return fd < 0 ? refuse(&t->err, *namep, "connect", fd) : fd;
+	return ckpt_net_connect_at(t, t->opts.address);
 }
 
 /* ---- who listens ---- */

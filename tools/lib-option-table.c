@@ -26,6 +26,7 @@
 #define FLATTEN CKPT_CMD_FLATTEN
 #define SERVER CKPT_CMD_PAGE_SERVER
 #define DEDUP CKPT_CMD_DEDUP
+#define LAZY CKPT_CMD_LAZY_PAGES
 #define OUR_VALUE(n, l, f, commands, v, t) \
 	{ .name = n, .letter = l, .type = CKPT_OPT_TEXT, .ours = true, .in = commands, AT(f), .value = v, .text = t }
 #define OUR_FLAG(n, f, commands, t) \
@@ -46,11 +47,11 @@ const struct ckpt_option ckpt_option_table[] = {
 	VALUE("tree", 't', CKPT_OPT_PID, tree, ONLY_DUMP | PRE_DUMP | CHECK, "PID", "root of the process tree"),
 	VALUE("images-dir", 'D', CKPT_OPT_TEXT, images_dir, CKPT_CMD_ALL & ~(CHECK | X | DIFF | MIGRATE), "DIR",
 	      "folder of the image (default: the current one); -: a stream, out of dump and into others"),
-	VALUE("work-dir", 'W', CKPT_OPT_TEXT, work_dir, DUMP | PRE_DUMP | RESTORE | SERVER, "DIR",
+	VALUE("work-dir", 'W', CKPT_OPT_TEXT, work_dir, DUMP | PRE_DUMP | RESTORE | SERVER | LAZY, "DIR",
 	      "folder of the log and the pidfile (default: that of the image)"),
-	VALUE("log-file", 'o', CKPT_OPT_TEXT, log_file, DUMP | PRE_DUMP | RESTORE | CHECK | PLAN | SERVER, "FILE",
+	VALUE("log-file", 'o', CKPT_OPT_TEXT, log_file, DUMP | PRE_DUMP | RESTORE | CHECK | PLAN | SERVER | LAZY, "FILE",
 	      "write the log to FILE in the work folder"),
-	{ .name = "verbosity", .letter = 'v', .type = CKPT_OPT_LEVEL, .optional = true, .in = DUMP | PRE_DUMP | RESTORE | CHECK | PLAN | SERVER,
+	{ .name = "verbosity", .letter = 'v', .type = CKPT_OPT_LEVEL, .optional = true, .in = DUMP | PRE_DUMP | RESTORE | CHECK | PLAN | SERVER | LAZY,
 	  AT(verbosity), .value = "N",
 	  .text = "log 0 nothing, 1 warnings, 2 notes, 3 steps, 4 detail; also -vvv; plan: print the programs too" },
 	FLAG("leave-running", 'R', leave_running, ONLY_DUMP, "let the tree go on after the dump (default: end it)"),
@@ -86,13 +87,15 @@ const struct ckpt_option ckpt_option_table[] = {
 	OUR_FLAG("give-up-parents", give_up_parents, DEDUP, "also in dumps, which cannot be restored by themselves any more"),
 	{ .name = "track-timeout", .type = CKPT_OPT_NUMBER, .ours = true, .in = ONLY_DUMP | PRE_DUMP, AT(track_timeout), .value = "SECONDS",
 	  .text = "stop tracking when no dump comes for so long (default 3600; 0: never)" },
-	FLAG("page-server", 0, page_server, ONLY_DUMP | PRE_DUMP, "send the memory to the page server at --address and --port"),
-	VALUE("address", 0, CKPT_OPT_TEXT, address, ONLY_DUMP | PRE_DUMP | SERVER, "ADDRESS",
+	FLAG("page-server", 0, page_server, ONLY_DUMP | PRE_DUMP | LAZY, "send the memory to the page server at --address and --port, or bring it from there"),
+	FLAG("lazy-pages", 0, lazy_pages, ONLY_DUMP | RESTORE,
+	     "dump: the memory is sent later, to the `ckpt lazy-pages` that asks for it; restore: that one brings it"),
+	VALUE("address", 0, CKPT_OPT_TEXT, address, ONLY_DUMP | PRE_DUMP | SERVER | LAZY, "ADDRESS",
 	      "of the page server: a name, a number, or the path of a Unix socket (default: this machine)"),
-	VALUE("port", 0, CKPT_OPT_NUMBER, port, ONLY_DUMP | PRE_DUMP | SERVER, "PORT", "its TCP port (page-server: 0, the default, is any)"),
-	VALUE("ps-socket", 0, CKPT_OPT_NUMBER, ps_socket, ONLY_DUMP | PRE_DUMP | SERVER, "FD", "descriptor FD of ckpt is connected to it already"),
-	VALUE("status-fd", 0, CKPT_OPT_NUMBER, status_fd, SERVER, "FD", "write a byte, zero, to FD when it listens"),
-	FLAG("daemon", 'd', detached, SERVER, "go on in the background when it listens"),
+	VALUE("port", 0, CKPT_OPT_NUMBER, port, ONLY_DUMP | PRE_DUMP | SERVER | LAZY, "PORT", "its TCP port (who listens: 0, the default, is any)"),
+	VALUE("ps-socket", 0, CKPT_OPT_NUMBER, ps_socket, ONLY_DUMP | PRE_DUMP | SERVER | LAZY, "FD", "descriptor FD of ckpt is connected to it already"),
+	VALUE("status-fd", 0, CKPT_OPT_NUMBER, status_fd, ONLY_DUMP | SERVER | LAZY, "FD", "write a byte, zero, to FD when it listens"),
+	FLAG("daemon", 'd', detached, SERVER | LAZY, "go on in the background when it listens"),
 	OUR_VALUE("via", 0, via, MIGRATE, "COMMAND", "reach the other side by this, which is given a command line of a shell, instead of ssh"),
 	OUR_VALUE("remote-ckpt", 0, remote_ckpt, MIGRATE, "COMMAND", "what ckpt is called there (default: ckpt)"),
 	OUR_VALUE("remote-options", 0, remote_options, MIGRATE, "OPTIONS", "options of the restore there, one text"),
@@ -105,7 +108,7 @@ const struct ckpt_option ckpt_option_table[] = {
 	{ .name = "clock", .type = CKPT_OPT_CHOICE, .ours = true, .in = RESTORE | PLAN, AT(clock),
 	  .value = "auto|continue|host",
 	  .text = "CLOCK_MONOTONIC and CLOCK_BOOTTIME: go on from where they were, or are this machine's (default auto: go on where they would go back)" },
-	VALUE("pidfile", 0, CKPT_OPT_TEXT, pidfile, RESTORE | SERVER, "FILE",
+	VALUE("pidfile", 0, CKPT_OPT_TEXT, pidfile, RESTORE | SERVER | LAZY, "FILE",
 	      "write the pid of the root, or of the service, to FILE, which must not exist"),
 	FLAG("display-stats", 0, display_stats, DUMP | PRE_DUMP | RESTORE, "print numbers at the end, one a line"),
 	OUR_FLAG("json", json, SHOW | DIFF, "print JSON"),
@@ -184,7 +187,6 @@ const struct ckpt_option ckpt_option_table[] = {
 	  .text = "cgroups are not managed; a restored tree stays in the cgroup of ckpt" },
 
 	/* ---- what is refused ---- */
-	NOT("lazy-pages", 0, CKPT_OPT_FLAG, NULL, "cannot use a daemon for that, and needs none: use --lazy"),
 	NOT("tls", 0, CKPT_OPT_FLAG, NULL, "cannot encrypt: take a port of ssh (-L) to the page server"),
 	NOT("tls-cacert", 0, CKPT_OPT_TEXT, "FILE", "cannot encrypt: take a port of ssh (-L) to the page server"),
 	NOT("tls-cacrl", 0, CKPT_OPT_TEXT, "FILE", "cannot encrypt: take a port of ssh (-L) to the page server"),

@@ -304,7 +304,6 @@ static int read_short(struct cursor *c, const char *arg)
 static const struct {
 	const char *name, *instead;
 } foreign[] = {
-	{ "lazy-pages", "a restore starts what it needs by itself: use `ckpt restore --lazy`" },
 	{ "service", "there is no service: run `ckpt dump` and `ckpt restore`" },
 	{ "swrk", "there is no service: run `ckpt dump` and `ckpt restore`" },
 	{ "cpuinfo", "the processor is compared by every restore: see `ckpt plan`" },

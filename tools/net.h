@@ -11,6 +11,11 @@ int ckpt_net_check(struct ckpt_tool *t, bool listens, bool wanted);
 /* What they lead to, as a socket; *NAMEP says it in messages. Waits no longer than some seconds. */
 int ckpt_net_connect(struct ckpt_tool *t, const char **namep);
 
+/* The Unix socket at PATH. */
+int ckpt_net_connect_at(struct ckpt_tool *t, const char *path);
+
+#define CKPT_LAZY_SOCKET "lazy-pages.socket" /* in the work folder: of `ckpt lazy-pages` */
+
 struct ckpt_listener {
 	int fd;           /* listens; -1: it is CONNECTED */
 	int connected;    /* the one that there is anyway (--ps-socket); -1: none */

@@ -106,6 +106,7 @@
 	X(PAGES_AWAY,        350, 1, "put the files of its folder here, or restore from that one") \
 	X(KEPT_UNSURE,       351, 1, "look there: what is kept is of a tree that went on here") \
 	X(NETWORK,           352, 1, "see what runs at that --address and --port") \
+	X(LENDER,            450, 1, "see whether ckpt lazy-pages runs in that work folder (-W), and what it says") \
 	X(OTHER_SIDE,        448, 1, "see what it says, and try again") \
 	X(BETWEEN,           449, 1, "look there: if it does not run, let it go on here with kill -CONT; if it does, end it here") \
 	X(CONFIG,            510, 1, "correct that line") \

@@ -15,10 +15,15 @@ static int gone(const struct ckpt_talk *t, struct ckpt_err *err)
 	return ckpt_refuse(err, CKPT_E_OTHER_SIDE, -EPIPE, "%s: the connection ended", t->where);
 }
 
-static int strange(const struct ckpt_talk *t, struct ckpt_err *err)
+int ckpt_word_strange(const struct ckpt_talk *t, struct ckpt_err *err)
 {
 	return ckpt_refuse(err, CKPT_E_OTHER_SIDE, -EPROTO, "%s: it says what ckpt does not",
 			   t->where);
+}
+
+int ckpt_word_failed(const struct ckpt_talk *t, struct ckpt_err *err)
+{
+	return ckpt_refuse(err, CKPT_E_OTHER_SIDE, -ECANCELED, "%s: it failed there", t->where);
 }
 
 int ckpt_word_say(const struct ckpt_talk *t, const char *word, struct ckpt_err *err)
@@ -54,7 +59,7 @@ int ckpt_word_hear(const struct ckpt_talk *t, char word[CKPT_WORD_MAX + 1], stru
 		if (word[n] == '\n')
 			break;
 		if (++n > CKPT_WORD_MAX)
-			return strange(t, err);
+			return ckpt_word_strange(t, err);
 	}
 	word[n] = 0;
 	return 0;
@@ -69,8 +74,5 @@ int ckpt_word_expect(const struct ckpt_talk *t, const char *word, bool *failedp,
 	if (r < 0 || !strcmp(heard, word))
 		return r;
 	*failedp = !strcmp(heard, CKPT_WORD_FAILED);
-	if (*failedp)
-		return ckpt_refuse(err, CKPT_E_OTHER_SIDE, -ECANCELED, "%s: it failed there",
-				   t->where);
-	return strange(t, err);
+	return *failedp ? ckpt_word_failed(t, err) : ckpt_word_strange(t, err);
 }

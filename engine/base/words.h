@@ -21,3 +21,6 @@ int ckpt_word_hear(const struct ckpt_talk *t, char word[CKPT_WORD_MAX + 1], stru
 /* 0: it said WORD. *FAILEDP: it said that it has failed. */
 int ckpt_word_expect(const struct ckpt_talk *t, const char *word, bool *failedp,
 		     struct ckpt_err *err);
+/* The two errors of that: it says so, or nobody knows what. */
+int ckpt_word_failed(const struct ckpt_talk *t, struct ckpt_err *err);
+int ckpt_word_strange(const struct ckpt_talk *t, struct ckpt_err *err);

@@ -32,6 +32,7 @@ struct ckpt_image {
 	uint64_t stream_bytes;
 	const char *pages_at;   /* a page server, or NULL */
 	bool away;              /* they may be missing here */
+	int lender, lent;       /* who lends pages, and if they are; -1: nobody, none */
 	const char *parent_dir; /* what it goes on from, NULL: it is complete */
 	uint64_t parent_id, base;
 	struct ckpt_image *parent; /* the same, opened */
@@ -59,6 +60,10 @@ int ckpt_image_open_one(struct ckpt_image **imgp, struct ckpt_arena *arena, int 
  * in, borrowed, or -1. NAME is kept. */
 int ckpt_image_adopt(struct ckpt_image **imgp, struct ckpt_arena *arena, struct ckpt_received *got,
 		     int dirfd, const char *name, struct ckpt_err *err);
+/* Pages that are not in DIRFD come into FDS[1]: the other end of FDS[0] is asked for them. Takes
+ * those that it needs out of FDS. */
+int ckpt_image_open_lent(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd,
+			 const char *dir, int fds[2], struct ckpt_err *err);
 /* ---- chain.c ---- */
 int ckpt_image_open_parents(struct ckpt_image *img, int dirfd, bool whole, struct ckpt_err *err);
 /* Calls EACH for all runs of pages of a snapshot until it fails. */

@@ -43,7 +43,7 @@ int ckpt_image_create(struct ckpt_image_writer **wp, struct ckpt_arena *arena, i
 		      const char *dir, struct ckpt_err *err);
 /* Where pages go while the folder gets the rest (page-server.h). */
 struct ckpt_page_server {
-	int fd;           /* borrowed: a socket to it */
+	int fd;           /* borrowed: a socket to it; -1: pages stay in memory, for who asks us */
 	const char *name; /* kept */
 };
 struct ckpt_image_how {
@@ -62,6 +62,8 @@ int ckpt_image_create_as(struct ckpt_image_writer **wp, struct ckpt_arena *arena
 			 const char *dir, const struct ckpt_image_how *how, struct ckpt_err *err);
 /* The pages file, to be written with pwrite(2). Borrowed. */
 int ckpt_image_writer_pages_fd(struct ckpt_image_writer *w);
+/* The checksums of the pages as they were set. */
+const uint32_t *ckpt_image_writer_checksums(const struct ckpt_image_writer *w, uint64_t *sizep);
 /* Where chunks go instead; NULL: to the pages file. */
 struct ckpt_pack *ckpt_image_writer_pack(struct ckpt_image_writer *w);
 /* Writes LEN bytes of it at OFFSET. */
@@ -108,6 +110,17 @@ int ckpt_image_open_records(struct ckpt_image **imgp, struct ckpt_arena *arena, 
 int ckpt_image_open_whole(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd,
 			  const char *dir, struct ckpt_err *err);
 void ckpt_image_close(struct ckpt_image *img);
+/* Pages that are not in DIRFD are lent (lent.h), chunk by chunk, by whoever CONTROL, borrowed,
+ * leads to. */
+int ckpt_image_open_from(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd,
+			 const char *dir, int control, struct ckpt_err *err);
+bool ckpt_image_is_lent(const struct ckpt_image *img);
+int ckpt_image_lender(const struct ckpt_image *img); /* borrowed; -1: none */
+/* Where they are lent: brings in a chunk, or all that WHICH says, by number; elsewhere nothing. */
+int ckpt_image_fetch(const struct ckpt_image *img, uint64_t chunk, struct ckpt_err *err);
+int ckpt_image_fetch_all(const struct ckpt_image *img, const bool *which, struct ckpt_err *err);
+/* Tells the lender that no more is needed, WHY not: or that it failed. */
+void ckpt_image_give_back(const struct ckpt_image *img, const struct ckpt_err *why);
 /* The snapshot; every reference in it has been checked (snapshot_check). Messages live in the
  * arena. */
 int ckpt_image_load(struct ckpt_image *img, struct ckpt_snapshot **snapp, struct ckpt_err *err);

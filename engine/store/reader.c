@@ -148,8 +148,10 @@ static int open_pages(struct ckpt_image *img, int dirfd, struct ckpt_err *err)
 	uint64_t was = img->stored ? img->packed_size : img->pages_size;
 	int r = open_file(dirfd, CKPT_PAGES_NAME, img->pages_path, &size, err);
 
-	if (r == -ENOENT && (!was || (img->pages_at && img->away)))
+	if (r == -ENOENT && (!was || (img->pages_at && img->away))) {
+		*err = (struct ckpt_err)CKPT_ERR_INIT;
 		return 0;
+	}
 	if (r == -ENOENT && img->pages_at)
 		return ckpt_refuse(err, CKPT_E_PAGES_AWAY, r,
 				   "%s: missing: the dump sent the pages to the page server at %s",
@@ -243,7 +245,7 @@ static struct ckpt_image *new_image(struct ckpt_arena *arena, int dirfd)
 
 	img->arena = arena;
 	img->dirfd = dirfd;
-	img->image_fd = img->pages_fd = img->packed_fd = -1;
+	img->image_fd = img->pages_fd = img->packed_fd = img->lender = img->lent = -1;
 	return img;
 }
 
@@ -316,6 +318,27 @@ int ckpt_image_open_records(struct ckpt_image **imgp, struct ckpt_arena *arena, 
 			err);
 }
 
+int ckpt_image_open_lent(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd,
+			 const char *dir, int fds[2], struct ckpt_err *err)
+{
+	const struct ckpt_receive_opts opts = { .keep = true, .away = fds[1] >= 0 };
+	int r = open_any(imgp, arena, dirfd, dir, &opts, false, err);
+	struct ckpt_image *img = *imgp;
+	struct stat st;
+
+	if (r < 0)
+		return r;
+	if (opts.away && img->pages_size && !img->stored && img->pages_fd < 0) {
+		if (fstat(fds[1], &st) < 0 || (uint64_t)st.st_size != img->pages_size)
+			return ckpt_refuse(err, CKPT_E_LENDER, -EBADMSG,
+					   "%s: what is lent is not of this image", dir);
+		img->pages_fd = ckpt_take_fd(&fds[1]);
+		img->lent = fds[0];
+	}
+	img->lender = ckpt_take_fd(&fds[0]);
+	return 0;
+}
+
 int ckpt_image_open_brief(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd,
 			  const char *dir, struct ckpt_err *err)
 {
@@ -336,7 +359,8 @@ void ckpt_image_close(struct ckpt_image *img)
 		ckpt_close_fd(&img->image_fd);
 		ckpt_close_fd(&img->pages_fd);
 		ckpt_close_fd(&img->packed_fd);
-		img->image_fd = img->pages_fd = img->packed_fd = -1;
+		ckpt_close_fd(&img->lender);
+		img->image_fd = img->pages_fd = img->packed_fd = img->lender = img->lent = -1;
 		if (img->own_dirfd)
 			ckpt_close_fd(&img->dirfd);
 		img->own_dirfd = false;

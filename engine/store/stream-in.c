@@ -60,9 +60,9 @@ static int read_all(struct receiving *r, void *buf, size_t len)
 			return waited;
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0)
+		if (n < 0 && errno != ECONNRESET)
 			return ckpt_fail(r->err, -errno, "%s: cannot read", r->name);
-		if (!n)
+		if (n <= 0)
 			return ckpt_refuse(
 				r->err, CKPT_E_STREAM_CUT, -EBADMSG,
 				"%s: it ends after %llu bytes, in the middle of the image", r->name,
@@ -170,6 +170,8 @@ static int take_chunk(struct receiving *r, const struct ckpt_frame *f)
 
 	if (f->at >= CHUNKS_MAX || f->raw % CKPT_PAGE)
 		return damaged(r, "its number is impossible");
+	if (r->opts->wanted && !r->opts->wanted(r->opts->wanted_arg, f->at, f->sum))
+		return damaged(r, "it is not what was asked for");
 	n = unpack(r, f);
 	if (n >= 0)
 		n = grow(r, f->at + 1);
@@ -215,21 +217,29 @@ static int take_end(struct receiving *r, const struct ckpt_frame *f)
 	return n ? damaged(r, "bytes follow the end") : 1;
 }
 
+/* One frame, with what follows in R->in. */
+static int read_frame(struct receiving *r, struct ckpt_frame *f)
+{
+	int n = read_all(r, f, sizeof(*f));
+
+	r->n_frames++;
+	if (n >= 0 && f->length > CKPT_CHUNK)
+		return damaged(r, "its length is impossible");
+	if (n >= 0)
+		n = read_all(r, r->in, f->length);
+	if (n >= 0 && ckpt_frame_check(f, r->in) != f->check)
+		return damaged(r, "checksum does not match");
+	return n;
+}
+
 /* 1: that was the last one. */
 static int take_frame(struct receiving *r)
 {
 	struct ckpt_frame f;
-	int n = read_all(r, &f, sizeof(f));
+	int n = read_frame(r, &f);
 
-	r->n_frames++;
-	if (n >= 0 && f.length > CKPT_CHUNK)
-		return damaged(r, "its length is impossible");
-	if (n >= 0)
-		n = read_all(r, r->in, f.length);
 	if (n < 0)
 		return n;
-	if (ckpt_frame_check(&f, r->in) != f.check)
-		return damaged(r, "checksum does not match");
 	if (f.type == CKPT_FRAME_END)
 		return take_end(r, &f);
 	r->sum = ckpt_crc32c(r->sum, &f.check, sizeof(f.check));
@@ -266,6 +276,62 @@ int ckpt_stream_receive(struct ckpt_received *got, int fd, const char *name,
 	ckpt_codec_close(&r.codec);
 	return n < 0 ? n : 0;
 }
+
+/* ---- chunks that are asked for ---- */
+
+struct ckpt_stream_in {
+	struct receiving r;
+	bool begun;
+};
+
+struct ckpt_stream_in *ckpt_stream_in_open(struct ckpt_received *got, int fd, const char *name,
+					   const struct ckpt_receive_opts *opts,
+					   struct ckpt_err *err)
+{
+	struct ckpt_stream_in *s = calloc(1, sizeof(*s));
+
+	if (s) {
+		s->r = (struct receiving){ got, fd, name, opts, .in = malloc(CKPT_CHUNK) };
+		s->r.out = malloc(CKPT_CHUNK);
+		if (s->r.in && s->r.out)
+			return s;
+	}
+	ckpt_stream_in_close(s);
+	ckpt_fail(err, -ENOMEM, "%s: cannot keep what comes", name);
+	return NULL;
+}
+
+int ckpt_stream_in_next(struct ckpt_stream_in *s, uint64_t *chunkp, struct ckpt_err *err)
+{
+	struct ckpt_frame f;
+	int n;
+
+	s->r.err = err;
+	n = s->begun ? 0 : check_header(&s->r);
+	s->begun = true;
+	if (n >= 0)
+		n = read_frame(&s->r, &f);
+	if (n < 0)
+		return n;
+	if (f.type == CKPT_FRAME_GO)
+		return 1;
+	if (f.type != CKPT_FRAME_CHUNK)
+		return damaged(&s->r, "it is not what was asked for");
+	*chunkp = f.at;
+	return take_chunk(&s->r, &f);
+}
+
+void ckpt_stream_in_close(struct ckpt_stream_in *s)
+{
+	if (!s)
+		return;
+	ckpt_codec_close(&s->r.codec);
+	free(s->r.in);
+	free(s->r.out);
+	free(s);
+}
+
+/* ---- */
 
 void ckpt_received_close(struct ckpt_received *got)
 {

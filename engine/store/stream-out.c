@@ -177,6 +177,13 @@ int ckpt_stream_put_chunk(struct ckpt_stream_out *o, uint64_t chunk, const struc
 	return put(o, &f, data, err);
 }
 
+int ckpt_stream_put_go(struct ckpt_stream_out *o, struct ckpt_err *err)
+{
+	struct ckpt_frame f = { .type = CKPT_FRAME_GO };
+
+	return put(o, &f, NULL, err);
+}
+
 int ckpt_stream_put_image(struct ckpt_stream_out *o, int fd, struct ckpt_err *err)
 {
 	CKPT_FREE unsigned char *buf = malloc(CKPT_CHUNK);

@@ -20,6 +20,7 @@ enum ckpt_frame_type {
 	CKPT_FRAME_CHUNK = 1, /* AT: its number */
 	CKPT_FRAME_IMAGE,     /* AT: byte of "image", they come in order */
 	CKPT_FRAME_END,       /* AT: how many frames came before; SUM: over their checks */
+	CKPT_FRAME_GO,        /* between chunks that are asked for: the tree may run there */
 };
 
 struct ckpt_frame {
@@ -49,6 +50,7 @@ void ckpt_stream_close(struct ckpt_stream_out *o);
 /* DATA: what is stored, AT says how, of RAW bytes with the checksum SUM. */
 int ckpt_stream_put_chunk(struct ckpt_stream_out *o, uint64_t chunk, const struct ckpt_stored *at,
 			  const void *data, size_t raw, uint32_t sum, struct ckpt_err *err);
+int ckpt_stream_put_go(struct ckpt_stream_out *o, struct ckpt_err *err);
 /* All of the file FD, as "image". */
 int ckpt_stream_put_image(struct ckpt_stream_out *o, int fd, struct ckpt_err *err);
 /* The end; of a pipe, waits until it is empty: who dies with the rest unread has not got it. */
@@ -69,6 +71,10 @@ struct ckpt_receive_opts {
 	bool away; /* of a folder: they may be at a page server */
 	bool more; /* something else follows the image, and is left alone; else FD is read to its
 		      end */
+	/* Of chunks that are asked for: was that one, and has it that checksum? NULL: all may come.
+	 */
+	bool (*wanted)(void *arg, uint64_t chunk, uint32_t sum);
+	void *wanted_arg;
 	const struct ckpt_temp *into; /* files for both; NULL: in memory */
 	/* While nothing comes; a failure ends it. May be NULL. */
 	int (*go_on)(void *arg, struct ckpt_err *err);
@@ -82,3 +88,13 @@ void ckpt_received_close(struct ckpt_received *got);
 /* The checksums of the image are those of the chunks that came; SIZE bytes of pages. */
 int ckpt_received_compare(struct ckpt_received *got, const char *name, uint64_t size,
 			  const uint32_t *crc, struct ckpt_err *err);
+
+/* Chunks that are asked for, into GOT->pages_fd; all of that is borrowed, and OPTS too. */
+struct ckpt_stream_in;
+struct ckpt_stream_in *ckpt_stream_in_open(struct ckpt_received *got, int fd, const char *name,
+					   const struct ckpt_receive_opts *opts,
+					   struct ckpt_err *err);
+/* The next one, *CHUNKP; 1: it may run. Waits for it. */
+int ckpt_stream_in_next(struct ckpt_stream_in *in, uint64_t *chunkp, struct ckpt_err *err);
+/* NULL is fine. */
+void ckpt_stream_in_close(struct ckpt_stream_in *in);

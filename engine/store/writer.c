@@ -35,10 +35,16 @@ struct ckpt_image_writer {
 	uint64_t parent_id, base, content_id;
 };
 
+/* In memory, for others: there is no pages file. */
+static bool holds_pages(const struct ckpt_image_writer *w)
+{
+	return w->how.server && !w->stream;
+}
+
 /* As they are, until the commit: in the folder, which has the room, or else in memory. */
 static int open_raw(struct ckpt_image_writer *w, struct ckpt_err *err)
 {
-	if (!w->stream)
+	if (!w->stream && !w->how.server)
 		w->raw_fd = openat(w->dirfd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	if (w->raw_fd < 0)
 		w->raw_fd = memfd_create("ckpt-pages", MFD_CLOEXEC);
@@ -76,7 +82,8 @@ static int open_folder(struct ckpt_image_writer *w, struct ckpt_err *err)
 	int r = ckpt_temp_begin(&w->temp, w->dirfd, w->dir, err);
 
 	if (r >= 0 && server)
-		return open_stream(w, server->fd, server->name, err);
+		return server->fd < 0 ? open_raw(w, err) :
+					open_stream(w, server->fd, server->name, err);
 	return r >= 0 && w->how.compress.method ? open_pack(w, err) : r;
 }
 
@@ -180,6 +187,12 @@ int ckpt_image_set_parent(struct ckpt_image_writer *w, const char *dir, uint64_t
 			   "%s/" CKPT_PARENT_LINK ": cannot write: it is there already", w->dir);
 }
 
+const uint32_t *ckpt_image_writer_checksums(const struct ckpt_image_writer *w, uint64_t *sizep)
+{
+	*sizep = w->pages_size;
+	return w->crc;
+}
+
 bool ckpt_image_has_sent(const struct ckpt_image_writer *w)
 {
 	return w && w->stream && ckpt_stream_written(w->stream);
@@ -198,6 +211,8 @@ static int settle_pages(struct ckpt_image_writer *w, struct ckpt_err *err)
 	if (w->n_crc != (w->pages_size + CKPT_CHUNK - 1) / CKPT_CHUNK)
 		return ckpt_fail(err, -EINVAL, "%s/%s: cannot commit %zu checksums", w->dir,
 				 CKPT_PAGES_NAME, w->n_crc);
+	if (holds_pages(w))
+		return 0;
 	if (w->pack)
 		return w->how.later ?
 			       ckpt_pack_file(w->pack, w->raw_fd, w->pages_size, w->crc, err) :
@@ -220,7 +235,7 @@ int ckpt_image_send_ahead(struct ckpt_image_writer *w, uint64_t size, const uint
 /* What the pages file takes. */
 static uint64_t stored_size(const struct ckpt_image_writer *w)
 {
-	return w->pack ? ckpt_pack_size(w->pack) : w->pages_size;
+	return holds_pages(w) ? 0 : w->pack ? ckpt_pack_size(w->pack) : w->pages_size;
 }
 
 static int write_chunks(struct ckpt_image_writer *w, struct ckpt_record_out *out,
@@ -338,8 +353,8 @@ int ckpt_image_commit(struct ckpt_image_writer *w, const struct ckpt_snapshot *s
 	if (r >= 0)
 		r = ckpt_temp_sync(&w->temp, stored_size(w), err);
 	if (r >= 0)
-		r = w->how.server ? publish_with_server(w, err) :
-				    ckpt_temp_publish(&w->temp, stored_size(w), err);
+		r = w->stream ? publish_with_server(w, err) :
+				ckpt_temp_publish(&w->temp, stored_size(w), err);
 	if (r < 0)
 		return r;
 	w->made_link = false;

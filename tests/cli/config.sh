@@ -90,6 +90,6 @@ rm home/.config/ckpt/default.conf; mkdir home/.config/ckpt/default.conf
 expect 'a default file that is a folder' 1 '^ckpt: CKPT-E0511: configuration file .*default.conf: cannot read: Is a directory' check
 rmdir home/.config/ckpt/default.conf; ln -s default.conf home/.config/ckpt/default.conf
 expect 'a default file that leads to itself' 1 '^ckpt: CKPT-E0511: configuration file .*: Too many levels' check
-echo 'lazy-pages' >refused.conf
-expect 'what is refused is refused' 3 '^ckpt: CKPT-E0502: --lazy-pages: ' restore -D none --no-default-config --config refused.conf
+echo 'stream' >refused.conf
+expect 'what is refused is refused' 3 '^ckpt: CKPT-E0502: --stream: ' restore -D none --no-default-config --config refused.conf
 finish

@@ -60,11 +60,11 @@ expect 'options before the command' 1 'CKPT-E0301' -v4 -j -D none plan
 expect 'after --' 1 'CKPT-E0301' -D none -- plan
 expect 'undone' 1 'CKPT-E0301' plan -D none --lazy-pages --no-lazy-pages
 expect 'cgroups ignored: no note' 1 'CKPT-E0301' plan -D none --manage-cgroups=ignore
-for c in lazy-pages service swrk cpuinfo; do
+for c in service swrk cpuinfo; do
 	expect "command $c" 3 "^ckpt: CKPT-E0503: $c: cannot do that" "$c" -D none
 done
 
-for c in dump pre-dump page-server migrate flatten dedup restore check plan show verify core mem x diff report; do
+for c in dump pre-dump page-server lazy-pages migrate flatten dedup restore check plan show verify core mem x diff report; do
 	page=$here/man/ckpt-$c.1
 	ckpt help "$c"
 	sed -n '/^An option/q; s/^  .*--\([a-z-]*\).*/\1/p' "$T/out" >names

@@ -174,7 +174,7 @@ fi
 fresh; mkdir here; touch here/image
 serve; ckpt dump -t "$PID" -D here --page-server --port "$PORT"
 check 'an image is here' grep -q 'CKPT-E0304' "$T/err"
-kill "$SERVER"; fresh; mkdir there; touch there/pages
+kill "$SERVER"; wait "$SERVER"; fresh; mkdir there; touch there/pages
 expect 'an image is there' 1 '^ckpt: CKPT-E0304: there/pages: ' page-server -D there
 fresh
 expect 'no port' 2 '^ckpt: CKPT-E0504: dump: --port is missing' dump -t "$PID" -D here --page-server
