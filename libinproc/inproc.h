@@ -49,7 +49,7 @@ static inline void ckpt_strip(sigset_t *set)
 }
 
 /* What a parked thread is to do next; the word that it waits on. */
-enum ckpt_order { CKPT_WAIT, CKPT_CALL, CKPT_LEAVE };
+enum ckpt_order { CKPT_WAIT, CKPT_CALL };
 
 struct ckpt_again; /* below */
 
@@ -70,6 +70,7 @@ struct ckpt_parked {
 	struct user_regs_struct regs; /* here, in the handler */
 	struct ckpt_wire_answer answer[CKPT_WIRE_N_QUESTIONS];
 	uint32_t order; /* enum ckpt_order; futex of who waits for a call to be made */
+	uint32_t round; /* of the session, when it came */
 	struct ckpt_wire_request *call;
 	void *data;
 	int64_t ret;
@@ -87,6 +88,7 @@ struct ckpt_session {
 	uint32_t n_parked;                   /* futex: the leader waits on it */
 	uint32_t n_wanted;                   /* until so many are there */
 	uint32_t turn;                       /* futex of the parked: counts their orders */
+	uint32_t round;                      /* those of another one may leave */
 	pid_t again[CKPT_N_AGAIN];           /* threads that came at a bad moment */
 	bool stack_used[CKPT_N_STACKS];
 	int dumpable;      /* as the program has it */

@@ -42,6 +42,7 @@ enum ckpt_role ckpt_enter(struct ckpt_session *s, struct ckpt_parked *me, bool m
 	enum ckpt_role role = CKPT_PASSER;
 
 	ckpt_lock(&s->lock);
+	me->round = s->round;
 	if (s->stopping) {
 		me->next = s->parked;
 		s->parked = me;
@@ -97,11 +98,10 @@ void ckpt_park(struct ckpt_session *s, struct ckpt_parked *me)
 {
 	for (;;) {
 		uint32_t turn = __atomic_load_n(&s->turn, __ATOMIC_SEQ_CST);
-		uint32_t order = __atomic_load_n(&me->order, __ATOMIC_SEQ_CST);
 
-		if (order == CKPT_LEAVE)
+		if (__atomic_load_n(&s->round, __ATOMIC_SEQ_CST) != me->round)
 			return;
-		if (order == CKPT_CALL)
+		if (__atomic_load_n(&me->order, __ATOMIC_SEQ_CST) == CKPT_CALL)
 			make_call(me);
 		else
 			ckpt_sys(SYS_futex, &s->turn, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, turn,
@@ -111,18 +111,13 @@ void ckpt_park(struct ckpt_session *s, struct ckpt_parked *me)
 
 void ckpt_release(struct ckpt_session *s)
 {
-	struct ckpt_parked *p, *next;
-
 	ckpt_wind_back_share(s);
 	ckpt_lock(&s->lock);
 	s->stopping = false;
-	p = s->parked;
 	s->parked = NULL;
+	/* Nothing is written to their stacks: a copy that was made shares the pages with them. */
+	__atomic_add_fetch(&s->round, 1, __ATOMIC_SEQ_CST);
 	ckpt_unlock(&s->lock);
-	for (; p; p = next) {
-		next = p->next; /* it is on a stack that will be gone */
-		__atomic_store_n(&p->order, CKPT_LEAVE, __ATOMIC_SEQ_CST);
-	}
 	__atomic_add_fetch(&s->turn, 1, __ATOMIC_SEQ_CST);
 	ckpt_futex_wake(&s->turn);
 }
