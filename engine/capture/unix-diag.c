@@ -20,6 +20,7 @@ static void take_attribute(struct ckpt_unix_diag *d, unsigned int type, const vo
 	} else if (type == UNIX_DIAG_RQLEN && len >= sizeof(struct unix_diag_rqlen)) {
 		d->waiting = ((const struct unix_diag_rqlen *)data)->udiag_rqueue;
 		d->backlog = ((const struct unix_diag_rqlen *)data)->udiag_wqueue;
+		d->sent = d->backlog;
 	} else if (type == UNIX_DIAG_ICONS && len <= sizeof(d->pending)) {
 		memcpy(d->pending, data, len);
 		d->n_pending = len / sizeof(d->pending[0]);

@@ -13,8 +13,9 @@ struct ckpt_unix_diag {
 	bool has_peer;
 	uint32_t peer; /* its inode; 0: it has no descriptor (closed, or not accepted yet) */
 	bool has_file;
-	uint32_t file_ino;                       /* of the socket file that it was bound to */
-	uint32_t waiting, backlog;               /* of a listening one: connections */
+	uint32_t file_ino;         /* of the socket file that it was bound to */
+	uint32_t waiting, backlog; /* of a listening one: connections */
+	uint32_t sent; /* of another: what the messages take that it has sent (SIOCOUTQ) */
 	uint32_t pending[CKPT_UNIX_MAX_PENDING]; /* whose they are, in order; 0: closed since */
 	size_t n_pending;
 	uint8_t shutdown; /* bit 0: receiving, bit 1: sending */

@@ -20,6 +20,7 @@
 #define STACK (64 * 1024)
 #define NAME_AT offsetof(struct sockaddr_un, sun_path)
 #define SCM_PIDFD_ 4 /* Linux 6.5 */
+#define NO_OFFSET (-1)
 
 /* What the process of its own gets and gives. */
 struct peek {
@@ -28,6 +29,7 @@ struct peek {
 	int fd, type, old, pass;
 	size_t left; /* of a stream: bytes in it */
 	int code;    /* negative errno, or 0 */
+	bool told;   /* the last look told of credentials, or that there are none */
 	bool hidden; /* something was not shown */
 };
 
@@ -66,8 +68,10 @@ static void take_along(struct peek *p, struct msghdr *h, struct ckpt_unix_messag
 			continue;
 		if (c->cmsg_type == SCM_PIDFD_)
 			close_all(fd, n);
-		if (c->cmsg_type == SCM_CREDENTIALS)
+		if (c->cmsg_type == SCM_CREDENTIALS) {
 			take_creds(m, (const void *)CMSG_DATA(c));
+			p->told = true;
+		}
 		if (c->cmsg_type != SCM_RIGHTS)
 			continue;
 		m->rights = memcpy(ckpt_alloc(p->arena, n * sizeof(int)), fd, n * sizeof(int));
@@ -92,6 +96,7 @@ static ssize_t look(struct peek *p, void *buf, size_t len, struct sockaddr_un *f
 			    .msg_controllen = sizeof(control) };
 	ssize_t n = recvmsg(p->fd, &h, MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC | MSG_CMSG_CLOEXEC);
 
+	p->told = false;
 	if (n < 0)
 		return -errno;
 	take_along(p, &h, m);
@@ -165,7 +170,8 @@ static int peek_stream(struct peek *p)
 	return r;
 }
 
-/* The message at that offset of the queue: 1, or 0 at its end. */
+/* The message at that offset of the queue: 1, or 0 at its end, where a SOCK_SEQPACKET socket goes
+ * on giving something empty that has come from nobody. */
 static int peek_message(struct peek *p, int offset)
 {
 	struct ckpt_unix_message first = { 0 }, *m;
@@ -174,7 +180,7 @@ static int peek_message(struct peek *p, int offset)
 	int r = set_offset(p, offset);
 	ssize_t len = r < 0 ? r : look(p, NULL, 0, &from, &from_len, &first), n = len;
 
-	if (len == -EAGAIN)
+	if (len == -EAGAIN || (!len && !p->told))
 		return 0;
 	if (len < 0)
 		return len;
@@ -199,30 +205,16 @@ static int peek_message(struct peek *p, int offset)
 	return 1;
 }
 
-static bool at_end(const struct peek *p)
-{
-	struct pollfd f = { .fd = p->fd, .events = POLLIN | POLLRDHUP };
-
-	return p->type == SOCK_SEQPACKET && poll(&f, 1, 0) == 1 &&
-	       f.revents & (POLLRDHUP | POLLHUP);
-}
-
-/* At its end a SOCK_SEQPACKET socket goes on giving empty messages. */
+/* Without an offset the first one is shown even if it is empty and has been peeked at before, which
+ * no offset shows: those behind it are up to unix-hidden.c. */
 static int peek_messages(struct peek *p)
 {
-	bool end = at_end(p);
-	int offset = 0, r;
+	int offset = 0, r = peek_message(p, NO_OFFSET);
 
-	do {
+	while (r == 1) {
+		offset += p->queue->v[p->queue->n - 1].len;
 		r = peek_message(p, offset);
-		if (r == 1) {
-			const struct ckpt_unix_message *m = &p->queue->v[p->queue->n - 1];
-
-			offset += m->len;
-			if (end && !m->len && !m->n_rights)
-				p->queue->n--, r = 0;
-		}
-	} while (r == 1);
+	}
 	return r;
 }
 

@@ -33,6 +33,9 @@ struct ckpt_unix_queue {
  */
 int ckpt_unix_peek(struct ckpt_arena *arena, int fd, int type, struct ckpt_unix_queue *queue,
 		   struct ckpt_err *err);
+/* How many messages behind those of the queue FD of TYPE has, all of them empty, when its peer,
+ * which sends to nobody else, has sent what takes SENT (SIOCOUTQ). */
+size_t ckpt_unix_hidden(const struct ckpt_unix_queue *queue, int type, uint32_t sent);
 /* Closes what is in flight. */
 void ckpt_unix_queue_close(struct ckpt_unix_queue *queue);
 /* That of the socket that is being collected: it was peeked at when files were looked for. NULL

@@ -121,10 +121,31 @@ static int collect_creds(struct ckpt_collect *c, const struct ckpt_unix_message 
 	return 0;
 }
 
-static int collect_queue(struct ckpt_collect *c, Ckpt__Unix *m, struct ckpt_err *err)
+/* Between others their place is not told, nor what came along with them. */
+static int check_hidden(struct ckpt_collect *c, const struct ckpt_unix_queue *q, size_t hidden,
+			struct ckpt_err *err)
+{
+	struct ckpt_err ignored = CKPT_ERR_INIT;
+	uint64_t rights = 0;
+	int r = ckpt_fdinfo_u64(c, "scm_fds", 10, &rights, &ignored);
+	bool alike = !rights && (r >= 0 || r == -ENOENT);
+
+	for (size_t i = 0; i < q->n; i++)
+		alike &= !q->v[i].len && !q->v[i].has_creds;
+	return alike ? 0 :
+		       ckpt_refuse(err, CKPT_E_IN_FLIGHT, -EOPNOTSUPP,
+				   "%s: in its queue are empty messages (%zu) that an earlier "
+				   "dump, or somebody else, has peeked at: where between the "
+				   "others the kernel does not tell",
+				   c->probe->link, hidden);
+}
+
+/* Hidden ones are like the first, and come last. */
+static int collect_queue(struct ckpt_collect *c, Ckpt__Unix *m, uint32_t sent, struct ckpt_err *err)
 {
 	const struct ckpt_unix_queue *q = ckpt_unix_queue_seen(c);
 	struct ckpt_unix_queue own;
+	size_t hidden;
 	int r = q ? 0 : ckpt_unix_peek(c->arena, c->fd, m->type, &own, err);
 
 	for (size_t i = 0; !q && r >= 0 && i < own.n; i++)
@@ -137,10 +158,13 @@ static int collect_queue(struct ckpt_collect *c, Ckpt__Unix *m, struct ckpt_err 
 	}
 	if (r < 0)
 		return ckpt_in(err, r, "%s", c->probe->link);
-	m->n_queue = q->n;
-	m->queue = ckpt_alloc(c->arena, q->n * sizeof(*m->queue));
-	for (size_t i = 0; r >= 0 && i < q->n; i++) {
-		const struct ckpt_unix_message *from = &q->v[i];
+	hidden = ckpt_unix_hidden(q, m->type, sent);
+	if (hidden)
+		r = check_hidden(c, q, hidden, err);
+	m->n_queue = q->n + hidden;
+	m->queue = ckpt_alloc(c->arena, m->n_queue * sizeof(*m->queue));
+	for (size_t i = 0; r >= 0 && i < m->n_queue; i++) {
+		const struct ckpt_unix_message *from = &q->v[i < q->n ? i : 0];
 		Ckpt__UnixMessage *msg = m->queue[i] = ckpt_new(c->arena, Ckpt__UnixMessage);
 
 		ckpt__unix_message__init(msg);
@@ -211,9 +235,9 @@ static int collect_connector(struct ckpt_collect *c, Ckpt__Unix *m, struct ckpt_
 }
 
 /* One that waits to be accepted has no inode yet, like one that was closed; but only that shuts
- * down both ways. */
+ * down both ways. What it has sent to this one goes to *SENTP, if it sends to no other. */
 static int collect_peer(struct ckpt_collect *c, Ckpt__Unix *m, const struct ckpt_unix_diag *d,
-			struct ckpt_err *err)
+			uint32_t *sentp, struct ckpt_err *err)
 {
 	struct pollfd p = { .fd = c->fd, .events = POLLPRI };
 	struct ckpt_unix_diag theirs;
@@ -241,9 +265,11 @@ static int collect_peer(struct ckpt_collect *c, Ckpt__Unix *m, const struct ckpt
 			return err->code;
 	}
 	/* A stranger that is connected to us in turn would not be after a mere connect(2). */
-	if (m->type == SOCK_DGRAM && m->peer && ckpt_unix_diag(m->peer, &theirs, &ignored) == 0 &&
-	    theirs.peer == (uint32_t)c->probe->st.st_ino)
-		m->has_peer_name = false;
+	if (m->type != SOCK_STREAM && m->peer && ckpt_unix_diag(m->peer, &theirs, &ignored) == 0 &&
+	    theirs.peer == (uint32_t)c->probe->st.st_ino) {
+		m->has_peer_name &= m->type != SOCK_DGRAM;
+		*sentp = theirs.sent;
+	}
 	return 0;
 }
 
@@ -267,6 +293,7 @@ static int collect_pending(struct ckpt_collect *c, Ckpt__Unix *m, const struct c
 int ckpt_unix_collect(struct ckpt_collect *c, Ckpt__Unix *m, struct ckpt_err *err)
 {
 	struct ckpt_unix_diag d;
+	uint32_t sent = 0;
 	int r = ckpt_unix_diag(c->probe->st.st_ino, &d, err);
 
 	if (r < 0)
@@ -287,6 +314,6 @@ int ckpt_unix_collect(struct ckpt_collect *c, Ckpt__Unix *m, struct ckpt_err *er
 		m->has_shutdown = m->shutdown = d.shutdown;
 		return collect_pending(c, m, &d, err);
 	}
-	r = collect_peer(c, m, &d, err);
-	return r < 0 ? r : collect_queue(c, m, err);
+	r = collect_peer(c, m, &d, &sent, err);
+	return r < 0 ? r : collect_queue(c, m, sent, err);
 }

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -24,7 +25,7 @@ static void setup(void)
 	CHECK_CALL(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, q));
 	CHECK(write(s[0], "to one", 6) == 6 && write(s[0], ", more", 6) == 6);
 	CHECK(write(s[1], "to zero", 7) == 7);
-	CHECK(write(d[0], "first", 5) == 5 && write(d[0], "", 0) == 0 &&
+	CHECK(write(d[0], "", 0) == 0 && write(d[0], "second", 6) == 6 &&
 	      write(d[0], "third", 5) == 5);
 	CHECK(write(q[1], "packet", 6) == 6 && write(q[1], "p", 1) == 1);
 	CHECK_CALL(setsockopt(d[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)));
@@ -47,8 +48,8 @@ static void check(void)
 	CHECK(read(s[1], buf, 100) == 12 && !memcmp(buf, "to one, more", 12));
 	CHECK(read(s[0], buf, 100) == 7 && !memcmp(buf, "to zero", 7));
 	CHECK(write(s[1], "again", 5) == 5 && read(s[0], buf, 100) == 5);
-	CHECK(read(d[1], buf, 100) == 5 && !memcmp(buf, "first", 5));
 	CHECK(read(d[1], buf, 100) == 0);
+	CHECK(read(d[1], buf, 100) == 6 && !memcmp(buf, "second", 6));
 	CHECK(read(d[1], buf, 100) == 5 && !memcmp(buf, "third", 5));
 	CHECK(read(d[1], buf, 100) < 0 && errno == EAGAIN);
 	CHECK(read(q[0], buf, 100) == 6 && !memcmp(buf, "packet", 6));
@@ -259,6 +260,80 @@ static void check_closed(void)
 	CHECK(read(s[0], buf, 1) == 0);
 }
 
+/* An image that goes on from another would be refused: see setup_placeless(). */
+static void setup_between(void)
+{
+	if (getenv("CASE_CHAIN"))
+		case_skip("an earlier dump leaves empty messages peeked at");
+	CHECK_CALL(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, d));
+	CHECK_CALL(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, q));
+	CHECK(write(d[0], "a", 1) == 1 && write(d[0], "", 0) == 0 && write(d[0], "b", 1) == 1);
+	CHECK(send(q[0], "", 0, 0) == 0 && send(q[0], "", 0, 0) == 0 && write(q[0], "c", 1) == 1);
+	CHECK(send(q[0], "", 0, 0) == 0);
+	close(q[0]);
+}
+
+static void check_between(void)
+{
+	CHECK(read(d[1], buf, 9) == 1 && read(d[1], buf, 9) == 0 && read(d[1], buf, 9) == 1);
+	CHECK(read(d[1], buf, 9) < 0 && errno == EAGAIN);
+	CHECK(recv(q[1], buf, 9, 0) == 0 && recv(q[1], buf, 9, 0) == 0);
+	CHECK(recv(q[1], buf, 9, 0) == 1 && buf[0] == 'c');
+}
+
+/* The kernel shows an empty message to a peek at an offset once. */
+static void peek_at(int fd, int offset)
+{
+	int none = -1;
+
+	CHECK_CALL(setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof(offset)));
+	CHECK(recv(fd, buf, 0, MSG_PEEK | MSG_DONTWAIT) == 0);
+	CHECK_CALL(setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &none, sizeof(none)));
+}
+
+static void setup_empty(void)
+{
+	CHECK_CALL(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, d));
+	CHECK_CALL(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, q));
+	for (int i = 0; i < 3; i++)
+		CHECK(send(d[0], "", 0, 0) == 0 && send(q[0], "", 0, 0) == 0);
+	CHECK(send(d[1], "", 0, 0) == 0 && write(d[1], buf, 40000) == 40000);
+}
+
+static void setup_peeked(void)
+{
+	setup_empty();
+	for (int i = 0; i < 2; i++) {
+		peek_at(d[1], 0);
+		peek_at(q[1], 0);
+	}
+	peek_at(d[0], 0);
+}
+
+static void check_peeked(void)
+{
+	for (int i = 0; i < 3; i++)
+		CHECK(recv(d[1], buf, 9, 0) == 0 && recv(q[1], buf, 9, 0) == 0);
+	CHECK(recv(d[1], buf, 9, 0) < 0 && errno == EAGAIN);
+	CHECK(recv(q[1], buf, 9, 0) < 0 && errno == EAGAIN);
+	CHECK(read(d[0], buf, 9) == 0 && read(d[0], buf, sizeof(buf)) == 40000);
+	CHECK(read(d[0], buf, 9) < 0 && errno == EAGAIN);
+}
+
+static void setup_placeless(void)
+{
+	CHECK_CALL(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, d));
+	CHECK(write(d[0], buf, 40000) == 40000 && write(d[0], "", 0) == 0);
+	CHECK(write(d[0], buf, 300) == 300);
+	peek_at(d[1], 40000);
+}
+
+static void check_placeless(void)
+{
+	CHECK(read(d[1], buf, sizeof(buf)) == 40000 && read(d[1], buf, 9) == 0);
+	CHECK(read(d[1], buf, sizeof(buf)) == 300);
+}
+
 CASES({ "socket pairs keep queues, boundaries and options", setup, check },
       { "closed and shut down sides stay so", setup_half, check_half },
       { "a full socket keeps all of it", setup_full, check_full },
@@ -266,4 +341,10 @@ CASES({ "socket pairs keep queues, boundaries and options", setup, check },
       { "sockets without a peer work as before", setup_single, check_single },
       { "a socket file that was linked or renamed is where clients look for it", setup_moved,
 	check_moved },
-      { "peers that were closed keep their names", setup_closed, check_closed })
+      { "peers that were closed keep their names", setup_closed, check_closed },
+      { "empty messages stay between others", setup_between, check_between },
+      { "empty messages are kept that were peeked at before", setup_peeked, check_peeked },
+      { "empty messages are kept that earlier dumps have peeked at", setup_empty, check_peeked,
+	.chain = 3 },
+      { "one that was peeked at is refused where its place is not told", setup_placeless,
+	check_placeless, .refused = { "CKPT-E0254", "empty messages (1)", "its receiver" } })
