@@ -11,6 +11,7 @@
 #include "engine/model/rules.h"
 #include "engine/base/log.h"
 #include "engine/capture/capture.h"
+#include "engine/capture/packages.h"
 #include "engine/plan/plan.h"
 #include "engine/store/image.h"
 #include "injector/areas-ahead.h"
@@ -263,6 +264,8 @@ static int commit(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err
 	r = d->copies ? 0 : check_areas(d, err);
 	if (r >= 0 && d->precopy.live)
 		r = ckpt_live_checksums(d->precopy.live, d->crc, err);
+	if (r >= 0 && d->opts->packages)
+		ckpt_capture_packages(d->snap, d->arena, d->opts->log);
 	if (r >= 0)
 		r = check_signals(d, err);
 	if (r < 0)

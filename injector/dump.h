@@ -33,6 +33,7 @@ struct ckpt_dump_opts {
 	const char *dir;                       /* its name, for messages */
 	struct ckpt_compression compress;      /* of the pages */
 	bool leave_running, leave_stopped, shell_job, file_locks, tcp_close;
+	bool packages;              /* that programs and libraries belong to are kept */
 	bool areas_frozen;          /* with LIVE: areas are not read before the freeze */
 	bool live;                  /* memory is copied while it runs, and again where it changed */
 	unsigned int max_freeze_ms; /* with LIVE: as long at most, or none; 0: any */

@@ -147,7 +147,7 @@ struct ckpt_options {
 	bool view_tree, view_files, view_memory, view_sockets, view_stats;
 	bool raw, stacks, env, args;
 	uint64_t ghost_limit;
-	bool link_remap, file_list, live;
+	bool link_remap, file_list, live, packages;
 	const char *file_validation, *carry, *files, *grown, *on_files; /* NULL: not given */
 	const char *prev_images_dir;
 	bool track_mem, auto_dedup, give_up_parents;

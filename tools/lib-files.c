@@ -5,7 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 #include "engine/base/cleanup.h"
+#include "engine/capture/packages.h"
 #include "engine/plan/file-list.h"
+#include "engine/plan/owner.h"
 #include "tools/ckpt.h"
 
 static bool is(const char *value, const char *word)
@@ -94,13 +96,16 @@ static const char *path_in(const struct ckpt_object *obj, const char *field)
 	return path && path[0] == '/' ? path : NULL;
 }
 
-static void list_object(struct ckpt_tool *t, const struct ckpt_object *obj, bool hash)
+static void list_object(struct ckpt_tool *t, const struct ckpt_object *obj,
+			const struct ckpt_owned *owned, bool hash)
 {
 	static const char *const field[] = { "path", "other", "cwd", "root" };
 
 	for (size_t i = 0; i < sizeof(field) / sizeof(field[0]); i++) {
 		const char *path = path_in(obj, field[i]);
 
+		if (path && owned && owned->package && !strcmp(path, owned->path))
+			printf("#package\t%s\n", owned->package);
 		if (path)
 			printf("%s\n", ckpt_file_list_line(t->arena, path, hash));
 	}
@@ -108,13 +113,17 @@ static void list_object(struct ckpt_tool *t, const struct ckpt_object *obj, bool
 
 void ckpt_tool_file_list(struct ckpt_tool *t, const struct ckpt_snapshot *snap)
 {
+	struct ckpt_owned *owned = ckpt_alloc(t->arena, snap->n_objects * sizeof(*owned));
 	bool hash = is(t->opts.file_validation, "hash");
 
+	for (size_t i = 0; i < snap->n_objects; i++)
+		owned[i].path = ckpt_packaged_path(snap->objects[i]);
+	ckpt_owners_of(t->arena, owned, snap->n_objects);
 	printf("# mode, size, time, build-id, SHA-256, path\n");
 	for (size_t i = 0; i < snap->n_objects; i++)
-		list_object(t, snap->objects[i], hash);
+		list_object(t, snap->objects[i], &owned[i], hash);
 	for (size_t i = 0; i < snap->n_tasks; i++)
 		for (size_t k = 0; k < snap->tasks[i]->n_state; k++)
-			list_object(t, snap->tasks[i]->state[k], hash);
+			list_object(t, snap->tasks[i]->state[k], NULL, hash);
 	fflush(stdout);
 }

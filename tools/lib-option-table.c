@@ -137,6 +137,8 @@ const struct ckpt_option ckpt_option_table[] = {
 	      "what files are compared by (default: build-id of code, size, and hash where there is one)"),
 	OURS("carry", CKPT_OPT_CHOICE, carry, DUMP, "none|mapped|all|written",
 	     "files that the image holds as well: code, all, what is open for writing (default: none)"),
+	OUR_FLAG("packages", packages, ONLY_DUMP,
+		 "keep which package each mapped program and library is of, as dpkg or rpm tell, for what a restore says"),
 	OURS("files", CKPT_OPT_CHOICE, files, RESTORE | PLAN, "keep|rollback",
 	     "carried files that were written to since: a problem (default), or put back"),
 	OURS("grown", CKPT_OPT_CHOICE, grown, RESTORE | PLAN, "truncate|append|fail",

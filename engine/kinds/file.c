@@ -25,6 +25,7 @@
 #include "engine/plan/host.h"
 #include "engine/plan/identity.h"
 #include "engine/plan/inode.h"
+#include "engine/plan/owner.h"
 #include "engine/plan/path.h"
 #include "engine/plan/validate.h"
 #include "proto/file.pb-c.h"
@@ -255,6 +256,7 @@ static struct ckpt_seen seen(const Ckpt__File *f)
 		.build_id = f->has_build_id && f->build_id.len ? f->build_id.data : NULL,
 		.build_id_len = f->build_id.len,
 		.sha256 = f->has_sha256 ? f->sha256.data : NULL,
+		.package = f->package,
 	};
 }
 
@@ -335,7 +337,7 @@ static bool is_sane(const struct ckpt_object *obj, const Ckpt__File *f)
 		return false;
 	if (f->has_sha256 && f->sha256.len != CKPT_SHA256)
 		return false;
-	if (f->build_id.len > CKPT_BUILD_ID_MAX)
+	if (f->build_id.len > CKPT_BUILD_ID_MAX || (f->package && !ckpt_owner_sane(f->package)))
 		return false;
 	return f->deleted || !obj->has_content ||
 	       (S_ISREG(f->mode) && obj->content_size == f->size && !f->other);

@@ -6,7 +6,22 @@
 #include "engine/look/views.h"
 #include "proto/file.pb-c.h"
 
-enum { PID, START, END, PROT, SIZE, STORED, DIRTY, SHARED, FLAGS, OBJECT, OFFSET, BUILD_ID, NAME };
+enum {
+	PID,
+	START,
+	END,
+	PROT,
+	SIZE,
+	STORED,
+	DIRTY,
+	SHARED,
+	FLAGS,
+	OBJECT,
+	OFFSET,
+	BUILD_ID,
+	NAME,
+	PACKAGE /* only where the image has any */
+};
 static const struct ckpt_column columns[] = {
 	{ "pid", CKPT_CELL_NUMBER },  { "start", CKPT_CELL_HEX },
 	{ "end", CKPT_CELL_HEX },     { "prot", CKPT_CELL_TEXT },
@@ -14,7 +29,7 @@ static const struct ckpt_column columns[] = {
 	{ "dirty", CKPT_CELL_BYTES }, { "shared", CKPT_CELL_BYTES },
 	{ "flags", CKPT_CELL_TEXT },  { "object", CKPT_CELL_NUMBER },
 	{ "offset", CKPT_CELL_HEX },  { "build-id", CKPT_CELL_TEXT },
-	{ "name", CKPT_CELL_TEXT },
+	{ "name", CKPT_CELL_TEXT },   { "package", CKPT_CELL_TEXT },
 };
 
 uint64_t ckpt_view_stored_in(const struct ckpt_pages *pages, uint64_t start, uint64_t end)
@@ -90,6 +105,22 @@ static const char *build_id_of(struct ckpt_arena *arena, const struct ckpt_objec
 	return text;
 }
 
+/* NULL: it is not kept. */
+static const char *package_of(const struct ckpt_object *obj)
+{
+	return obj->msg->descriptor == &ckpt__file__descriptor ?
+		       ((const Ckpt__File *)(const void *)obj->msg)->package :
+		       NULL;
+}
+
+static bool has_packages(const struct ckpt_snapshot *snap)
+{
+	for (size_t i = 0; i < snap->n_objects; i++)
+		if (package_of(snap->objects[i]))
+			return true;
+	return false;
+}
+
 static void add(struct ckpt_look *look, const struct ckpt_task *task, const Ckpt__Area *area,
 		struct ckpt_table *t)
 {
@@ -118,13 +149,15 @@ static void add(struct ckpt_look *look, const struct ckpt_task *task, const Ckpt
 		ckpt_row_number(row, OBJECT, obj->id);
 		ckpt_row_number(row, OFFSET, area->offset);
 		ckpt_row_text(row, BUILD_ID, build_id_of(look->arena, obj));
+		if (package_of(obj))
+			ckpt_row_text(row, PACKAGE, package_of(obj));
 	}
 	ckpt_row_text(row, NAME, ckpt_look_area_name(look, task, area));
 }
 
 void ckpt_view_memory(struct ckpt_look *look, const struct ckpt_task *only, struct ckpt_table *t)
 {
-	ckpt_table_init(t, look->arena, "memory", columns, sizeof(columns) / sizeof(columns[0]));
+	ckpt_table_init(t, look->arena, "memory", columns, PACKAGE + has_packages(look->snap));
 	for (size_t i = 0; i < look->snap->n_tasks; i++) {
 		const struct ckpt_task *task = look->snap->tasks[i];
 

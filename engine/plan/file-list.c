@@ -10,8 +10,10 @@
 #include <unistd.h>
 #include "engine/base/cleanup.h"
 #include "engine/base/text.h"
+#include "engine/plan/owner.h"
 
 #define FIELDS 6
+#define PACKAGE "#package\t"
 
 static int digit(char c)
 {
@@ -103,13 +105,16 @@ int ckpt_file_list_read(struct ckpt_file_list **listp, struct ckpt_arena *arena,
 {
 	struct ckpt_file_list *list = ckpt_new(arena, struct ckpt_file_list);
 	size_t room = 0, n = 0;
-	char *text, *line;
+	char *text, *line, *package = NULL;
 	int r = ckpt_read_all(arena, fd, &text, NULL, err);
 
 	if (r < 0)
 		return ckpt_in(err, r, "%s", name);
 	for (char *rest = text; (line = strsep(&rest, "\n"));) {
 		n++;
+		if (!strncmp(line, PACKAGE, strlen(PACKAGE)) &&
+		    ckpt_owner_sane(line + strlen(PACKAGE)))
+			package = line + strlen(PACKAGE);
 		if (!*line || *line == '#')
 			continue;
 		list->v = ckpt_grow(arena, list->v, list->n, &room, 64, sizeof(*list->v));
@@ -118,7 +123,8 @@ int ckpt_file_list_read(struct ckpt_file_list **listp, struct ckpt_arena *arena,
 			return ckpt_refuse(err, CKPT_E_CONFIG, -EINVAL,
 					   "%s: line %zu: is none of `ckpt show --file-list`", name,
 					   n);
-		list->n++;
+		list->v[list->n++].package = package;
+		package = NULL;
 	}
 	if (list->n)
 		qsort(list->v, list->n, sizeof(*list->v), by_path);

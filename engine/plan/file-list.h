@@ -3,7 +3,8 @@
  * What another machine has at the paths of an image: made there by `ckpt show --file-list`, asked
  * here by `ckpt plan --on-files`. A line each, with tabs between: mode (octal; 0: nothing is
  * there), size (of a device: its number), time of modification, build-id, SHA-256 ("-": none),
- * path.
+ * path. Before it, where the package is known that it belongs to: "#package", tab, name and
+ * version.
  */
 #pragma once
 #include <stdbool.h>
@@ -20,6 +21,7 @@ struct ckpt_file_entry {
 	uint8_t build_id[CKPT_BUILD_ID_MAX], sha256[CKPT_SHA256];
 	size_t build_id_len;
 	bool has_sha256;
+	const char *package; /* that it belongs to; NULL: not known */
 };
 
 struct ckpt_file_list {

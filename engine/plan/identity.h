@@ -12,5 +12,3 @@
 int ckpt_sha256(int fd, uint64_t size, uint8_t hash[CKPT_SHA256], struct ckpt_err *err);
 /* "a3f0...": at most 2 * CKPT_BUILD_ID_MAX characters; "none" of nothing. */
 const char *ckpt_hex(char buf[2 * CKPT_BUILD_ID_MAX + 1], const uint8_t *bytes, size_t len);
-/* " (package libc6)" as far as the package manager of this machine can tell, else "". */
-const char *ckpt_owner_of(const char *path, char *buf, size_t size);

@@ -11,6 +11,7 @@
 #include "engine/base/cleanup.h"
 #include "engine/plan/file-list.h"
 #include "engine/plan/identity.h"
+#include "engine/plan/owner.h"
 #include "engine/plan/path.h"
 
 /* The file as it is now. */
@@ -51,10 +52,30 @@ static int compare_hash(const struct now *now, const struct ckpt_seen *then)
 	return !memcmp(hash, then->sha256, CKPT_SHA256);
 }
 
+/* Room for what owners() tells. */
+#define OWNERS (2 * CKPT_OWNER_MAX + 40)
+
+/* " (dumped from package libc6 2.36-9, here libc6 2.36-10)", as far as it is known. */
+static const char *owners(const struct now *now, const struct ckpt_seen *then, char buf[OWNERS])
+{
+	char asked[CKPT_OWNER_MAX];
+	const char *here = now->entry ? now->entry->package : ckpt_owner_of(now->path, asked);
+	bool known = here && *here;
+
+	buf[0] = '\0';
+	if (then->package)
+		snprintf(buf, OWNERS, " (dumped from package %s, here %s)", then->package,
+			 known ? here : "of no package that is known");
+	else if (known)
+		snprintf(buf, OWNERS, " (package %s)", here);
+	return buf;
+}
+
 /* True: the build-ids decide. */
 static bool judge_build(const struct now *now, const struct ckpt_seen *then, struct ckpt_verdict *v)
 {
-	char was[2 * CKPT_BUILD_ID_MAX + 1], is[2 * CKPT_BUILD_ID_MAX + 1], owner[128];
+	char was[2 * CKPT_BUILD_ID_MAX + 1], is[2 * CKPT_BUILD_ID_MAX + 1];
+	char owner[OWNERS];
 	uint8_t id[CKPT_BUILD_ID_MAX];
 	size_t len;
 
@@ -66,9 +87,9 @@ static bool judge_build(const struct now *now, const struct ckpt_seen *then, str
 	v->number = CKPT_E_FILE_BUILD;
 	snprintf(v->text, sizeof(v->text),
 		 "%s: is another build: its build-id was %s, is %s now (%llu bytes, now %llu)",
-		 now->entry ? "" : ckpt_owner_of(now->path, owner, sizeof(owner)),
-		 ckpt_hex(was, then->build_id, then->build_id_len), ckpt_hex(is, id, len),
-		 (unsigned long long)then->size, (unsigned long long)now->st->st_size);
+		 owners(now, then, owner), ckpt_hex(was, then->build_id, then->build_id_len),
+		 ckpt_hex(is, id, len), (unsigned long long)then->size,
+		 (unsigned long long)now->st->st_size);
 	return true;
 }
 
@@ -105,6 +126,7 @@ void ckpt_validate(const struct ckpt_restore_opts *opts, const char *path,
 	const struct now now = { path, st,
 				 opts->on_files ? ckpt_file_list_find(opts->on_files, path) :
 						  NULL };
+	char owner[OWNERS];
 
 	v->number = CKPT_E_NONE;
 	v->text[0] = '\0';
@@ -116,6 +138,7 @@ void ckpt_validate(const struct ckpt_restore_opts *opts, const char *path,
 		return;
 	}
 	v->number = CKPT_E_FILE_CHANGED;
-	snprintf(v->text, sizeof(v->text), ": had %llu bytes, has %llu now",
-		 (unsigned long long)then->size, (unsigned long long)st->st_size);
+	snprintf(v->text, sizeof(v->text), "%s: had %llu bytes, has %llu now",
+		 then->package ? owners(&now, then, owner) : "", (unsigned long long)then->size,
+		 (unsigned long long)st->st_size);
 }

@@ -14,11 +14,12 @@ struct ckpt_seen {
 	const uint8_t *build_id; /* of a program or library; NULL: none, or not kept */
 	size_t build_id_len;
 	const uint8_t *sha256; /* NULL: not kept */
+	const char *package;   /* that it belonged to; NULL: not kept */
 };
 
 struct ckpt_verdict {
 	enum ckpt_code number; /* CKPT_E_NONE: it is the same, or may pass for it */
-	char text[600];        /* what differs; or, of the same, what a user should know; "" */
+	char text[900];        /* what differs; or, of the same, what a user should know; "" */
 };
 
 /* ST is what lstat(2) says of PATH now; a list of another machine (opts->on_files) is asked instead

@@ -35,7 +35,7 @@ while IFS=$'\t' read -r spelled fate _; do
 	case $name in
 	track-timeout | give-up-parents) continue ;;
 	images-dir | json | pid | help | version | log-file | tree | files | memory | sockets | stats | stacks | raw) continue ;;
-	carry | config | on-files | file-list | output | search | hex | regex | area | env | args | debug-dir) continue ;;
+	carry | packages | config | on-files | file-list | output | search | hex | regex | area | env | args | debug-dir) continue ;;
 	live | max-freeze | max-freeze-action | via | remote-ckpt | remote-options | handover) continue ;;
 	esac
 	case $fate in

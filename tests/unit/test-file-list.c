@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 #include "engine/plan/file-list.h"
+#include "engine/plan/owner.h"
 #include "tests/lib/tap.h"
 
 static struct ckpt_arena *arena;
@@ -62,6 +63,7 @@ static const char *const bad[] = {
 static void test_list(void)
 {
 	static const char good[] = "# comment\n"
+				   "#package\tb 1.0-2\n"
 				   "100644\t12\t-5.000000007\tabcd\t-\t/b\\012c\n\n"
 				   "0\t0\t0.0\t-\t-\t/a\n";
 	struct ckpt_err err;
@@ -70,6 +72,9 @@ static void test_list(void)
 
 	ok(e && e->st.st_size == 12 && e->st.st_mtim.tv_sec == -5 && e->build_id_len == 2,
 	   "a list");
+	ok(e && e->package && !strcmp(e->package, "b 1.0-2"), "a package");
+	e = list ? ckpt_file_list_find(list, "/a") : NULL;
+	ok(e && !e->package, "of that file alone");
 	ok(list && ckpt_file_list_find(list, "/a") && !ckpt_file_list_find(list, "/b"),
 	   "what it does not say");
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -85,15 +90,18 @@ static void test_list(void)
 int main(void)
 {
 	struct ckpt_err err = CKPT_ERR_INIT;
-	char owner[128];
+	char owner[CKPT_OWNER_MAX];
 
 	if (ckpt_arena_open(&arena, 1ul << 30, &err) < 0)
 		return 1;
 	test_hash();
 	test_list();
-	is_text(ckpt_owner_of("/nowhere/at/all", owner, sizeof(owner)), "", "nobody's file");
+	is_text(ckpt_owner_of("/nowhere/at/all", owner), "", "nobody's file");
 	if (access("/var/lib/dpkg/info/libc6:amd64.list", F_OK) == 0)
-		is_text(ckpt_owner_of("/usr/lib/x86_64-linux-gnu/libc.so.6", owner, sizeof(owner)),
-			" (package libc6:amd64)", "a package's");
+		ok(!strncmp(ckpt_owner_of("/usr/lib/x86_64-linux-gnu/libc.so.6", owner),
+			    "libc6:amd64 2.", 14),
+		   "a package's, and its version");
+	ok(!ckpt_owner_sane("") && !ckpt_owner_sane("a\033b") && ckpt_owner_sane("a 1"),
+	   "what may be the name of one");
 	return tap_end();
 }
