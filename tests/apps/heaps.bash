@@ -47,9 +47,9 @@ for t in threads:
     t.start()
 while any(t.is_alive() for t in threads):
     threads[0].join(0.02)
-    with open("n.new", "w") as f:
-        f.write("%d\n" % min(counts))
-    os.rename("n.new", "n")
+    n = os.open("n", os.O_WRONLY | os.O_CREAT) # in place: no dump has a name open that is about to go
+    os.pwrite(n, b"%8d\n" % min(counts), 0)
+    os.close(n)
 open("ended", "w").write("yes\n")
 PY
 }
@@ -123,8 +123,8 @@ public class Heap {
 			long least = Long.MAX_VALUE;
 			for (AtomicLong c : counts)
 				least = Math.min(least, c.get());
-			Files.writeString(Path.of("n.new"), least + "\n");
-			Files.move(Path.of("n.new"), Path.of("n"), StandardCopyOption.ATOMIC_MOVE);
+			Files.writeString(Path.of("n"), String.format("%8d%n", least), StandardOpenOption.CREATE,
+					  StandardOpenOption.WRITE);
 		}
 		stop = true;
 		for (Thread t : threads)

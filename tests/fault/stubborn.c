@@ -120,8 +120,11 @@ static void wait_for_vfork(void)
 /* The same in a child, of which the library has not been told by any signal before. */
 static void vfork_in_child(void)
 {
-	if (fork())
+	if (fork()) {
+		while (!test_exists("ready"))
+			usleep(1000);
 		return;
+	}
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	wait_for_vfork();
 	for (;;)
