@@ -43,7 +43,10 @@ restored() { # restored NAME DIR
 	end
 }
 # What has been written anew since the image before is not a matter of how fast it is.
-round() { goes_on || fail 'the target'; expect "$2 goes on from $3" 0 '' "$1" -t "$PID" -D "$2" --prev-images-dir "../$3" --track-mem "${@:4}"; }
+round() {
+	goes_on || fail 'the target'
+	expect "$2 goes on from $3" 0 '' "$1" -t "$PID" -D "$2" --prev-images-dir "../$3" --track-mem "${@:4}"
+}
 
 # ---- four images ----
 writer
