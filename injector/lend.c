@@ -22,26 +22,6 @@ struct lending {
 	unsigned char *buf; /* CKPT_CHUNK */
 };
 
-static int give(struct lending *l, uint64_t chunk, struct ckpt_err *err)
-{
-	uint64_t at = chunk * CKPT_CHUNK;
-	size_t len = l->size - at < CKPT_CHUNK ? l->size - at : CKPT_CHUNK, done = 0;
-
-	while (done < len) {
-		ssize_t n = pread(l->pages_fd, l->buf + done, len - done, at + done);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return ckpt_fail(err, -errno, "image: cannot read pages");
-		if (!n)
-			break;
-		done += n;
-	}
-	memset(l->buf + done, 0, len - done);
-	return ckpt_pack_put(l->pack, chunk, l->buf, len, l->crc[chunk], err);
-}
-
 static int answer(struct ckpt_handover_later *later, const char *word, struct ckpt_err *err)
 {
 	struct lending *l = (struct lending *)later;
@@ -50,7 +30,7 @@ static int answer(struct ckpt_handover_later *later, const char *word, struct ck
 
 	if (sscanf(word, "get %8u%c", &chunk, &end) != 1 || chunk * (uint64_t)CKPT_CHUNK >= l->size)
 		return ckpt_word_strange(&l->talk, err);
-	return give(l, chunk, err);
+	return ckpt_pack_put_from(l->pack, chunk, l->pages_fd, l->size, l->crc[chunk], l->buf, err);
 }
 
 static int say_go(struct ckpt_handover_later *later, struct ckpt_err *err)

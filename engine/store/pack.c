@@ -268,6 +268,27 @@ struct ckpt_stored ckpt_pack_stored(const struct ckpt_pack *p, uint64_t chunk)
 	return chunk < p->n ? p->entry[chunk].at : (struct ckpt_stored){ 0 };
 }
 
+int ckpt_pack_put_from(struct ckpt_pack *p, uint64_t chunk, int fd, uint64_t size, uint32_t crc,
+		       unsigned char *buf, struct ckpt_err *err)
+{
+	uint64_t at = chunk * CKPT_CHUNK;
+	size_t len = size - at < CKPT_CHUNK ? size - at : CKPT_CHUNK, done = 0;
+
+	while (done < len) {
+		ssize_t n = pread(fd, buf + done, len - done, at + done);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return ckpt_fail(err, -errno, "image: cannot read pages");
+		if (!n)
+			break;
+		done += n;
+	}
+	memset(buf + done, 0, len - done);
+	return ckpt_pack_put(p, chunk, buf, len, crc, err);
+}
+
 /* ---- a whole file ---- */
 
 struct file {
@@ -283,26 +304,12 @@ struct file {
 
 static int put_from(struct file *f, uint64_t chunk, unsigned char *buf, struct ckpt_err *err)
 {
-	uint64_t at = chunk * CKPT_CHUNK;
-	size_t len = f->size - at < CKPT_CHUNK ? f->size - at : CKPT_CHUNK, done = 0;
 	const struct ckpt_pack_opts *opts = &f->pack->opts;
 	int r = opts->go_on ? opts->go_on(opts->go_on_arg, err) : 0;
 
 	if (r < 0 || is_put(f->pack, chunk, f->crc[chunk]))
 		return r;
-	while (done < len) {
-		ssize_t n = pread(f->fd, buf + done, len - done, at + done);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return ckpt_fail(err, -errno, "image: cannot read pages");
-		if (!n)
-			break;
-		done += n;
-	}
-	memset(buf + done, 0, len - done);
-	return ckpt_pack_put(f->pack, chunk, buf, len, f->crc[chunk], err);
+	return ckpt_pack_put_from(f->pack, chunk, f->fd, f->size, f->crc[chunk], buf, err);
 }
 
 static void *work(void *arg)

@@ -38,6 +38,10 @@ void ckpt_pack_close(struct ckpt_pack *p);
  * chunk: the last one counts. */
 int ckpt_pack_put(struct ckpt_pack *p, uint64_t chunk, const void *data, size_t len, uint32_t crc,
 		  struct ckpt_err *err);
+/* The same for that chunk of FD (SIZE bytes; what is missing of them is zeroes). BUF: CKPT_CHUNK.
+ */
+int ckpt_pack_put_from(struct ckpt_pack *p, uint64_t chunk, int fd, uint64_t size, uint32_t crc,
+		       unsigned char *buf, struct ckpt_err *err);
 /* The same for all chunks of FD (SIZE bytes) whose checksum is not that of what was put, with
  * several threads. */
 int ckpt_pack_file(struct ckpt_pack *p, int fd, uint64_t size, const uint32_t *crc,
