@@ -121,11 +121,8 @@ int main(int argc, char **argv)
 	char summary[200];
 
 	fault_init(&f, argc, argv);
-	if (test_run((char *[]){ (char *)f.ckpt, "check", "--feature", "PAGEMAP_SCAN", NULL },
-		     f.out, "/", 10000)) {
-		printf("skip - this kernel cannot track memory\n");
+	if (!fault_can_track(&f))
 		return 77;
-	}
 	base = test_text("%s/base", f.dir);
 	next = test_text("%s/next", f.dir);
 	torment(&f, "sleep", "pre-dump", rounds);

@@ -104,6 +104,20 @@ static inline uint8_t *whole_file(const char *path, size_t *lenp)
 	return p;
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* The target on each of the files. */
+static inline int run_inputs(int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++) {
+		size_t size;
+		uint8_t *p = whole_file(argv[i], &size);
+
+		LLVMFuzzerTestOneInput(p, size);
+	}
+	return 0;
+}
+
 /* All records of a file but the trailer, MOST bytes. */
 static inline void put_input(int fd, const char *path, size_t most)
 {

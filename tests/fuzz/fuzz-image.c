@@ -143,12 +143,6 @@ int main(int argc, char **argv)
 		to_input(argv[2], argv[3]);
 		return 0;
 	}
-	for (int i = 1; i < argc; i++) {
-		size_t size;
-		uint8_t *p = whole_file(argv[i], &size);
-
-		LLVMFuzzerTestOneInput(p, size);
-	}
-	return 0;
+	return run_inputs(argc, argv);
 }
 #endif

@@ -65,6 +65,15 @@ char *fault_pid(struct fault *f)
 	return text;
 }
 
+bool fault_can_track(struct fault *f)
+{
+	if (!test_run((char *[]){ (char *)f->ckpt, "check", "--feature", "PAGEMAP_SCAN", NULL },
+		      f->out, "/", 10000))
+		return true;
+	printf("skip - this kernel cannot track memory\n");
+	return false;
+}
+
 void fault_options(struct fault *f, const char *lines)
 {
 	char *path = test_text("%s.conf", f->out);

@@ -20,6 +20,8 @@ struct fault {
 /* Serves `@victim` calls and does not return then. Makes this process a subreaper, finds ckpt,
  * makes the folder. */
 void fault_init(struct fault *f, int argc, char **argv);
+/* False, and said: this kernel cannot track memory. */
+bool fault_can_track(struct fault *f);
 /* Starts a fresh victim of this sort; ends the one before. False (and counted as failed) if that
  * fails. */
 bool fault_start(struct fault *f, const char *sort);
