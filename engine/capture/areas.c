@@ -172,11 +172,7 @@ static int fill_area(struct ckpt_capture *c, struct ckpt_capture_task *t, const 
 static int fill_auxv(struct ckpt_capture *c, struct ckpt_capture_task *t, Ckpt__Mm *mm,
 		     struct ckpt_err *err)
 {
-	struct ckpt_collect cc = { .src = c->src,
-				   .arena = c->arena,
-				   .capture = c,
-				   .pid = t->frozen->pid,
-				   .tid = t->frozen->pid };
+	struct ckpt_collect cc = ckpt_collect_of(c, t->frozen->pid, t->frozen->pid);
 	char *text = NULL;
 	int r = ckpt_proc_text(&cc, "auxv", &text, &mm->auxv.len, err);
 

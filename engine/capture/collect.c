@@ -15,6 +15,22 @@
 #include "engine/base/text.h"
 #include "engine/capture/state.h"
 
+struct ckpt_collect ckpt_collect_of(struct ckpt_capture *c, pid_t pid, pid_t tid)
+{
+	return (struct ckpt_collect){
+		.src = c->src,
+		.arena = c->arena,
+		.capture = c,
+		.pid = pid,
+		.tid = tid,
+		.number = -1,
+		.fd = -1,
+		.shell_job = c->opts->shell_job,
+		.tcp_close = c->opts->tcp_close,
+		.policy = c->opts->files,
+	};
+}
+
 int ckpt_proc_text(struct ckpt_collect *c, const char *name, char **textp, size_t *lenp,
 		   struct ckpt_err *err)
 {

@@ -32,11 +32,7 @@ static int look(struct ckpt_collect *c, uint64_t at, uint32_t *flagsp, struct ck
 int ckpt_capture_future_locks(struct ckpt_capture *c, struct ckpt_capture_task *t,
 			      struct ckpt_err *err)
 {
-	struct ckpt_collect cc = { .src = c->src,
-				   .arena = c->arena,
-				   .capture = c,
-				   .pid = t->frozen->pid,
-				   .tid = t->frozen->tids[0] };
+	struct ckpt_collect cc = ckpt_collect_of(c, t->frozen->pid, t->frozen->tids[0]);
 	Ckpt__Mm *mm = t->task->mm;
 	int64_t at, ret;
 	int r = ask(&cc, SYS_mmap,

@@ -72,26 +72,16 @@ static const char *who(const struct ckpt_capture *c, pid_t pid)
 
 static int collect_file(struct ckpt_capture *c, struct ckpt_capture_file *f, struct ckpt_err *err)
 {
-	struct ckpt_collect cc = {
-		.src = c->src,
-		.arena = c->arena,
-		.capture = c,
-		.pid = f->pid,
-		.tid = f->pid,
-		.number = f->number,
-		.fd = -1,
-		.flags = f->obj->file.flags,
-		.probe = &f->probe,
-		.rule = f->rule,
-		.was = f->was,
-		.shell_job = c->opts->shell_job,
-		.tcp_close = c->opts->tcp_close,
-		.policy = c->opts->files,
-	};
+	struct ckpt_collect cc = ckpt_collect_of(c, f->pid, f->pid);
 	char subject[512];
 	CKPT_FD fd = ckpt_take_fd(&f->fd);
 	int r = 0;
 
+	cc.number = f->number;
+	cc.flags = f->obj->file.flags;
+	cc.probe = &f->probe;
+	cc.rule = f->rule;
+	cc.was = f->was;
 	if (f->number >= 0)
 		snprintf(subject, sizeof(subject), "%s: fd %d", who(c, f->pid), f->number);
 	else
@@ -140,16 +130,7 @@ static int collect_scope(struct ckpt_capture *c, enum ckpt_scope scope, pid_t pi
 			 uint32_t task, struct ckpt_object ***statep, size_t *np,
 			 struct ckpt_err *err)
 {
-	struct ckpt_collect cc = {
-		.src = c->src,
-		.arena = c->arena,
-		.capture = c,
-		.pid = pid,
-		.tid = tid,
-		.number = -1,
-		.fd = -1,
-		.shell_job = c->opts->shell_job,
-	};
+	struct ckpt_collect cc = ckpt_collect_of(c, pid, tid);
 	struct ckpt_object *found[ckpt_n_kinds + 1];
 	size_t n = 0;
 
@@ -173,11 +154,7 @@ static int collect_brk(struct ckpt_capture *c, const struct ckpt_task *task, pid
 		       struct ckpt_err *err)
 {
 	static const uint64_t arg[6];
-	struct ckpt_collect cc = { .src = c->src,
-				   .arena = c->arena,
-				   .capture = c,
-				   .pid = task->pid,
-				   .tid = acts };
+	struct ckpt_collect cc = ckpt_collect_of(c, task->pid, acts);
 	int64_t brk;
 	int r = ckpt_call(&cc, SYS_brk, arg, -1, NULL, 0, &brk, err);
 

@@ -46,11 +46,7 @@ static void await_disks(void)
 static int is_context(struct ckpt_capture *c, struct ckpt_capture_task *t, uint64_t at,
 		      struct ckpt_err *err)
 {
-	struct ckpt_collect cc = { .src = c->src,
-				   .arena = c->arena,
-				   .capture = c,
-				   .pid = t->frozen->pid,
-				   .tid = t->frozen->tids[0] };
+	struct ckpt_collect cc = ckpt_collect_of(c, t->frozen->pid, t->frozen->tids[0]);
 	struct timespec none = { 0 };
 	int64_t ret;
 	int r = ckpt_call(&cc, SYS_io_getevents, (uint64_t[6]){ at }, 4, &none, sizeof(none), &ret,

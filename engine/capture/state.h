@@ -185,6 +185,8 @@ void ckpt_capture_scope_end(struct ckpt_capture *c);
 int ckpt_capture_shared(struct ckpt_capture *c, struct ckpt_err *err);
 
 /* ---- collect.c ---- */
+/* What kinds are given to ask thread TID of PID with. */
+struct ckpt_collect ckpt_collect_of(struct ckpt_capture *c, pid_t pid, pid_t tid);
 /* Remembers what /proc/TID/status says. */
 void ckpt_status_keep(struct ckpt_capture *c, pid_t tid, char *text);
 /* May the thread be made to run system calls? A filter of seccomp might kill it for one. */

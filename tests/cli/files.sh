@@ -45,14 +45,6 @@ gives() {
 	check "$name: status" test "$status" = "$want"
 	if [ -n "$re" ]; then check "$name: says so" grep -Eq -- "$re" "$T/err"; else check "$name: silence" test ! -s "$T/err"; fi
 }
-# restored ARGS...: restores, leaves the pid in $ROOT.
-restored() {
-	rm -f root.pid
-	ckpt restore -d --pidfile "$T/root.pid" "$@"
-	check "restore ${*: -1}" test "$status" = 0
-	ROOT=$(cat root.pid 2>/dev/null || echo 0)
-	STARTED+=("$ROOT")
-}
 end() { kill -KILL "$ROOT"; until_true 5 gone "$ROOT"; }
 
 run_it

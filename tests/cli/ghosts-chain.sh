@@ -27,13 +27,6 @@ holds() {
 	check "$1: the sparse one, too" cmp -s "/proc/$ROOT/fd/11" sparse.1
 	check "$1: with its holes" test "$(stat -L -c %b "/proc/$ROOT/fd/11")" -lt 4000
 }
-restored() {
-	rm -f root.pid
-	ckpt restore -d --pidfile "$T/root.pid" "$@"
-	check "restore ${*: -1}" test "$status" = 0
-	ROOT=$(cat root.pid 2>/dev/null || echo 0)
-	STARTED+=("$ROOT")
-}
 end() { kill -KILL "$ROOT"; until_true 5 gone "$ROOT"; until_true 5 test ! -e "/proc/$ROOT"; }
 dumped() { ckpt dump -t "$PID" -D "$1" --track-mem -R "${@:2}"; check "dump $*" test "$status" = 0; }
 next() { dumped "$1" --prev-images-dir "../$2" "${@:3}"; check "$1 goes on from $2" test -e "$1/parent"; }

@@ -5,11 +5,7 @@
 . "$(dirname "$0")/../lib/cli.sh"
 . "$(dirname "$0")/../lib/sums.sh"
 is_root || skip 'needs root: page faults are served'
-start unshare -pf --mount-proc --kill-child perl -e '$SIG{CHLD} = "IGNORE"; sleep(1000) while 1'
-INIT=$(cat "/proc/$PID/task/$PID/children"); INIT=${INIT%% *}
-[ -n "$INIT" ] || skip 'no pid namespace can be made'
-runs_there() { nsenter -t "$INIT" -p -m test -e "/proc/$1"; }
-end_there() { nsenter -t "$INIT" -p -m kill -KILL "$1" 2>/dev/null; }
+. "$here/tests/lib/elsewhere.sh"
 said_port() { sed -n 's/.* listens at .*:\([0-9]*\)$/\1/p' "$1"; }
 stopped() { [ "$(state "$PID")" = T ]; }
 

@@ -24,13 +24,7 @@ astray() {
 	[ -L "$1" ] || { mv "$1" "$1.real"; ln -s "$1.real" "$1"; }
 	chown -h "$2" "$1"
 }
-restored() {
-	ckpt restore -d -D "$1.img" --pidfile "$T/$1.pid" "${@:2}"
-	check "$1: restored" test "$status" = 0
-	ROOT=$(cat "$1.pid" 2>/dev/null || echo 0)
-	STARTED+=("$ROOT")
-}
-end() { kill -KILL "$ROOT"; until_true 5 gone "$ROOT"; until_true 5 test ! -e "/proc/$ROOT"; rm "$1.pid"; }
+end() { kill -KILL "$ROOT"; until_true 5 gone "$ROOT"; until_true 5 test ! -e "/proc/$ROOT"; }
 refused() {
 	ckpt "${@:3}"
 	check "$1: refused" test "$status" = 1
@@ -40,7 +34,7 @@ refused() {
 theirs='CKPT-E0427: .*a symbolic link on the way there belongs to somebody'
 made cwd :
 astray cwd 0
-restored cwd
+restored -D cwd.img
 check 'cwd: by a link of our own' test "$(readlink "/proc/$ROOT/cwd")" = "$T/cwd.real/in"
 end cwd
 astray cwd 65534
@@ -49,13 +43,13 @@ refused 'cwd' "process [0-9]*: its working directory .*a symbolic link" plan -D 
 made ghost 'exec 3<>gone; echo content >&3; rm gone' /
 rm -r ghost/in
 astray ghost 0
-restored ghost
+restored -D ghost.img
 check 'ghost: by a link of our own, in a folder that is gone' test "$(cat "/proc/$ROOT/fd/3")" = content
 check 'ghost: not in memory' test "$(readlink "/proc/$ROOT/fd/3")" = "$T/ghost.real/in/gone (deleted)"
 check 'ghost: the folder is not back' test ! -e ghost/in
 end ghost
 astray ghost 65534
-restored ghost
+restored -D ghost.img
 check 'ghost: by a link of somebody else it is said' grep -q '^note: .*deleted file .*gone: cannot be made in .*a link of somebody else' err
 check 'ghost: and in memory' test "$(cat "/proc/$ROOT/fd/3") $(readlink "/proc/$ROOT/fd/3")" = "content /memfd:gone (deleted)"
 check 'ghost: nothing was made there' test -z "$(ls -A ghost.real)"
@@ -72,7 +66,7 @@ refused 'rollback' 'cannot be put back|CKPT-E0427' restore -d -D back.img --pidf
 check 'rollback: it is as it was' test "$(cat back/in/written)" = 'something else'
 check 'rollback: nothing is beside it' test "$(ls -A back/in)" = written
 astray back 0
-restored back --files rollback
+restored -D back.img --files rollback
 check 'rollback: by a link of our own' test "$(cat back/in/written)" = before
 end back
 

@@ -6,14 +6,8 @@
 . "$(dirname "$0")/../lib/sums.sh"
 is_root || skip 'needs root, to make the other side'
 
-# The other side: its first process collects whoever ends there.
-start unshare -pf --mount-proc --kill-child perl -e '$SIG{CHLD} = "IGNORE"; sleep(1000) while 1'
-INIT=$(cat "/proc/$PID/task/$PID/children"); INIT=${INIT%% *}
-[ -n "$INIT" ] || skip 'no pid namespace can be made'
+. "$here/tests/lib/elsewhere.sh"
 there="nsenter -t $INIT -p -m sh -c"
-# Its number here, of the process that has the number $1 there.
-runs_there() { nsenter -t "$INIT" -p -m test -e "/proc/$1"; }
-end_there() { nsenter -t "$INIT" -p -m kill -KILL "$1"; }
 
 migrate() { ckpt migrate "$PID" --remote-ckpt "$CKPT" "$@"; }
 # refused NAME CODE ARGS...: it goes on here, and is not there.

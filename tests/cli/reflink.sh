@@ -33,12 +33,8 @@ gone=$(sha256sum <fs/gone)
 start bash -c 'exec 10<>fs/data 11<>fs/gone; rm fs/gone; mkfifo never; while :; do read -r _ <>never; done'
 until_true 5 test -e never
 until_true 5 asleep "$PID" bash
-restored() {
-	rm -f root.pid
-	ckpt restore -d --pidfile "$T/root.pid" --files rollback -D "$1"
-	check "restore $1" test "$status" = 0
-	ROOT=$(cat root.pid 2>/dev/null || echo 0)
-	STARTED+=("$ROOT")
+put_back() {
+	restored --files rollback -D "$1"
 	check "$1: the file is put back" cmp -s fs/data data.was
 	check "$1: the deleted one, too" test "$(sha256sum <"/proc/$ROOT/fd/11")" = "$gone"
 	kill -KILL "$ROOT"; until_true 5 gone "$ROOT"; until_true 5 test ! -e "/proc/$ROOT"
@@ -59,9 +55,9 @@ head -c $((30 * MB)) /dev/zero | tr '\0' x >"/proc/$PID/fd/10"
 echo more >>"/proc/$PID/fd/11"
 for i in fs/shared fs/live elsewhere; do expect "$i is whole" 0 '' verify -D "$i"; done
 kill -KILL "$PID"; until_true 5 gone "$PID"; until_true 5 test ! -e "/proc/$PID"
-restored fs/shared
+put_back fs/shared
 head -c $((30 * MB)) /dev/zero | tr '\0' y >fs/data
-restored fs/live
+put_back fs/live
 head -c $((30 * MB)) /dev/zero | tr '\0' z >fs/data
-restored elsewhere
+put_back elsewhere
 finish

@@ -17,12 +17,6 @@ served() {
 	check "$1: dump" test "$status" = 0
 	until_true 5 test ! -e "/proc/$PID"
 }
-restored() {
-	ckpt restore -d -D "$1.img" --pidfile "$T/$1.pid"
-	check "$1: restored" test "$status" = 0
-	ROOT=$(cat "$1.pid" 2>/dev/null || echo 0)
-	STARTED+=("$ROOT")
-}
 end() { kill -KILL "$ROOT"; until_true 5 gone "$ROOT"; until_true 5 test ! -e "/proc/$ROOT"; }
 # listens PATH: a descriptor of $ROOT is a socket that listens, named PATH.
 listens() {
@@ -37,30 +31,30 @@ listens() {
 
 served alone
 before=$(stat -c '%y %z' alone)
-restored alone
+restored -D alone.img
 check 'alone: it listens by its name' listens "$T/alone/s"
 check 'alone: nothing was ever made in the folder' test "$(stat -c '%y %z' alone)" = "$before"
 end; rm alone.pid
 echo mine >alone/s
-restored alone
+restored -D alone.img
 check 'a file is there now: it listens by its name' listens "$T/alone/s"
 check 'a file is there now: left alone' test "$(cat alone/s)" = mine
 end; rm alone.pid alone/s
 start perl -MSocket -e 'socket(S, PF_UNIX, SOCK_STREAM, 0); bind(S, sockaddr_un($ARGV[0])) or die; listen(S, 1); sleep 1000' "$T/alone/s"
 until_true 5 test -S alone/s
 now=$(stat -c %i alone/s)
-restored alone
+restored -D alone.img
 check 'another server has the name: it listens, too' listens "$T/alone/s"
 check 'another server has the name: its file is left alone' test "$(stat -c %i alone/s)" = "$now"
 end
 rm -r alone; rm alone.pid
-restored alone
+restored -D alone.img
 check 'the folder is gone: it listens by its name' listens "$T/alone/s"
 check 'the folder is gone: it is not back' test ! -e alone
 end
 
 served client yes
-restored client
+restored -D client.img
 check 'with a client: it listens by its name' listens "$T/client/s"
 check 'with a client: no file is left' test -z "$(ls -A client)"
 end; rm client.pid
@@ -83,7 +77,7 @@ ckpt restore -d -D stale.img --pidfile "$T/stale.pid"
 check 'stale: a restore that fails' test "$status" = 1
 check 'stale: leaves the file as it was' test "$(stat -c %i stale/s)" = "$now" -a "$(ls -A stale)" = s
 rm stale.pid
-restored stale
+restored -D stale.img
 check 'stale: it listens' listens "$T/stale/s"
 check 'stale: nothing else is left' test "$(ls -A stale)" = s
 finish_as_both

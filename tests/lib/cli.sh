@@ -136,3 +136,12 @@ gone() { ! [ -e "/proc/$1" ] || [ "$(state "$1")" = Z ]; }
 is_root() { [ "$(id -u)" = 0 ]; }
 # as_nobody COMMAND...: as uid 65534 without groups.
 as_nobody() { setpriv --reuid 65534 --regid 65534 --clear-groups "$@"; }
+
+# restored ARGS...: ckpt restore -d; the root of what it started is $ROOT.
+restored() {
+	rm -f "$T/root.pid"
+	ckpt restore -d --pidfile "$T/root.pid" "$@"
+	check "restore $*" test "$status" = 0
+	ROOT=$(cat "$T/root.pid" 2>/dev/null || echo 0)
+	STARTED+=("$ROOT")
+}
