@@ -120,17 +120,11 @@ static int check_root(pid_t pid, struct ckpt_err *err)
 int ckpt_inside_check(pid_t pid, int *signalp, struct ckpt_err *err)
 {
 	char status[STATUS];
-	pid_t leader;
 	int r;
 
-	if (pid <= 0 || ckpt_proc_read(pid, "status", status, sizeof(status)) < 0)
-		return ckpt_refuse(err, CKPT_E_NO_SUCH_PROCESS, -ESRCH,
-				   "process %d: there is no such process", pid);
-	leader = ckpt_status_number(status, "Tgid", 10);
-	if (leader != pid)
-		return ckpt_refuse(err, CKPT_E_NO_SUCH_PROCESS, -ESRCH,
-				   "process %d: it is a thread of process %d", pid, leader);
-	r = check_owner(pid, status, err);
+	r = ckpt_target_status(pid, status, sizeof(status), err);
+	if (r >= 0)
+		r = check_owner(pid, status, err);
 	if (r >= 0)
 		r = check_state(pid, err);
 	if (r >= 0)

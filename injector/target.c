@@ -117,21 +117,36 @@ static bool has_ended(pid_t pid, const struct ckpt_proc_stat *before)
 	return (st.state == 'Z' || st.state == 'X') && st.n_threads <= 1;
 }
 
-int ckpt_target_check(pid_t pid, struct ckpt_err *err)
+static int none(pid_t pid, struct ckpt_err *err)
 {
-	struct ckpt_proc_stat st;
-	char status[STATUS];
-	pid_t leader;
-	int r;
+	return ckpt_refuse(err, CKPT_E_NO_SUCH_PROCESS, -ESRCH,
+			   "process %d: there is no such process", pid);
+}
 
-	if (pid <= 0 || ckpt_proc_read(pid, "status", status, sizeof(status)) < 0 ||
-	    ckpt_proc_stat(pid, &st) < 0)
-		return ckpt_refuse(err, CKPT_E_NO_SUCH_PROCESS, -ESRCH,
-				   "process %d: there is no such process", pid);
+int ckpt_target_status(pid_t pid, char *status, size_t size, struct ckpt_err *err)
+{
+	pid_t leader;
+
+	if (pid <= 0 || ckpt_proc_read(pid, "status", status, size) < 0)
+		return none(pid, err);
 	leader = ckpt_status_number(status, "Tgid", 10);
 	if (leader != pid)
 		return ckpt_refuse(err, CKPT_E_NO_SUCH_PROCESS, -ESRCH,
 				   "process %d: it is a thread of process %d", pid, leader);
+	return 0;
+}
+
+int ckpt_target_check(pid_t pid, struct ckpt_err *err)
+{
+	struct ckpt_proc_stat st;
+	char status[STATUS];
+	int r;
+
+	r = ckpt_target_status(pid, status, sizeof(status), err);
+	if (r < 0)
+		return r;
+	if (ckpt_proc_stat(pid, &st) < 0)
+		return none(pid, err);
 	if (st.flags & KERNEL_THREAD)
 		return ckpt_refuse(err, CKPT_E_KERNEL_THREAD, -EINVAL,
 				   "process %d: it is a thread of the kernel", pid);

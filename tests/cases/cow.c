@@ -63,7 +63,7 @@ static void check_child(void)
 	CHECK(EVENTUALLY(test_exists("parent-done")));
 }
 
-static void setup(void)
+static void fill(void)
 {
 	area = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	CHECK(area != MAP_FAILED);
@@ -72,6 +72,11 @@ static void setup(void)
 		area[i * PAGE] = 'o';
 		area[i * PAGE + 7] = i;
 	}
+}
+
+static void setup(void)
+{
+	fill();
 	case_child(setup_child, check_child);
 	for (int i = 32; i < 64; i++)
 		area[i * PAGE] = 'p';
@@ -102,13 +107,7 @@ static void set_up_grandchild(void)
 
 static void setup_many(void)
 {
-	area = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	CHECK(area != MAP_FAILED);
-	CHECK_CALL(madvise(area, PAGES * PAGE, MADV_NOHUGEPAGE));
-	for (size_t i = 0; i < PAGES; i++) {
-		area[i * PAGE] = 'o';
-		area[i * PAGE + 7] = i;
-	}
+	fill();
 	case_child(set_up_grandchild, check_one_of_many);
 	case_child(set_up_grandchild, check_one_of_many);
 }

@@ -116,20 +116,11 @@ static void setup_exec(void)
 	CHECK(EVENTUALLY(test_exists("n")));
 }
 
-static long count(void)
-{
-	char *text = test_read("n", NULL);
-	long n = text ? atol(text) : -1;
-
-	free(text);
-	return n;
-}
-
 static void check_exec(void)
 {
-	long before = count();
+	long before = test_number("n");
 
-	CHECK(EVENTUALLY(count() > before + 3));
+	CHECK(EVENTUALLY(test_number("n") > before + 3));
 	CHECK_INT(waitpid(child, NULL, WNOHANG), 0);
 }
 

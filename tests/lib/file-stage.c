@@ -15,34 +15,10 @@
 #include "engine/plan/plan.h"
 #include "engine/plan/site.h"
 #include "tests/lib/file-stage.h"
+#include "tests/lib/self-source.h"
 
 #define BANK 900 /* objects are kept from here on until they are installed */
 #define SET_FLAGS (O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME | O_ASYNC)
-
-static int self_open_proc(struct ckpt_source *src, pid_t tid, const char *name,
-			  struct ckpt_err *err)
-{
-	char path[64];
-	int fd;
-
-	(void)src;
-	snprintf(path, sizeof(path), "/proc/%d/%s", tid, name);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	return fd < 0 ? ckpt_fail(err, -errno, "%s: cannot open", path) : fd;
-}
-
-static int self_read_link(struct ckpt_source *src, pid_t tid, const char *name, char *buf,
-			  size_t size, struct ckpt_err *err)
-{
-	char path[64];
-	ssize_t n;
-
-	(void)src;
-	snprintf(path, sizeof(path), "/proc/%d/%s", tid, name);
-	n = readlink(path, buf, size - 1);
-	buf[n > 0 ? n : 0] = '\0';
-	return n < 0 ? ckpt_fail(err, -errno, "%s: cannot read", path) : n;
-}
 
 static int self_compare(struct ckpt_source *src, pid_t pid1, pid_t pid2, int type, uint64_t a,
 			uint64_t b)

@@ -81,6 +81,15 @@ char *test_read(const char *path, size_t *lenp)
 	return text;
 }
 
+long test_number(const char *path)
+{
+	char *text = test_read(path, NULL);
+	long n = text ? atol(text) : -1;
+
+	free(text);
+	return n;
+}
+
 static void remove_below(int dirfd, unsigned int depth)
 {
 	DIR *dir = fdopendir(dirfd);

@@ -15,6 +15,7 @@
 #include "engine/memory/layout.h"
 #include "engine/plan/program-builder.h"
 #include "engine/plan/site.h"
+#include "tests/lib/self-source.h"
 #include "tests/lib/tap.h"
 
 #define HOME_LEN (1u << 20)
@@ -22,47 +23,7 @@
 static struct ckpt_arena *arena;
 static void *home; /* where the data of the calls goes */
 
-/* A source that is this process. */
 static siginfo_t queued[2][8]; /* what peek_signal() shows: of the thread, of the process */
-
-static int self_open_proc(struct ckpt_source *src, pid_t tid, const char *name,
-			  struct ckpt_err *err)
-{
-	char path[64];
-	int fd;
-
-	(void)src;
-	snprintf(path, sizeof(path), "/proc/%d/%s", tid, name);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	return fd < 0 ? ckpt_fail(err, -errno, "%s: cannot open", path) : fd;
-}
-
-static int self_read_link(struct ckpt_source *src, pid_t tid, const char *name, char *buf,
-			  size_t size, struct ckpt_err *err)
-{
-	char path[64];
-	ssize_t n;
-
-	(void)src;
-	snprintf(path, sizeof(path), "/proc/%d/%s", tid, name);
-	n = readlink(path, buf, size - 1);
-	if (n < 0)
-		return ckpt_fail(err, -errno, "%s: cannot read", path);
-	buf[n] = '\0';
-	return n;
-}
-
-static int self_call(struct ckpt_source *src, pid_t tid, struct ckpt_call *c, struct ckpt_err *err)
-{
-	long r;
-
-	(void)src, (void)tid, (void)err;
-	if (c->buf_arg >= 0)
-		c->arg[c->buf_arg] = (uintptr_t)c->buf;
-	r = syscall(c->nr, c->arg[0], c->arg[1], c->arg[2], c->arg[3], c->arg[4], c->arg[5]);
-	c->ret = r < 0 ? -errno : r;
-	return 0;
-}
 
 static int self_peek(struct ckpt_source *src, pid_t tid, bool of_process, unsigned int n,
 		     siginfo_t *info, struct ckpt_err *err)

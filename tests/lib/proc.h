@@ -33,6 +33,8 @@ bool test_exists(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 bool test_write(const char *path, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* The whole file, NUL after it, to be freed; NULL if it cannot be read. */
 char *test_read(const char *path, size_t *lenp);
+/* The number that the file begins with; -1 if it cannot be read. */
+long test_number(const char *path);
 /* Text of a format, to be freed. */
 char *test_text(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void test_remove_tree(const char *path);

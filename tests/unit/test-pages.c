@@ -15,23 +15,13 @@
 #include "engine/capture/maps.h"
 #include "engine/memory/pages.h"
 #include "engine/store/image.h"
+#include "tests/lib/self-source.h"
 #include "tests/lib/tap.h"
 
 #define PAGE 4096ul
 #define MIB (1ul << 20)
 
 static struct ckpt_arena *arena;
-
-static int open_proc(struct ckpt_source *src, pid_t tid, const char *name, struct ckpt_err *err)
-{
-	char path[64];
-	int fd;
-
-	(void)src;
-	snprintf(path, sizeof(path), "/proc/%d/%s", tid, name);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	return fd < 0 ? ckpt_fail(err, -errno, "%s: cannot open", path) : fd;
-}
 
 static int read_mem(struct ckpt_source *src, pid_t pid, const struct iovec *range, size_t n,
 		    void *buf, struct ckpt_err *err)
@@ -47,26 +37,11 @@ static int read_mem(struct ckpt_source *src, pid_t pid, const struct iovec *rang
 	return 0;
 }
 
-/* Children have what we have at the same addresses, so that asking about our own memory is asking
- * about shared theirs. */
-static int call_here(struct ckpt_source *src, pid_t tid, struct ckpt_call *call,
-		     struct ckpt_err *err)
-{
-	(void)src, (void)tid, (void)err;
-	if (call->buf_arg >= 0)
-		call->arg[call->buf_arg] = (uintptr_t)call->buf;
-	call->ret = syscall(call->nr, call->arg[0], call->arg[1], call->arg[2], call->arg[3],
-			    call->arg[4], call->arg[5]);
-	if (call->ret < 0)
-		call->ret = -errno;
-	return 0;
-}
-
 static const struct ckpt_source_ops ops = {
 	.name = "test",
-	.open_proc = open_proc,
+	.open_proc = self_open_proc,
 	.read_mem = read_mem,
-	.call = call_here,
+	.call = self_call,
 };
 static struct ckpt_source source = { &ops };
 
@@ -104,7 +79,7 @@ static Ckpt__Mm *areas_of(pid_t pid)
 	struct ckpt_err err;
 	struct ckpt_map *m;
 	size_t n;
-	int fd = open_proc(NULL, pid, "smaps", &err);
+	int fd = self_open_proc(NULL, pid, "smaps", &err);
 
 	must(fd >= 0 && ckpt_maps_read(arena, fd, &m, &n, &err) == 0, "its areas");
 	close(fd);
@@ -141,7 +116,7 @@ static struct ckpt_task *add(struct ckpt_memory_work *work, pid_t pid,
 					.shared = all };
 
 	*all = (struct ckpt_span){ 0, UINT64_MAX };
-	add.pagemap_fd = open_proc(NULL, pid, "pagemap", &err);
+	add.pagemap_fd = self_open_proc(NULL, pid, "pagemap", &err);
 	add.n_shared = gently;
 	task->pid = pid;
 	task->mm = areas_of(pid);
@@ -265,7 +240,7 @@ static long shared_kb(pid_t pid, const char *p)
 	struct ckpt_err err;
 	struct ckpt_map *m;
 	size_t n;
-	int fd = open_proc(NULL, pid, "smaps", &err);
+	int fd = self_open_proc(NULL, pid, "smaps", &err);
 	long kb = -1;
 
 	must(ckpt_maps_read(arena, fd, &m, &n, &err) == 0, "areas are read");
@@ -436,7 +411,7 @@ static void test_guard(void)
 	pid = waiting_child(NULL, NULL);
 	task.pid = pid;
 	task.mm = areas_of(pid);
-	add.pagemap_fd = open_proc(NULL, pid, "pagemap", &err);
+	add.pagemap_fd = self_open_proc(NULL, pid, "pagemap", &err);
 	must(ckpt_memory_scan(arena, add.pagemap_fd, NULL, &found, &err) == 0, "a scan");
 	is(ckpt_memory_add_task(work, &add, &err), 0, "guard regions are found");
 	ok(task.mm->n_guards == 2 && task.mm->guards[0] == (uintptr_t)p + 4 * PAGE, "by address");
