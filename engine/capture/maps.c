@@ -11,6 +11,9 @@
 #include "engine/capture/maps.h"
 
 #define BUFFER (64u << 10) /* longer than any line: a path has at most 4 KiB, escaped 16 */
+/* The kernel prints into a page, and an area that does not fit any more once again for the next
+ * read, which takes as long as to walk its page tables. Who wants less than a page gets less. */
+#define AT_ONCE 3072
 
 struct scanner {
 	struct ckpt_arena *arena;
@@ -193,7 +196,8 @@ int ckpt_maps_read(struct ckpt_arena *arena, int fd, struct ckpt_map **mapp, siz
 	size_t used = 0;
 
 	for (;;) {
-		ssize_t n = read(fd, buf + used, sizeof(buf) - used), done;
+		size_t room = sizeof(buf) - used;
+		ssize_t n = read(fd, buf + used, room < AT_ONCE ? room : AT_ONCE), done;
 
 		if (n < 0 && errno == EINTR)
 			continue;
