@@ -40,6 +40,7 @@ struct ckpt_member {
 	pid_t *called;       /* threads that have got the signal in this try */
 	size_t n_called, called_room;
 	pid_t blocks;                 /* a thread that blocked the signal in the last try */
+	uint64_t blocks_ran;          /* how often it had begun to sleep by then */
 	enum ckpt_wire_excuse excuse; /* the last one */
 	bool *toldp;                  /* does it know how it ended? NULL: nobody asks */
 	struct ckpt_asleep *asleep;   /* what its threads waited in before */

@@ -154,16 +154,24 @@ struct look {
 	const struct ckpt_inside *in;
 	struct ckpt_member *m;
 	pid_t blocks;
+	uint64_t ran;
 };
 
-/* Of a thread that has been called. Nobody is parked any more: that looks the same. */
-static int blocks(struct look *look, pid_t tid, struct ckpt_err *err)
+/* Of a thread that has been called. Nobody is parked any more: that looks the same. It is certain
+ * where the thread has slept since the last look: libc blocks signals for a moment, too, which may
+ * be a long one where there are more threads than processors. */
+static int blocks(struct look *look, pid_t tid, char state, const char *status,
+		  struct ckpt_err *err)
 {
+	const struct ckpt_member *m = look->m;
+
 	look->blocks = tid;
-	if (look->m->blocks != tid && ckpt_now_ns() < look->in->deadline)
+	look->ran = ckpt_status_number(status, "voluntary_ctxt_switches", 10);
+	if ((m->blocks != tid || m->blocks_ran != look->ran || state != 'S') &&
+	    ckpt_now_ns() < look->in->deadline)
 		return 0;
 	return ckpt_refuse(err, CKPT_E_SIGNAL_BLOCKED, -EBUSY,
-			   "process %d: thread %d blocks signal %d", look->m->pid, tid,
+			   "process %d: thread %d blocks signal %d", m->pid, tid,
 			   look->in->opts.signal);
 }
 
@@ -178,7 +186,7 @@ static int look_at_thread(void *arg, pid_t tid, struct ckpt_err *err)
 		return 0;
 	if (has_bit(status, "SigBlk", look->in->opts.signal) &&
 	    has_bit(status, "SigPnd", look->in->opts.signal))
-		return blocks(look, tid, err);
+		return blocks(look, tid, st.state, status, err);
 	if (st.state != 'D' || ckpt_now_ns() < look->in->deadline)
 		return 0;
 	/* A moment of it is nothing unusual. */
@@ -193,7 +201,7 @@ static int look_at_thread(void *arg, pid_t tid, struct ckpt_err *err)
 
 int ckpt_inside_why(const struct ckpt_inside *in, struct ckpt_member *m, struct ckpt_err *err)
 {
-	struct look look = { in, m, 0 };
+	struct look look = { in, m, 0, 0 };
 	int r = check_state(m->pid, err);
 
 	if (r == -ESRCH)
@@ -218,5 +226,6 @@ int ckpt_inside_why(const struct ckpt_inside *in, struct ckpt_member *m, struct 
 	if (r >= 0)
 		r = ckpt_each_thread(m->pid, look_at_thread, &look, err);
 	m->blocks = look.blocks;
+	m->blocks_ran = look.ran;
 	return r;
 }

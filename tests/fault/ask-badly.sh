@@ -146,8 +146,9 @@ if [ "${1-}" = inside ] && mount -t tmpfs -o size=2m small "$T/small"; then
 	until_true 10 newer 2
 	cat /dev/zero >"$T/small/fill" 2>/dev/null
 	check "no space for a job: it is said" until_true 10 sentence 'no checkpoint: CKPT-E0306: '
-	for image in "$T"/small/job/ckpt.*; do
-		check "no space for a job: ${image##*/} stays" is_whole "$image"
+	# It tries again all the time: a folder that has no image yet is that of a try.
+	for image in "$T"/small/job/ckpt.*/image; do
+		check "no space for a job: ${image#"$T"/small/job/} stays" is_whole "${image%/image}"
 	done
 	rm "$T/small/fill"
 	check "space again: it goes on" until_true 10 more_of_them
@@ -176,6 +177,12 @@ run_stubborn blocked-thread
 ask "$PID" --wait 2
 refused "a thread that blocks the signal" 1 "^ckpt-signal: CKPT-E0112: .*$(cat ready)"
 unharmed_still "a thread that blocks the signal"
+end_it
+run_stubborn often-blocked
+ask "$PID" --wait 20
+check "a thread that blocks the signal for a while, and runs" test "$status" = 0
+unharmed_still "a thread that blocks the signal for a while, and runs"
+rm -rf "$T/img"
 end_it
 run_stubborn ignored
 ask "$PID" --wait 2

@@ -59,13 +59,38 @@ static void *blocked_thread(void *arg)
 	return arg;
 }
 
-static void block_in_thread(void)
+/* For longer than the requester waits for one answer, but it runs meanwhile. */
+static void *often_blocked_thread(void *arg)
+{
+	uint64_t none = 0;
+
+	for (;;) {
+		block();
+		test_write("ready", "%d\n", gettid());
+		for (int i = 0; i < 300; i++)
+			usleep(10000);
+		raw(SYS_rt_sigprocmask, SIG_SETMASK, (long)&none, 0, 8);
+	}
+	return arg;
+}
+
+static void start_thread(void *(*thread)(void *))
 {
 	pthread_t t;
 
-	pthread_create(&t, NULL, blocked_thread, NULL);
+	pthread_create(&t, NULL, thread, NULL);
 	while (!test_exists("ready"))
 		usleep(1000);
+}
+
+static void block_in_thread(void)
+{
+	start_thread(blocked_thread);
+}
+
+static void block_often(void)
+{
+	start_thread(often_blocked_thread);
 }
 
 static int say_no(enum ckpt_event event, void *arg)
@@ -145,6 +170,7 @@ static const struct {
 	{ "plain", NULL },
 	{ "blocked", block },
 	{ "blocked-thread", block_in_thread },
+	{ "often-blocked", block_often },
 	{ "ignored", ignore },
 	{ "hook-no", refuse_by_hook },
 	{ "hook-hangs", hang_in_hook },

@@ -71,7 +71,7 @@ static int ask(struct keeper *k, char *dir, char *pid, bool goes_on)
 {
 	char *way = (k->n_images + k->r->user) % 2 ? "--snapshot" : "--stop";
 
-	return run(k, (char *[]){ (char *)k->r->inside->requester, "-D", dir,
+	return run(k, (char *[]){ (char *)k->r->inside->requester, "--wait", "30", "-D", dir,
 				  goes_on ? way : "--kill", pid, NULL });
 }
 
