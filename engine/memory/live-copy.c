@@ -27,6 +27,11 @@ struct job {
 	struct ckpt_live_item piece[CKPT_CHUNK / CKPT_PAGE];
 };
 
+static size_t n_chunks(const struct ckpt_live *live)
+{
+	return (ckpt_live_size(live) - live->opts.base) / CKPT_CHUNK;
+}
+
 static bool claim(struct round *r, struct job *job)
 {
 	struct ckpt_live *live = r->live;
@@ -97,32 +102,42 @@ static void read_piece(struct round *r, const struct ckpt_live_item *piece, char
 	}
 }
 
-/* Pieces that follow each other are written at once. */
+/* Pages of a chunk that follow each other, at AT of it, take the place of what is there: of that
+ * only the checksum matters. OLD: room for it. */
+static int replace(struct round *r, size_t chunk, const char *buf, size_t at, size_t len, char *old,
+		   struct ckpt_err *err)
+{
+	const struct ckpt_live_opts *opts = &r->live->opts;
+	uint32_t *crc = &r->live->crc[chunk], new = ckpt_crc32c(0, buf, len);
+	uint64_t offset = chunk * (uint64_t)CKPT_CHUNK + at;
+
+	if (len < CKPT_CHUNK) {
+		if (pread(opts->fd, old, len, offset) != (ssize_t)len)
+			return ckpt_fail(err, -EIO, "image: cannot read pages");
+		new = ckpt_crc32c_replace(*crc, ckpt_crc32c(0, old, len), new,
+					  CKPT_CHUNK - at - len);
+	}
+	*crc = new;
+	return ckpt_pages_write(opts->fd, buf, len, offset, err);
+}
+
 static int copy(struct round *r, struct job *job, char *buf, struct ckpt_err *err)
 {
 	const uint64_t start = job->chunk * (uint64_t)CKPT_CHUNK;
-	struct ckpt_live_chunk *chunk = &r->live->chunk[job->chunk];
-	size_t from = 0;
+	char *old = buf + CKPT_CHUNK;
+	int code = 0;
 
-	for (size_t i = 0; i < job->n; i++) {
+	for (size_t i = 0, from = 0; code >= 0 && i < job->n; i++) {
 		const struct ckpt_live_item *p = &job->piece[i];
-		uint64_t end = p->offset + p->len;
-		int code;
+		uint64_t at = job->piece[from].offset - start, end = p->offset + p->len;
 
 		read_piece(r, p, buf + (p->offset - start));
 		if (i + 1 < job->n && job->piece[i + 1].offset == end)
 			continue;
-		code = ckpt_pages_write(r->live->opts.fd, buf + (job->piece[from].offset - start),
-					end - job->piece[from].offset, job->piece[from].offset,
-					err);
-		if (code < 0)
-			return code;
-		chunk->known = from == 0 && end - job->piece[0].offset == CKPT_CHUNK;
+		code = replace(r, job->chunk, buf + at, at, end - start - at, old, err);
 		from = i + 1;
 	}
-	if (chunk->known)
-		chunk->crc = ckpt_crc32c(0, buf, CKPT_CHUNK);
-	return 0;
+	return code;
 }
 
 static void fail(struct round *r, const struct ckpt_err *err)
@@ -137,7 +152,7 @@ static void fail(struct round *r, const struct ckpt_err *err)
 /* ASKS: this is the thread that may ask whether to go on. */
 static void work(struct round *r, bool asks)
 {
-	CKPT_FREE char *buf = malloc(CKPT_CHUNK);
+	CKPT_FREE char *buf = malloc(2 * CKPT_CHUNK);
 	CKPT_FREE struct job *job = malloc(sizeof(*job));
 	const struct ckpt_live_opts *opts = &r->live->opts;
 	struct ckpt_err err = CKPT_ERR_INIT;
@@ -158,26 +173,37 @@ static void *run(void *arg)
 	return NULL;
 }
 
+/* Otherwise the file grows under each chunk. What is new of it is zeroes. */
+static int grow(struct ckpt_live *live, size_t n, struct ckpt_err *err)
+{
+	CKPT_FREE char *zeroes = calloc(1, CKPT_CHUNK);
+	uint32_t *crc = ckpt_alloc(live->arena, n * sizeof(*crc)), of_zeroes;
+
+	if (!zeroes)
+		return ckpt_fail(err, -ENOMEM, "memory: cannot copy");
+	of_zeroes = ckpt_crc32c(0, zeroes, CKPT_CHUNK);
+	for (size_t i = 0; i < n; i++)
+		crc[i] = i < live->n_chunks ? live->crc[i] : of_zeroes;
+	live->crc = crc;
+	live->n_chunks = n;
+	if (ftruncate(live->opts.fd, n * (uint64_t)CKPT_CHUNK) < 0)
+		return ckpt_fail(err, -errno, "image: cannot make room for the memory");
+	return 0;
+}
+
 int ckpt_live_copy_items(struct ckpt_live *live, struct ckpt_err *err)
 {
 	struct round r = { .live = live, .lock = PTHREAD_MUTEX_INITIALIZER };
-	size_t n = (ckpt_live_size(live) - live->opts.base) / CKPT_CHUNK;
+	size_t n = n_chunks(live);
+	uint64_t bytes = 0;
 	pthread_t second;
-	bool two = live->n_items && n > live->n_chunks && n > 4;
+	bool two;
 
-	if (n > live->n_chunks) {
-		struct ckpt_live_chunk *chunk = ckpt_alloc(live->arena, n * sizeof(*chunk));
-
-		if (live->n_chunks)
-			memcpy(chunk, live->chunk, live->n_chunks * sizeof(*chunk));
-		memset(chunk + live->n_chunks, 0, (n - live->n_chunks) * sizeof(*chunk));
-		live->chunk = chunk;
-		live->n_chunks = n;
-		/* Otherwise it grows under each chunk. */
-		if (ftruncate(live->opts.fd, n * (uint64_t)CKPT_CHUNK) < 0)
-			return ckpt_fail(err, -errno, "image: cannot make room for the memory");
-	}
-	two = two && !pthread_create(&second, NULL, run, &r);
+	if (n > live->n_chunks && grow(live, n, err) < 0)
+		return err->code;
+	for (size_t i = 0; i < live->n_items; i++)
+		bytes += live->item[i].len;
+	two = bytes > 4 * CKPT_CHUNK && !pthread_create(&second, NULL, run, &r);
 	work(&r, true);
 	if (two)
 		pthread_join(second, NULL);
@@ -186,23 +212,8 @@ int ckpt_live_copy_items(struct ckpt_live *live, struct ckpt_err *err)
 	return r.failed ? err->code : 0;
 }
 
-int ckpt_live_checksums(struct ckpt_live *live, uint32_t *crc, struct ckpt_err *err)
+void ckpt_live_checksums(const struct ckpt_live *live, uint32_t *crc)
 {
-	CKPT_FREE char *buf = malloc(CKPT_CHUNK);
-
-	if (!buf)
-		return ckpt_fail(err, -ENOMEM, "memory: cannot compute its checksums");
-	for (size_t i = 0; i < live->n_chunks; i++) {
-		struct ckpt_live_chunk *c = &live->chunk[i];
-
-		if (!c->known) {
-			if (pread(live->opts.fd, buf, CKPT_CHUNK, i * (uint64_t)CKPT_CHUNK) !=
-			    CKPT_CHUNK)
-				return ckpt_fail(err, -errno, "image: cannot read pages");
-			c->crc = ckpt_crc32c(0, buf, CKPT_CHUNK);
-			c->known = true;
-		}
-		crc[i] = c->crc;
-	}
-	return 0;
+	for (size_t i = 0; i < n_chunks(live); i++)
+		crc[i] = live->crc[i];
 }

@@ -31,11 +31,8 @@ struct ckpt_live {
 	size_t n_items, items_room;
 	struct ckpt_live_lost *lost; /* of this round: could not be read */
 	size_t n_lost, lost_room;
-	struct ckpt_live_chunk {
-		uint32_t crc;
-		bool known; /* CRC is that of what is there */
-	} * chunk;
-	size_t n_chunks;
+	uint32_t *crc;   /* of each chunk, as it is in the pages file now, */
+	size_t n_chunks; /* which has so many */
 };
 
 /* ---- live-copy.c ---- */

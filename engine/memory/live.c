@@ -203,7 +203,6 @@ static int find_written(struct ckpt_live *live, struct ckpt_live_task *t, bool l
 void ckpt_live_forget(struct ckpt_live *live)
 {
 	live->size = live->opts.base;
-	live->n_chunks = 0;
 	for (size_t i = 0; i < live->n; i++)
 		live->task[i].pages = (struct ckpt_pages){ NULL, 0 };
 }

@@ -62,4 +62,4 @@ struct ckpt_pages ckpt_live_pages(const struct ckpt_live *live, pid_t pid);
 uint64_t ckpt_live_base(const struct ckpt_live *live);
 uint64_t ckpt_live_size(const struct ckpt_live *live);
 /* Writes their checksums, one for each chunk. */
-int ckpt_live_checksums(struct ckpt_live *live, uint32_t *crc, struct ckpt_err *err);
+void ckpt_live_checksums(const struct ckpt_live *live, uint32_t *crc);

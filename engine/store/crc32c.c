@@ -117,3 +117,34 @@ uint32_t ckpt_crc32c(uint32_t crc, const void *data, size_t len)
 		return by_instruction(crc, data, len);
 	return ckpt_crc32c_table(crc, data, len);
 }
+
+/* x^(8 2^k) mod P, bits reversed. */
+static const uint32_t power[32] = {
+	0x00800000, 0x00008000, 0x82f63b78, 0x6ea2d55c, 0x18b8ea18, 0x510ac59a, 0xb82be955,
+	0xb8fdb1e7, 0x88e56f72, 0x74c360a4, 0xe4172b16, 0x0d65762a, 0x35d73a62, 0x28461564,
+	0xbf455269, 0xe2ea32dc, 0xfe7740e6, 0xf946610b, 0x3c204f8f, 0x538586e3, 0x59726915,
+	0x734d5309, 0xbc1ac763, 0x7d0722cc, 0xd289cabe, 0xe94ca9bc, 0x05b74f3f, 0xa51e1f42,
+	0x40000000, 0x20000000, 0x08000000, 0x00800000,
+};
+
+static uint32_t multiply_mod(uint32_t a, uint32_t b)
+{
+	uint32_t product = 0;
+
+	for (int i = 0; i < 32; i++, a <<= 1) {
+		product ^= b & -(a >> 31);
+		b = b >> 1 ^ (0x82f63b78 & -(b & 1));
+	}
+	return product;
+}
+
+/* It is linear: what differs, moved to where it is. */
+uint32_t ckpt_crc32c_replace(uint32_t crc, uint32_t old, uint32_t new, uint32_t behind)
+{
+	uint32_t differs = old ^ new;
+
+	for (int k = 0; behind; k++, behind >>= 1)
+		if (behind & 1)
+			differs = multiply_mod(power[k], differs);
+	return crc ^ differs;
+}

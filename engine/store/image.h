@@ -31,6 +31,8 @@
 
 uint32_t ckpt_crc32c(uint32_t crc, const void *data, size_t len); /* start with 0; SSE4.2 where
 								     there is */
+/* CRC is that of a whole; of a part of it that BEHIND bytes follow it was OLD and now is NEW. */
+uint32_t ckpt_crc32c_replace(uint32_t crc, uint32_t old, uint32_t new, uint32_t behind);
 
 /* ---- writing ---- */
 struct ckpt_image_writer;

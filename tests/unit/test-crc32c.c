@@ -54,5 +54,17 @@ int main(void)
 		buf[i] ^= 1;
 	}
 	is(differ, 0, "a flipped bit shows");
+	differ = 0;
+	for (size_t at = 0; at < sizeof(buf); at += 271) {
+		size_t len = at * 7 % (sizeof(buf) - at) + 1;
+		uint32_t whole = ckpt_crc32c(0, buf, sizeof(buf)),
+			 old = ckpt_crc32c(0, buf + at, len);
+
+		memset(buf + at, at, len / 2);
+		whole = ckpt_crc32c_replace(whole, old, ckpt_crc32c(0, buf + at, len),
+					    sizeof(buf) - at - len);
+		differ += whole != ckpt_crc32c(0, buf, sizeof(buf));
+	}
+	is(differ, 0, "parts that were replaced");
 	return tap_end();
 }
