@@ -270,6 +270,27 @@ static void forget(struct ckpt_tree *tree)
 	memset(tree->asleep, 0, sizeof(tree->asleep));
 }
 
+/* Those that stood when it failed: their calls go on with what is left of their time. */
+static void settle_some(struct ckpt_tree *tree)
+{
+	struct ckpt_err ignored = CKPT_ERR_INIT;
+
+	for (struct ckpt_proc *proc = tree->procs; proc; proc = proc->next) {
+		bool known = !proc->gone && !proc->zombie &&
+			     ckpt_vm_areas_read(tree->arena, ckpt_proc_acts(proc), &proc->areas,
+						&ignored) >= 0;
+
+		for (size_t i = 0; known && i < proc->n; i++) {
+			struct ckpt_tracee *t = proc->threads[i];
+			uint64_t mask;
+
+			if (t->state == CKPT_TRACEE_STOPPED && !t->now &&
+			    ckpt_pt_get_mask(t->tid, &mask) >= 0)
+				ckpt_tracee_settle(tree, t, mask, &ignored);
+		}
+	}
+}
+
 int ckpt_tree_freeze(struct ckpt_tree *tree, struct ckpt_err *err)
 {
 	int r;
@@ -287,7 +308,9 @@ int ckpt_tree_freeze(struct ckpt_tree *tree, struct ckpt_err *err)
 	ckpt_tick_stop(&tree->tick);
 	ckpt_reaper_stop(tree->reaper);
 	tree->reaper = NULL;
-	if (r < 0)
+	if (r < 0) {
+		settle_some(tree);
 		ckpt_tree_thaw(tree);
+	}
 	return r < 0 ? r : 0;
 }

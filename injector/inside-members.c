@@ -75,6 +75,7 @@ struct look {
 	struct ckpt_inside *in;
 	struct ckpt_member *m;
 	size_t n_new;
+	struct ckpt_asleep **last; /* of the member's */
 };
 
 static int look_at_thread(void *arg, pid_t tid, struct ckpt_err *err)
@@ -84,10 +85,24 @@ static int look_at_thread(void *arg, pid_t tid, struct ckpt_err *err)
 
 	(void)err;
 	if (a) {
-		a->next = look->m->asleep;
-		look->m->asleep = a;
+		*look->last = a;
+		look->last = &a->next;
 	}
 	return 0;
+}
+
+static int look_at_threads(struct look *look, struct ckpt_err *err)
+{
+	look->m->asleep = NULL;
+	look->last = &look->m->asleep;
+	return ckpt_each_thread(look->m->pid, look_at_thread, look, err);
+}
+
+int ckpt_inside_look_again(struct ckpt_inside *in, struct ckpt_member *m, struct ckpt_err *err)
+{
+	struct look look = { .in = in, .m = m };
+
+	return look_at_threads(&look, err);
 }
 
 bool ckpt_inside_has_ended(struct ckpt_member *m)
@@ -148,7 +163,7 @@ static int add_child(void *arg, pid_t pid, struct ckpt_err *err)
 int ckpt_inside_add_children(struct ckpt_inside *in, struct ckpt_member *m, size_t *n_newp,
 			     struct ckpt_err *err)
 {
-	struct look look = { in, m, 0 };
+	struct look look = { .in = in, .m = m };
 	int r = 0;
 
 	m->children_seen = true;
@@ -168,7 +183,7 @@ int ckpt_inside_look_ahead(struct ckpt_inside *in, struct ckpt_err *err)
 	look.m->pidfd = syscall(SYS_pidfd_open, in->root, 0);
 	look.m->toldp = in->opts.told;
 	for (; r >= 0 && look.m; look.m = look.m->next) {
-		r = ckpt_each_thread(look.m->pid, look_at_thread, &look, err);
+		r = look_at_threads(&look, err);
 		if (r >= 0)
 			r = ckpt_inside_add_children(in, look.m, &look.n_new, err);
 		look.m->children_seen = false;

@@ -39,7 +39,8 @@ struct call {
 	struct ckpt_member *m;
 	siginfo_t info;
 	size_t next; /* in m->called: threads are listed in the same order each time */
-	bool led;    /* somebody is in the handler, and calls who has to be called again */
+	const struct ckpt_asleep *asleep; /* so are these: from here on */
+	bool led; /* somebody is in the handler, and calls who has to be called again */
 	unsigned int n_refused;
 };
 
@@ -71,6 +72,32 @@ static bool has_slipped(struct call *call, pid_t tid)
 	return !call->led && !(ckpt_status_number(status, "SigPnd", 16) & bit);
 }
 
+static const struct ckpt_asleep *asleep(struct call *call, pid_t tid)
+{
+	const struct ckpt_asleep *a = call->asleep;
+
+	while (a && a->tid != tid)
+		a = a->next;
+	for (const struct ckpt_asleep *all = call->m->asleep; !a && all; all = all->next)
+		a = all->tid == tid ? all : NULL;
+	if (a)
+		call->asleep = a->next;
+	return a;
+}
+
+static int send_signal(struct call *call, pid_t tid, int sig)
+{
+	const struct ckpt_asleep *a = asleep(call, tid);
+	const struct ckpt_inside *in = call->in;
+	struct ckpt_wire_sleep sleep = { 0 };
+
+	if (a && a->since)
+		sleep = (struct ckpt_wire_sleep){ a->since + in->clock_ahead,
+						  in->token ^ a->switches };
+	memcpy((char *)&call->info + CKPT_WIRE_SLEEP_AT, &sleep, sizeof(sleep));
+	return syscall(SYS_rt_tgsigqueueinfo, call->m->pid, tid, sig, &call->info);
+}
+
 /* Each once, but where nobody is there yet who could lead. */
 static int call_thread(void *arg, pid_t tid, struct ckpt_err *err)
 {
@@ -90,8 +117,7 @@ static int call_thread(void *arg, pid_t tid, struct ckpt_err *err)
 				      sizeof(*m->called));
 		m->called[m->n_called++] = tid;
 	}
-	if (syscall(SYS_rt_tgsigqueueinfo, m->pid, tid, call->in->opts.signal, &call->info) < 0 &&
-	    errno == EAGAIN)
+	if (send_signal(call, tid, call->in->opts.signal) < 0 && errno == EAGAIN)
 		call->n_refused++;
 	return 0;
 }
@@ -113,7 +139,7 @@ static int call_deaf(void *arg, pid_t tid, struct ckpt_err *err)
 	    !(ckpt_status_number(status, "SigCgt", 16) & libc))
 		return 0;
 	call->in->hurry = true;
-	syscall(SYS_rt_tgsigqueueinfo, call->m->pid, tid, CKPT_WIRE_LIBC_SIGNAL, &call->info);
+	send_signal(call, tid, CKPT_WIRE_LIBC_SIGNAL);
 	return 0;
 }
 
@@ -180,7 +206,9 @@ static int call(struct ckpt_inside *in, struct ckpt_member *m, uint64_t now, str
 	}
 	if (!m->try_began) {
 		m->acts = ckpt_target_acts(m->pid);
-		r = begin(in, m, now, err);
+		r = m->n_called ? ckpt_inside_look_again(in, m, err) : 0;
+		if (r >= 0)
+			r = begin(in, m, now, err);
 	}
 	if (r >= 0 && now - m->try_began < NEW_MS * MS)
 		r = call_threads(in, m, err);

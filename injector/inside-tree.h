@@ -102,6 +102,8 @@ int ckpt_inside_listen(struct ckpt_inside *in, struct ckpt_err *err);
 /* ---- inside-members.c ---- */
 /* What can be seen of the tree: what its threads wait in, and whether all of it can be asked. */
 int ckpt_inside_look_ahead(struct ckpt_inside *in, struct ckpt_err *err);
+/* The same of one member's threads, which have run since. */
+int ckpt_inside_look_again(struct ckpt_inside *in, struct ckpt_member *m, struct ckpt_err *err);
 /* Its state says so then. */
 bool ckpt_inside_has_ended(struct ckpt_member *m);
 /* Adds those that are not known, and counts them. */

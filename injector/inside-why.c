@@ -16,6 +16,7 @@
 
 #define STATUS 8192
 #define NAP_NS 200000000
+#define TRACED_MS 1000
 #define ENVIRON (1u << 20)
 #define LIBRARY "libckpt-inproc.so"
 #define VARIABLE "CKPT_SIGNAL="
@@ -66,13 +67,24 @@ static int check_owner(pid_t pid, const char *status, struct ckpt_err *err)
 			   "process %d: it belongs to another user", pid);
 }
 
+/* Whoever stopped it by ptrace may be another dump, or somebody who only looks: that passes. */
+static void read_stat(pid_t pid, struct ckpt_proc_stat *st)
+{
+	for (int i = 0; i < TRACED_MS; i++) {
+		if (ckpt_proc_stat(pid, st) < 0)
+			st->state = 'X';
+		if (st->state != 't')
+			return;
+		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+	}
+}
+
 static int check_state(pid_t pid, struct ckpt_err *err)
 {
 	struct ckpt_proc_stat st;
 
-	if (ckpt_proc_stat(pid, &st) < 0)
-		st.state = 'X';
-	else if (st.state == 'Z' && st.n_threads > 1) /* its main thread only */
+	read_stat(pid, &st);
+	if (st.state == 'Z' && st.n_threads > 1) /* its main thread only */
 		return 0;
 	if (st.state == 'Z' || st.state == 'X')
 		return ckpt_refuse(err, CKPT_E_NO_SUCH_PROCESS, -ESRCH, "process %d: it has ended",

@@ -278,6 +278,8 @@ bool ckpt_own_write(uint64_t to, const void *from, size_t len);
 /* At the start of the handler: if our signal alone interrupted a system call, the frame is changed
  * so that it is made again. */
 void ckpt_wind_back(struct ckpt_parked *p);
+/* The same, knowing since when it had waited; as the signal says. */
+void ckpt_wind_back_sleep(struct ckpt_parked *p, const siginfo_t *info);
 /* The same, knowing what the thread waited in before: with what is left of its time. */
 void ckpt_wind_back_rest(struct ckpt_parked *p, const struct ckpt_wire_look *look);
 /* By the leader, before anybody goes on: which signals of the program are pending for whom. */

@@ -284,6 +284,8 @@ static void come(siginfo_t *info, void *uc, struct ckpt_again *again)
 		return;
 	}
 	init(&me, uc, info->si_code == SI_QUEUE ? info->si_pid : 0);
+	if (info->si_code == SI_QUEUE)
+		ckpt_wind_back_sleep(&me, info);
 	for (int i = 0; i < REQUESTS_MAX; i++) {
 		if (info->si_code == SI_QUEUE)
 			visit(s, &me, (uintptr_t)info->si_value.sival_ptr);

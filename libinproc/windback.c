@@ -18,6 +18,9 @@
 #include "libinproc/sys.h"
 #include "libinproc/wrap.h"
 
+_Static_assert(offsetof(siginfo_t, si_value) + sizeof(union sigval) == CKPT_WIRE_SLEEP_AT,
+	       "layout");
+
 #define CALLS_END 600 /* no number is as high */
 #define CODE 32       /* bytes in front of a `syscall` that are searched for its number */
 
@@ -220,6 +223,22 @@ static void shorten(struct ckpt_parked *p, const uint64_t arg[6], uint64_t elaps
 	*argument(p->uc, time.arg) = (uintptr_t)p->rest;
 }
 
+void ckpt_wind_back_sleep(struct ckpt_parked *p, const siginfo_t *info)
+{
+	struct ckpt_wire_sleep sleep;
+	struct user_regs_struct r;
+	uint64_t arg[6];
+
+	memcpy(&sleep, (const char *)info + CKPT_WIRE_SLEEP_AT, sizeof(sleep));
+	if (p->as_is || p->interrupted < 0 || !sleep.since || sleep.since >= p->came ||
+	    sleep.seal != ((uintptr_t)info->si_value.sival_ptr ^ p->switches))
+		return;
+	registers(p->uc, &r);
+	ckpt_interrupted_args(&r, arg);
+	p->waited = p->came - sleep.since;
+	shorten(p, arg, p->waited);
+}
+
 void ckpt_wind_back_rest(struct ckpt_parked *p, const struct ckpt_wire_look *look)
 {
 	struct user_regs_struct r;
@@ -232,7 +251,7 @@ void ckpt_wind_back_rest(struct ckpt_parked *p, const struct ckpt_wire_look *loo
 	if (is_interrupted(p) && look->nr != SYS_restart_syscall && ends(look->nr) &&
 	    ckpt_own_read(r.rip - 2, code, 2) && code[0] == 0x0f && code[1] == 0x05)
 		set_back(p, look->nr);
-	if (p->interrupted >= 0 && look->since && look->since < p->came &&
+	if (p->interrupted >= 0 && !p->waited && look->since && look->since < p->came &&
 	    look->switches == p->switches) {
 		p->waited = p->came - look->since;
 		shorten(p, look->arg, p->waited);

@@ -99,6 +99,15 @@ struct ckpt_wire_look {
 	uint64_t switches; /* voluntary ones in its sched */
 };
 
+/* Comes with the signal, behind the token (Linux 4.20; before, nothing does): since when the thread
+ * was seen waiting. Where a try fails before anybody connects the call that it goes on with has
+ * what is left, too. */
+#define CKPT_WIRE_SLEEP_AT 32 /* in siginfo_t */
+struct ckpt_wire_sleep {
+	uint64_t since; /* CLOCK_MONOTONIC, ns; 0: not known */
+	uint64_t seal;  /* the token ^ voluntary switches until then */
+};
+
 /* As an argument: who has sent the signal, whose number then stands in the buffer of the answer. */
 #define CKPT_WIRE_ASKER (~1ull)
 /* What every thread is asked: it answers by itself when it comes. All change nothing. */

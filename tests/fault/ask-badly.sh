@@ -90,6 +90,18 @@ kill -CONT "$PID"
 unharmed_still "a stopped one"
 ask "$PID"
 granted "a stopped one that goes on"
+# By ptrace it stands for a moment, as where somebody else dumps it or looks at it.
+"$stubborn" hold "$PID" 400 &
+until_true 5 eval 'test "$(state "$PID")" = t'
+ask "$PID"
+granted "one that is traced for a moment"
+wait $!
+"$stubborn" hold "$PID" 4000 &
+until_true 5 eval 'test "$(state "$PID")" = t'
+ask "$PID" --wait 2
+refused "one that is traced" 1 "^ckpt-signal: CKPT-E0113: .*$PID"
+wait $!
+unharmed_still "one that is traced"
 
 # Two at once, and then five: all are met, one after the other.
 for many in 2 5; do
@@ -154,6 +166,8 @@ if [ "${1-}" = inside ] && mount -t tmpfs -o size=2m small "$T/small"; then
 	check "space again: it goes on" until_true 10 more_of_them
 	kill -TERM "$job"
 	wait "$job"
+	check "a job that ended leaves no folder without an image" \
+		test -z "$(for d in "$T"/small/job/ckpt.*; do [ -e "$d/image" ] || echo "$d"; done)"
 	umount "$T/small"
 fi
 end_it

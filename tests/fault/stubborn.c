@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/syscall.h>
@@ -220,8 +221,20 @@ static void answer_all(void)
 	_exit(0);
 }
 
+/* Of another process: stops it by ptrace for so long. */
+static int hold(pid_t pid, int ms)
+{
+	if (ptrace(PTRACE_SEIZE, pid, 0, 0) < 0 || ptrace(PTRACE_INTERRUPT, pid, 0, 0) < 0)
+		return 1;
+	waitpid(pid, NULL, __WALL);
+	test_sleep_ms(ms);
+	return ptrace(PTRACE_DETACH, pid, 0, 0) < 0;
+}
+
 int main(int argc, char **argv)
 {
+	if (argc > 3 && !strcmp(argv[1], "hold"))
+		return hold(atoi(argv[2]), atoi(argv[3]));
 	if (argc > 1 && !strcmp(argv[1], "impostor"))
 		answer_all();
 	if (argc > 1 && !strcmp(argv[1], "exec"))

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -150,6 +151,69 @@ static void test_timed(void)
 		test_timed_call(&calls[i], pid[i], started[i]);
 }
 
+/* ---- a freeze that fails ---- */
+
+#define LIMIT_MS 1500
+
+static void in_epoll_wait(bool precise)
+{
+	struct epoll_event ev;
+	uint64_t started = ckpt_now_ns();
+	int e = epoll_create1(0);
+	struct timespec limit = { LIMIT_MS / 1000, LIMIT_MS % 1000 * 1000000 };
+
+	if (precise)
+		syscall(441 /* epoll_pwait2, Linux 5.11 */, e, &ev, 1, &limit, NULL, 8);
+	else
+		epoll_wait(e, &ev, 1, LIMIT_MS);
+	frozen.page->pid[1 + precise] = (ckpt_now_ns() - started) / 1000000;
+	__atomic_add_fetch(&frozen.page->count, 1, __ATOMIC_SEQ_CST);
+	pause();
+}
+
+/* One of three children cannot be stopped. */
+static void three_children(void)
+{
+	for (int i = 0; i < 3; i++) {
+		if (fork())
+			continue;
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (i < 2)
+			in_epoll_wait(i);
+		else if (!vfork())
+			for (;;) {
+				frozen.page->pid[0] = syscall(SYS_getpid);
+				syscall(SYS_pause);
+			}
+		_exit(0);
+	}
+	pause();
+}
+
+static void test_failed_freeze(void)
+{
+	pid_t pid = spawn(three_children);
+	bool refused, in_time = true;
+	uint64_t since;
+	int stood;
+
+	usleep(1000000);
+	since = ckpt_now_ns();
+	refused = !freeze_tree(pid);
+	stood = (ckpt_now_ns() - since) / 1000000;
+	report(refused && wait_count(2), "a freeze fails beside calls with a time limit");
+	for (int i = 1; i < 3; i++) {
+		in_time &= frozen.page->pid[i] >= LIMIT_MS - 1 &&
+			   frozen.page->pid[i] <= LIMIT_MS + stood + 600;
+		printf("# %d ms of %d, standing still for %d\n", frozen.page->pid[i], LIMIT_MS,
+		       stood);
+	}
+	report(in_time, "they go on with what is left of their time");
+	if (frozen.page->pid[0] > 0)
+		kill(frozen.page->pid[0], SIGKILL);
+	end_process(pid);
+}
+
 /* ---- signals ---- */
 
 static void on_signal(int sig)
@@ -287,6 +351,7 @@ static void test_stopped(void)
 int main(void)
 {
 	test_timed();
+	test_failed_freeze();
 	test_signal("pause", pause_loop, true);
 	test_signal("sigsuspend", suspend_loop, false);
 	test_signal("epoll_wait", epoll_loop, true);
