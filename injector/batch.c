@@ -38,7 +38,7 @@ struct ckpt_batch {
 	struct script now;        /* of LEARNS */
 	pid_t learns;
 	bool leader;
-	int proc_is_ours; /* 1 or -1; 0: not looked at */
+	bool proc_is_ours;
 };
 
 struct ckpt_round {
@@ -65,9 +65,30 @@ static void add_page_questions(struct script *s)
 	}
 }
 
+/* Is the number that /proc has for it the one that it has for itself? "NSpid: 7 1" of one in
+ * another pid namespace. */
+static bool has_one_number(const char *status)
+{
+	const char *s = ckpt_line_after(status, "NSpid");
+	uint64_t number;
+
+	return s && ckpt_parse_u64(&s, 10, &number) && *s == '\n';
+}
+
+/* Is the /proc that we see that of our own pid namespace? */
+static bool proc_is_ours(void)
+{
+	char link[16] = "", status[STATUS];
+
+	return readlink("/proc/self", link, sizeof(link) - 1) > 0 && atoi(link) == getpid() &&
+	       ckpt_proc_read(getpid(), "status", status, sizeof(status)) > 0 &&
+	       has_one_number(status);
+}
+
 void ckpt_batch_reset(struct ckpt_batch *b)
 {
 	memset(b, 0, sizeof(*b));
+	b->proc_is_ours = proc_is_ours();
 	for (size_t i = 0; i < ckpt_n_first_questions; i++)
 		add_question(&b->learned[1], &ckpt_first_questions[i]);
 }
@@ -157,26 +178,6 @@ bool ckpt_round_answer(const struct ckpt_round *round, const struct ckpt_tracee 
 
 /* ---- can it be done? ---- */
 
-/* Is the number that /proc has for it the one that it has for itself? "NSpid: 7 1" of one in
- * another pid namespace. */
-static bool has_one_number(const char *status)
-{
-	const char *s = ckpt_line_after(status, "NSpid");
-	uint64_t number;
-
-	return s && ckpt_parse_u64(&s, 10, &number) && *s == '\n';
-}
-
-/* Is the /proc that we see that of our own pid namespace? */
-static bool proc_is_ours(void)
-{
-	char link[16] = "", status[STATUS];
-
-	return readlink("/proc/self", link, sizeof(link) - 1) > 0 && atoi(link) == getpid() &&
-	       ckpt_proc_read(getpid(), "status", status, sizeof(status)) > 0 &&
-	       has_one_number(status);
-}
-
 /* One whose default is to be ignored, and that the program does not catch. */
 static int find_signal(struct ckpt_batch *b, pid_t pid)
 {
@@ -184,9 +185,7 @@ static int find_signal(struct ckpt_batch *b, pid_t pid)
 	char status[STATUS];
 	uint64_t caught;
 
-	if (!b->proc_is_ours)
-		b->proc_is_ours = proc_is_ours() ? 1 : -1;
-	if (b->proc_is_ours < 0 || ckpt_proc_read(pid, "status", status, sizeof(status)) <= 0 ||
+	if (!b->proc_is_ours || ckpt_proc_read(pid, "status", status, sizeof(status)) <= 0 ||
 	    !has_one_number(status))
 		return -1;
 	caught = ckpt_status_number(status, "SigCgt", 16);

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 #include "engine/model/rules.h"
 #include "engine/base/log.h"
@@ -57,6 +56,7 @@ struct dump {
 	struct ckpt_maps_before *areas; /* NULL: they are read while it stands still */
 	struct ckpt_copies *copies;     /* NULL: none were needed */
 	uint32_t *crc;                  /* of the chunks of the pages file */
+	struct ckpt_room room;
 };
 
 static int check_signals(const struct dump *d, struct ckpt_err *err)
@@ -170,6 +170,17 @@ static int check_areas(const struct dump *d, struct ckpt_err *err)
 	return ckpt_fail(err, -ESTALE, "process %d: areas changed during the freeze", d->opts->pid);
 }
 
+/* Before the memory is written: nothing more is read of it. */
+static int go_on_early(void *arg, struct ckpt_err *err)
+{
+	struct dump *d = arg;
+
+	d->src->ops->thaw(d->src);
+	d->src->thawed_at = ckpt_now_ns();
+	ckpt_logf(d->opts->log, 3, "it goes on");
+	return check_areas(d, err);
+}
+
 /* The tree goes on, and what is left is read out of copies of it. */
 static int copy_from_copies(struct dump *d, struct ckpt_memory_copy *copy, size_t *np,
 			    struct ckpt_err *err)
@@ -182,16 +193,14 @@ static int copy_from_copies(struct dump *d, struct ckpt_memory_copy *copy, size_
 	if (r >= 0)
 		r = ckpt_copies_make(d->copies, d->src, d->work, err);
 	copy->which = CKPT_MEMORY_STANDING;
+	copy->hold = NULL;
 	if (r >= 0)
 		r = ckpt_memory_copy(d->work, copy, &d->crc, np, err);
 	if (r < 0)
 		return r;
-	d->src->ops->thaw(d->src);
-	d->src->thawed_at = ckpt_now_ns();
-	ckpt_logf(d->opts->log, 3, "it goes on: the rest is read from copies");
+	r = go_on_early(d, err);
 	if (d->opts->max_freeze_ms && frozen_for(d) > d->opts->max_freeze_ms * 1000000ull)
 		d->inc.note = "to make copies the tree stood still for longer than --max-freeze";
-	r = check_areas(d, err);
 	if (r >= 0)
 		r = ckpt_copies_settle(d->copies, err);
 	copy->which = CKPT_MEMORY_COPIED;
@@ -210,6 +219,10 @@ static int copy_memory(struct dump *d, struct ckpt_err *err)
 		.progress_arg = d->opts->progress_arg,
 		.go_on = go_on_copying,
 		.go_on_arg = d,
+		.hold = d->room.hold,
+		.hold_len = d->room.hold_len,
+		.all_read = go_on_early,
+		.all_read_arg = d,
 	};
 	uint64_t size = ckpt_memory_size(d->work);
 	size_t n;
@@ -229,16 +242,6 @@ static int copy_memory(struct dump *d, struct ckpt_err *err)
 	ckpt_image_set_checksums(d->writer, size - ckpt_live_base(d->precopy.live), d->crc, n);
 	ckpt_logf(d->opts->log, 4, "memory is copied");
 	return 0;
-}
-
-static void fill_stats(const struct dump *d, struct ckpt_dump_stats *stats)
-{
-	stats->n_tasks = d->snap->n_tasks;
-	stats->n_threads = 0;
-	for (size_t i = 0; i < d->snap->n_tasks; i++)
-		stats->n_threads += d->snap->tasks[i]->n_threads;
-	stats->losses = d->snap->lost;
-	stats->n_losses = d->snap->n_lost;
 }
 
 /* A program that asked by itself is told when there is an image, not before. */
@@ -261,7 +264,7 @@ static int commit(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err
 	stats->frozen_ns += d->precopy.frozen_ns;
 	inv->has_frozen_ns = true;
 	inv->frozen_ns = stats->frozen_ns;
-	r = d->copies ? 0 : check_areas(d, err);
+	r = d->src->thawed_at ? 0 : check_areas(d, err);
 	if (r >= 0 && d->precopy.live)
 		ckpt_live_checksums(d->precopy.live, d->crc);
 	if (r >= 0 && d->opts->packages)
@@ -348,7 +351,7 @@ static int make_room(struct dump *d, struct ckpt_err *err)
 
 	if (d->opts->inside || !d->opts->leave_running || fd < 0)
 		return 0;
-	return ckpt_room_make(d->arena, fd, d->opts->pid, go_on_copying, d, err);
+	return ckpt_room_make(&d->room, d->arena, fd, d->opts->pid, go_on_copying, d, err);
 }
 
 /* Who goes on afterwards does not wait for a compressor, or for a reader. */
@@ -406,7 +409,7 @@ static int run(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err *e
 		d->committed = false;
 		return r;
 	}
-	fill_stats(d, stats);
+	ckpt_fill_stats(d->snap, stats);
 	stats->note = d->inc.note;
 	if (d->opts->committed)
 		d->opts->committed(d->opts->committed_arg, stats);

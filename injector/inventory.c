@@ -80,3 +80,13 @@ int ckpt_fill_inventory(struct ckpt_snapshot *snap, struct ckpt_source *src, boo
 	fill_clocks(inv, src);
 	return read_vdso(snap, src, arena, err);
 }
+
+void ckpt_fill_stats(const struct ckpt_snapshot *snap, struct ckpt_dump_stats *stats)
+{
+	stats->n_tasks = snap->n_tasks;
+	stats->n_threads = 0;
+	for (size_t i = 0; i < snap->n_tasks; i++)
+		stats->n_threads += snap->tasks[i]->n_threads;
+	stats->losses = snap->lost;
+	stats->n_losses = snap->n_lost;
+}

@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Writing to a page of a file that is there takes a third of the time of writing to one that has to
- * be found first, and the tree stands still meanwhile.
+ * be found first, and the tree stands still meanwhile. Of little memory there is a copy sooner than
+ * that.
  */
 #include <fcntl.h>
+#include "engine/base/arch/x86-64.h"
 #include "injector/freeze.h"
 #include "injector/ptrace.h"
 #include "injector/room.h"
+#include "injector/warm.h"
 
 #define STEP (64ull << 20)
+#define HOLD_MOST (16ull << 20)
+#define MORE(size) ((size) + (size) / 4 + (256u << 10)) /* than there is by now */
 
 /* Pages that it shares with its children count once in all. */
 static void add_process(void *arg, pid_t pid)
@@ -21,7 +26,17 @@ static void add_process(void *arg, pid_t pid)
 			ckpt_status_number(text, "SwapPss", 10);
 }
 
-int ckpt_room_make(struct ckpt_arena *arena, int fd, pid_t pid,
+/* For SIZE bytes; pages that are needed beyond them are found then. */
+static void make_hold(struct ckpt_room *room, struct ckpt_arena *arena, uint64_t size)
+{
+	uintptr_t at = (uintptr_t)ckpt_alloc(arena, HOLD_MOST + CKPT_PAGE);
+
+	room->hold = (char *)((at + CKPT_PAGE - 1) & ~(CKPT_PAGE - 1));
+	room->hold_len = HOLD_MOST;
+	ckpt_touch(room->hold, size);
+}
+
+int ckpt_room_make(struct ckpt_room *room, struct ckpt_arena *arena, int fd, pid_t pid,
 		   int (*go_on)(void *arg, struct ckpt_err *err), void *arg, struct ckpt_err *err)
 {
 	uint64_t kib = 0, size;
@@ -30,6 +45,10 @@ int ckpt_room_make(struct ckpt_arena *arena, int fd, pid_t pid,
 
 	ckpt_each_below(arena, pid, &each);
 	size = kib << 10;
+	if (MORE(size) <= HOLD_MOST) {
+		make_hold(room, arena, MORE(size));
+		return go_on(arg, err);
+	}
 	for (uint64_t at = 0; r >= 0 && at < size; at += STEP) {
 		if (fallocate(fd, 0, at, size - at < STEP ? size - at : STEP) < 0)
 			return 0;

@@ -4,7 +4,13 @@
 #include "engine/base/arena.h"
 #include "engine/base/err.h"
 
-/* Allocates in FD, an empty file, what the tree of PID will need by now, which is not known
- * exactly: whoever writes cuts the file in the end. Nothing but GO_ON can fail. */
-int ckpt_room_make(struct ckpt_arena *arena, int fd, pid_t pid,
+struct ckpt_room {
+	char *hold; /* in our memory, for that of a small tree; NULL: there is none, and the file
+		       has room */
+	size_t hold_len;
+};
+
+/* For what the tree of PID needs by now, which is not known exactly: in our memory, or in FD, an
+ * empty file, which whoever writes cuts in the end. Nothing but GO_ON can fail. */
+int ckpt_room_make(struct ckpt_room *room, struct ckpt_arena *arena, int fd, pid_t pid,
 		   int (*go_on)(void *arg, struct ckpt_err *err), void *arg, struct ckpt_err *err);

@@ -36,12 +36,17 @@ static size_t some(size_t n_threads)
 	return n_threads < MOST ? n_threads : MOST;
 }
 
+void ckpt_touch(void *at, size_t size)
+{
+	madvise(at, size, MADV_POPULATE_WRITE);
+}
+
 static void touch(struct ckpt_arena *arena, size_t size)
 {
 	uintptr_t next = (uintptr_t)ckpt_alloc(arena, 1) & ~(CKPT_PAGE - 1);
 
 	if (ckpt_arena_left(arena) > 2 * size)
-		madvise((void *)next, size, MADV_POPULATE_WRITE);
+		ckpt_touch((void *)next, size);
 }
 
 static void warm(struct ckpt_job *job, struct ckpt_arena *arena)

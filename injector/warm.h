@@ -5,6 +5,9 @@
 #include <sys/types.h>
 #include "engine/capture/helper.h"
 
+/* So many bytes from a page on. */
+void ckpt_touch(void *at, size_t size);
+
 struct ckpt_warm {
 	struct ckpt_job job;
 	struct ckpt_helper *helper;

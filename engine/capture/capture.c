@@ -2,6 +2,7 @@
 /* The order of a capture. Nothing here changes the target; what must (a remote call) the source
  * undoes. */
 #include <errno.h>
+#include "engine/capture/numa.h"
 #include "engine/capture/state.h"
 #include "engine/capture/witness.h"
 #include "engine/memory/live.h"
@@ -47,6 +48,17 @@ static int snapshot(struct ckpt_capture *c, struct ckpt_err *err)
 	return r;
 }
 
+/* What does not change while a tree stands still is asked before. */
+static void look_at_machine(struct ckpt_capture *c)
+{
+	struct ckpt_collect cc = { .src = c->src, .arena = c->arena, .capture = c };
+
+	ckpt_capture_scope_ours(c);
+	ckpt_cpus_online(&cc);
+	ckpt_has_labels(&cc);
+	ckpt_numa_many_nodes(c);
+}
+
 static int run(struct ckpt_capture *c, struct ckpt_err *err)
 {
 	static const struct {
@@ -66,7 +78,7 @@ static int run(struct ckpt_capture *c, struct ckpt_err *err)
 	size_t n;
 	int r;
 
-	ckpt_capture_scope_ours(c);
+	look_at_machine(c);
 	ckpt_witness_ahead(c);
 	r = c->src->ops->freeze(c->src, c->arena, &frozen, &n, err);
 	if (r < 0)

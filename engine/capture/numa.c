@@ -193,7 +193,7 @@ static void fill(struct ckpt_capture *c, const struct ckpt_capture_task *t, cons
 /* ---- when ---- */
 
 /* "0", or "0-1,3" */
-static bool many_nodes(struct ckpt_capture *c)
+bool ckpt_numa_many_nodes(struct ckpt_capture *c)
 {
 	char text[64] = "";
 
@@ -215,7 +215,7 @@ void ckpt_numa_start(struct ckpt_capture *c, struct ckpt_capture_task *t)
 {
 	struct ckpt_numa_job *job;
 
-	if (!many_nodes(c))
+	if (!ckpt_numa_many_nodes(c))
 		return;
 	job = t->numa = ckpt_new(c->arena, struct ckpt_numa_job);
 	job->job.run = run;

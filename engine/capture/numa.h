@@ -15,6 +15,8 @@ struct ckpt_policy {
 
 /* What stands behind the address in a line of numa_maps. */
 bool ckpt_numa_parse(const char *s, struct ckpt_policy *p);
+/* Has the machine more than one node? Looked up once. */
+bool ckpt_numa_many_nodes(struct ckpt_capture *c);
 /* Begins to read, where there is more than one node. */
 void ckpt_numa_start(struct ckpt_capture *c, struct ckpt_capture_task *t);
 /* Puts them into the areas, which have been filled in. */

@@ -346,10 +346,19 @@ int ckpt_capture_scope_by_now(struct ckpt_capture *c, struct ckpt_capture_task *
 const char *ckpt_capture_read_ahead(const struct ckpt_capture *c, pid_t pid, const char *name,
 				    size_t *lenp)
 {
-	const struct ckpt_scope_jobs *s = NULL;
+	const struct ckpt_capture_task *t = c->tasks, *end = t + c->n_tasks;
+	const struct ckpt_scope_jobs *s;
 
-	for (size_t i = 0; i < c->n_tasks && !s; i++)
-		s = c->tasks[i].frozen->pid == pid ? c->tasks[i].scope : NULL;
+	while (t < end && t->frozen->pid != pid)
+		t++;
+	if (t == end)
+		return NULL;
+	/* Read once more it would have the calls of that process begin anew: they show in it. */
+	if (!strcmp(name, "stat") && t->stat_text) {
+		*lenp = strlen(t->stat_text);
+		return t->stat_text;
+	}
+	s = t->scope;
 	for (size_t i = 0; s && s->n_judged && i < CKPT_N_TEXTS; i++) {
 		if (strcmp(ckpt_texts_ahead[i], name))
 			continue;

@@ -64,6 +64,7 @@ struct ckpt_capture_task {
 	struct ckpt_task *task;
 	const char *who; /* "process 123 (redis-server)" */
 	struct ckpt_stat stat;
+	const char *stat_text;
 	struct ckpt_scope_jobs *scope; /* NULL: not looked at yet */
 	struct ckpt_maps_job *maps;    /* being read ahead; NULL: not yet, or no longer */
 	struct ckpt_numa_job *numa;    /* the same of its memory policies; NULL: nothing to read */
@@ -177,7 +178,7 @@ int ckpt_capture_scope_thread(struct ckpt_capture *c, struct ckpt_capture_task *
 /* The same without waiting for the helper: 1, or 0 where it has not got there yet. */
 int ckpt_capture_scope_by_now(struct ckpt_capture *c, struct ckpt_capture_task *t, size_t i,
 			      struct ckpt_err *err);
-/* The text of /proc/PID/NAME, if it was read with the first thread of PID; else NULL. */
+/* The text of /proc/PID/NAME, if it was read with PID or its first thread; else NULL. */
 const char *ckpt_capture_read_ahead(const struct ckpt_capture *c, pid_t pid, const char *name,
 				    size_t *lenp);
 void ckpt_capture_scope_end(struct ckpt_capture *c);

@@ -84,6 +84,7 @@ static int read_stat(struct ckpt_capture *c, struct ckpt_capture_task *t, struct
 	if (n < 0)
 		return ckpt_fail(err, -errno, "stat: cannot read");
 	text[n] = '\0';
+	t->stat_text = ckpt_strdup(c->arena, text);
 	return ckpt_stat_parse(text, &t->stat, err);
 }
 

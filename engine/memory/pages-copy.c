@@ -32,6 +32,7 @@ struct job {
 	size_t len;
 	bool stands; /* not all of it is in copies */
 	bool stored; /* all of it is in the pages file */
+	char *held;  /* its bytes, which have been read; NULL: they have not */
 	struct range range[MAX_RANGES];
 };
 
@@ -42,6 +43,8 @@ struct copy {
 	pthread_mutex_t lock;    /* of all that follows */
 	size_t part, run, chunk; /* what comes next */
 	uint64_t page;           /* pages of that run that are done with */
+	const struct job *held;  /* what comes next, of N_HELD; NULL: nothing is held */
+	size_t n_held;
 	uint64_t done;
 	bool failed;
 	struct ckpt_err err; /* the first one */
@@ -91,6 +94,7 @@ static void take(struct copy *c, struct job *job)
 	uint64_t room = MAX_RANGES;
 
 	job->n = job->len = 0;
+	job->held = NULL;
 	job->stands = false;
 	job->stored = true;
 	while (!c->failed && room && find_run(c)) {
@@ -112,6 +116,16 @@ static void take(struct copy *c, struct job *job)
 	job->chunk = c->chunk++;
 }
 
+/* The same of those that are held. */
+static void take_held(struct copy *c, struct job *job)
+{
+	job->len = 0;
+	if (c->failed || !c->n_held)
+		return;
+	*job = *c->held++;
+	c->n_held--;
+}
+
 /* The next one of those that are asked for. False: there is none, or somebody failed. */
 static bool claim(struct copy *c, struct job *job)
 {
@@ -119,7 +133,10 @@ static bool claim(struct copy *c, struct job *job)
 
 	pthread_mutex_lock(&c->lock);
 	do {
-		take(c, job);
+		if (c->held)
+			take_held(c, job);
+		else
+			take(c, job);
 	} while (job->len && which != CKPT_MEMORY_ALL &&
 		 job->stands != (which == CKPT_MEMORY_STANDING));
 	pthread_mutex_unlock(&c->lock);
@@ -294,19 +311,21 @@ static bool work_once(struct worker *w)
 {
 	struct copy *c = w->copy;
 	struct ckpt_err err = CKPT_ERR_INIT;
-	int r;
+	char *buf;
+	int r = 0;
 
 	if (!claim(c, &w->job))
 		return false;
-	r = read_job(c, &w->job, w->buf, &err);
+	buf = w->job.held ? w->job.held : w->buf;
+	if (!w->job.held)
+		r = read_job(c, &w->job, buf, &err);
 	if (r >= 0) {
-		uint32_t crc = c->crc[w->job.chunk] = ckpt_crc32c(0, w->buf, w->job.len);
+		uint32_t crc = c->crc[w->job.chunk] = ckpt_crc32c(0, buf, w->job.len);
 
 		if (c->opts->pack)
-			r = ckpt_pack_put(c->opts->pack, w->job.chunk, w->buf, w->job.len, crc,
-					  &err);
+			r = ckpt_pack_put(c->opts->pack, w->job.chunk, buf, w->job.len, crc, &err);
 		else if (!w->job.stored)
-			r = ckpt_pages_write(c->opts->fd, w->buf, w->job.len,
+			r = ckpt_pages_write(c->opts->fd, buf, w->job.len,
 					     w->job.chunk * (uint64_t)CKPT_CHUNK, &err);
 	}
 	if (r < 0) {
@@ -392,26 +411,25 @@ static void run(struct copy *c, unsigned int n_threads)
 		pthread_join(w[i].thread, NULL);
 }
 
-/* Whoever shares a file with the tree goes on: a content that changed meanwhile is none. */
-static int check_files(const struct ckpt_memory_work *w, struct ckpt_err *err)
+/* Reads all of the N chunks that are left; then nothing need stand still for them. */
+static int hold(struct copy *c, size_t n, struct ckpt_err *err)
 {
-	for (size_t i = 0; i < w->n; i++) {
-		const struct ckpt_memory_part *p = &w->part[i];
-		char path[40], name[512];
-		struct stat st;
-		ssize_t n;
+	struct job *job = ckpt_alloc(c->w->arena, (n + 1) * sizeof(*job));
+	char *at = c->opts->hold;
+	int r = 0;
 
-		if (p->sort != CKPT_PART_FILE || fstat(p->fd, &st) < 0 ||
-		    ((uint64_t)st.st_size == p->size && ckpt_changed_ns(&st) == p->changed_ns))
-			continue;
-		snprintf(path, sizeof(path), "/proc/self/fd/%d", p->fd);
-		n = readlink(path, name, sizeof(name) - 1);
-		return ckpt_refuse(
-			err, CKPT_E_CONTENT_CHANGED, -EBUSY,
-			"file %.*s: somebody outside of the tree changed it during the dump",
-			n < 0 ? 0 : (int)n, name);
+	for (size_t i = 0; r >= 0 && claim(c, &job[i]); i++) {
+		job[i].held = at;
+		at += job[i].len;
+		c->n_held++;
+		r = read_job(c, &job[i], job[i].held, err);
+		if (r >= 0 && c->opts->go_on)
+			r = c->opts->go_on(c->opts->go_on_arg, err);
 	}
-	return 0;
+	c->held = job;
+	if (r >= 0)
+		r = ckpt_pages_check_files(c->w, err);
+	return r < 0 ? r : c->opts->all_read(c->opts->all_read_arg, err);
 }
 
 /* Or more: who commits it cuts it, which takes its time. */
@@ -432,6 +450,7 @@ int ckpt_memory_copy(struct ckpt_memory_work *w, const struct ckpt_memory_copy *
 			  .lock = PTHREAD_MUTEX_INITIALIZER,
 			  .chunk = (w->kept - w->base) / CKPT_CHUNK,
 			  .done = w->kept - w->base };
+	bool held = opts->hold && w->size - w->kept <= opts->hold_len;
 	int r;
 
 	c.crc = *crcp ? *crcp : ckpt_alloc(w->arena, n_chunks * sizeof(c.crc[0]));
@@ -447,12 +466,14 @@ int ckpt_memory_copy(struct ckpt_memory_work *w, const struct ckpt_memory_copy *
 				 (unsigned long long)size);
 	if (!opts->pack && opts->which != CKPT_MEMORY_COPIED)
 		ckpt_pages_clone(w, opts->fd);
+	if (held && (r = hold(&c, n_chunks - c.chunk, err)) < 0)
+		return r;
 	run(&c, useful_threads(opts, n_chunks - c.chunk));
 	if (c.failed) {
 		*err = c.err;
 		return err->code;
 	}
-	r = opts->which == CKPT_MEMORY_COPIED ? 0 : check_files(w, err);
+	r = held || opts->which == CKPT_MEMORY_COPIED ? 0 : ckpt_pages_check_files(w, err);
 	if (r < 0)
 		return r;
 	if (opts->progress)

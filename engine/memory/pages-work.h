@@ -71,6 +71,10 @@ int ckpt_pages_write(int fd, const char *buf, size_t len, uint64_t offset, struc
 int ckpt_pages_read(struct ckpt_memory_work *w, const struct ckpt_memory_part *part, uint64_t at,
 		    size_t len, char *buf, struct ckpt_err *err);
 
+/* ---- pages.c ---- */
+/* Whoever shares a file with the tree goes on: a content that changed meanwhile is none. */
+int ckpt_pages_check_files(const struct ckpt_memory_work *w, struct ckpt_err *err);
+
 /* ---- pages-clone.c ---- */
 /* Puts into the pages file FD what can be without being copied. It has its size. */
 void ckpt_pages_clone(struct ckpt_memory_work *w, int fd);

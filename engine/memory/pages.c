@@ -2,6 +2,7 @@
 /* What is to be copied, and where to in the pages file: in the order in which it is added. */
 #include <errno.h>
 #include <linux/magic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -289,4 +290,25 @@ int ckpt_memory_add_mapped(struct ckpt_memory_work *w, struct ckpt_object *obj,
 		return r;
 	part.piece = where;
 	return add_content(w, part, obj, &list, err);
+}
+
+int ckpt_pages_check_files(const struct ckpt_memory_work *w, struct ckpt_err *err)
+{
+	for (size_t i = 0; i < w->n; i++) {
+		const struct ckpt_memory_part *p = &w->part[i];
+		char path[40], name[512];
+		struct stat st;
+		ssize_t n;
+
+		if (p->sort != CKPT_PART_FILE || fstat(p->fd, &st) < 0 ||
+		    ((uint64_t)st.st_size == p->size && ckpt_changed_ns(&st) == p->changed_ns))
+			continue;
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", p->fd);
+		n = readlink(path, name, sizeof(name) - 1);
+		return ckpt_refuse(
+			err, CKPT_E_CONTENT_CHANGED, -EBUSY,
+			"file %.*s: somebody outside of the tree changed it during the dump",
+			n < 0 ? 0 : (int)n, name);
+	}
+	return 0;
 }

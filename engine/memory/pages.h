@@ -109,6 +109,12 @@ struct ckpt_memory_copy {
 	int (*go_on)(void *arg, struct ckpt_err *err); /* the same; a failure ends the copy; may be
 							  NULL */
 	void *go_on_arg;
+	/* Where all of it is put before any of it is written, if HOLD_LEN bytes are enough; NULL:
+	 * that is not wanted. What stood still for it may go on then, of which ALL_READ is told. */
+	char *hold;
+	size_t hold_len;
+	int (*all_read)(void *arg, struct ckpt_err *err);
+	void *all_read_arg;
 };
 
 /* Copies everything that was listed, or WHICH of it. *CRCP (in the arena): CRC32C of each started

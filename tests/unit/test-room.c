@@ -13,6 +13,7 @@
 #include "tests/lib/tap.h"
 
 #define OWN (24ull << 20)
+#define LITTLE (1ull << 20)
 
 static int goes_on(void *arg, struct ckpt_err *err)
 {
@@ -20,11 +21,11 @@ static int goes_on(void *arg, struct ckpt_err *err)
 	return *(int *)arg;
 }
 
-static void touch(void)
+static void touch(size_t size)
 {
-	char *p = mmap(NULL, OWN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	memset(p, 1, OWN);
+	memset(p, 1, size);
 }
 
 static uint64_t allocated(int fd)
@@ -35,7 +36,7 @@ static uint64_t allocated(int fd)
 }
 
 /* A process, and a child that has its memory and as much of its own. */
-static pid_t start(void)
+static pid_t start(size_t size)
 {
 	int ready[2];
 	char byte = 0;
@@ -44,11 +45,11 @@ static pid_t start(void)
 	must(pipe(ready) == 0, "a pipe");
 	pid = fork();
 	if (!pid) {
-		touch();
+		touch(size);
 		if (fork() > 0)
 			pause();
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		touch();
+		touch(size);
 		if (write(ready[1], &byte, 1) == 1)
 			pause();
 		_exit(1);
@@ -57,26 +58,41 @@ static pid_t start(void)
 	return pid;
 }
 
+static void end(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
 int main(void)
 {
 	struct ckpt_err err = CKPT_ERR_INIT;
+	struct ckpt_room large = { 0 }, little = { 0 };
 	struct ckpt_arena *arena;
-	int fd = memfd_create("room", MFD_CLOEXEC), none = memfd_create("none", MFD_CLOEXEC);
+	int fd = memfd_create("room", MFD_CLOEXEC), none = memfd_create("none", MFD_CLOEXEC),
+	    empty = memfd_create("empty", MFD_CLOEXEC);
 	int ok_to_go = 0, stop = -ECANCELED;
 	uint64_t size;
 	pid_t pid;
 
-	must(ckpt_arena_open(&arena, 1 << 24, &err) == 0, "an arena");
-	pid = start();
-	must(ckpt_room_make(arena, fd, pid, goes_on, &ok_to_go, &err) == 0, "room is made");
+	must(ckpt_arena_open(&arena, 1 << 26, &err) == 0, "an arena");
+	pid = start(OWN);
+	must(ckpt_room_make(&large, arena, fd, pid, goes_on, &ok_to_go, &err) == 0, "room is made");
 	size = allocated(fd);
 	ok(size >= 2 * OWN, "for the memory of both");
 	ok(size < 3 * OWN, "once");
-	ok(ckpt_room_make(arena, none, pid, goes_on, &stop, &err) == -ECANCELED,
+	ok(!large.hold, "not in our memory");
+	ok(ckpt_room_make(&large, arena, none, pid, goes_on, &stop, &err) == -ECANCELED,
 	   "it can be stopped");
-	ok(ckpt_room_make(arena, -1, pid, goes_on, &ok_to_go, &err) == 0, "no room is no failure");
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
+	ok(ckpt_room_make(&large, arena, -1, pid, goes_on, &ok_to_go, &err) == 0,
+	   "no room is no failure");
+	end(pid);
+	pid = start(LITTLE);
+	must(ckpt_room_make(&little, arena, empty, pid, goes_on, &ok_to_go, &err) == 0,
+	     "room for little is made");
+	ok(little.hold && little.hold_len >= 2 * LITTLE, "in our memory");
+	ok(!allocated(empty), "and not in the file");
+	end(pid);
 	ckpt_arena_close(arena);
 	return tap_end();
 }
