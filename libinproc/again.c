@@ -145,13 +145,20 @@ static bool limit_of_socket(struct ckpt_again *a, const struct ckpt_parked *p, i
 	return a->limited;
 }
 
-/* As TCP connects: there, to connect again is to wait on. */
-static bool is_internet(int fd)
+static int domain_of(int fd)
 {
-	int domain = 0;
+	int domain = AF_UNSPEC;
 	uint32_t len = sizeof(domain);
 
 	ckpt_sys(SYS_getsockopt, fd, SOL_SOCKET, SO_DOMAIN, &domain, &len);
+	return domain;
+}
+
+/* As TCP connects: there, to connect again is to wait on. */
+static bool is_internet(int fd)
+{
+	int domain = domain_of(fd);
+
 	return domain == AF_INET || domain == AF_INET6;
 }
 
@@ -198,6 +205,10 @@ static bool plan_socket(struct ckpt_again *a, const struct ckpt_parked *p, const
 static bool plan_send(struct ckpt_again *a, const struct ckpt_parked *p, const uint64_t arg[6])
 {
 	switch (p->interrupted) {
+	case SYS_connect:
+		if (domain_of(arg[0]) != AF_UNIX)
+			return false;
+		/* fall through */
 	case SYS_write:
 	case SYS_writev:
 	case SYS_sendto:

@@ -2,9 +2,11 @@
 /*
  * Transfers with a time limit of the socket's (SO_RCVTIMEO, SO_SNDTIMEO). A call that is made again
  * would have the whole of it again. So it is tried, without waiting, until what is left is over;
- * again and again, for a send needs less room than poll(2) asks for.
+ * again and again, for a send needs less room than poll(2) asks for, and who connects to a Unix
+ * socket is not told of a place there.
  */
 #include <errno.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/uio.h>
@@ -32,12 +34,27 @@ static int own_flags(int fd)
 	return type == SOCK_SEQPACKET ? MSG_EOR : 0;
 }
 
+/* There is no flag for it: for a moment the socket, which has no connection yet, is non-blocking. No
+ * checkpoint comes in between, for this thread takes no signal. */
+static int64_t try_connect(const uint64_t arg[6])
+{
+	int on = 1, off = 0;
+	int64_t ret;
+
+	ckpt_sys(SYS_ioctl, arg[0], FIONBIO, &on);
+	ret = ckpt_sys(SYS_connect, arg[0], arg[1], arg[2]);
+	ckpt_sys(SYS_ioctl, arg[0], FIONBIO, &off);
+	return ret;
+}
+
 static int64_t try_once(long nr, const uint64_t arg[6])
 {
 	struct iovec one = { (void *)arg[1], arg[2] };
 	struct msghdr m = { .msg_iov = &one, .msg_iovlen = 1 };
 
 	switch (nr) {
+	case SYS_connect:
+		return try_connect(arg);
 	case SYS_writev:
 	case SYS_readv:
 		m = (struct msghdr){ .msg_iov = (void *)arg[1], .msg_iovlen = arg[2] };
