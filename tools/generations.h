@@ -38,7 +38,8 @@ void ckpt_generations_close(struct ckpt_generations *g);
  * all others. What others left half-way is removed. */
 int ckpt_generation_begin(struct ckpt_generations *g, uint64_t wait_ns, struct ckpt_generation *gen,
 			  struct ckpt_err *err);
-/* The image in it is whole: of all, the newest KEEP stay. Gives back the lock. */
+/* The image in it is whole: of all, the newest KEEP stay, and those that they go on from. Gives
+ * back the lock. */
 void ckpt_generation_keep(struct ckpt_generations *g, struct ckpt_generation *gen,
 			  unsigned int keep);
 /* There is none: the folder goes. Gives back the lock. */
@@ -49,4 +50,8 @@ size_t ckpt_generations_list(struct ckpt_generations *g, unsigned int **numbersp
 int ckpt_generation_open(struct ckpt_generations *g, unsigned int number,
 			 struct ckpt_generation *gen, struct ckpt_err *err);
 void ckpt_generation_close(struct ckpt_generation *gen);
+/* What its image and those that it goes on from consist of, but the pages. */
+struct ckpt_image;
+int ckpt_generation_image(struct ckpt_generations *g, unsigned int number, struct ckpt_image **imgp,
+			  struct ckpt_err *err);
 void ckpt_generations_remove_all(struct ckpt_generations *g);

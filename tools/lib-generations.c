@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "engine/store/image.h"
 #include "tools/generations.h"
 
 #define PREFIX "ckpt."
@@ -171,6 +172,19 @@ void ckpt_generation_close(struct ckpt_generation *gen)
 	gen->fd = -1;
 }
 
+int ckpt_generation_image(struct ckpt_generations *g, unsigned int number, struct ckpt_image **imgp,
+			  struct ckpt_err *err)
+{
+	struct ckpt_generation gen;
+	int r = ckpt_generation_open(g, number, &gen, err);
+
+	*imgp = NULL;
+	if (r >= 0)
+		r = ckpt_image_open_records(imgp, g->arena, gen.fd, gen.path, err);
+	ckpt_generation_close(&gen);
+	return r;
+}
+
 /* ---- what goes ---- */
 
 static void remove_one(struct ckpt_generations *g, unsigned int number)
@@ -200,7 +214,8 @@ void ckpt_generations_remove_all(struct ckpt_generations *g)
 	unsigned int *number;
 	size_t n = all_numbers(g, &number);
 
-	for (size_t i = n; i-- > 0;)
+	/* What is left if we are killed is whole: none goes before those that go on from it. */
+	for (size_t i = 0; i < n; i++)
 		remove_one(g, number[i]);
 }
 
@@ -260,16 +275,44 @@ int ckpt_generation_begin(struct ckpt_generations *g, uint64_t wait_ns, struct c
 	return r;
 }
 
+/* Those of the N that the newest KEEP go on from. False: nobody knows. */
+static bool find_needed(struct ckpt_generations *g, const unsigned int *number, size_t n,
+			size_t keep, bool *needed)
+{
+	for (size_t i = 0; i < keep; i++) {
+		struct ckpt_err ignored = CKPT_ERR_INIT;
+		const struct ckpt_image *from;
+		struct ckpt_image *img;
+
+		if (ckpt_generation_image(g, number[i], &img, &ignored) < 0)
+			return false;
+		for (from = img; (from = ckpt_image_parent(from));) {
+			const char *name = strrchr(ckpt_image_folder(from), '/');
+			unsigned int wanted;
+
+			for (size_t k = keep; name && is_generation(name + 1, &wanted) && k < n;
+			     k++)
+				needed[k] |= number[k] == wanted;
+		}
+		ckpt_image_close(img);
+	}
+	return true;
+}
+
 void ckpt_generation_keep(struct ckpt_generations *g, struct ckpt_generation *gen,
 			  unsigned int keep)
 {
 	unsigned int *number;
 	size_t n = ckpt_generations_list(g, &number);
+	bool *needed = ckpt_alloc(g->arena, (n + 1) * sizeof(*needed));
 
+	keep = keep ? keep : 1;
 	/* Not before the newest is there whatever happens to the machine. */
 	fsync(g->fd);
-	for (size_t i = n; i-- > (keep ? keep : 1);)
-		remove_one(g, number[i]);
+	if (n > keep && find_needed(g, number, n, keep, needed))
+		for (size_t i = keep; i < n; i++)
+			if (!needed[i])
+				remove_one(g, number[i]);
 	ckpt_generation_close(gen);
 	give_lock(g);
 }

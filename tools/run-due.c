@@ -63,7 +63,7 @@ void ckpt_run_due(struct ckpt_supervisor *r)
 	ckpt_run_taken(r, 1 << 8);
 }
 
-static void say_taken(const struct ckpt_supervisor *r)
+static void say_taken(struct ckpt_supervisor *r)
 {
 	const struct ckpt_run_result *res = r->result;
 	char bytes[24], frozen[24];
@@ -76,6 +76,9 @@ static void say_taken(const struct ckpt_supervisor *r)
 			     res->name, res->n_tasks, res->n_tasks == 1 ? "" : "es", res->n_threads,
 			     res->n_threads == 1 ? "" : "s", ckpt_size_text(res->bytes, bytes),
 			     res->total_ns / 1e9, ckpt_human_time(frozen, res->frozen_ns));
+	if (res->note[0] && (r->o->verbose || !r->noted))
+		ckpt_run_say("note: %s", res->note);
+	r->noted |= res->note[0];
 }
 
 /* The same failure again and again is said once. */

@@ -10,7 +10,7 @@
 #define DEFAULT_SIGNAL 64
 #define LEAST_INTERVAL 10000000ull /* ns */
 
-enum { INTERVAL = 256, KEEP, WAIT, SIGNAL, ON, RESUME };
+enum { INTERVAL = 256, KEEP, WAIT, SIGNAL, ON, RESUME, TRACK_MEM };
 
 static const struct option table[] = {
 	{ "images-dir", required_argument, NULL, 'D' },
@@ -21,6 +21,7 @@ static const struct option table[] = {
 	{ "signal", required_argument, NULL, SIGNAL },
 	{ "checkpoint-on", required_argument, NULL, ON },
 	{ "resume", no_argument, NULL, RESUME },
+	{ "track-mem", no_argument, NULL, TRACK_MEM },
 	{ "verbose", no_argument, NULL, 'v' },
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'V' },
@@ -37,6 +38,8 @@ void ckpt_run_help(int fd)
 		"With one of these ckpt-run stays, passes signals on, and ends as the program ends:\n"
 		"      --interval S       a checkpoint every S seconds\n"
 		"      --keep N           keep the newest N checkpoints (default 2)\n"
+		"      --track-mem        each goes on from the one before and holds what has changed since; what\n"
+		"                         the newest N go on from is kept, too\n"
 		"      --wait S           give a checkpoint up if the program does not answer within S seconds\n"
 		"                         (default 10)\n"
 		"      --checkpoint-on SIGNAL  when that signal comes, take a last checkpoint that ends the\n"
@@ -73,6 +76,9 @@ static int take(struct ckpt_run_options *o, int c, struct ckpt_err *err)
 	case RESUME:
 		o->resume = true;
 		return 0;
+	case TRACK_MEM:
+		o->track_mem = true;
+		return 0;
 	case KEEP:
 		return ckpt_take_number("--keep", optarg, 1, INT_MAX, &o->keep, err);
 	case WAIT:
@@ -108,6 +114,8 @@ static int judge(const struct ckpt_run_options *o, struct ckpt_err *err)
 		return ckpt_usage(err, "--resume", "it needs a folder: -D DIR");
 	if (!o->dir && o->interval_ns)
 		return ckpt_usage(err, "--interval", "it needs a folder: -D DIR");
+	if (o->track_mem && !o->interval_ns)
+		return ckpt_usage(err, "--track-mem", "it needs --interval S");
 	if (!o->dir && o->any_on)
 		return ckpt_usage(err, "--checkpoint-on", "it needs a folder: -D DIR");
 	if (sigismember(&o->on, o->signal))

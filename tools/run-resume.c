@@ -55,7 +55,8 @@ static int check(struct resume *r, struct ckpt_err *err)
 static bool is_damage(const struct ckpt_err *err)
 {
 	return err->number == CKPT_E_IMAGE_DAMAGED || err->number == CKPT_E_NO_IMAGE ||
-	       err->number == CKPT_E_IMAGE_FOREIGN;
+	       err->number == CKPT_E_IMAGE_FOREIGN || err->number == CKPT_E_PARENT_MISSING ||
+	       err->number == CKPT_E_PARENT_OTHER;
 }
 
 static void note_unused(struct resume *r, const struct ckpt_err *err)

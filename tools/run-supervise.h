@@ -26,6 +26,7 @@ struct ckpt_supervisor {
 	bool taken_last;
 	struct ckpt_run_result *result; /* shared with it */
 	char said[1024];                /* the last failure that was reported */
+	bool noted;                     /* why one is a complete one, for the first time */
 };
 
 /* As /proc has it; 'X': gone. */

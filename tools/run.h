@@ -13,7 +13,7 @@
 #define CKPT_RUN_RESERVE (64ull << 30)
 
 struct ckpt_run_options {
-	bool help, version, resume, verbose;
+	bool help, version, resume, verbose, track_mem;
 	const char *dir;      /* absolute once main() has it open; NULL: none */
 	uint64_t interval_ns; /* 0: none */
 	unsigned int keep, wait_s;
@@ -53,7 +53,9 @@ struct ckpt_run_result {
 	bool done;
 	uint32_t n_tasks, n_threads;
 	uint64_t bytes, frozen_ns, total_ns;
-	char name[24]; /* of the generation */
+	char name[24];       /* of the generation */
+	char note[512];      /* what the user is to be told; empty: nothing */
+	unsigned int number; /* of the last one that was taken; 0: none */
 	struct ckpt_err err;
 };
 /* In a process of its own, which is returned: a crash there harms nobody. KILL: the program ends
