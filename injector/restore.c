@@ -22,6 +22,7 @@
 #include "engine/store/pack.h"
 #include "injector/box.h"
 #include "injector/clock.h"
+#include "injector/fill.h"
 #include "injector/job.h"
 #include "injector/lazy.h"
 #include "injector/ptrace.h"
@@ -289,6 +290,22 @@ static int start_lazy(struct ckpt_job *job, struct ckpt_err *err)
 	return r < 0 ? r : ckpt_lazy_start(job, err);
 }
 
+/* While the tasks read the pages, or wait for them; nothing runs before it is done. */
+static int check_pages(struct ckpt_job *job, const struct ckpt_image *img, const bool *which,
+		       struct ckpt_err *err)
+{
+	int r = 0;
+
+	if (job->plan->lazy != CKPT_LAZY_FILL)
+		return ckpt_image_verify_chunks(img, which, VERIFY_THREADS, err);
+	while (r >= 0 && !ckpt_fill_await_ms(job, POLL_MS)) {
+		r = check_tasks(job, err);
+		if (r >= 0)
+			r = check_lives(job, err);
+	}
+	return r < 0 ? r : ckpt_fill(job, img, which, err);
+}
+
 static int build(struct ckpt_job *job, const struct ckpt_image *img,
 		 const struct ckpt_restore_run *run, uint64_t total, struct ckpt_err *err)
 {
@@ -310,9 +327,7 @@ static int build(struct ckpt_job *job, const struct ckpt_image *img,
 	if (r < 0)
 		return r;
 	ckpt_logf(run->log, 3, "process %d forked", job->plan->snap->tasks[0]->pid);
-	/* While the tasks read them; nothing runs before it is done. */
-	r = ckpt_image_verify_chunks(img, job->lazy || ckpt_image_is_lent(img) ? needed : NULL,
-				     VERIFY_THREADS, err);
+	r = check_pages(job, img, job->lazy || ckpt_image_is_lent(img) ? needed : NULL, err);
 	if (r >= 0 && job->lazy)
 		r = start_lazy(job, err);
 	return r < 0 ? r : await_all(job, &job->gates->ready, run, total, err);

@@ -21,6 +21,7 @@
 #include "engine/base/cleanup.h"
 #include "engine/base/fd-of.h"
 #include "engine/plan/program.h"
+#include "injector/fill.h"
 #include "injector/job.h"
 #include "injector/lazy.h"
 
@@ -259,7 +260,7 @@ static void __attribute__((noreturn)) enter(struct ckpt_job *job, const struct c
 			  task->pid, prog->len);
 		fail(job, task, &err);
 	}
-	if (ckpt_lazy_send(job, task, &err) < 0)
+	if (ckpt_lazy_send(job, task, &err) < 0 || ckpt_fill_offer(job, task, &err) < 0)
 		fail(job, task, &err);
 	memcpy(home, prog->bytes, prog->len);
 	leave_libc();

@@ -50,7 +50,7 @@ static bool plan_pages(struct ckpt_planner *p, const bool *used, int *atp)
 	return fits;
 }
 
-/* As if they were objects: what tasks of a lazy restore need until they leave this program. */
+/* As if they were objects: what tasks that are filled need until they leave this program. */
 static void number_lazy(struct ckpt_planner *p, const bool *used, int at)
 {
 	struct ckpt_plan *plan = p->plan;
@@ -76,8 +76,10 @@ static bool give_numbers(struct ckpt_planner *p, int at, int *bank, int *spare)
 		fits &= bank[id] >= 0 && (!p->keeps[id] || spare[id] >= 0);
 	}
 	fits &= plan_pages(p, used, &at);
-	if (p->opts->lazy == CKPT_LAZY_SERVE)
+	if (p->plan->lazy == CKPT_LAZY_SERVE || p->plan->lazy == CKPT_LAZY_FILL)
 		number_lazy(p, used, at);
+	if (p->plan->lazy == CKPT_LAZY_FILL && p->plan->uffd[p->snap->n_tasks - 1] < 0)
+		p->plan->lazy = CKPT_LAZY_NOT;
 	return fits;
 }
 

@@ -2,8 +2,11 @@
 /* What this kernel can do with memory: tried on a page of our own. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -14,6 +17,9 @@
 
 #ifndef MAP_DROPPABLE
 #define MAP_DROPPABLE 0x08 /* Linux 6.11 */
+#endif
+#ifndef UFFD_USER_MODE_ONLY
+#define UFFD_USER_MODE_ONLY 1 /* Linux 5.11 */
 #endif
 #define GUARD_INSTALL 102  /* MADV_GUARD_INSTALL: Linux 6.13 */
 #define SYS_MSEAL 462      /* Linux 6.10 */
@@ -58,6 +64,25 @@ static void probe_huge(struct ckpt_host *h, unsigned int shift)
 	h->n_huge++;
 }
 
+/* Who reads gets huge pages where the machine always gives them. */
+static bool has_huge_always(void)
+{
+	CKPT_FD fd = open("/sys/kernel/mm/transparent_hugepage/enabled", O_RDONLY | O_CLOEXEC);
+	char text[64];
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+
+	text[n > 0 ? n : 0] = '\0';
+	return strstr(text, "[always]") != NULL;
+}
+
+static bool can_fill(void)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	CKPT_FD fd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
+
+	return fd >= 0 && ioctl(fd, UFFDIO_API, &api) == 0 && !has_huge_always();
+}
+
 void ckpt_host_probe_memory(struct ckpt_host *h)
 {
 	static const unsigned int shifts[] = { 21, 30 };
@@ -73,4 +98,5 @@ void ckpt_host_probe_memory(struct ckpt_host *h)
 	/* Of nothing: says -EINVAL where it is known and the flags are not. */
 	h->has_mseal = syscall(SYS_MSEAL, 0, 0, 1) < 0 && errno == EINVAL;
 	h->has_droppable = can_map_droppable();
+	h->can_fill = can_fill();
 }

@@ -12,6 +12,8 @@
 #include "engine/plan/lazy.h"
 
 #define LEAST_PAGES 64u    /* of an area, to be worth it */
+#define FILL_LEAST 512u    /* of a tree */
+#define FILL_TASKS 256u    /* each takes a descriptor */
 #define MAP_LEAST 16u      /* of a run */
 #define MAPPINGS_MAX 8192u /* of a task: the kernel allows 65530 */
 
@@ -24,8 +26,11 @@ static bool suits(const struct ckpt_plan *plan, const Ckpt__Area *a)
 
 	if (a->shared || a->file || a->huge_shift || a->flags & no)
 		return false;
+	/* Who reads gets its huge pages back at once. */
+	if (plan->lazy == CKPT_LAZY_FILL && a->flags & CKPT__AREA__FLAG__HUGE)
+		return false;
 	/* A mapped file has no name of its own, and its folder may forbid execution. */
-	return plan->opts->lazy != CKPT_LAZY_MAP ||
+	return plan->lazy != CKPT_LAZY_MAP ||
 	       (!(a->prot & PROT_EXEC) && !(a->name && !strncmp(a->name, "[anon:", 6)));
 }
 
@@ -43,7 +48,7 @@ bool ckpt_lazy_area(const struct ckpt_plan *plan, const struct ckpt_task *task, 
 	struct ckpt_pages runs;
 	uint64_t n = 0;
 
-	if (!plan->opts->lazy || !suits(plan, a) || is_guarded(task->mm, a) ||
+	if (!plan->lazy || !suits(plan, a) || is_guarded(task->mm, a) ||
 	    ckpt_layout_staged(plan->layout, task, i))
 		return false;
 	runs = ckpt_pages_between(&task->pages, a->start, a->end);
@@ -91,7 +96,23 @@ static size_t count_runs(const struct ckpt_plan *plan, const struct ckpt_task *t
 
 bool ckpt_lazy_task(const struct ckpt_plan *plan, const struct ckpt_task *task)
 {
-	return plan->opts->lazy && count_runs(plan, task) > 0;
+	return plan->lazy && count_runs(plan, task) > 0;
+}
+
+/* Pages that are copied into a process take the kernel half the time of those that it reads. */
+enum ckpt_lazy ckpt_lazy_choose(const struct ckpt_planner *p)
+{
+	uint64_t n = 0;
+
+	if (p->opts->lazy || !p->host->can_fill || p->snap->n_tasks > FILL_TASKS)
+		return p->opts->lazy;
+	for (size_t i = 0; i < p->snap->n_tasks; i++) {
+		const struct ckpt_pages *pages = &p->snap->tasks[i]->pages;
+
+		for (size_t k = 0; k < pages->n && n < FILL_LEAST; k++)
+			n += pages->run[k].n_pages;
+	}
+	return n < FILL_LEAST ? CKPT_LAZY_NOT : CKPT_LAZY_FILL;
 }
 
 static void may_serve(struct ckpt_planner *p)
@@ -105,12 +126,12 @@ static void may_serve(struct ckpt_planner *p)
 void ckpt_plan_lazy(struct ckpt_planner *p)
 {
 	struct ckpt_plan *plan = p->plan;
-	bool map = plan->opts->lazy == CKPT_LAZY_MAP, any = false;
+	bool map = plan->lazy == CKPT_LAZY_MAP, any = false;
 
 	plan->lazy_least = ckpt_alloc(p->arena, p->snap->n_tasks * sizeof(*plan->lazy_least));
-	if (plan->opts->lazy == CKPT_LAZY_SERVE)
+	if (plan->lazy == CKPT_LAZY_SERVE)
 		may_serve(p);
-	for (size_t i = 0; plan->opts->lazy && i < p->snap->n_tasks; i++) {
+	for (size_t i = 0; plan->lazy && i < p->snap->n_tasks; i++) {
 		uint64_t *least = &plan->lazy_least[i];
 
 		*least = map ? MAP_LEAST : 1;
@@ -138,7 +159,7 @@ static void mark_task(bool *needed, size_t n, size_t chunk, const struct ckpt_pl
 	for (size_t i = 0; task->mm && i < task->mm->n_areas; i++) {
 		const Ckpt__Area *a = task->mm->areas[i];
 		struct ckpt_pages runs = ckpt_pages_between(&task->pages, a->start, a->end);
-		bool lazy = ckpt_lazy_area(plan, task, i);
+		bool lazy = plan->lazy != CKPT_LAZY_FILL && ckpt_lazy_area(plan, task, i);
 
 		for (size_t k = 0; k < runs.n; k++)
 			if (!lazy || !ckpt_lazy_run(plan, task, &runs.run[k]))

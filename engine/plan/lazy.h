@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Memory that comes after the program runs: which areas and runs of pages that is. The rest is
- * read, and checked, before. Pure.
+ * read, and checked, before. The same areas are those that can be filled by others before it runs
+ * (CKPT_LAZY_FILL). Pure.
  */
 #pragma once
 #include <stdbool.h>
 #include "engine/plan/planner.h"
 
+/* What the user asked for, or CKPT_LAZY_FILL. */
+enum ckpt_lazy ckpt_lazy_choose(const struct ckpt_planner *p);
 /* Decides it for all tasks, with what it costs, and the reasons why it cannot be. */
 void ckpt_plan_lazy(struct ckpt_planner *p);
 /* Do pages of area I of TASK come later? */

@@ -199,20 +199,19 @@ static void emit_image(struct ckpt_program_builder *b, size_t i, int prot)
 	const Ckpt__Area *a = b->task->mm->areas[i];
 	struct ckpt_pages runs = ckpt_pages_between(&b->task->pages, a->start, a->end);
 
-	if (plan->opts->lazy != CKPT_LAZY_MAP || !ckpt_lazy_area(plan, b->task, i))
+	if (plan->lazy != CKPT_LAZY_MAP || !ckpt_lazy_area(plan, b->task, i))
 		return;
 	for (size_t k = 0; k < runs.n; k++)
 		if (ckpt_lazy_run(plan, b->task, &runs.run[k]))
 			emit_image_run(b, &runs.run[k], prot, map_flags(a) & ~MAP_ANONYMOUS);
 }
 
-/* Page faults of the areas whose pages come later are for who serves them. */
 static void emit_register(struct ckpt_program_builder *b)
 {
 	const struct ckpt_plan *plan = b->p->plan;
 	const Ckpt__Mm *mm = b->task->mm;
 
-	for (size_t i = 0; plan->opts->lazy == CKPT_LAZY_SERVE && i < mm->n_areas; i++) {
+	for (size_t i = 0; i < mm->n_areas; i++) {
 		struct uffdio_register reg = {
 			.range = { mm->areas[i]->start, mm->areas[i]->end - mm->areas[i]->start },
 			.mode = UFFDIO_REGISTER_MODE_MISSING,
@@ -321,6 +320,26 @@ static void emit_pages(struct ckpt_program_builder *b)
 	flush(r);
 }
 
+/* Where it is filled, it reads the rest meanwhile. What is served is so once it has read. */
+static void emit_all_pages(struct ckpt_program_builder *b)
+{
+	const struct ckpt_plan *plan = b->p->plan;
+	bool fill = plan->lazy == CKPT_LAZY_FILL && ckpt_lazy_task(plan, b->task);
+	uint64_t gates = b->layout->gates;
+
+	if (fill) {
+		emit_register(b);
+		EMIT(b, CKPT_SV_ARRIVE, 0, 0, gates + offsetof(struct ckpt_gates, mapped));
+	}
+	emit_pages(b);
+	if (fill) {
+		EMIT(b, CKPT_SV_AWAIT, 0, 0, gates + offsetof(struct ckpt_gates, filled), 1);
+		EMIT(b, 0, 0, SYS_close, plan->uffd[b->task->id - 1]);
+	}
+	if (plan->lazy == CKPT_LAZY_SERVE)
+		emit_register(b);
+}
+
 static void emit_mm(struct ckpt_program_builder *b)
 {
 	const Ckpt__Mm *mm = b->task->mm;
@@ -370,8 +389,7 @@ int ckpt_emit_memory(struct ckpt_program_builder *b, struct ckpt_err *err)
 				return r;
 		}
 	}
-	emit_pages(b);
-	emit_register(b);
+	emit_all_pages(b);
 	for (size_t i = 0; i < mm->n_areas; i++) {
 		const Ckpt__Area *a = mm->areas[i];
 

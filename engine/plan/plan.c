@@ -360,6 +360,7 @@ int ckpt_plan_make(struct ckpt_plan **planp, struct ckpt_arena *arena,
 
 	plan->snap = snap;
 	plan->opts = opts;
+	plan->lazy = opts->lazy;
 	plan->problems.arena = arena;
 	plan->programs = ckpt_alloc(arena, snap->n_tasks * sizeof(*plan->programs));
 	p.comes_with = ckpt_alloc(arena, (snap->n_objects + 1) * sizeof(*p.comes_with));
@@ -379,6 +380,7 @@ int ckpt_plan_make(struct ckpt_plan **planp, struct ckpt_arena *arena,
 		check_host(&p);
 		ckpt_plan_clock(&p);
 		ckpt_plan_huge(&p);
+		plan->lazy = ckpt_lazy_choose(&p);
 		r = ckpt_plan_bank(&p, err);
 		if (r >= 0)
 			r = ckpt_layout_make(&plan->layout, arena, snap, host, err);

@@ -43,7 +43,12 @@ struct ckpt_restore_opts {
 	bool leave_stopped;
 	bool detached; /* the root outlives ckpt, its parent */
 	/* Memory comes after the program runs: mapped from the image, or served by a process. */
-	enum ckpt_lazy { CKPT_LAZY_NOT, CKPT_LAZY_MAP, CKPT_LAZY_SERVE } lazy;
+	enum ckpt_lazy {
+		CKPT_LAZY_NOT,
+		CKPT_LAZY_MAP,
+		CKPT_LAZY_SERVE,
+		CKPT_LAZY_FILL, /* of a plan: before it runs, but by who checks the image */
+	} lazy;
 	/* Clocks that know no date: those of this machine, or going on from where they were. Auto:
 	 * they go on where they would otherwise go back, or had been their own. */
 	enum ckpt_clock_choice { CKPT_CLOCK_AUTO, CKPT_CLOCK_CONTINUE, CKPT_CLOCK_HOST } clock;
@@ -88,6 +93,7 @@ struct ckpt_plan {
 	struct ckpt_pages_part *pages; /* and those of all images that this one goes on from */
 	size_t n_pages;
 	int *spare;           /* by object id: number of what its create() keeps, -1: nothing */
+	enum ckpt_lazy lazy;  /* what becomes of the option */
 	uint64_t *lazy_least; /* by task id - 1: pages of the shortest run that comes later */
 	int lazy_channel;     /* a number like those of the bank: tasks send their userfaultfd */
 	int *uffd;            /* by task id - 1: the number that it has there until then */

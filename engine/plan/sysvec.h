@@ -48,5 +48,7 @@ struct ckpt_gates {
 	uint32_t never;     /* stays 0: where a thread waits to be given its registers */
 	uint32_t failed;    /* tasks that gave up */
 	uint32_t leave;     /* 1: main threads that others outlive end */
+	uint32_t mapped;    /* tasks whose areas can be filled */
+	uint32_t filled;    /* 1: all of them are */
 	uint32_t decided;   /* 1: the tree is on its own, whatever becomes of the coordinator */
 };

@@ -175,6 +175,11 @@ int ckpt_image_verify_pages(const struct ckpt_image *img, unsigned int n_threads
 /* Only those that WHICH says, by number. Chunks are numbered through all of the chain. */
 int ckpt_image_verify_chunks(const struct ckpt_image *img, const bool *which,
 			     unsigned int n_threads, struct ckpt_err *err);
+/* The same, and PUT gets what has been read, in pieces and by several threads at once: LEN bytes at
+ * OFFSET. They are checked by the time that this returns, not before. */
+typedef int ckpt_pages_put(void *arg, uint64_t offset, const void *data, size_t len);
+int ckpt_image_put_chunks(const struct ckpt_image *img, const bool *which, unsigned int n_threads,
+			  ckpt_pages_put *put, void *arg, struct ckpt_err *err);
 size_t ckpt_image_n_chunks(const struct ckpt_image *img);
 /* Reads a chunk into BUF, of CKPT_CHUNK bytes, and checks what was read. */
 int ckpt_image_read_chunk(const struct ckpt_image *img, uint64_t chunk, void *buf,

@@ -18,11 +18,13 @@
 
 struct verifying {
 	const struct ckpt_image *img;
-	int to;            /* packed pages are written there, too; -1: they are not */
-	const bool *which; /* by number: is it looked at? NULL: all */
-	uint64_t next;     /* chunk to be taken, atomic */
-	uint64_t bad;      /* the lowest that is wrong, atomic */
-	int bad_code;      /* of a read that failed; 0: it is a checksum. Under LOCK, with BAD */
+	int to;              /* packed pages are written there, too; -1: they are not */
+	const bool *which;   /* by number: is it looked at? NULL: all */
+	ckpt_pages_put *put; /* gets what is looked at; may be NULL */
+	void *put_arg;
+	uint64_t next; /* chunk to be taken, atomic */
+	uint64_t bad;  /* the lowest that is wrong, atomic */
+	int bad_code;  /* of a read that failed; 0: it is a checksum. Under LOCK, with BAD */
 	pthread_mutex_t lock;
 };
 
@@ -58,29 +60,39 @@ static int copy_chunk(int to, uint64_t chunk, const unsigned char *data, size_t 
 	return 0;
 }
 
-static int sum_packed(const struct ckpt_image *img, uint64_t chunk, struct ckpt_unpacker *u,
-		      uint32_t *crcp)
+/* LEN bytes of the image's own pages, from AT on. */
+static int put(const struct verifying *v, uint64_t at, const void *data, size_t len)
 {
-	size_t len = end_of(img, chunk) - chunk * CKPT_CHUNK;
-	int r = ckpt_unpack_chunk(u, img, chunk, len);
-
-	if (r >= 0)
-		*crcp = ckpt_crc32c(0, u->out, len);
-	return r;
+	return v->put ? v->put(v->put_arg, v->img->base + at, data, len) : 0;
 }
 
-static int sum_chunk(const struct ckpt_image *img, uint64_t chunk, struct ckpt_unpacker *u,
+static int sum_packed(const struct verifying *v, uint64_t chunk, struct ckpt_unpacker *u,
+		      uint32_t *crcp)
+{
+	uint64_t at = chunk * CKPT_CHUNK;
+	size_t len = end_of(v->img, chunk) - at;
+	int r = ckpt_unpack_chunk(u, v->img, chunk, len);
+
+	if (r < 0)
+		return r;
+	*crcp = ckpt_crc32c(0, u->out, len);
+	return put(v, at, u->out, len);
+}
+
+static int sum_chunk(const struct verifying *v, uint64_t chunk, struct ckpt_unpacker *u,
 		     uint32_t *crcp)
 {
+	const struct ckpt_image *img = v->img;
 	uint64_t at = chunk * CKPT_CHUNK, end = end_of(img, chunk);
 	void *buf = u->in;
+	int r = 0;
 
 	*crcp = 0;
 	if (!buf)
 		return -ENOMEM;
-	if (img->stored)
-		return sum_packed(img, chunk, u, crcp);
-	while (at < end) {
+	if (img->stored && !img->own)
+		return sum_packed(v, chunk, u, crcp);
+	while (r >= 0 && at < end) {
 		ssize_t n = pread(img->pages_fd, buf, end - at < PIECE ? end - at : PIECE, at);
 
 		if (n < 0 && errno == EINTR)
@@ -89,9 +101,10 @@ static int sum_chunk(const struct ckpt_image *img, uint64_t chunk, struct ckpt_u
 			return n ? -errno : -ENODATA;
 		ckpt_given_up_clear(img, buf, n, at);
 		*crcp = ckpt_crc32c(*crcp, buf, n);
+		r = put(v, at, buf, n);
 		at += n;
 	}
-	return 0;
+	return r;
 }
 
 static void *work(void *arg)
@@ -112,7 +125,7 @@ static void *work(void *arg)
 			break;
 		if (v->which && !v->which[chunk])
 			continue;
-		r = sum_chunk(v->img, chunk, &u, &crc);
+		r = sum_chunk(v, chunk, &u, &crc);
 		if (r >= 0 && v->to >= 0 && crc == v->img->crc[chunk])
 			r = copy_chunk(v->to, chunk, u.out,
 				       end_of(v->img, chunk) - chunk * CKPT_CHUNK);
@@ -154,7 +167,7 @@ int ckpt_image_fetch_chunk(const struct ckpt_image *img, struct ckpt_unpacker *u
 	if (chunk >= img->n_crc)
 		return ckpt_fail(err, -ERANGE, "%s: chunk %llu: it has none of that number",
 				 img->pages_path, (unsigned long long)chunk);
-	v.bad_code = sum_chunk(img, chunk, u, &crc);
+	v.bad_code = sum_chunk(&v, chunk, u, &crc);
 	return v.bad_code || crc != img->crc[chunk] ? describe(&v, err) : 0;
 }
 
@@ -243,26 +256,30 @@ int ckpt_image_copy_pages(struct ckpt_image *img, int fd, unsigned int n_threads
 	return r;
 }
 
-static int verify_one(const struct ckpt_image *img, const bool *which, unsigned int n_threads,
-		      struct ckpt_err *err)
+int ckpt_image_put_chunks(const struct ckpt_image *img, const bool *which, unsigned int n_threads,
+			  ckpt_pages_put *put, void *arg, struct ckpt_err *err)
 {
-	struct verifying v = { .img = img,
-			       .which = which ? which + img->base / CKPT_CHUNK : NULL,
-			       .to = -1,
-			       .bad = UINT64_MAX,
-			       .lock = PTHREAD_MUTEX_INITIALIZER };
+	int r = 0;
 
-	return img->own ? 0 : run(&v, n_threads, err);
+	for (; r >= 0 && img; img = img->parent) {
+		struct verifying v = { .img = img,
+				       .which = which ? which + img->base / CKPT_CHUNK : NULL,
+				       .put = put,
+				       .put_arg = arg,
+				       .to = -1,
+				       .bad = UINT64_MAX,
+				       .lock = PTHREAD_MUTEX_INITIALIZER };
+
+		if (put || !img->own)
+			r = run(&v, n_threads, err);
+	}
+	return r;
 }
 
 int ckpt_image_verify_chunks(const struct ckpt_image *img, const bool *which,
 			     unsigned int n_threads, struct ckpt_err *err)
 {
-	int r = 0;
-
-	for (; r >= 0 && img; img = img->parent)
-		r = verify_one(img, which, n_threads, err);
-	return r;
+	return ckpt_image_put_chunks(img, which, n_threads, NULL, NULL, err);
 }
 
 int ckpt_image_verify_pages(const struct ckpt_image *img, unsigned int n_threads,

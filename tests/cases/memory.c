@@ -202,9 +202,85 @@ static void check_zero(void)
 	CHECK(same(shared, 4 * PAGE, 10));
 }
 
+/* So much that the restore does not leave it to the process to read it: in runs of one page, of odd
+ * lengths and of megabytes, next to what it has to read itself. */
+#define MUCH (16ul << 20)
+#define LESS (3ul << 20)
+#define LONG_RUN (5 * (1ul << 20) + 3 * PAGE)
+
+static char *much;
+
+static bool has_hole(size_t page)
+{
+	return page >= 256 && page < 1024 && (page % 2 || page % 7 == 0);
+}
+
+static void check_much(char *p)
+{
+	for (size_t i = 0; i < LONG_RUN / PAGE; i++)
+		CHECK(has_hole(i) ? !p[i * PAGE] && !p[i * PAGE + 4095] :
+				    same(p + i * PAGE, PAGE, i));
+	CHECK(same(p + 6 * (1ul << 20), 4ul << 20, 11));
+	CHECK_INT(p[MUCH - 1], 0);
+	p[LONG_RUN + PAGE] = p[MUCH - 1] = p[257 * PAGE] = 1; /* where nothing was */
+}
+
+/* Most of it it still has in common with its parent. */
+static void check_much_of_child(void)
+{
+	check_much(much);
+	CHECK(same(none, LESS, 12));
+	CHECK_INT(fault(read_only, true), SIGSEGV);
+	CHECK(same(read_only, SIZE, 13));
+}
+
+static void setup_own_of_child(void)
+{
+	none = map(LESS, MAP_PRIVATE);
+	fill(none, LESS, 12);
+	CHECK_CALL(madvise(none, LESS, MADV_DONTDUMP));
+	read_only = map(SIZE, MAP_PRIVATE);
+	fill(read_only, SIZE, 13);
+	CHECK_CALL(mprotect(read_only, SIZE, PROT_READ));
+}
+
+static void setup_much(void)
+{
+	much = map(MUCH, MAP_PRIVATE);
+	for (size_t i = 0; i < LONG_RUN / PAGE; i++)
+		if (!has_hole(i))
+			fill(much + i * PAGE, PAGE, i);
+	fill(much + 6 * (1ul << 20), 4ul << 20, 11);
+	CHECK_CALL(mprotect(much + 11 * (1ul << 20), 1 << 20, PROT_NONE));
+	none = map(LESS, MAP_PRIVATE);
+	fill(none, LESS, 14);
+	CHECK_CALL(mprotect(none, LESS, PROT_NONE));
+	read_only = map(LESS, MAP_PRIVATE);
+	fill(read_only, LESS, 15);
+	CHECK_CALL(mprotect(read_only, LESS, PROT_READ));
+	plain = map(LESS, MAP_PRIVATE);
+	fill(plain, LESS, 16);
+	CHECK_CALL(madvise(plain, LESS, MADV_DONTFORK));
+	case_child(setup_own_of_child, check_much_of_child);
+}
+
+static void check_all_of_it(void)
+{
+	check_much(much);
+	CHECK(same(read_only, LESS, 15));
+	CHECK_INT(fault(read_only, true), SIGSEGV);
+	CHECK_INT(fault(none, false), SIGSEGV);
+	CHECK_CALL(mprotect(none, LESS, PROT_READ));
+	CHECK(same(none, LESS, 14));
+	CHECK(same(plain, LESS, 16));
+}
+
 CASES({ "anonymous memory keeps contents and protections", setup, check },
       { "the heap stays and grows", setup_heap, check_heap },
       { "memory shared with a child stays shared, private memory private", setup_shared,
 	check_shared },
       { "stacks grow", setup_stack, check_stack },
-      { "pages given back stay empty", setup_zero, check_zero })
+      { "pages given back stay empty", setup_zero, check_zero },
+      { "much memory, of a process and of its child", setup_much, check_all_of_it },
+      { "much memory, in an image that goes on from others", setup_much, check_all_of_it,
+	.chain = 2 })
