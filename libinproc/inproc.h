@@ -240,8 +240,8 @@ extern __thread volatile bool ckpt_again_met;
 /* ---- limit.c ---- */
 /* In ns; 0: none. OPTION: SO_RCVTIMEO, SO_SNDTIMEO. */
 int64_t ckpt_socket_limit(int fd, int option);
-/* A call on a socket that sends, connects, or readv(2) or recvmsg(2): what it returns when no more than LEFT
- * ns are left of its limit. It waits with MASK (NULL: the mask there is). */
+/* A call on a socket that sends or connects, or readv(2) or recvmsg(2): what it returns when no
+ * more than LEFT ns are left of its limit. It waits with MASK (NULL: the mask there is). */
 int64_t ckpt_try_until(long nr, const uint64_t arg[6], int64_t left, const uint64_t *mask);
 
 /* ---- transfer.c ---- */

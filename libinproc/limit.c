@@ -34,8 +34,8 @@ static int own_flags(int fd)
 	return type == SOCK_SEQPACKET ? MSG_EOR : 0;
 }
 
-/* There is no flag for it: for a moment the socket, which has no connection yet, is non-blocking. No
- * checkpoint comes in between, for this thread takes no signal. */
+/* There is no flag for it: for a moment the socket, which has no connection yet, is non-blocking.
+ * No checkpoint comes in between, for this thread takes no signal. */
 static int64_t try_connect(const uint64_t arg[6])
 {
 	int on = 1, off = 0;
