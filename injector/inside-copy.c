@@ -94,37 +94,9 @@ static bool read_size(pid_t pid, uint64_t *sizep, bool *lockedp)
 
 static bool can_be_copied(struct ckpt_inside *in, struct ckpt_member *m)
 {
-	bool locked;
-
 	if (!m->looked_at) /* the kernel showed nothing of it before, or it was not known */
 		ckpt_inside_copy_ahead(in, m);
-	return m->looked_at && !m->must_wait && read_size(m->acts, &m->vm_size, &locked) && !locked;
-}
-
-/* GOES: everybody does with it. */
-static int order_copy(const struct ckpt_member *m, bool goes, struct ckpt_err *err)
-{
-	struct ckpt_wire_request req = { .verb = CKPT_WIRE_FORK,
-					 .arg = { goes },
-					 .buf_arg = -1,
-					 .len = m->n_kept * sizeof(*m->kept) };
-
-	return ckpt_inside_send(m, &req, m->kept, err);
-}
-
-/* 1: there is one. */
-static int take_copy(struct ckpt_inside *in, struct ckpt_member *m, bool goes, struct ckpt_err *err)
-{
-	int64_t r = ckpt_inside_receive(in, m, &m->copy_sock, err);
-
-	if (r <= 0)
-		return r == -ECONNRESET ? -ECONNRESET : 0;
-	m->copy = r;
-	if (goes)
-		ckpt_inside_gone(m);
-	return m->copy_sock < 0 ?
-		       ckpt_fail(err, -ESTALE, "process %d: its copy is out of reach", m->pid) :
-		       1;
+	return m->looked_at && !m->must_wait;
 }
 
 /* The next of those who stand, from M on. */
@@ -135,31 +107,65 @@ static struct ckpt_member *next_parked(struct ckpt_member *m)
 	return m;
 }
 
-/* All at once. Not one of them may go on before there are copies of all. */
-static int make_copies(struct ckpt_inside *in, struct ckpt_err *err)
+int ckpt_inside_copy_order(struct ckpt_inside *in, struct ckpt_err *err)
 {
 	struct ckpt_member *first = next_parked(in->members), *m;
-	bool alone = first && !next_parked(first->next);
-	int r = 1;
+	bool yes = in->opts.snapshot;
+	int r = 0;
 
-	for (m = first; r > 0 && m; m = next_parked(m->next))
-		r = can_be_copied(in, m);
-	for (m = first; r > 0 && m; m = next_parked(m->next))
-		r = order_copy(m, alone, err) < 0 ? -ECONNRESET : 1;
-	for (m = first; r > 0 && m; m = next_parked(m->next))
-		r = take_copy(in, m, alone, err);
-	for (m = first; r > 0 && m; m = next_parked(m->next))
-		ckpt_inside_go(m, true, "");
+	for (m = first; yes && m; m = next_parked(m->next))
+		yes = can_be_copied(in, m);
+	for (m = first; yes && r >= 0 && m; m = next_parked(m->next)) {
+		const struct ckpt_wire_request req = { .verb = CKPT_WIRE_FORK,
+						       .buf_arg = -1,
+						       .len = m->n_kept * sizeof(*m->kept) };
+
+		r = ckpt_inside_send(m, &req, m->kept, err);
+		m->copy_ordered = r >= 0;
+	}
 	return r;
 }
 
-int ckpt_inside_copy(struct ckpt_inside *in, struct ckpt_err *err)
+int ckpt_inside_copy_take(struct ckpt_inside *in, struct ckpt_member *m, struct ckpt_err *err)
 {
-	int r = make_copies(in, err);
+	int64_t r;
 
-	for (struct ckpt_member *m = in->members; r <= 0 && m; m = m->next)
+	if (!m->copy_ordered)
+		return 0;
+	m->copy_ordered = false;
+	r = ckpt_inside_receive(in, m, &m->copy_sock, err);
+	if (r == -ECONNRESET)
+		return r;
+	m->copy_made = r < 0 ? 0 : r;
+	return m->copy_made && m->copy_sock < 0 ?
+		       ckpt_fail(err, -ESTALE, "process %d: its copy is out of reach", m->pid) :
+		       0;
+}
+
+int ckpt_inside_copied(struct ckpt_inside *in, struct ckpt_err *err)
+{
+	struct ckpt_member *m = next_parked(in->members);
+	bool all = m, locked;
+	int r = 0;
+
+	pthread_mutex_lock(&in->lock);
+	for (; r >= 0 && m; m = next_parked(m->next)) {
+		r = ckpt_inside_copy_take(in, m, err);
+		all &= m->copy_made && read_size(m->acts, &m->vm_size, &locked) && !locked;
+	}
+	pthread_mutex_unlock(&in->lock);
+	for (m = in->members; !all && m; m = m->next)
 		ckpt_inside_copy_end(m);
-	return r;
+	return r < 0 ? r : all;
+}
+
+/* Not one of them may go on before there are copies of all. */
+void ckpt_inside_copy_go(struct ckpt_inside *in)
+{
+	for (struct ckpt_member *m = in->members; m; m = m->next) {
+		m->copy = m->copy_made;
+		ckpt_inside_go(m, true, "");
+	}
 }
 
 /* ---- when they go on ---- */
@@ -231,5 +237,5 @@ void ckpt_inside_copy_end(struct ckpt_member *m)
 	ckpt_close_fd(&m->copy_sock);
 	ckpt_close_fd(&m->copy_mem);
 	m->copy_sock = m->copy_mem = -1;
-	m->copy = 0;
+	m->copy_made = m->copy = 0;
 }

@@ -201,6 +201,8 @@ int ckpt_inside_ask_ahead(struct ckpt_inside *in, struct ckpt_err *err)
 			ckpt_inside_questions(in, m);
 		r = send_all(in, m, err);
 	}
+	if (r >= 0)
+		r = ckpt_inside_copy_order(in, err);
 	for (struct ckpt_member *m = in->members; r >= 0 && m; m = m->next)
 		if (m->state == CKPT_MEMBER_PARKED)
 			r = receive_all(in, m, err);

@@ -46,7 +46,8 @@ struct ckpt_member {
 	struct ckpt_asleep *asleep;   /* what its threads waited in before */
 	struct ckpt_span *excluded;
 	size_t n_excluded;
-	pid_t copy; /* of its memory, 0: none */
+	bool copy_ordered;     /* the answer to that is the next one */
+	pid_t copy_made, copy; /* of its memory, which is read from now on; 0: none */
 	int copy_sock, copy_mem;
 	uint64_t vm_size;            /* of what was copied */
 	bool looked_at;              /* the next three are known, as seen before */
@@ -95,8 +96,6 @@ int64_t ckpt_inside_request(struct ckpt_inside *in, pid_t tid, struct ckpt_wire_
  * most MAX. */
 int ckpt_inside_hello(int sock, struct ckpt_wire_hello *hello, int32_t *tids, size_t max);
 void ckpt_inside_go(struct ckpt_member *m, bool done, const char *why);
-/* It goes on, and has been told. */
-void ckpt_inside_gone(struct ckpt_member *m);
 int ckpt_inside_listen(struct ckpt_inside *in, struct ckpt_err *err);
 
 /* ---- inside-members.c ---- */
@@ -135,8 +134,15 @@ void ckpt_inside_let_go(struct ckpt_inside *in, bool done, const char *why);
 /* ---- inside-copy.c ---- */
 /* Before the stop: what a copy of PID's memory would lack. */
 void ckpt_inside_copy_ahead(struct ckpt_inside *in, struct ckpt_member *m);
-/* Copies all memory, and all go on. 1, or 0 where a copy would not be the whole truth. */
-int ckpt_inside_copy(struct ckpt_inside *in, struct ckpt_err *err);
+/* When all stand: orders copies, which they make while they are asked about other things, unless
+ * they would not be the whole truth. */
+int ckpt_inside_copy_order(struct ckpt_inside *in, struct ckpt_err *err);
+/* The answer to an order, if there was one. By the holder of the lock. */
+int ckpt_inside_copy_take(struct ckpt_inside *in, struct ckpt_member *m, struct ckpt_err *err);
+/* Are there copies of all? 1 or 0. */
+int ckpt_inside_copied(struct ckpt_inside *in, struct ckpt_err *err);
+/* All go on, and their copies are read. */
+void ckpt_inside_copy_go(struct ckpt_inside *in);
 /* Then: are the copies ready, and are they that truth? -ESTALE: no. */
 int ckpt_inside_copy_check(struct ckpt_inside *in, struct ckpt_err *err);
 void ckpt_inside_copy_end(struct ckpt_member *m);

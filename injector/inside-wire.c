@@ -72,6 +72,8 @@ int64_t ckpt_inside_ask(struct ckpt_inside *in, struct ckpt_member *m,
 {
 	int r = ckpt_inside_send(m, req, data, err);
 
+	if (r >= 0)
+		r = ckpt_inside_copy_take(in, m, err);
 	return r < 0 ? r : ckpt_inside_receive(in, m, fdp, err);
 }
 
@@ -111,14 +113,6 @@ int ckpt_inside_hello(int sock, struct ckpt_wire_hello *hello, int32_t *tids, si
 	return 0;
 }
 
-void ckpt_inside_gone(struct ckpt_member *m)
-{
-	if (m->toldp)
-		*m->toldp = true;
-	ckpt_close_fd(&m->sock);
-	m->sock = -1;
-}
-
 void ckpt_inside_go(struct ckpt_member *m, bool done, const char *why)
 {
 	struct ckpt_wire_request req = { .verb = CKPT_WIRE_GO, .arg = { done }, .buf_arg = -1 };
@@ -128,8 +122,8 @@ void ckpt_inside_go(struct ckpt_member *m, bool done, const char *why)
 		return;
 	snprintf(text, sizeof(text), "%s", why);
 	req.len = done ? 0 : strlen(text) + 1;
-	if (m->state == CKPT_MEMBER_PARKED && send_request(m, &req, text))
-		ckpt_inside_gone(m);
+	if (m->state == CKPT_MEMBER_PARKED && send_request(m, &req, text) && m->toldp)
+		*m->toldp = true;
 	ckpt_close_fd(&m->sock);
 	m->sock = -1;
 }

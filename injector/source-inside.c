@@ -93,14 +93,17 @@ static int freeze_op(struct ckpt_source *src, struct ckpt_arena *arena, struct c
 	return 0;
 }
 
-/* The kernel's page table entries, not the pages: they go on when the copies are made. */
+static int copied_op(struct ckpt_source *src, struct ckpt_err *err)
+{
+	return ckpt_inside_copied(&of(src)->tree, err);
+}
+
+/* The kernel's page table entries were copied, not the pages. */
 static int snapshot_op(struct ckpt_source *src, struct ckpt_err *err)
 {
 	struct ckpt_inside *in = &of(src)->tree;
-	int r = in->opts.snapshot ? ckpt_inside_copy(in, err) : 0;
 
-	if (r <= 0)
-		return r;
+	ckpt_inside_copy_go(in);
 	src->thawed_at = ckpt_now_ns();
 	return ckpt_inside_copy_check(in, err);
 }
@@ -349,6 +352,7 @@ static const struct ckpt_source_ops ops = {
 	.name = "inside",
 	.freeze = freeze_op,
 	.thaw = thaw_op,
+	.copied = copied_op,
 	.snapshot = snapshot_op,
 	.kill = kill_op,
 	.close = close_op,

@@ -5,10 +5,9 @@
  * advice for the moment of the fork, while nobody runs who could see it. What all threads are going
  * to write to at once is made theirs before they go on.
  */
-#include <fcntl.h>
+#include <errno.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include "libinproc/inproc.h"
 #include "libinproc/sys.h"
 
@@ -20,8 +19,10 @@
 #define NEAR 16384
 
 struct copy {
+	int sock;
 	const struct ckpt_wire_kept *kept;
 	size_t n;
+	bool answered;
 };
 
 /* OFF: as if they had never had it. */
@@ -37,6 +38,16 @@ static void advise(const struct copy *c, bool off)
 			advice = advice == MADV_DONTFORK ? MADV_DOFORK : MADV_KEEPONFORK;
 		ckpt_sys(SYS_madvise, k->start, k->len, advice);
 	}
+}
+
+/* Nobody looks at the areas of the program before. */
+static void made(void *arg, pid_t pid, int sock)
+{
+	struct copy *c = arg;
+
+	advise(c, false);
+	c->answered = true;
+	ckpt_answer(c->sock, pid, sock);
 }
 
 /* In the copy, all of whose memory is going to be read: nothing of it may change but this stack.
@@ -82,25 +93,20 @@ static void unshare_thread(const struct ckpt_parked *p)
 	unshare(from, to - from);
 }
 
-int64_t ckpt_serve_copy(const struct ckpt_wire_kept *kept, size_t n, int *fdp)
+int64_t ckpt_serve_copy(int sock, const struct ckpt_wire_kept *kept, size_t n)
 {
-	struct copy c = { .kept = kept, .n = n };
-	int ends[2]; /* the engine's, the copy's */
-	int64_t pid, r;
+	struct copy c = { .sock = sock, .kept = kept, .n = n };
+	const struct ckpt_copier copier = { copy_main, made, &c };
+	int64_t r;
 
-	r = ckpt_sys(SYS_socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends);
-	if (r < 0)
-		return r;
 	advise(&c, true);
-	pid = ckpt_spawn_copy(ends[1], copy_main, &c);
-	advise(&c, false);
-	ckpt_sys(SYS_close, ends[1]);
-	if (pid < 0)
-		ckpt_sys(SYS_close, ends[0]);
-	else
-		*fdp = ends[0];
+	r = ckpt_spawn_copy(sock, &copier);
+	if (!c.answered) {
+		advise(&c, false);
+		return r < 0 ? r : -ECHILD;
+	}
 	/* When hundreds do it at once each page interrupts all other processors. */
 	for (const struct ckpt_parked *p = ckpt_session->parked; p; p = p->next)
 		unshare_thread(p);
-	return pid;
+	return 0;
 }

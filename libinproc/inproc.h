@@ -168,6 +168,8 @@ struct ckpt_end {
 bool ckpt_serve_hello(int fd, enum ckpt_wire_excuse excuse, int32_t value);
 /* Answers requests until the end. */
 void ckpt_serve(int fd, struct ckpt_end *end);
+/* An answer without data: VALUE, and a descriptor (-1: none). False: nobody listens any more. */
+bool ckpt_answer(int sock, int64_t value, int fd);
 /* CKPT_WIRE_CALL or CKPT_WIRE_CALLS, by this thread; DATA is what is behind the request. */
 int64_t ckpt_make_call(struct ckpt_wire_request *req, void *data);
 
@@ -180,17 +182,24 @@ int ckpt_open_task(pid_t tid, const char *name);
 uint64_t ckpt_status_set(pid_t tid, const char *key);
 
 /* ---- copy.c ---- */
-/* Forks a copy that stays until *FDP is closed; its number or -errno. It has the N areas as well,
- * with their advice. */
-int64_t ckpt_serve_copy(const struct ckpt_wire_kept *kept, size_t n, int *fdp);
+/* Forks a copy that stays as long as its connection, and answers over SOCK with both, or returns
+ * -errno. It has the N areas as well, with their advice. */
+int64_t ckpt_serve_copy(int sock, const struct ckpt_wire_kept *kept, size_t n);
 
 /* ---- spawn.c: processes that the program does not see ---- */
 /* Starts the engine for this process. Returns its number or -errno. */
 pid_t ckpt_spawn_engine(const char *option);
-/* Forks a copy of this process, which calls MAIN and ends. It has a session that nobody else needs
- * the number of, and FD as its descriptor 0, but none of the program's: a pipe that the program
- * closes has to be at its end then. Returns its number or -errno. */
-pid_t ckpt_spawn_copy(int fd, void (*main)(void *arg), void *arg);
+/* What is called in a copy, and in the process between, which shares our memory, when there is one:
+ * SOCK is connected with the copy's descriptor 0. */
+struct ckpt_copier {
+	void (*copy)(void *arg);
+	void (*made)(void *arg, pid_t pid, int sock);
+	void *arg;
+};
+/* Forks a copy of this process. It has a session that nobody else needs the number of, and of its
+ * descriptors none: a pipe that the program closes has to be at its end then. The process between
+ * has FD. Returns its number or -errno. */
+pid_t ckpt_spawn_copy(int fd, const struct ckpt_copier *copier);
 
 /* Writes N in front of END; returns where it starts. */
 char *ckpt_number(char *end, uint32_t n);

@@ -61,6 +61,13 @@ static bool answer(int sock, const struct answer *a)
 	return ok;
 }
 
+bool ckpt_answer(int sock, int64_t value, int fd)
+{
+	const struct answer a = { .value = value, .fd = fd };
+
+	return answer(sock, &a);
+}
+
 static struct ckpt_parked *thread(pid_t tid)
 {
 	struct ckpt_session *s = ckpt_session;
@@ -305,15 +312,11 @@ static bool serve(int sock, struct ckpt_wire_request *req, struct ckpt_end *end)
 		excluded(&a);
 		break;
 	case CKPT_WIRE_FORK:
-		a.value = ckpt_serve_copy((const void *)ckpt_session->in,
-					  req->len / sizeof(struct ckpt_wire_kept), &a.fd);
-		a.close_fd = a.fd >= 0;
-		if (a.value < 0 || !req->arg[0])
-			break;
-		end->said = true;
-		end->outcome = CKPT_WIRE_DONE;
-		answer(sock, &a);
-		return false;
+		a.value = ckpt_serve_copy(sock, (const void *)ckpt_session->in,
+					  req->len / sizeof(struct ckpt_wire_kept));
+		if (a.value >= 0)
+			return true;
+		break;
 	case CKPT_WIRE_GO:
 		end->said = true;
 		end->outcome = req->arg[0] ? CKPT_WIRE_DONE : CKPT_WIRE_FAILED;

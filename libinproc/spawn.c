@@ -9,6 +9,7 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include "libinproc/inproc.h"
 #include "libinproc/sys.h"
@@ -116,30 +117,39 @@ pid_t ckpt_spawn_engine(const char *option)
 
 struct copy {
 	int fd;
-	void (*main)(void *arg);
-	void *arg;
+	const struct ckpt_copier *copier;
 };
 
+/* Nothing of it is ever seen among the descriptors of the program, which are being looked at. */
 static int make_copy(void *arg)
 {
-	struct copy *c = arg;
-	int64_t pid;
+	const struct copy *c = arg;
+	int64_t pid, r;
+	int ends[2];
 
 	/* The copy is born with what we have, and everybody may go on before it runs. */
 	ckpt_sys(SYS_setsid);
-	ckpt_sys(SYS_dup2, c->fd, 0);
-	ckpt_sys(SYS_close_range, 1, ~0u, 0);
+	if (c->fd)
+		ckpt_sys(SYS_close_range, 0, c->fd - 1, 0);
+	ckpt_sys(SYS_close_range, c->fd + 1, ~0u, 0);
+	r = ckpt_sys(SYS_socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends);
+	if (r < 0)
+		return r;
 	pid = ckpt_sys(SYS_clone, 0, 0, 0, 0, 0);
+	if (pid > 0)
+		c->copier->made(c->copier->arg, pid, ends[0]);
 	if (pid)
 		return pid;
-	c->main(c->arg);
+	ckpt_sys(SYS_dup2, ends[1], 0);
+	ckpt_sys(SYS_close_range, 1, ~0u, 0);
+	c->copier->copy(c->copier->arg);
 	ckpt_sys(SYS_exit_group, 0);
 	return 0;
 }
 
-pid_t ckpt_spawn_copy(int fd, void (*main)(void *arg), void *arg)
+pid_t ckpt_spawn_copy(int fd, const struct ckpt_copier *copier)
 {
-	struct copy c = { fd, main, arg };
+	struct copy c = { fd, copier };
 
 	return make_orphan(make_copy, &c);
 }

@@ -37,8 +37,7 @@ enum ckpt_wire_verb {
 	CKPT_WIRE_FORK, /* makes a copy of the process, which is the value; it sends a byte when it
 			   can be read, and stays until its connection, the descriptor that comes
 			   with the reply, is closed. Data: struct ckpt_wire_kept[],
-			   areas that a fork would not find as they are. arg[0]: with it everybody
-			   goes on, as by CKPT_WIRE_GO */
+			   areas that a fork would not find as they are */
 	CKPT_WIRE_GO,   /* everybody goes on; arg[0]: enum ckpt_wire_outcome. No reply. */
 	CKPT_WIRE_TAKE, /* the same as CKPT_WIRE_CALL, without a buffer; the descriptor that the
 			   call returns comes with the reply, and is closed */

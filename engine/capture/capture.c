@@ -36,12 +36,15 @@ static bool has_content(const struct ckpt_capture *c)
  * that nobody else can read any more, and of memory that is shared: then there is no snapshot. */
 static int snapshot(struct ckpt_capture *c, struct ckpt_err *err)
 {
-	int r = 0;
+	int r, copied;
 
 	if (!c->src->ops->snapshot)
 		return 0;
-	r = ckpt_capture_file_objects(c, err);
-	if (r >= 0 && !c->problems->n && !has_content(c))
+	/* Who makes one has the descriptors for a moment: nobody looks for holders then. */
+	r = copied = c->src->ops->copied(c->src, err);
+	if (r >= 0)
+		r = ckpt_capture_file_objects(c, err);
+	if (r >= 0 && copied && !c->problems->n && !has_content(c))
 		r = c->src->ops->snapshot(c->src, err);
 	if (r >= 0)
 		look_ahead(c);

@@ -63,9 +63,11 @@ struct ckpt_source_ops {
 	int (*freeze)(struct ckpt_source *src, struct ckpt_arena *arena,
 		      struct ckpt_frozen **tasksp, size_t *np, struct ckpt_err *err);
 	void (*thaw)(struct ckpt_source *src);
-	/* NULL: cannot. Makes copies of all memory, lets everybody go on, and from then on shows
-	 * the copies: memory, areas and mapped files are as they were, anything else is not asked
-	 * for any more. 0: it is better not done, and nothing has changed. */
+	/* NULL: cannot. Waits for copies of all memory, which are made from the stop on, and of
+	 * which nothing is seen any more but processes of their own. 0: there are none. */
+	int (*copied)(struct ckpt_source *src, struct ckpt_err *err);
+	/* Then: lets everybody go on, and from then on shows the copies: memory, areas and mapped
+	 * files are as they were, anything else is not asked for any more. */
 	int (*snapshot)(struct ckpt_source *src, struct ckpt_err *err);
 	/* Instead: ends all of it and waits until it is dead; or leaves all of it stopped as by
 	 * SIGSTOP (NULL: cannot). */
