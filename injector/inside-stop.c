@@ -444,6 +444,7 @@ void ckpt_inside_let_go(struct ckpt_inside *in, bool done, const char *why)
 	/* First, so that a call that was one too many leads nowhere. */
 	ckpt_close_fd(&in->listener);
 	in->listener = -1;
+	ckpt_patience_end(&in->patience);
 	for (struct ckpt_member *m = in->members; m; m = m->next) {
 		ckpt_inside_go(m, done, why);
 		ckpt_inside_copy_end(m);

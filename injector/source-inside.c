@@ -105,6 +105,7 @@ static int snapshot_op(struct ckpt_source *src, struct ckpt_err *err)
 
 	ckpt_inside_copy_go(in);
 	src->thawed_at = ckpt_now_ns();
+	ckpt_patience_begin(&in->patience);
 	return ckpt_inside_copy_check(in, err);
 }
 
