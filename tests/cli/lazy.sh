@@ -30,7 +30,7 @@ until_true 10 test ! -e "/proc/$PID"
 server() { ps -eo pid=,ppid=,comm= | awk '$3 == "ckpt-lazy" { print $1, $2 }'; }
 # Those of this restore: the one whose parent is another of them is the server.
 serving() { server | awk '{ p[$1] = $2 } END { for (i in p) if (p[i] in p) print i }' | sort -n | tail -n 1; }
-keeping() { local s; s=$(serving); [ -n "$s" ] && awk '/^PPid/ { print $2 }' "/proc/$s/status"; }
+keeping() { local s; s=$(serving); [ -n "$s" ] && awk "/^PPid/ { print \$2 }" "/proc/$s/status" 2>/dev/null; }
 answer() { rm -f answer; echo x >ask & until_true 60 test -e answer; cat answer 2>/dev/null; }
 unserved() { [ -z "$(serving)" ]; }
 ended() { until_true 20 test ! -e "/proc/$PID"; }
@@ -62,10 +62,56 @@ for how in serve map; do
 	end
 done
 
-cp -r img short
-ckpt restore -d -D short --lazy
-truncate -s $((MB * 262144)) short/pages
-check 'cut short: the tree is ended, or was complete before' \
-	eval 'ended || test "$(answer)" = "bad 0"'
-end
+# What happens to the image while it is served, which is held up for that.
+for what in removed truncated overwritten; do
+	rm -rf other && cp -r img other
+	ckpt restore -d -D other --lazy
+	held=$(serving)
+	[ -n "$held" ] && kill -STOP "$held"
+	case $what in
+	removed) rm -rf other ;;
+	truncated) truncate -s 8192 other/pages ;;
+	overwritten) dd if=/dev/zero of=other/pages bs=1M count=$MB conv=notrunc 2>/dev/null ;;
+	esac
+	[ -n "$held" ] && kill -CONT "$held"
+	if [ $what = removed ] || [ -z "$held" ]; then
+		check "$what while it is served: all memory is there" test "$(answer)" = 'bad 0'
+	else
+		check "$what while it is served: the tree is ended" ended
+		check "$what while it is served: why is said" \
+			until_true 10 grep -q 'was ended: .*: chunk ' other/lazy.log
+	fi
+	end
+done
+
+# right_or_ended DIR: it has what it had, or is ended with a reason.
+right_or_ended() { [ "$(answer)" = 'bad 0' ] || { ended && grep -q 'was ended:' "$1/lazy.log"; }; }
+# One of the two is killed, and then one of those that are there then, and so on.
+for ((i = 0; i < ${LAZY_KILLS:-4}; i++)); do
+	rm -f img/lazy.log
+	ckpt restore -d -D img --lazy
+	for who in serving keeping serving; do
+		sleep "0.00$((i * 7 % 10))"
+		[ $((i % 2)) = 0 ] || who=keeping
+		pid=$($who)
+		[ -z "$pid" ] || kill -KILL "$pid" 2>/dev/null
+		until_true 2 eval '[ -z "$(server)" ] || [ -n "$(serving)" ]'
+	done
+	check "killed again and again, $i: it has its memory, or is ended with a reason" right_or_ended img
+	end
+done
+
+# The restore itself is killed: all runs, with its memory, or nothing is left.
+for ((i = 0; i < ${LAZY_KILLS:-4}; i++)); do
+	"$CKPT" restore -d -D img --lazy >out 2>&1 & r=$!
+	sleep "0.0$(printf %02d $((i * 3 % 25)))"
+	kill -KILL $r 2>/dev/null
+	wait $r 2>/dev/null
+	if until_true 1 test ! -e "/proc/$PID"; then
+		check "the restore is killed, $i: nothing serves nobody" until_true 10 unserved
+	else
+		check "the restore is killed, $i: the program has its memory" test "$(answer)" = 'bad 0'
+	fi
+	end
+done
 finish

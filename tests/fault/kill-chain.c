@@ -35,10 +35,35 @@ static bool are_gone(const struct fault *f)
 	return !left;
 }
 
+/* COMMAND on the program; from inside there is one only. */
+static char **line(struct fault *f, char *folder, const char *command, char *more)
+{
+	static char *argv[8], pid[16];
+
+	f->img = folder;
+	if (!f->inside)
+		return fault_argv(f, command, fault_pid(f), more);
+	snprintf(pid, sizeof(pid), "%d", f->pid);
+	argv[0] = (char *)f->inside->requester;
+	argv[1] = "-D";
+	argv[2] = f->img;
+	argv[3] = "--track-mem";
+	argv[4] = more;
+	argv[5] = pid;
+	argv[6] = NULL;
+	unlink(f->out);
+	return argv;
+}
+
 static int ckpt(struct fault *f, char *folder, const char *command, char *more)
 {
+	return test_run(line(f, folder, command, more), f->out, "/", 60000);
+}
+
+static int verify(struct fault *f, char *folder)
+{
 	f->img = folder;
-	return fault_ckpt(f, command, more ? fault_pid(f) : NULL, more);
+	return fault_ckpt(f, "verify", NULL, NULL);
 }
 
 /* What the killed one has left, and whether the next one can do its work. */
@@ -53,11 +78,11 @@ static void look(struct fault *f, const char *what)
 		fault_failed(f, "%s: a descriptor is left in it after %s", f->sort, what);
 	if (fault_has_image(f)) {
 		n_images++;
-		if (ckpt(f, next, "verify", NULL))
+		if (verify(f, next))
 			fault_failed(f, "%s: %s leaves an image that is not whole", f->sort, what);
 		fault_remove_image(f);
 	}
-	if (ckpt(f, next, "pre-dump", BEFORE) || ckpt(f, next, "verify", NULL))
+	if (ckpt(f, next, "pre-dump", BEFORE) || verify(f, next))
 		fault_failed(f, "%s: no pre-dump can be made after %s", f->sort, what);
 	n_went_on += test_exists("%s/parent", next);
 	fault_still_well(f, what);
@@ -68,9 +93,9 @@ static long on_top(struct fault *f, char *command, long n)
 {
 	struct step s = { .kill_at = n,
 			  .timeout_ms = 30000,
-			  .attended = true,
+			  .attended = !f->inside,
 			  .leaves_holder = true,
-			  .kill_attendant = n / 2 % 2 };
+			  .kill_attendant = !f->inside && n / 2 % 2 };
 	char what[100];
 
 	test_remove_tree(next);
@@ -79,15 +104,14 @@ static long on_top(struct fault *f, char *command, long n)
 		fault_failed(f, "%s: a pre-dump fails", f->sort);
 		return 0;
 	}
-	f->img = next;
-	if (!step_run(&s, fault_argv(f, command, fault_pid(f), BEFORE), f->out) || s.timed_out) {
+	if (!step_run(&s, line(f, next, command, BEFORE), f->out) || s.timed_out) {
 		fault_failed(f, "%s: %s to be killed at %ld does not end", f->sort, command, n);
 		return 0;
 	}
 	snprintf(what, sizeof(what), "kill at stop %ld of %s (call %ld)", n, command, s.nr);
 	if (n)
 		look(f, what);
-	else if (s.status || !test_exists("%s/parent", next) || ckpt(f, next, "verify", NULL))
+	else if (s.status || !test_exists("%s/parent", next) || verify(f, next))
 		fault_failed(f, "%s: %s fails (status %x)", f->sort, command, s.status);
 	return s.n_stops;
 }
@@ -99,11 +123,27 @@ static void torment(struct fault *f, const char *sort, char *command, long round
 	if (!fault_start(f, sort))
 		return;
 	n_stops = on_top(f, command, 0);
-	f->heart->tolerant = 1;
+	f->heart->tolerant = !f->inside;
 	step = rounds > 0 && n_stops > rounds ? n_stops / rounds : 1;
 	for (long n = 1 + sort[0] % step; n <= n_stops && f->pid && f->n_failed < 10; n += step)
 		on_top(f, command, n);
 	printf("# %s of %s: %ld stops\n", command, sort, n_stops);
+}
+
+/* By the library, which makes what tracks it in the program and passes it on. */
+static void torment_inside(struct fault *f, long rounds)
+{
+	struct inside inside;
+
+	if (!inside_find(&inside, f->ckpt)) {
+		printf("# from inside: libckpt-inproc.so or ckpt-signal is not built\n");
+		return;
+	}
+	f->inside = &inside;
+	torment(f, "sleep", "ckpt-signal", rounds);
+	torment(f, "many", "ckpt-signal", rounds);
+	torment(f, "tree", "ckpt-signal", rounds);
+	f->inside = NULL;
 }
 
 /* Dumps after which it goes on, tracked. */
@@ -128,6 +168,7 @@ int main(int argc, char **argv)
 	torment(&f, "sleep", "pre-dump", rounds);
 	torment(&f, "many", "pre-dump", rounds);
 	torment_dumps(&f, rounds * 2);
+	torment_inside(&f, rounds);
 	if (rounds && !n_went_on)
 		fault_failed(&f, "no image goes on from the one before after a kill");
 	snprintf(summary, sizeof(summary),

@@ -189,6 +189,8 @@ int main(int argc, char **argv)
 	/* Under a seccomp filter, which binds again as soon as ckpt is dead. */
 	if (!geteuid() && (argc < 2 || !strcmp(argv[1], "filtered")))
 		torment(&f, "filtered", fault_setting("KILL_ROUNDS", 15));
+	if (victim_can_dispatch() && (argc < 2 || !strcmp(argv[1], "dispatch")))
+		torment(&f, "dispatch", fault_setting("KILL_ROUNDS", 15));
 	f.copies = true;
 	if (argc < 2 || !strcmp(argv[1], "copies"))
 		torment(&f, "many", fault_setting("KILL_ROUNDS", 20));

@@ -138,6 +138,8 @@ int main(int argc, char **argv)
 	torment(&f, "sleep", fault_setting("KILL_ROUNDS", 15));
 	torment(&f, "many", fault_setting("KILL_ROUNDS", 15));
 	torment(&f, "tree", fault_setting("KILL_ROUNDS", 15));
+	if (victim_can_dispatch())
+		torment(&f, "dispatch", fault_setting("KILL_ROUNDS", 15));
 	snprintf(summary, sizeof(summary),
 		 "%lu restores killed or failing, %lu of them ran all the same", n_hits, n_running);
 	return fault_end(&f, summary);

@@ -229,6 +229,56 @@ static void step_signal(void)
 		wrong("a signal is lost");
 }
 
+/* ---- syscall user dispatch: the program's own calls are turned into SIGSYS, those of
+ * its libraries are not ---- */
+
+#define SET_DISPATCH 59 /* PR_SET_SYSCALL_USER_DISPATCH, Linux 5.11 */
+#define FROM_OUTSIDE 1  /* PR_SYS_DISPATCH_ON */
+#define NO_CALL 1234
+#define LIBRARIES 0x700000000000ul /* are mapped from here on, and the program below */
+#define LIBRARIES_LEN 0x0ffffffff000ul
+
+bool victim_can_dispatch(void)
+{
+	return prctl(SET_DISPATCH, 0, 0, 0, 0) == 0;
+}
+
+static __thread unsigned long dispatched;
+
+static void on_sys(int sig, siginfo_t *info, void *context)
+{
+	(void)sig, (void)context;
+	if (info->si_code != 2 /* SYS_USER_DISPATCH */ || info->si_syscall != NO_CALL)
+		wrong("SIGSYS of call %d, code %d", info->si_syscall, info->si_code);
+	dispatched++;
+}
+
+static void dispatch_mine(void)
+{
+	static const char block = 1;
+	struct sigaction sa = { .sa_sigaction = on_sys, .sa_flags = SA_SIGINFO };
+
+	if (sigaction(SIGSYS, &sa, NULL) ||
+	    prctl(SET_DISPATCH, FROM_OUTSIDE, LIBRARIES, LIBRARIES_LEN, &block))
+		wrong("no syscall user dispatch: %m");
+}
+
+static void step_dispatch(void)
+{
+	static __thread bool mine;
+	unsigned long before = dispatched;
+	long ret;
+
+	if (!mine)
+		dispatch_mine();
+	mine = true;
+	for (int i = 0; i < 20; i++)
+		asm volatile("syscall" : "=a"(ret) : "a"(NO_CALL) : "rcx", "r11", "memory");
+	if (dispatched != before + 20)
+		wrong("%lu of 20 calls were dispatched", dispatched - before);
+	step_sleep();
+}
+
 /* ---- putting them together ---- */
 
 static void *repeat(void *arg)
@@ -311,6 +361,10 @@ static void run(const char *sort)
 
 		for (size_t i = 0; i < ARRAY_SIZE(all); i++)
 			start(all[i]);
+	}
+	if (!strcmp(sort, "dispatch")) {
+		start(step_dispatch);
+		last = step_dispatch;
 	}
 	if (!strcmp(sort, "filtered")) {
 		start(step_sleep);

@@ -25,6 +25,8 @@ struct victim_heart {
 /* Names of all sorts, NULL at the end: "loop", "sleep", "epoll", "read", "many", "tree", "storm".
  */
 extern const char *const victim_sorts[];
+/* Is there syscall user dispatch, which one more sort, "dispatch", has? */
+bool victim_can_dispatch(void);
 
 /* main() of a victim: `PROGRAM @victim SORT DIR`. Returns only on bad arguments. */
 int victim_main(int argc, char **argv);
