@@ -338,6 +338,14 @@ int ckpt_copies_settle(struct ckpt_copies *all, struct ckpt_err *err)
 	return r;
 }
 
+/* To give its memory back takes one its time. */
+void ckpt_copies_kill(struct ckpt_copies *all)
+{
+	for (size_t i = 0; i < all->n; i++)
+		if (all->v[i].t.tid)
+			kill(all->v[i].t.tid, SIGKILL);
+}
+
 void ckpt_copies_end(struct ckpt_copies *all)
 {
 	for (size_t i = 0; all && i < all->n; i++)

@@ -19,5 +19,7 @@ int ckpt_copies_make(struct ckpt_copies *copies, struct ckpt_source *src,
 /* Right after the thaw: they let go of what they have in common with those that they are copies of.
  */
 int ckpt_copies_settle(struct ckpt_copies *copies, struct ckpt_err *err);
+/* They are to end; waits for none of them. */
+void ckpt_copies_kill(struct ckpt_copies *copies);
 /* Ends them. By the same thread; should it die they end as well. NULL is fine. */
 void ckpt_copies_end(struct ckpt_copies *copies);

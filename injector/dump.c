@@ -206,7 +206,7 @@ static int copy_from_copies(struct dump *d, struct ckpt_memory_copy *copy, size_
 	copy->which = CKPT_MEMORY_COPIED;
 	if (r >= 0)
 		r = ckpt_memory_copy(d->work, copy, &d->crc, np, err);
-	ckpt_copies_end(d->copies);
+	ckpt_copies_kill(d->copies);
 	return r;
 }
 

@@ -39,7 +39,7 @@ static int go_on(void *arg, struct ckpt_err *err)
 
 static int copy_memory(struct pre_dump *d, struct ckpt_err *err)
 {
-	struct ckpt_live_round round;
+	uint64_t bytes;
 	int r;
 
 	d->pre.live = ckpt_increment_begin(&d->inc, d->writer, go_on, d, &d->copy);
@@ -48,7 +48,9 @@ static int copy_memory(struct pre_dump *d, struct ckpt_err *err)
 		return ckpt_refuse(err, CKPT_E_NOT_TRACKED, -EOPNOTSUPP,
 				   "process %d: its memory cannot be tracked (see the log: -v1)",
 				   d->opts->pid);
-	return r < 0 ? r : ckpt_live_copy(d->pre.live, &round, err);
+	if (r >= 0)
+		r = ckpt_live_find(d->pre.live, &bytes, err);
+	return r < 0 ? r : ckpt_live_copy(d->pre.live, UINT64_MAX, err);
 }
 
 /* A device, or a worker of the kernel, writes to memory that was handed to it before, and nobody

@@ -8,6 +8,7 @@
 #define ROUNDS_FEW 2         /* nobody asked for them: what was written since the dump before */
 #define WORSE_MAX 3          /* rounds one after the other that are no better than the best one */
 #define SMALL (512ull << 10) /* that is copied in no time */
+#define PARTS 8              /* of the first round */
 #define NS_PER_MS 1000000ull
 
 int ckpt_precopy_begin(struct ckpt_precopy *pre, struct ckpt_arena *arena,
@@ -28,18 +29,6 @@ int ckpt_precopy_begin(struct ckpt_precopy *pre, struct ckpt_arena *arena,
 			r = ckpt_live_add(pre->live, src, task[i].pid, err);
 	ckpt_source_close(src);
 	pre->frozen_ns = ckpt_now_ns() - src->frozen_at;
-	return r;
-}
-
-static int copy_round(const struct ckpt_precopy *pre, const struct ckpt_precopy_opts *opts,
-		      struct ckpt_live_round *round, struct ckpt_err *err)
-{
-	uint64_t start = ckpt_now_ns();
-	int r = ckpt_live_copy(pre->live, round, err);
-
-	if (r >= 0 && opts->copied)
-		r = opts->copied(opts->copied_arg, err);
-	round->ns = ckpt_now_ns() - start;
 	return r;
 }
 
@@ -68,27 +57,82 @@ int ckpt_precopy_check(const struct ckpt_precopy *pre, const struct ckpt_precopy
 		(unsigned long long)bytes >> 10);
 }
 
-/* What is left is as much as ever, and too much: only copies help, and will hold most of it. */
-static int is_hopeless(struct ckpt_precopy *pre, const struct ckpt_precopy_opts *opts,
-		       uint64_t least, struct ckpt_err *err)
+struct round {
+	uint64_t bytes; /* that had changed since the round before, and are copied */
+	uint64_t ns;    /* it took */
+};
+
+/* BYTES are left, as much as ever (LEAST), and it is too much: only copies help. */
+static bool is_hopeless(const struct ckpt_precopy *pre, const struct ckpt_precopy_opts *opts,
+			uint64_t least, uint64_t bytes)
 {
 	struct ckpt_err ignored = CKPT_ERR_INIT;
+
+	return bytes > SMALL && bytes > least - least / 10 &&
+	       (!opts->max_freeze_ns ||
+		ckpt_precopy_check(pre, opts, pre->frozen_ns, bytes, &ignored) < 0);
+}
+
+/* Is it, before the next round? The copies will hold most of it. */
+static int look(struct ckpt_precopy *pre, const struct ckpt_precopy_opts *opts, uint64_t least,
+		struct ckpt_err *err)
+{
 	uint64_t bytes;
 	int r = ckpt_live_written(pre->live, &bytes, err);
 
-	if (r < 0 || bytes <= SMALL || bytes <= least - least / 10 ||
-	    (opts->max_freeze_ns &&
-	     !ckpt_precopy_check(pre, opts, pre->frozen_ns, bytes, &ignored)))
+	if (r < 0 || !is_hopeless(pre, opts, least, bytes))
 		return r;
 	if (bytes > (ckpt_live_size(pre->live) - ckpt_live_base(pre->live)) / 2)
 		ckpt_live_forget(pre->live);
 	return 1;
 }
 
+/* How much has been written since START, when a part of ALL is copied, tells how much it will be at
+ * the end of the round. */
+static int copy_part(struct ckpt_precopy *pre, const struct ckpt_precopy_opts *opts, uint64_t start,
+		     uint64_t all, struct ckpt_err *err)
+{
+	uint64_t found = ckpt_now_ns(), copied, written;
+	int r = ckpt_live_copy(pre->live, all / PARTS, err);
+
+	copied = ckpt_now_ns();
+	if (r >= 0)
+		r = ckpt_live_written(pre->live, &written, err);
+	if (r < 0)
+		return r;
+	pre->bytes_per_ms = all / PARTS * NS_PER_MS / (copied - found);
+	written *= (found - start + PARTS * (copied - found)) / (double)(copied - start);
+	if (!is_hopeless(pre, opts, all, written))
+		return 0;
+	ckpt_live_forget(pre->live);
+	return 1;
+}
+
+/* 1: not all of it was copied, for it is hopeless. */
+static int copy_round(struct ckpt_precopy *pre, const struct ckpt_precopy_opts *opts,
+		      uint64_t least, struct round *round, struct ckpt_err *err)
+{
+	bool is_first = least == UINT64_MAX;
+	uint64_t start = ckpt_now_ns();
+	int r = !is_first && opts->copies ? look(pre, opts, least, err) : 0;
+
+	if (r == 0)
+		r = ckpt_live_find(pre->live, &round->bytes, err);
+	if (r == 0 && is_first && opts->copies && round->bytes > SMALL &&
+	    !ckpt_live_base(pre->live))
+		r = copy_part(pre, opts, start, round->bytes, err);
+	if (r == 0)
+		r = ckpt_live_copy(pre->live, UINT64_MAX, err);
+	if (r == 0 && opts->copied)
+		r = opts->copied(opts->copied_arg, err);
+	round->ns = ckpt_now_ns() - start;
+	return r;
+}
+
 int ckpt_precopy(struct ckpt_precopy *pre, struct ckpt_arena *arena,
 		 const struct ckpt_precopy_opts *opts, struct ckpt_err *err)
 {
-	struct ckpt_live_round round = { 0 };
+	struct round round = { 0 };
 	uint64_t least = UINT64_MAX; /* that a round had to copy */
 	unsigned int n_worse = 0;
 	int rounds = opts->stands ? ROUNDS_MAX : ROUNDS_FEW, r = 0;
@@ -96,10 +140,7 @@ int ckpt_precopy(struct ckpt_precopy *pre, struct ckpt_arena *arena,
 	if (opts->stands)
 		r = ckpt_precopy_begin(pre, arena, opts, err);
 	for (int i = 0; r >= 0 && i < rounds && n_worse < WORSE_MAX; i++) {
-		if (i && opts->copies)
-			r = is_hopeless(pre, opts, least, err);
-		if (r == 0)
-			r = copy_round(pre, opts, &round, err);
+		r = copy_round(pre, opts, least, &round, err);
 		if (r)
 			return r < 0 ? r : 0;
 		ckpt_logf(opts->live.log, 3, "round %d: %llu KiB in %llu us", i + 1,

@@ -14,9 +14,8 @@
 
 struct round {
 	struct ckpt_live *live;
-	pthread_mutex_t lock; /* of all that follows, and of live->lost */
-	size_t next;          /* item */
-	uint64_t done;        /* bytes of that item */
+	pthread_mutex_t lock; /* of all that follows, and of what of LIVE is next, or was lost */
+	uint64_t left;        /* bytes to be copied */
 	bool failed;
 	struct ckpt_err err; /* the first one */
 };
@@ -35,12 +34,13 @@ static size_t n_chunks(const struct ckpt_live *live)
 static bool claim(struct round *r, struct job *job)
 {
 	struct ckpt_live *live = r->live;
+	uint64_t bytes = 0;
 
 	job->n = 0;
 	pthread_mutex_lock(&r->lock);
-	while (!r->failed && r->next < live->n_items) {
-		const struct ckpt_live_item *item = &live->item[r->next];
-		uint64_t offset = item->offset + r->done, left = item->len - r->done, end;
+	while (!r->failed && r->left && live->next < live->n_items) {
+		const struct ckpt_live_item *item = &live->item[live->next];
+		uint64_t offset = item->offset + live->done, left = item->len - live->done, end;
 
 		if (!job->n)
 			job->chunk = offset / CKPT_CHUNK;
@@ -50,13 +50,15 @@ static bool claim(struct round *r, struct job *job)
 		if (left > end - offset)
 			left = end - offset;
 		job->piece[job->n++] =
-			(struct ckpt_live_item){ item->task, item->at + r->done, left, offset };
-		r->done += left;
-		if (r->done == item->len) {
-			r->next++;
-			r->done = 0;
+			(struct ckpt_live_item){ item->task, item->at + live->done, left, offset };
+		bytes += left;
+		live->done += left;
+		if (live->done == item->len) {
+			live->next++;
+			live->done = 0;
 		}
 	}
+	r->left -= bytes < r->left ? bytes : r->left;
 	pthread_mutex_unlock(&r->lock);
 	return job->n;
 }
@@ -191,19 +193,20 @@ static int grow(struct ckpt_live *live, size_t n, struct ckpt_err *err)
 	return 0;
 }
 
-int ckpt_live_copy_items(struct ckpt_live *live, struct ckpt_err *err)
+int ckpt_live_copy_items(struct ckpt_live *live, uint64_t bytes, struct ckpt_err *err)
 {
-	struct round r = { .live = live, .lock = PTHREAD_MUTEX_INITIALIZER };
+	struct round r = { .live = live, .lock = PTHREAD_MUTEX_INITIALIZER, .left = bytes };
 	size_t n = n_chunks(live);
-	uint64_t bytes = 0;
+	uint64_t all = 0;
 	pthread_t second;
 	bool two;
 
 	if (n > live->n_chunks && grow(live, n, err) < 0)
 		return err->code;
-	for (size_t i = 0; i < live->n_items; i++)
-		bytes += live->item[i].len;
-	two = bytes > 4 * CKPT_CHUNK && !pthread_create(&second, NULL, run, &r);
+	for (size_t i = live->next; i < live->n_items; i++)
+		all += live->item[i].len;
+	two = (all < bytes ? all : bytes) > 4 * CKPT_CHUNK &&
+	      !pthread_create(&second, NULL, run, &r);
 	work(&r, true);
 	if (two)
 		pthread_join(second, NULL);

@@ -29,11 +29,13 @@ struct ckpt_live {
 	uint64_t size;               /* the end of the pages file so far */
 	struct ckpt_live_item *item; /* of this round, by offset */
 	size_t n_items, items_room;
-	struct ckpt_live_lost *lost; /* of this round: could not be read */
+	size_t next;                 /* item to be copied, */
+	uint64_t done;               /* and bytes of it that have been */
+	struct ckpt_live_lost *lost; /* could not be read */
 	size_t n_lost, lost_room;
 	uint32_t *crc;   /* of each chunk, as it is in the pages file now, */
 	size_t n_chunks; /* which has so many */
 };
 
 /* ---- live-copy.c ---- */
-int ckpt_live_copy_items(struct ckpt_live *live, struct ckpt_err *err);
+int ckpt_live_copy_items(struct ckpt_live *live, uint64_t bytes, struct ckpt_err *err);

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "engine/base/clocks.h"
 #include "engine/memory/live-work.h"
 #include "engine/store/image.h"
 
@@ -228,13 +227,11 @@ static int by_offset(const void *a, const void *b)
 	return (x->offset > y->offset) - (x->offset < y->offset);
 }
 
-int ckpt_live_copy(struct ckpt_live *live, struct ckpt_live_round *round, struct ckpt_err *err)
+int ckpt_live_find(struct ckpt_live *live, uint64_t *bytesp, struct ckpt_err *err)
 {
-	uint64_t start = ckpt_now_ns();
 	int r = 0;
 
-	live->n_items = 0;
-	live->n_lost = 0;
+	live->n_items = live->next = live->done = 0;
 	for (size_t i = 0; r >= 0 && i < live->n; i++) {
 		struct ckpt_pages written;
 
@@ -242,16 +239,20 @@ int ckpt_live_copy(struct ckpt_live *live, struct ckpt_live_round *round, struct
 		if (r >= 0)
 			place(live, &live->task[i], &written);
 	}
-	if (r < 0)
-		return r;
+	*bytesp = 0;
+	for (size_t i = 0; i < live->n_items; i++)
+		*bytesp += live->item[i].len;
 	if (live->n_items)
 		qsort(live->item, live->n_items, sizeof(*live->item), by_offset);
-	*round = (struct ckpt_live_round){ 0 };
-	for (size_t i = 0; i < live->n_items; i++)
-		round->bytes += live->item[i].len;
-	r = ckpt_live_copy_items(live, err);
+	return r;
+}
+
+int ckpt_live_copy(struct ckpt_live *live, uint64_t bytes, struct ckpt_err *err)
+{
+	int r = ckpt_live_copy_items(live, bytes, err);
+
 	for (size_t i = 0; i < live->n_lost; i++)
 		forget(live->lost[i].task, live->arena, &live->lost[i].span);
-	round->ns = ckpt_now_ns() - start;
+	live->n_lost = 0;
 	return r;
 }

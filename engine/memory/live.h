@@ -42,16 +42,14 @@ int ckpt_live_protect(struct ckpt_live *live, struct ckpt_err *err);
 /* The N-th that is tracked, NULL: there are no more. */
 const struct ckpt_track *ckpt_live_nth(const struct ckpt_live *live, size_t n);
 
-struct ckpt_live_round {
-	uint64_t bytes; /* that had changed since the round before, and were copied */
-	uint64_t ns;    /* it took */
-};
-/* Copies what was written since the round before; the first one everything. */
-int ckpt_live_copy(struct ckpt_live *live, struct ckpt_live_round *round, struct ckpt_err *err);
+/* What was written since the last time has to be copied; the first time it is everything. */
+int ckpt_live_find(struct ckpt_live *live, uint64_t *bytesp, struct ckpt_err *err);
+/* Copies so much, or a little more, of what was found and has not been copied yet. */
+int ckpt_live_copy(struct ckpt_live *live, uint64_t bytes, struct ckpt_err *err);
 
 /* What was copied is worth nothing, and its room is used again; it all has changed. */
 void ckpt_live_forget(struct ckpt_live *live);
-/* Bytes that the next round would copy. */
+/* Bytes that would be found now. */
 int ckpt_live_written(struct ckpt_live *live, uint64_t *bytesp, struct ckpt_err *err);
 
 /* What is tracked of a task, NULL if it is not. */
