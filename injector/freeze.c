@@ -127,7 +127,7 @@ static int look_for_children(struct ckpt_proc *proc, bool of_leader, struct look
 			     struct ckpt_err *err)
 {
 	look->proc = proc;
-	for (size_t i = 0; i < proc->n; i++) {
+	for (size_t i = 0; i < proc->n && !look->tree->opts->one; i++) {
 		struct ckpt_tracee *t = proc->threads[i];
 		int r;
 

@@ -110,7 +110,7 @@ static struct ckpt_member *next_parked(struct ckpt_member *m)
 int ckpt_inside_copy_order(struct ckpt_inside *in, struct ckpt_err *err)
 {
 	struct ckpt_member *first = next_parked(in->members), *m;
-	bool yes = in->opts.snapshot;
+	bool yes = in->opts.snapshot && !in->n_held;
 	int r = 0;
 
 	for (m = first; yes && m; m = next_parked(m->next))

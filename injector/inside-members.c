@@ -156,6 +156,10 @@ static int add_child(void *arg, pid_t pid, struct ckpt_err *err)
 	r = check_patiently(m, look->in->opts.signal, err);
 	if (r == -ESRCH)
 		return 0;
+	if (r < 0 && ckpt_inside_is_stopped(look->in, m)) {
+		*err = (struct ckpt_err)CKPT_ERR_INIT;
+		r = 0;
+	}
 	m->pidfd = syscall(SYS_pidfd_open, pid, 0);
 	return r < 0 ? ckpt_in(err, r, "child of process %d", look->m->pid) : 0;
 }

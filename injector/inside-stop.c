@@ -333,17 +333,24 @@ static int listen_a_moment(struct ckpt_inside *in, struct ckpt_err *err)
 	return r;
 }
 
+static bool stands(const struct ckpt_member *m)
+{
+	return m->state == CKPT_MEMBER_PARKED || m->state == CKPT_MEMBER_HELD;
+}
+
 /* One look at everybody. *DONEP: all stand, and all their children are known. */
 static int go_round(struct ckpt_inside *in, uint64_t now, bool *donep, struct ckpt_err *err)
 {
-	size_t n_new = 0;
+	size_t n_new = 0, n_stopped = 0;
 	int r = 0;
 
 	*donep = true;
 	for (struct ckpt_member *m = in->members; r >= 0 && m; m = m->next) {
-		if (m->state == CKPT_MEMBER_PARKED) {
+		if (stands(m)) {
 			if (!m->children_seen)
 				r = ckpt_inside_add_children(in, m, &n_new, err);
+		} else if (ckpt_inside_is_stopped(in, m)) {
+			n_stopped++;
 		} else if (m->state == CKPT_MEMBER_RUNS || m->state == CKPT_MEMBER_HOOKS) {
 			*donep = false;
 			if (!ckpt_inside_has_ended(m))
@@ -351,7 +358,11 @@ static int go_round(struct ckpt_inside *in, uint64_t now, bool *donep, struct ck
 		}
 	}
 	*donep &= !n_new;
-	return r;
+	if (r < 0 || !*donep || !n_stopped)
+		return r;
+	*donep = false; /* they may have children */
+	in->hurry = true;
+	return ckpt_inside_hold_stopped(in, err);
 }
 
 /* Orphans of those that ended come to a subreaper, or leave the tree. */
@@ -366,7 +377,7 @@ static int settle(struct ckpt_inside *in, bool *donep, struct ckpt_err *err)
 	for (struct ckpt_member *m = in->members; m; m = m->next) {
 		if (m->state == CKPT_MEMBER_ZOMBIE)
 			ckpt_inside_has_ended(m); /* reaped, before its parent stood */
-		if (m->state != CKPT_MEMBER_PARKED)
+		if (!stands(m))
 			continue;
 		r = ckpt_inside_add_children(in, m, &n_new, err);
 		if (r < 0)
@@ -448,6 +459,9 @@ void ckpt_inside_let_go(struct ckpt_inside *in, bool done, const char *why)
 	for (struct ckpt_member *m = in->members; m; m = m->next) {
 		ckpt_inside_go(m, done, why);
 		ckpt_inside_copy_end(m);
+		if (m->held)
+			m->held->ops->thaw(m->held);
+		m->held = NULL;
 		ckpt_close_fd(&m->pidfd);
 		m->pidfd = -1;
 	}

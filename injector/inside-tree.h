@@ -16,6 +16,7 @@ enum ckpt_member_state {
 	CKPT_MEMBER_RUNS,
 	CKPT_MEMBER_HOOKS, /* connected; runs its hooks, and is to be called again */
 	CKPT_MEMBER_PARKED,
+	CKPT_MEMBER_HELD,   /* it was stopped, and is held from outside */
 	CKPT_MEMBER_ZOMBIE, /* nothing to be asked */
 	CKPT_MEMBER_GONE,
 };
@@ -55,6 +56,8 @@ struct ckpt_member {
 	bool must_wait;              /* a copy would not be the whole truth */
 	struct ckpt_wire_kept *kept; /* what a fork does not keep */
 	size_t n_kept;
+	struct ckpt_source *held;   /* where it is HELD: who is asked, */
+	struct ckpt_frozen *frozen; /* and as what it was found */
 };
 
 struct ckpt_inside {
@@ -63,7 +66,7 @@ struct ckpt_inside {
 	struct ckpt_log *log;
 	pid_t root;
 	struct ckpt_member *members, **last; /* parents before children */
-	size_t n_members;
+	size_t n_members, n_held;
 	int listener; /* -1: none */
 	uint64_t token, token_at;
 	int64_t clock_ahead; /* by how many ns CLOCK_MONOTONIC of the tree is ahead of ours */
@@ -132,6 +135,14 @@ bool ckpt_inside_answered(struct ckpt_member *m, pid_t tid, struct ckpt_call *ca
 int ckpt_inside_stop(struct ckpt_inside *in, struct ckpt_err *err);
 /* All go on: what was asked for is DONE, or WHY not. */
 void ckpt_inside_let_go(struct ckpt_inside *in, bool done, const char *why);
+
+/* ---- inside-held.c ---- */
+/* Is it a member that cannot be asked, for it is stopped? */
+bool ckpt_inside_is_stopped(const struct ckpt_inside *in, const struct ckpt_member *m);
+/* When all others stand. */
+int ckpt_inside_hold_stopped(struct ckpt_inside *in, struct ckpt_err *err);
+/* Who is to be asked for thread TID; NULL: the tree itself. */
+struct ckpt_source *ckpt_inside_held(const struct ckpt_inside *in, pid_t tid);
 
 /* ---- inside-copy.c ---- */
 /* Before the stop: what a copy of PID's memory would lack. */

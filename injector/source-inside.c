@@ -33,6 +33,12 @@ static struct source *of(struct ckpt_source *src)
 	return (struct source *)src;
 }
 
+/* Who was stopped is asked from outside; NULL: it is asked itself. */
+static struct ckpt_source *held(struct ckpt_source *src, pid_t tid)
+{
+	return ckpt_inside_held(&of(src)->tree, tid);
+}
+
 static bool is_forbidden(int code)
 {
 	return code == -EACCES || code == -EPERM;
@@ -57,6 +63,11 @@ static int64_t ask(struct ckpt_source *src, pid_t tid, struct ckpt_wire_request 
 
 static int list_task(struct ckpt_frozen *f, const struct ckpt_member *m)
 {
+	if (m->held) {
+		*f = *m->frozen;
+		f->ppid = m->ppid;
+		return 0;
+	}
 	*f = (struct ckpt_frozen){
 		.pid = m->pid,
 		.ppid = m->ppid,
@@ -127,11 +138,16 @@ static int kill_op(struct ckpt_source *src, struct ckpt_err *err)
 {
 	struct ckpt_inside *in = &of(src)->tree;
 
-	for (const struct ckpt_member *m = in->members; m; m = m->next)
-		if (m->pidfd >= 0 &&
+	for (const struct ckpt_member *m = in->members; m; m = m->next) {
+		int r = m->held ? m->held->ops->kill(m->held, err) : 0;
+
+		if (r < 0)
+			return r;
+		if (!m->held && m->pidfd >= 0 &&
 		    syscall(SYS_pidfd_send_signal, m->pidfd, SIGKILL, NULL, 0) < 0 &&
 		    errno != ESRCH)
 			return ckpt_fail(err, -errno, "process %d: cannot kill it", m->pid);
+	}
 	for (const struct ckpt_member *m = in->members; m; m = m->next) {
 		struct pollfd p = { m->pidfd, POLLIN, 0 };
 
@@ -215,9 +231,12 @@ static int read_link_op(struct ckpt_source *src, pid_t tid, const char *name, ch
 static int dup_fd_op(struct ckpt_source *src, pid_t pid, int number, struct ckpt_err *err)
 {
 	struct ckpt_wire_request req = { .verb = CKPT_WIRE_FD, .arg = { number }, .buf_arg = -1 };
+	struct ckpt_source *by = held(src, pid);
 	struct ckpt_member *m;
-	int fd = -1, r = member_of(src, pid, &m, err);
+	int fd = -1, r = by ? 0 : member_of(src, pid, &m, err);
 
+	if (by)
+		return by->ops->dup_fd(by, pid, number, err);
 	if (r < 0)
 		return r;
 	/* A main thread that has ended has none any more. */
@@ -254,7 +273,10 @@ static int compare_op(struct ckpt_source *src, pid_t pid1, pid_t pid2, int type,
 static int read_mem_op(struct ckpt_source *src, pid_t pid, const struct iovec *range, size_t n,
 		       void *buf, struct ckpt_err *err)
 {
-	return ckpt_inside_read(&of(src)->tree, pid, range, n, buf, err);
+	struct ckpt_source *by = held(src, pid);
+
+	return by ? by->ops->read_mem(by, pid, range, n, buf, err) :
+		    ckpt_inside_read(&of(src)->tree, pid, range, n, buf, err);
 }
 
 /* ---- threads ---- */
@@ -277,10 +299,11 @@ static int call_op(struct ckpt_source *src, pid_t tid, struct ckpt_call *call, s
 					 .nr = call->nr,
 					 .buf_arg = call->buf_arg,
 					 .len = call->buf_arg < 0 ? 0 : call->buf_len };
+	struct ckpt_source *by = held(src, tid);
 	struct ckpt_member *m;
-	int r = member_of(src, tid, &m, err);
+	int r = by ? by->ops->call(by, tid, call, err) : member_of(src, tid, &m, err);
 
-	if (r < 0 || ckpt_inside_answered(m, ckpt_inside_acts(&of(src)->tree, tid), call))
+	if (by || r < 0 || ckpt_inside_answered(m, ckpt_inside_acts(&of(src)->tree, tid), call))
 		return r;
 	memcpy(req.arg, call->arg, sizeof(req.arg));
 	if (call->takes)
@@ -294,10 +317,11 @@ static int call_op(struct ckpt_source *src, pid_t tid, struct ckpt_call *call, s
 static int regs_op(struct ckpt_source *src, pid_t tid, struct ckpt_arena *arena,
 		   struct ckpt_regs *regs, struct ckpt_err *err)
 {
+	struct ckpt_source *by = held(src, tid);
 	const struct ckpt_wire_thread *t;
-	int r = thread_of(src, tid, &t, err);
+	int r = by ? by->ops->regs(by, tid, arena, regs, err) : thread_of(src, tid, &t, err);
 
-	if (r < 0)
+	if (by || r < 0)
 		return r;
 	regs->gp = t->gp;
 	regs->sigmask = t->mask;
@@ -310,10 +334,12 @@ static int regs_op(struct ckpt_source *src, pid_t tid, struct ckpt_arena *arena,
 static int rseq_op(struct ckpt_source *src, pid_t tid, uint64_t *addr, uint32_t *size,
 		   uint32_t *signature, struct ckpt_err *err)
 {
+	struct ckpt_source *by = held(src, tid);
 	const struct ckpt_wire_thread *t;
-	int r = thread_of(src, tid, &t, err);
+	int r = by ? by->ops->rseq(by, tid, addr, size, signature, err) :
+		     thread_of(src, tid, &t, err);
 
-	if (r < 0)
+	if (by || r < 0)
 		return r;
 	*addr = t->rseq_addr;
 	*size = t->rseq_size;
@@ -328,9 +354,12 @@ static int peek_signal_op(struct ckpt_source *src, pid_t tid, bool of_process, u
 	struct ckpt_wire_request req = { .verb = CKPT_WIRE_SIGNALS,
 					 .arg = { of_process, n },
 					 .buf_arg = -1 };
+	struct ckpt_source *by = held(src, tid);
 	char status[8192];
 	int64_t r;
 
+	if (by)
+		return by->ops->peek_signal(by, tid, of_process, n, info, err);
 	if (ckpt_inside_acts(&of(src)->tree, tid) != tid && !of_process)
 		return 0; /* it has ended, and they with it */
 	if (ckpt_proc_read(tid, "status", status, sizeof(status)) > 0 &&
@@ -347,6 +376,24 @@ static int peek_signal_op(struct ckpt_source *src, pid_t tid, bool of_process, u
 			"put them back, has ended",
 			tid);
 	return r < 0 ? ckpt_fail(err, r, "thread %d: cannot read its pending signals", tid) : r > 0;
+}
+
+/* Only who is held may have filters: the library cannot work under one. */
+static int seccomp_op(struct ckpt_source *src, pid_t tid, const struct ckpt_filter **filterp,
+		      size_t *np, struct ckpt_err *err)
+{
+	struct ckpt_source *by = held(src, tid);
+
+	return by ? by->ops->seccomp(by, tid, filterp, np, err) :
+		    ckpt_refuse(err, CKPT_E_SECCOMP, -EPERM, "it runs under a seccomp filter");
+}
+
+static void unfiltered_op(struct ckpt_source *src, pid_t tid)
+{
+	struct ckpt_source *by = held(src, tid);
+
+	if (by)
+		by->ops->unfiltered(by, tid);
 }
 
 static const struct ckpt_source_ops ops = {
@@ -366,6 +413,8 @@ static const struct ckpt_source_ops ops = {
 	.regs = regs_op,
 	.peek_signal = peek_signal_op,
 	.rseq = rseq_op,
+	.seccomp = seccomp_op,
+	.unfiltered = unfiltered_op,
 };
 
 /* ---- open ---- */

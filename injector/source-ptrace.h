@@ -11,6 +11,7 @@
 struct ckpt_ptrace_opts {
 	unsigned int timeout_s; /* until all is stopped; 0: none */
 	struct ckpt_log *log;
+	bool one; /* without its children */
 };
 
 /* Checks that PID can be dumped by this process at all (exists, no kernel thread, not ckpt itself
