@@ -18,6 +18,7 @@
 #define WORDS_OF_STORE 3
 #define UNANSWERED INT64_MIN
 #define STATUS 8192
+#define NOWHERE (1ull << 62) /* an address that is no argument of any call */
 
 struct question {
 	struct ckpt_call call; /* its buf is not used */
@@ -87,10 +88,18 @@ static bool proc_is_ours(void)
 
 void ckpt_batch_reset(struct ckpt_batch *b)
 {
+	/* May it look at us? That tells of Landlock (engine/kinds/landlock.c). */
+	const struct ckpt_call witness = { SYS_get_robust_list, { getpid() }, -1, NULL, 0, 0 };
+
 	memset(b, 0, sizeof(*b));
 	b->proc_is_ours = proc_is_ours();
-	for (size_t i = 0; i < ckpt_n_first_questions; i++)
-		add_question(&b->learned[1], &ckpt_first_questions[i]);
+	for (int of_leader = 0; of_leader < 2; of_leader++) {
+		size_t n = of_leader ? ckpt_n_first_questions : CKPT_N_OF_THREAD_QUESTIONS;
+
+		for (size_t i = 0; i < n; i++)
+			add_question(&b->learned[of_leader], &ckpt_first_questions[i]);
+		add_question(&b->learned[of_leader], &witness);
+	}
 }
 
 struct ckpt_batch *ckpt_batch_open(struct ckpt_arena *arena)
@@ -223,28 +232,6 @@ static size_t words_of_call(const struct ckpt_gadgets *g)
 	return 8 + 1 + g->pops / 8 + WORDS_OF_STORE;
 }
 
-size_t ckpt_round_begin(struct ckpt_round *round, struct ckpt_batch *b, struct ckpt_tracee *t,
-			const struct ckpt_call *first)
-{
-	const struct ckpt_gadgets *g = &t->proc->gadgets;
-	size_t len;
-
-	if (first && b->learns != t->tid)
-		start_learning(b, t);
-	round->answers = 0;
-	round->asked.n = round->asked.in_len = 0;
-	if (!first || !ckpt_wants_page(first))
-		round->asked = b->learned[t->tid == t->proc->pid];
-	else if (!t->n_filters)
-		add_page_questions(&round->asked);
-	memset(round->done, 0, sizeof(round->done));
-	if (round->asked.n < 2 || !can_chain(b, t))
-		return 0;
-	len = ((round->asked.n + 1) * words_of_call(g) + CKPT_N_PAGE_QUESTIONS * WORDS_OF_STORE) *
-	      8;
-	return len <= CHAIN_MAX ? len : 0;
-}
-
 /* ---- chains ---- */
 
 /* Answers first, then buffers. */
@@ -259,34 +246,62 @@ size_t ckpt_round_data_len(const struct ckpt_round *round)
 }
 
 struct chain {
-	uint64_t *word;
+	uint64_t *word; /* NULL: they are only counted */
 	size_t n;
 	uint64_t at;                 /* address of the first word */
 	size_t first_arg[CALLS_MAX]; /* of each question: the word that argument 0 is popped from */
+	/* What a register holds already is not popped: a frame of one page is made in half of the
+	 * time. */
+	bool knows[3];
+	uint64_t holds[3]; /* %rdi, %rsi, %rdx */
 };
 
-static void put(struct chain *c, uint64_t gadget, uint64_t value)
+static void put_word(struct chain *c, uint64_t word)
 {
-	c->word[c->n++] = gadget;
-	c->word[c->n++] = value;
+	if (c->word)
+		c->word[c->n] = word;
+	c->n++;
 }
 
+static void put_argument(struct chain *c, const struct ckpt_gadgets *g, int i, uint64_t value)
+{
+	const uint64_t pop[3] = { g->pop_rdi, g->pop_rsi, g->pop_rdx };
+
+	if (c->knows[i] && c->holds[i] == value)
+		return;
+	put_word(c, pop[i]);
+	put_word(c, value);
+	c->knows[i] = true;
+	c->holds[i] = value;
+}
+
+/* The kernel changes none of the three. */
 static void put_call(struct chain *c, const struct ckpt_gadgets *g, uint64_t nr,
 		     const uint64_t arg[3])
 {
-	put(c, g->pop_rdi, arg[0]);
-	put(c, g->pop_rsi, arg[1]);
-	put(c, g->pop_rdx, arg[2]);
-	put(c, g->pop_rax, nr);
-	c->word[c->n++] = g->call;
+	for (int i = 0; i < 3; i++)
+		put_argument(c, g, i, arg[i]);
+	put_word(c, g->pop_rax);
+	put_word(c, nr);
+	put_word(c, g->call);
 	for (uint32_t i = 0; i < g->pops; i += 8)
-		c->word[c->n++] = 0;
+		put_word(c, 0);
+	if (g->pops)
+		memset(c->knows, 0, sizeof(c->knows));
 }
 
 static void put_store(struct chain *c, const struct ckpt_gadgets *g, uint64_t addr)
 {
-	put(c, g->store_in == 0 ? g->pop_rdi : g->store_in == 1 ? g->pop_rsi : g->pop_rdx, addr);
-	c->word[c->n++] = g->store;
+	put_argument(c, g, g->store_in, addr);
+	put_word(c, g->store);
+}
+
+/* Another one begins, with registers as ckpt_round_begin() says. */
+static void start_chain(struct chain *c)
+{
+	c->n = 0;
+	memset(c->holds, 0, sizeof(c->holds));
+	memset(c->knows, 1, sizeof(c->knows));
 }
 
 size_t ckpt_chain_to_close(const struct ckpt_gadgets *g, void *end, uint64_t end_at)
@@ -301,9 +316,10 @@ size_t ckpt_chain_to_close(const struct ckpt_gadgets *g, void *end, uint64_t end
 	for (int pass = 0; pass < 2; pass++) {
 		uint64_t at = end_at - 8 * c.n;
 
-		c.n = 0;
+		start_chain(&c);
+		memset(c.knows, 0, sizeof(c.knows));
 		for (uint32_t i = 0; i < g->pops; i += 8)
-			c.word[c.n++] = 0;
+			put_word(&c, 0);
 		put_store(&c, g, at + 8 * argument);
 		argument = c.n + 1;
 		put_call(&c, g, SYS_close, (uint64_t[3]){ -1 });
@@ -329,12 +345,56 @@ static void put_question(const struct ckpt_round *round, struct chain *c,
 	uint64_t arg[6];
 
 	arguments_of(round, i, data_at, arg);
+	c->knows[0] &= round->asked.q[i].result_of == GIVEN;
 	c->first_arg[i] = c->n + 1;
 	put_call(c, g, round->asked.q[i].call.nr, arg);
+	c->knows[0] &= round->asked.q[i].result_of == GIVEN;
 	put_store(c, g, data_at + 8 * i);
-	for (size_t k = i + 1; k < round->asked.n; k++)
-		if (round->asked.q[k].result_of == (int)i)
-			put_store(c, g, c->at + 8 * c->first_arg[k]);
+	for (size_t k = i + 1; k < round->asked.n; k++) {
+		if (round->asked.q[k].result_of != (int)i)
+			continue;
+		c->knows[g->store_in] = false; /* or it would count what is not yet known */
+		put_store(c, g, c->at + 8 * c->first_arg[k]);
+		c->knows[g->store_in] = false;
+	}
+}
+
+static void put_end(struct chain *c, const struct ckpt_tracee *t)
+{
+	put_call(c, &t->proc->gadgets, SYS_tgkill,
+		 (uint64_t[3]){ t->proc->pid, t->tid, t->proc->silent_signal });
+}
+
+/* Bytes of a chain that asks everything: one of them that asks less is not longer. */
+static size_t most_of_chain(const struct ckpt_round *round, const struct ckpt_tracee *t)
+{
+	struct chain c = { .word = NULL };
+
+	start_chain(&c);
+	for (size_t i = 0; i < round->asked.n; i++)
+		put_question(round, &c, &t->proc->gadgets, i, NOWHERE);
+	put_end(&c, t);
+	return 8 * c.n;
+}
+
+size_t ckpt_round_begin(struct ckpt_round *round, struct ckpt_batch *b, struct ckpt_tracee *t,
+			const struct ckpt_call *first)
+{
+	size_t len;
+
+	if (first && b->learns != t->tid)
+		start_learning(b, t);
+	round->answers = 0;
+	round->asked.n = round->asked.in_len = 0;
+	if (!first || !ckpt_wants_page(first))
+		round->asked = b->learned[t->tid == t->proc->pid];
+	else if (!t->n_filters)
+		add_page_questions(&round->asked);
+	memset(round->done, 0, sizeof(round->done));
+	if (round->asked.n < 2 || !can_chain(b, t))
+		return 0;
+	len = most_of_chain(round, t);
+	return len <= CHAIN_MAX ? len : 0;
 }
 
 /* Chooses what is asked now. False: nothing is left. */
@@ -371,11 +431,11 @@ size_t ckpt_round_make(struct ckpt_round *round, struct ckpt_tracee *t,
 	/* Twice: only then it is known where each word lies. */
 	for (int pass = 0; pass < 2; pass++) {
 		c.at = to->chain_end_at - 8 * c.n;
-		c.n = 0;
+		start_chain(&c);
 		for (size_t i = 0; i < round->asked.n; i++)
 			if (round->in_chain[i])
 				put_question(round, &c, g, i, to->data_at);
-		put_call(&c, g, SYS_tgkill, (uint64_t[3]){ t->proc->pid, t->tid, *signalp });
+		put_end(&c, t);
 	}
 	memcpy((char *)to->chain_end - 8 * c.n, words, 8 * c.n);
 	for (size_t i = 0; i < round->asked.n; i++)

@@ -30,7 +30,8 @@ bool ckpt_round_answer(const struct ckpt_round *round, const struct ckpt_tracee 
 		       struct ckpt_call *call);
 
 /* What T is going to be asked, FIRST before all; NULL: while another one still is. Bytes that a
- * chain takes, 0: there is nothing to ask, or it cannot be done in this process. */
+ * chain takes, 0: there is nothing to ask, or it cannot be done in this process. It begins with
+ * zero in the registers of the first three arguments. */
 size_t ckpt_round_begin(struct ckpt_round *round, struct ckpt_batch *batch, struct ckpt_tracee *t,
 			const struct ckpt_call *first);
 /* Bytes for questions and answers. */

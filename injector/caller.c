@@ -153,8 +153,8 @@ static int place_frame(struct ckpt_caller *c, struct ckpt_tracee *t, unsigned in
 	struct ckpt_scratch s;
 	int r;
 
-	for (unsigned int n = 0; n < choices && (r = ckpt_scratch_choice(t, l->len, n, &s)) >= 0;
-	     n++) {
+	for (unsigned int n = 0;
+	     n < choices && (r = ckpt_scratch_choice(c->map, t, l->len, n, &s)) >= 0; n++) {
 		if (!r || overlaps(c, t, s.addr, l->len))
 			continue;
 		memset(c->saved, 0, l->len);

@@ -7,10 +7,12 @@
 #include "injector/batch.h"
 #include "injector/frame.h"
 #include "injector/freeze.h"
+#include "injector/scratch.h"
 
 struct ckpt_caller {
-	struct ckpt_batch *batch; /* of both callers, as is this: */
+	struct ckpt_batch *batch; /* of all callers, as are these: */
 	struct ckpt_xstate_size *xstate_size;
+	struct ckpt_scratch_map *map;
 	struct ckpt_caller *next; /* in a ring: frames that are not to be overwritten */
 
 	struct ckpt_tracee *t; /* NULL: nobody */

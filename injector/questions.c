@@ -28,9 +28,23 @@
 #define THREAD_KEYRING ((uint32_t)KEY_SPEC_THREAD_KEYRING)
 #define PROCESS_KEYRING ((uint32_t)KEY_SPEC_PROCESS_KEYRING)
 
-/* What every leader is asked, for the first one, of whom nothing has been learned yet. A question
- * that is not asked after all costs less than a microsecond. */
+/* Of the first leader and the first thread nothing has been learned yet. A question that is not
+ * asked after all costs less than a microsecond. */
 const struct ckpt_call ckpt_first_questions[] = {
+	/* of each thread */
+	{ SYS_prctl, { PR_GET_SECUREBITS }, -1, NULL, 0, 0 },
+	{ SYS_keyctl, { KEYCTL_GET_KEYRING_ID, THREAD_KEYRING }, -1, NULL, 0, 0 },
+	{ SYS_get_mempolicy, { 0 }, 0, NULL, 4, 0 },
+	{ SYS_prctl, { PR_GET_TIMERSLACK }, -1, NULL, 0, 0 },
+	{ SYS_sigaltstack, { 0 }, 1, NULL, 24, 0 },
+	{ SYS_personality, { PERSONALITY_QUERY }, -1, NULL, 0, 0 },
+	{ SYS_prctl, { PR_GET_PDEATHSIG }, 1, NULL, 4, 0 },
+	{ SYS_prctl, { PR_GET_TSC }, 1, NULL, 4, 0 },
+	{ SYS_prctl, { PR_MCE_KILL_GET }, -1, NULL, 0, 0 },
+	{ SYS_arch_prctl, { ARCH_GET_CPUID }, -1, NULL, 0, 0 },
+	{ SYS_prctl, { PR_GET_IO_FLUSHER }, -1, NULL, 0, 0 },
+	{ SYS_prctl, { PR_GET_TID_ADDRESS }, 1, NULL, 8, 0 },
+	/* of each leader besides */
 	{ SYS_brk, { 0 }, -1, NULL, 0, 0 },
 	{ SYS_getitimer, { ITIMER_REAL }, 1, NULL, 32, 0 },
 	{ SYS_getitimer, { ITIMER_VIRTUAL }, 1, NULL, 32, 0 },
@@ -42,20 +56,8 @@ const struct ckpt_call ckpt_first_questions[] = {
 	{ SYS_prctl, { PR_GET_MEMORY_MERGE }, -1, NULL, 0, 0 },
 	{ SYS_arch_prctl, { ARCH_GET_XCOMP_PERM }, 1, NULL, 8, 0 },
 	{ SYS_membarrier, { MEMBARRIER_GET }, -1, NULL, 0, 0 },
-	{ SYS_arch_prctl, { ARCH_GET_CPUID }, -1, NULL, 0, 0 },
-	{ SYS_prctl, { PR_MCE_KILL_GET }, -1, NULL, 0, 0 },
-	{ SYS_prctl, { PR_GET_SECUREBITS }, -1, NULL, 0, 0 },
-	{ SYS_get_mempolicy, { 0 }, 0, NULL, 4, 0 },
-	{ SYS_prctl, { PR_GET_TIMERSLACK }, -1, NULL, 0, 0 },
-	{ SYS_sigaltstack, { 0 }, 1, NULL, 24, 0 },
-	{ SYS_personality, { PERSONALITY_QUERY }, -1, NULL, 0, 0 },
 	{ SYS_modify_ldt, { 0, 0, 8 }, 1, NULL, 8, 0 },
-	{ SYS_keyctl, { KEYCTL_GET_KEYRING_ID, THREAD_KEYRING }, -1, NULL, 0, 0 },
 	{ SYS_keyctl, { KEYCTL_GET_KEYRING_ID, PROCESS_KEYRING }, -1, NULL, 0, 0 },
-	{ SYS_prctl, { PR_GET_IO_FLUSHER }, -1, NULL, 0, 0 },
-	{ SYS_prctl, { PR_GET_PDEATHSIG }, 1, NULL, 4, 0 },
-	{ SYS_prctl, { PR_GET_TSC }, 1, NULL, 4, 0 },
-	{ SYS_prctl, { PR_GET_TID_ADDRESS }, 1, NULL, 8, 0 },
 	{ SYS_rt_sigaction, { SIGCHLD, 0, 0, 8 }, 2, NULL, 32, 0 },
 	{ SYS_rt_sigaction, { SIGHUP, 0, 0, 8 }, 2, NULL, 32, 0 },
 	{ SYS_rt_sigaction, { SIGINT, 0, 0, 8 }, 2, NULL, 32, 0 },

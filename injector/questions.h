@@ -3,9 +3,11 @@
 #pragma once
 #include "engine/capture/source.h"
 
-/* What every leader is asked, for the first one, of whom nothing has been learned yet. */
+/* What every leader is asked, for the first one, of whom nothing has been learned yet; other
+ * threads are asked the first of it. */
 extern const struct ckpt_call ckpt_first_questions[];
 extern const size_t ckpt_n_first_questions;
+#define CKPT_N_OF_THREAD_QUESTIONS 12
 
 /* Whether what a process maps from now on is locked (engine/capture/future-locks.c): a page that it
  * maps, and that is gone after the last one. All but the first have its result as argument 0. For

@@ -27,6 +27,7 @@ struct ckpt_remote {
 	struct ckpt_caller *active; /* may be nobody, as the others may: those are ahead */
 	struct ckpt_batch *batch;
 	struct ckpt_xstate_size xstate_size;
+	struct ckpt_scratch_map map;
 	size_t xstate_len;
 };
 
@@ -39,6 +40,7 @@ struct ckpt_remote *ckpt_remote_open(struct ckpt_arena *arena)
 	for (int i = 0; i < CALLERS; i++) {
 		remote->caller[i].batch = remote->batch;
 		remote->caller[i].xstate_size = &remote->xstate_size;
+		remote->caller[i].map = &remote->map;
 		remote->caller[i].next = &remote->caller[(i + 1) % CALLERS];
 		remote->caller[i].round = ckpt_round_open(arena);
 	}
@@ -163,7 +165,7 @@ static struct user_regs_struct regs_for_chain(const struct ckpt_caller *c)
 {
 	struct user_regs_struct regs = c->t->found;
 
-	regs.rax = regs.r8 = regs.r9 = 0;
+	regs.rax = regs.rdi = regs.rsi = regs.rdx = regs.r8 = regs.r9 = 0;
 	regs.orig_rax = -1;
 	regs.r10 = c->fourth;
 	regs.rip = c->t->proc->gadgets.pop_rdi + 1; /* its `ret` */
@@ -265,6 +267,7 @@ void ckpt_remote_finish(struct ckpt_tree *tree)
 {
 	for (int i = 0; i < CALLERS; i++)
 		end(tree->remote, &tree->remote->caller[i]);
+	ckpt_scratch_map_close(&tree->remote->map);
 }
 
 void ckpt_remote_rest(struct ckpt_tree *tree, pid_t tid)
@@ -480,6 +483,7 @@ void ckpt_remote_await(struct ckpt_tree *tree, const struct ckpt_tracee *t)
 void ckpt_remote_reset(struct ckpt_tree *tree)
 {
 	ckpt_batch_reset(tree->remote->batch);
+	ckpt_scratch_map_close(&tree->remote->map);
 	for (int i = 0; i < CALLERS; i++)
 		ckpt_round_forget(tree->remote->caller[i].round);
 }

@@ -25,6 +25,28 @@ static uint64_t page_of(uint64_t addr)
 	return addr & ~(CKPT_PAGE - 1);
 }
 
+/* What the kernel says of N pages from AT on. */
+static bool look(struct ckpt_scratch_map *map, const struct ckpt_proc *proc, uint64_t at, size_t n,
+		 uint64_t *entry)
+{
+	char path[32];
+
+	if (map->pid != proc->pid) {
+		ckpt_scratch_map_close(map);
+		snprintf(path, sizeof(path), "/proc/%d/pagemap", ckpt_proc_acts(proc));
+		map->fd = open(path, O_RDONLY | O_CLOEXEC);
+		map->pid = proc->pid;
+	}
+	return map->fd >= 0 && pread(map->fd, entry, n * 8, at / CKPT_PAGE * 8) == (ssize_t)(n * 8);
+}
+
+void ckpt_scratch_map_close(struct ckpt_scratch_map *map)
+{
+	if (map->pid)
+		ckpt_close_fd(&map->fd);
+	map->pid = 0;
+}
+
 /* At most NEXT_MAX pages. */
 static bool are_zero(pid_t pid, uint64_t page, size_t n)
 {
@@ -41,11 +63,12 @@ static bool are_zero(pid_t pid, uint64_t page, size_t n)
  * that the second dump takes no more memory than the first; 0: none. Near HI, or else near LO:
  * those pages share the page table of what is in use there, so that no huge page comes into being.
  */
-static uint64_t untouched(pid_t pid, uint64_t lo, uint64_t hi, size_t len, bool near_hi)
+static uint64_t untouched(struct ckpt_scratch_map *map, const struct ckpt_proc *proc, uint64_t lo,
+			  uint64_t hi, size_t len, bool near_hi)
 {
 	uint64_t entry[WINDOW];
 	size_t want = (len + CKPT_PAGE - 1) / CKPT_PAGE, n, run = 0, n_looks = 0;
-	char path[32];
+	pid_t pid = ckpt_proc_acts(proc);
 
 	lo = page_of(lo + CKPT_PAGE - 1);
 	hi = page_of(hi);
@@ -54,9 +77,7 @@ static uint64_t untouched(pid_t pid, uint64_t lo, uint64_t hi, size_t len, bool 
 	n = (hi - lo) / CKPT_PAGE < WINDOW ? (hi - lo) / CKPT_PAGE : WINDOW;
 	if (near_hi)
 		lo = hi - n * CKPT_PAGE;
-	snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);
-	CKPT_FD fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || pread(fd, entry, n * 8, lo / CKPT_PAGE * 8) != (ssize_t)(n * 8))
+	if (!look(map, proc, lo, n, entry))
 		return 0;
 	for (size_t k = 0; k < n; k++) {
 		size_t i = near_hi ? n - 1 - k : k;
@@ -98,10 +119,24 @@ static uint64_t room_in(const struct ckpt_vm_area *a)
 	return quarter < ROOM ? quarter : ROOM;
 }
 
-/* Pages near TOP that are zero, where mostly nothing was left: next to it, or below what the start
- * of a program uses. That costs a quarter of a look at the page map. A page that was never touched
- * is read as zeros. */
-static uint64_t near_to(pid_t pid, uint64_t lo, uint64_t top, size_t len)
+/* N pages that nobody touched, or that are zero. Reading the first would put a page of zeros there,
+ * which costs more to replace than to do without. */
+static bool are_free(struct ckpt_scratch_map *map, const struct ckpt_tracee *t, uint64_t at,
+		     size_t n)
+{
+	uint64_t entry[NEXT_MAX], there = 0;
+
+	if (!look(map, t->proc, at, n, entry))
+		return false;
+	for (size_t i = 0; i < n; i++)
+		there |= entry[i] & THERE;
+	return !there || are_zero(t->tid, at, n);
+}
+
+/* Pages near TOP, where mostly nothing was left: next to it, or below what the start of a program
+ * uses. That costs a quarter of a look at many. */
+static uint64_t near_to(struct ckpt_scratch_map *map, const struct ckpt_tracee *t, uint64_t lo,
+			uint64_t top, size_t len)
 {
 	static const size_t down[] = { 0, START_PAGES };
 	size_t n = (len + CKPT_PAGE - 1) / CKPT_PAGE;
@@ -112,13 +147,13 @@ static uint64_t near_to(pid_t pid, uint64_t lo, uint64_t top, size_t len)
 		if (n > NEXT_MAX || page_of(top) < lo + (down[i] + n) * CKPT_PAGE ||
 		    at / PAGE_TABLE != top / PAGE_TABLE)
 			return 0;
-		if (are_zero(pid, at, n))
+		if (are_free(map, t, at, n))
 			return at;
 	}
 	return 0;
 }
 
-static uint64_t in_own_stack(const struct ckpt_tracee *t, size_t len)
+static uint64_t in_own_stack(struct ckpt_scratch_map *map, const struct ckpt_tracee *t, size_t len)
 {
 	const struct ckpt_vm_area *a;
 	uint64_t lo, at;
@@ -126,8 +161,8 @@ static uint64_t in_own_stack(const struct ckpt_tracee *t, size_t len)
 	if (!own_stack(t, &a))
 		return 0;
 	lo = a->start + room_in(a);
-	at = near_to(t->tid, lo, top_of(t), len);
-	return at ? at : untouched(t->tid, lo, top_of(t), len, true);
+	at = near_to(map, t, lo, top_of(t), len);
+	return at ? at : untouched(map, t->proc, lo, top_of(t), len, true);
 }
 
 /* Where the stack pointers of all threads in an area leave off. */
@@ -145,7 +180,7 @@ static uint64_t lowest_top(const struct ckpt_proc *proc, const struct ckpt_vm_ar
 	return lowest;
 }
 
-static uint64_t in_main_stack(const struct ckpt_tracee *t, size_t len)
+static uint64_t in_main_stack(struct ckpt_scratch_map *map, const struct ckpt_tracee *t, size_t len)
 {
 	const struct ckpt_vm_areas *areas = &t->proc->areas;
 
@@ -153,13 +188,14 @@ static uint64_t in_main_stack(const struct ckpt_tracee *t, size_t len)
 		const struct ckpt_vm_area *a = &areas->v[i];
 
 		if (a->what == CKPT_AREA_STACK && ckpt_vm_area_is_plain(a))
-			return untouched(t->tid, a->start + room_in(a), lowest_top(t->proc, a), len,
-					 false);
+			return untouched(map, t->proc, a->start + room_in(a),
+					 lowest_top(t->proc, a), len, false);
 	}
 	return 0;
 }
 
-static uint64_t in_other_stack(const struct ckpt_tracee *t, size_t len)
+static uint64_t in_other_stack(struct ckpt_scratch_map *map, const struct ckpt_tracee *t,
+			       size_t len)
 {
 	const struct ckpt_proc *proc = t->proc;
 
@@ -171,15 +207,15 @@ static uint64_t in_other_stack(const struct ckpt_tracee *t, size_t len)
 		if (other == t || other->state != CKPT_TRACEE_STOPPED || !own_stack(other, &a) ||
 		    a->end - a->start < 2 * ROOM)
 			continue;
-		at = untouched(ckpt_proc_acts(proc), a->start + ROOM, lowest_top(proc, a) - ROOM,
-			       len, false);
+		at = untouched(map, proc, a->start + ROOM, lowest_top(proc, a) - ROOM, len, false);
 		if (at)
 			return at;
 	}
 	return 0;
 }
 
-static uint64_t in_largest_hole(const struct ckpt_tracee *t, size_t len)
+static uint64_t in_largest_hole(struct ckpt_scratch_map *map, const struct ckpt_tracee *t,
+				size_t len)
 {
 	const struct ckpt_vm_areas *areas = &t->proc->areas;
 	uint64_t best = 0, best_size = 2 * ROOM;
@@ -190,7 +226,7 @@ static uint64_t in_largest_hole(const struct ckpt_tracee *t, size_t len)
 
 		if (!ckpt_vm_area_is_plain(a) || a->end - a->start < best_size)
 			continue;
-		at = untouched(t->tid, a->start + ROOM, a->end, len, true);
+		at = untouched(map, t->proc, a->start + ROOM, a->end, len, true);
 		if (at) {
 			best = at;
 			best_size = a->end - a->start;
@@ -211,26 +247,26 @@ static uint64_t below_red_zone(const struct ckpt_tracee *t, size_t len, bool of_
 		       0;
 }
 
-int ckpt_scratch_choice(const struct ckpt_tracee *t, size_t len, unsigned int n,
-			struct ckpt_scratch *s)
+int ckpt_scratch_choice(struct ckpt_scratch_map *map, const struct ckpt_tracee *t, size_t len,
+			unsigned int n, struct ckpt_scratch *s)
 {
 	s->touched = false;
 	switch (n) {
 	case 0:
-		s->addr = in_own_stack(t, len);
+		s->addr = in_own_stack(map, t, len);
 		break;
 	case 1:
-		s->addr = in_main_stack(t, len);
+		s->addr = in_main_stack(map, t, len);
 		break;
 	case 2:
-		s->addr = in_other_stack(t, len);
+		s->addr = in_other_stack(map, t, len);
 		break;
 	case 3:
 		s->addr = below_red_zone(t, len, true);
 		s->touched = true;
 		break;
 	case 4:
-		s->addr = in_largest_hole(t, len);
+		s->addr = in_largest_hole(map, t, len);
 		break;
 	case 5:
 		s->addr = below_red_zone(t, len, false);
