@@ -5,7 +5,9 @@
  * still finds nothing new.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
@@ -13,6 +15,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include "engine/base/cleanup.h"
 #include "injector/freeze.h"
 #include "injector/ptrace.h"
 #include "injector/reaper.h"
@@ -21,6 +24,7 @@
 
 #define VDSO_TRIES 1000
 #define DOUBT_NS 1000000
+#define MANY_THREADS 8
 
 static void nap(uint64_t ns)
 {
@@ -126,7 +130,13 @@ static int settle(struct ckpt_tree *tree, struct ckpt_proc *proc, struct ckpt_er
 static int look_for_children(struct ckpt_proc *proc, bool of_leader, struct look *look,
 			     struct ckpt_err *err)
 {
+	char path[32];
+	CKPT_FD dir = -1;
+
 	look->proc = proc;
+	snprintf(path, sizeof(path), "/proc/%d/task", proc->pid);
+	if (proc->n >= MANY_THREADS)
+		dir = open(path, O_PATH | O_CLOEXEC);
 	for (size_t i = 0; i < proc->n && !look->tree->opts->one; i++) {
 		struct ckpt_tracee *t = proc->threads[i];
 		int r;
@@ -135,7 +145,7 @@ static int look_for_children(struct ckpt_proc *proc, bool of_leader, struct look
 		    (t->children_seen && (!of_leader || (i && !proc->ended))))
 			continue;
 		t->children_seen = true;
-		r = ckpt_each_child(proc->pid, t->tid, seize_child, look, err);
+		r = ckpt_each_child(dir, proc->pid, t->tid, seize_child, look, err);
 		if (r < 0)
 			return r;
 	}

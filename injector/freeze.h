@@ -163,9 +163,11 @@ struct ckpt_tracee *ckpt_proc_add(struct ckpt_tree *tree, struct ckpt_proc *proc
  * returning negative. */
 int ckpt_each_thread(pid_t pid, int (*fn)(void *arg, pid_t tid, struct ckpt_err *err), void *arg,
 		     struct ckpt_err *err);
-/* The same for each child that thread TID of PID has. */
-int ckpt_each_child(pid_t pid, pid_t tid, int (*fn)(void *arg, pid_t child, struct ckpt_err *err),
-		    void *arg, struct ckpt_err *err);
+/* The same for each child that thread TID of PID has. TASK_DIR: /proc/PID/task, which saves time
+ * for many threads, or -1. */
+int ckpt_each_child(int task_dir, pid_t pid, pid_t tid,
+		    int (*fn)(void *arg, pid_t child, struct ckpt_err *err), void *arg,
+		    struct ckpt_err *err);
 /* Everything that can be seen now of ROOT and below; either may be NULL. Who is gone is passed
  * over.
  */

@@ -172,7 +172,7 @@ int ckpt_inside_add_children(struct ckpt_inside *in, struct ckpt_member *m, size
 
 	m->children_seen = true;
 	for (size_t i = 0; r >= 0 && !in->opts.one && !m->childless && i < m->n_tids; i++)
-		r = ckpt_each_child(m->pid, m->tids[i], add_child, &look, err);
+		r = ckpt_each_child(-1, m->pid, m->tids[i], add_child, &look, err);
 	*n_newp += look.n_new;
 	return r;
 }

@@ -98,16 +98,20 @@ int ckpt_each_thread(pid_t pid, int (*fn)(void *arg, pid_t tid, struct ckpt_err 
 	return r < 0 ? r : 0;
 }
 
-int ckpt_each_child(pid_t pid, pid_t tid, int (*fn)(void *arg, pid_t child, struct ckpt_err *err),
-		    void *arg, struct ckpt_err *err)
+int ckpt_each_child(int task_dir, pid_t pid, pid_t tid,
+		    int (*fn)(void *arg, pid_t child, struct ckpt_err *err), void *arg,
+		    struct ckpt_err *err)
 {
 	char path[64], text[CHILDREN];
 	size_t used = 0;
 	ssize_t n = 0;
 	int r = 0;
 
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", pid, tid);
-	CKPT_FD fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (task_dir < 0)
+		snprintf(path, sizeof(path), "/proc/%d/task/%d/children", pid, tid);
+	else
+		snprintf(path, sizeof(path), "%d/children", tid);
+	CKPT_FD fd = openat(task_dir, path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0) {
 		struct ckpt_proc_stat st;
 
@@ -164,7 +168,7 @@ static int look_at_thread(void *arg, pid_t tid, struct ckpt_err *err)
 
 	if (w->each->thread)
 		w->each->thread(w->each->arg, w->now->pid, tid);
-	return ckpt_each_child(w->now->pid, tid, look_at_later, w, err);
+	return ckpt_each_child(-1, w->now->pid, tid, look_at_later, w, err);
 }
 
 void ckpt_each_below(struct ckpt_arena *arena, pid_t root, const struct ckpt_each *each)

@@ -418,6 +418,7 @@ static const struct ckpt_source_ops ops = {
 	.read_link = read_link_op,
 	.dup_fd = dup_fd_op,
 	.compare = compare_op,
+	.compares_anywhere = true,
 	.read_mem = read_mem_op,
 	.call = call_op,
 	.call_soon = call_soon_op,

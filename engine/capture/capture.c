@@ -90,11 +90,8 @@ static int run(struct ckpt_capture *c, struct ckpt_err *err)
 	r = c->opts->live ? ckpt_live_confirm(c->opts->live, c->src, err) : 0;
 	if (r >= 0)
 		r = ckpt_capture_tasks(c, frozen, n, err);
-	if (r >= 0) {
-		ckpt_capture_scope_start(c, 0);
-		if (!c->src->ops->snapshot)
-			look_ahead(c);
-	}
+	if (r >= 0 && !c->src->ops->snapshot)
+		look_ahead(c);
 	for (size_t i = 0; r >= 0 && i < sizeof(steps) / sizeof(steps[0]); i++) {
 		r = ckpt_capture_go_on(c, err);
 		if (r < 0)

@@ -41,6 +41,7 @@ struct thread_look {
 		char *text; /* NULL: whoever asks reads it, and says what is wrong */
 		size_t len;
 	} text[CKPT_N_TEXTS];
+	int files, fs; /* kcmp(2) with those of the process */
 	int code;
 	struct ckpt_err err;
 };
@@ -50,6 +51,8 @@ struct scope_job {
 	struct ckpt_job job;
 	int task_dir; /* /proc/PID/task */
 	const struct ckpt_threads_ahead *ahead;
+	struct ckpt_source *compares; /* NULL: only the thread that captures may have it compare */
+	pid_t pid;
 	struct thread_look *look;
 	size_t n;
 };
@@ -125,6 +128,12 @@ static int look_at(const struct scope_job *job, struct thread_look *t,
 	return ckpt_in(&t->err, ckpt_read_all(arena, fd, &t->status, NULL, &t->err), "status");
 }
 
+static void compare(struct ckpt_source *src, pid_t pid, struct thread_look *t)
+{
+	t->files = src->ops->compare(src, pid, t->tid, KCMP_FILES, 0, 0);
+	t->fs = src->ops->compare(src, pid, t->tid, KCMP_FS, 0, 0);
+}
+
 static void run(struct ckpt_job *base, struct ckpt_arena *arena)
 {
 	struct scope_job *job = (struct scope_job *)base;
@@ -136,6 +145,8 @@ static void run(struct ckpt_job *base, struct ckpt_arena *arena)
 		t->code = look_at(job, t, ahead, arena);
 		if (t->n_links == CKPT_N_NAMESPACES)
 			read_texts(job, t, ahead, arena);
+		else if (job->compares)
+			compare(job->compares, job->pid, t);
 	}
 }
 
@@ -213,12 +224,15 @@ static void judge(struct ckpt_capture *c, const struct thread_look *t, const cha
 }
 
 /* Threads of one process share descriptors and folders, unless one of them called unshare(2). */
-static void check_thread(struct ckpt_capture *c, struct ckpt_capture_task *t, pid_t tid)
+static void check_thread(struct ckpt_capture *c, struct ckpt_capture_task *t,
+			 const struct thread_look *look)
 {
-	if (c->src->ops->compare(c->src, t->frozen->pid, tid, KCMP_FILES, 0, 0) > 0)
+	pid_t tid = look->tid;
+
+	if (look->files > 0)
 		ckpt_problem_add(c->problems, CKPT_E_SHARED_STATE,
 				 "%s: thread %d has descriptors of its own", t->who, tid);
-	if (c->src->ops->compare(c->src, t->frozen->pid, tid, KCMP_FS, 0, 0) <= 0)
+	if (look->fs <= 0)
 		return;
 	for (size_t i = 0; i < t->n_apart; i++)
 		if (c->src->ops->compare(c->src, t->apart[i], tid, KCMP_FS, 0, 0) == 0)
@@ -256,8 +270,11 @@ static int judge_batch(struct ckpt_capture *c, struct ckpt_capture_task *t,
 		}
 		ckpt_status_keep(c, look->tid, look->status);
 		judge(c, look, subject);
-		if (!is_leader)
-			check_thread(c, t, look->tid);
+		if (is_leader)
+			continue;
+		if (!job->compares)
+			compare(c->src, t->frozen->pid, look);
+		check_thread(c, t, look);
 	}
 	return 0;
 }
@@ -271,6 +288,8 @@ static void start_job(struct ckpt_capture *c, const struct ckpt_capture_task *t,
 	job->job.run = run;
 	job->task_dir = t->scope->task_dir;
 	job->ahead = ckpt_helper_threads(c->helper);
+	job->compares = c->src->ops->compares_anywhere ? c->src : NULL;
+	job->pid = f->pid;
 	job->n = f->n_tids - from < BATCH ? f->n_tids - from : BATCH;
 	job->look = ckpt_alloc(c->arena, job->n * sizeof(job->look[0]));
 	for (size_t k = 0; k < job->n; k++) {

@@ -86,6 +86,7 @@ struct ckpt_source_ops {
 	/* kcmp(2): 0 same, 1 or 2 an order, negative: error. TYPE is KCMP_*. */
 	int (*compare)(struct ckpt_source *src, pid_t pid1, pid_t pid2, int type, uint64_t idx1,
 		       uint64_t idx2);
+	bool compares_anywhere; /* by several threads at once, too */
 	/* Reads the ranges one after the other into BUF; all or an error. May be called by several
 	 * threads at once. */
 	int (*read_mem)(struct ckpt_source *src, pid_t pid, const struct iovec *range, size_t n,

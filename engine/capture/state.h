@@ -158,7 +158,7 @@ struct ckpt_capture {
 };
 
 /* ---- tasks.c ---- */
-/* Reads who and what every task is; finds what they share that they must not. */
+/* Reads who and what every task is, and has the helper begin to look at the first ones. */
 int ckpt_capture_tasks(struct ckpt_capture *c, const struct ckpt_frozen *frozen, size_t n,
 		       struct ckpt_err *err);
 /* Takes the text of /proc/PID/stat apart. */

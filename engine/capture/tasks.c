@@ -196,11 +196,13 @@ int ckpt_capture_tasks(struct ckpt_capture *c, const struct ckpt_frozen *frozen,
 	c->n_tasks = c->snap->n_tasks = n;
 	c->tasks = ckpt_alloc(c->arena, n * sizeof(c->tasks[0]));
 	c->snap->tasks = ckpt_alloc(c->arena, n * sizeof(c->snap->tasks[0]));
-	for (size_t i = 0; i < n; i++) {
-		int r;
-
+	for (size_t i = 0; i < n; i++)
 		c->tasks[i].frozen = &frozen[i];
-		r = fill_task(c, i, err);
+	/* While the registers are read: it takes the helper longer than that. */
+	ckpt_capture_scope_start(c, 0);
+	for (size_t i = 0; i < n; i++) {
+		int r = fill_task(c, i, err);
+
 		if (r < 0)
 			return r;
 	}

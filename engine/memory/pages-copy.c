@@ -450,6 +450,7 @@ int ckpt_memory_copy(struct ckpt_memory_work *w, const struct ckpt_memory_copy *
 			  .lock = PTHREAD_MUTEX_INITIALIZER,
 			  .chunk = (w->kept - w->base) / CKPT_CHUNK,
 			  .done = w->kept - w->base };
+	size_t n_left = n_chunks - c.chunk;
 	bool held = opts->hold && w->size - w->kept <= opts->hold_len;
 	int r;
 
@@ -466,9 +467,9 @@ int ckpt_memory_copy(struct ckpt_memory_work *w, const struct ckpt_memory_copy *
 				 (unsigned long long)size);
 	if (!opts->pack && opts->which != CKPT_MEMORY_COPIED)
 		ckpt_pages_clone(w, opts->fd);
-	if (held && (r = hold(&c, n_chunks - c.chunk, err)) < 0)
+	if (held && (r = hold(&c, n_left, err)) < 0)
 		return r;
-	run(&c, useful_threads(opts, n_chunks - c.chunk));
+	run(&c, useful_threads(opts, n_left));
 	if (c.failed) {
 		*err = c.err;
 		return err->code;
