@@ -81,12 +81,14 @@ void ckpt_inside_copy_ahead(struct ckpt_inside *in, struct ckpt_member *m)
 
 /* What a fork leaves out is missing here. Asked while they stand, since it takes no longer for
  * more memory or areas. */
-static bool read_size(pid_t pid, uint64_t *sizep, bool *lockedp)
+static bool read_size(pid_t pid, uint64_t *sizep, bool *lockedp, char ids[CKPT_IDS])
 {
-	char status[8192];
+	char status[8192], *at;
 
 	if (ckpt_proc_read(pid, "status", status, sizeof(status)) <= 0)
 		return false;
+	at = strstr(status, "\nUid:");
+	snprintf(ids, CKPT_IDS, "%.*s", at ? (int)strcspn(at + 1, "\n") : 0, at ? at + 1 : "");
 	*sizep = ckpt_status_number(status, "VmSize", 10);
 	*lockedp = ckpt_status_number(status, "VmLck", 10) != 0;
 	return true;
@@ -151,7 +153,7 @@ int ckpt_inside_copied(struct ckpt_inside *in, struct ckpt_err *err)
 	pthread_mutex_lock(&in->lock);
 	for (; r >= 0 && m; m = next_parked(m->next)) {
 		r = ckpt_inside_copy_take(in, m, err);
-		all &= m->copy_made && read_size(m->acts, &m->vm_size, &locked) && !locked;
+		all &= m->copy_made && read_size(m->acts, &m->vm_size, &locked, m->ids) && !locked;
 	}
 	pthread_mutex_unlock(&in->lock);
 	for (m = in->members; !all && m; m = m->next)
@@ -173,14 +175,15 @@ void ckpt_inside_copy_go(struct ckpt_inside *in)
 static int check_ready(struct ckpt_member *m, struct ckpt_err *err)
 {
 	struct pollfd p = { m->copy_sock, POLLIN, 0 };
+	char byte, ids[CKPT_IDS];
 	uint64_t size;
 	bool locked;
-	char byte;
 
 	if (poll(&p, 1, READY_MS) <= 0 || read(m->copy_sock, &byte, 1) != 1)
 		return ckpt_fail(err, -ESTALE, "process %d: its copy does not get ready", m->pid);
 	m->copy_mem = open_own(m->copy, "mem");
-	if (m->copy_mem < 0 || !read_size(m->copy, &size, &locked))
+	/* The number is what the program says: nobody else's memory may be read by it. */
+	if (m->copy_mem < 0 || !read_size(m->copy, &size, &locked, ids) || strcmp(ids, m->ids))
 		return ckpt_fail(err, -ESTALE, "process %d: its copy cannot be read", m->pid);
 	if (size != m->vm_size)
 		return ckpt_fail(err, -ESTALE, "process %d: its copy lacks memory", m->pid);

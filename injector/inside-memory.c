@@ -18,7 +18,7 @@ static int read_asked(struct ckpt_inside *in, pid_t pid, uint64_t addr, char *bu
 
 		if (n == -ECONNRESET)
 			return n;
-		if (n <= 0)
+		if (n <= 0 || (uint64_t)n > len)
 			return ckpt_fail(err, n < 0 ? n : -EFAULT,
 					 "process %d: cannot read its memory at %#llx", pid,
 					 (unsigned long long)addr);

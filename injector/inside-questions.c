@@ -137,6 +137,8 @@ static int receive_excluded(struct ckpt_inside *in, struct ckpt_member *m, struc
 
 	if (n < 0)
 		return n;
+	if ((uint64_t)n != in->reply.len / sizeof(*range))
+		return bad(m, "what it leaves out", err);
 	m->excluded = ckpt_alloc(in->arena, n * sizeof(*m->excluded));
 	for (m->n_excluded = 0; m->n_excluded < (size_t)n; m->n_excluded++)
 		m->excluded[m->n_excluded] = (struct ckpt_span){

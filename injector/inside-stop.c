@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -217,6 +218,24 @@ static int call(struct ckpt_inside *in, struct ckpt_member *m, uint64_t now, str
 
 /* ---- answers ---- */
 
+/* By these numbers it is read: they have to be those of its threads, whatever it says. */
+static bool are_own(const struct ckpt_member *m, const int32_t *tid, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		char path[48];
+		size_t k = 0;
+
+		while (k < m->n_called && m->called[k] != tid[i])
+			k++;
+		if (k < m->n_called)
+			continue;
+		snprintf(path, sizeof(path), "/proc/%d/task/%d", m->pid, tid[i]);
+		if (access(path, F_OK) < 0)
+			return false;
+	}
+	return true;
+}
+
 static void keep_tids(struct ckpt_inside *in, struct ckpt_member *m, const int32_t *tid, size_t n)
 {
 	m->leader = tid[0];
@@ -239,7 +258,7 @@ static int heard(struct ckpt_inside *in, struct ckpt_member *m, struct ckpt_err 
 
 	if (r == -EAGAIN)
 		return 0;
-	if (r < 0) {
+	if (r < 0 || !are_own(m, tid, hello.n_threads)) {
 		ckpt_close_fd(&m->sock);
 		m->sock = -1;
 		m->state = CKPT_MEMBER_RUNS;

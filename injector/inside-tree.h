@@ -21,6 +21,8 @@ enum ckpt_member_state {
 	CKPT_MEMBER_GONE,
 };
 
+#define CKPT_IDS 64
+
 struct ckpt_member {
 	struct ckpt_member *next;
 	pid_t pid, ppid;
@@ -52,6 +54,7 @@ struct ckpt_member {
 	pid_t copy_made, copy; /* of its memory, which is read from now on; 0: none */
 	int copy_sock, copy_mem;
 	uint64_t vm_size;            /* of what was copied */
+	char ids[CKPT_IDS];          /* its users, as its status says */
 	bool looked_at;              /* the next three are known, as seen before */
 	bool must_wait;              /* a copy would not be the whole truth */
 	struct ckpt_wire_kept *kept; /* what a fork does not keep */

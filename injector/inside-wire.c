@@ -35,7 +35,7 @@ int64_t ckpt_inside_receive(struct ckpt_inside *in, const struct ckpt_member *m,
 	if (fdp) {
 		*fdp = -1;
 		msg.msg_control = &control;
-		msg.msg_controllen = sizeof(control);
+		msg.msg_controllen = CMSG_LEN(sizeof(int)); /* for one, and no more */
 	}
 	do
 		n = recvmsg(m->sock, &msg, MSG_CMSG_CLOEXEC);
@@ -90,6 +90,9 @@ int64_t ckpt_inside_request(struct ckpt_inside *in, pid_t tid, struct ckpt_wire_
 	req->tid = ckpt_inside_acts(in, tid);
 	pthread_mutex_lock(&in->lock);
 	r = ckpt_inside_ask(in, m, req, data, fdp, err);
+	/* What it says it has read must be there. */
+	if (r > in->reply.len && (req->verb == CKPT_WIRE_READ || req->verb == CKPT_WIRE_LINK))
+		r = -EBADMSG;
 	if (r != -ECONNRESET && buf)
 		memcpy(buf, in->data, in->reply.len < size ? in->reply.len : size);
 	pthread_mutex_unlock(&in->lock);
