@@ -310,7 +310,7 @@ static int build(struct ckpt_job *job, const struct ckpt_image *img,
 		 const struct ckpt_restore_run *run, uint64_t total, struct ckpt_err *err)
 {
 	bool *needed = ckpt_lazy_needed_chunks(job->plan, job->arena, ckpt_image_n_chunks(img),
-					       CKPT_CHUNK);
+					       CKPT_CHUNK, true);
 	int own_time = -1, r = ckpt_image_fetch_all(img, needed, err);
 
 	if (r >= 0)
@@ -414,6 +414,18 @@ static void fill_stats(struct ckpt_restore_stats *stats, const struct ckpt_plan 
 		stats->n_threads += plan->snap->tasks[i]->n_threads;
 }
 
+/* What is filled in need not be in a file. */
+static int unpack(struct ckpt_image *img, const struct ckpt_plan *plan, struct ckpt_arena *arena,
+		  struct ckpt_err *err)
+{
+	const bool *which = NULL;
+
+	if (plan->lazy == CKPT_LAZY_FILL)
+		which = ckpt_lazy_needed_chunks(plan, arena, ckpt_image_n_chunks(img), CKPT_CHUNK,
+						false);
+	return ckpt_image_unpack(img, which, ckpt_pack_threads(UINT64_MAX), err);
+}
+
 static int wait_root(pid_t root, int *statusp, struct ckpt_err *err)
 {
 	while (waitpid(root, statusp, __WALL) < 0)
@@ -442,7 +454,7 @@ int ckpt_restore(const struct ckpt_restore_run *run, struct ckpt_arena *arena,
 		r = run->pidfile ? pidfile = ckpt_pidfile_make(run->pidfile, err) : 0;
 	}
 	if (r >= 0)
-		r = ckpt_image_unpack(img, ckpt_pack_threads(UINT64_MAX), err);
+		r = unpack(img, plan, arena, err);
 	if (r >= 0)
 		ckpt_image_parts(img, plan->snap->parts);
 	if (r >= 0 && boxed)

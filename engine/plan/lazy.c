@@ -154,12 +154,12 @@ static void mark(bool *needed, size_t n, size_t chunk, const struct ckpt_run *ru
 }
 
 static void mark_task(bool *needed, size_t n, size_t chunk, const struct ckpt_plan *plan,
-		      const struct ckpt_task *task)
+		      const struct ckpt_task *task, bool all)
 {
 	for (size_t i = 0; task->mm && i < task->mm->n_areas; i++) {
 		const Ckpt__Area *a = task->mm->areas[i];
 		struct ckpt_pages runs = ckpt_pages_between(&task->pages, a->start, a->end);
-		bool lazy = plan->lazy != CKPT_LAZY_FILL && ckpt_lazy_area(plan, task, i);
+		bool lazy = !all && ckpt_lazy_area(plan, task, i);
 
 		for (size_t k = 0; k < runs.n; k++)
 			if (!lazy || !ckpt_lazy_run(plan, task, &runs.run[k]))
@@ -168,13 +168,14 @@ static void mark_task(bool *needed, size_t n, size_t chunk, const struct ckpt_pl
 }
 
 bool *ckpt_lazy_needed_chunks(const struct ckpt_plan *plan, struct ckpt_arena *arena, size_t n,
-			      size_t chunk)
+			      size_t chunk, bool filled)
 {
+	bool all = filled && plan->lazy == CKPT_LAZY_FILL;
 	const struct ckpt_snapshot *snap = plan->snap;
 	bool *needed = ckpt_alloc(arena, n + 1);
 
 	for (size_t i = 0; i < snap->n_tasks; i++)
-		mark_task(needed, n, chunk, plan, snap->tasks[i]);
+		mark_task(needed, n, chunk, plan, snap->tasks[i], all);
 	for (size_t i = 0; i < snap->n_objects; i++)
 		for (size_t k = 0; k < snap->objects[i]->content.n; k++)
 			mark(needed, n, chunk, &snap->objects[i]->content.run[k]);

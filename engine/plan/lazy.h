@@ -22,6 +22,7 @@ bool ckpt_lazy_task(const struct ckpt_plan *plan, const struct ckpt_task *task);
 /* Calls SEE for every run that comes later. */
 void ckpt_lazy_each(const struct ckpt_plan *plan, const struct ckpt_task *task,
 		    void (*see)(void *arg, const struct ckpt_run *run), void *arg);
-/* By number of the chunk of the pages file (N of them): it is read before the program runs. */
+/* By number of the chunk of the pages file (N of them): it is read before the program runs. FILLED:
+ * also if nobody does but who fills. */
 bool *ckpt_lazy_needed_chunks(const struct ckpt_plan *plan, struct ckpt_arena *arena, size_t n,
-			      size_t chunk);
+			      size_t chunk, bool filled);

@@ -165,7 +165,7 @@ int ckpt_image_flatten(struct ckpt_image *img, struct ckpt_image_writer *w,
 	if (r >= 0)
 		r = ckpt_image_verify_pages(img, 2, err);
 	if (r >= 0)
-		r = ckpt_image_unpack(img, 2, err);
+		r = ckpt_image_unpack(img, NULL, 2, err);
 	if (r < 0)
 		return r;
 	ckpt_image_parts(img, f.snap->parts);

@@ -41,7 +41,7 @@ struct ckpt_image {
 };
 
 /* Compares every chunk of packed pages and writes it to FD, a file of zeroes. */
-int ckpt_image_copy_pages(struct ckpt_image *img, int fd, unsigned int n_threads,
+int ckpt_image_copy_pages(struct ckpt_image *img, int fd, const bool *which, unsigned int n_threads,
 			  struct ckpt_err *err);
 /* One chunk, compared, in U->out. */
 int ckpt_image_fetch_chunk(const struct ckpt_image *img, struct ckpt_unpacker *u, uint64_t chunk,

@@ -128,8 +128,10 @@ void ckpt_image_give_back(const struct ckpt_image *img, const struct ckpt_err *w
 int ckpt_image_load(struct ckpt_image *img, struct ckpt_snapshot **snapp, struct ckpt_err *err);
 /* The same for those of a pre-dump, too, which has nothing but pages of tasks. */
 int ckpt_image_load_any(struct ckpt_image *img, struct ckpt_snapshot **snapp, struct ckpt_err *err);
-/* Makes one file of packed pages, compared with their checksums; others have it already. */
-int ckpt_image_unpack(struct ckpt_image *img, unsigned int n_threads, struct ckpt_err *err);
+/* Makes one file of packed pages, compared with their checksums; others have it already. Only of
+ * chunks that WHICH says, if it is not NULL; chunks are numbered through all of the chain. */
+int ckpt_image_unpack(struct ckpt_image *img, const bool *which, unsigned int n_threads,
+		      struct ckpt_err *err);
 /* A stream that something else follows, which is left alone: FD (borrowed) is not read to its end.
  */
 int ckpt_image_open_handed(struct ckpt_image **imgp, struct ckpt_arena *arena, int fd,

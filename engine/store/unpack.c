@@ -97,7 +97,7 @@ int ckpt_unpack_take(struct ckpt_image *img, const struct ckpt_record_in *in, st
 	return 0;
 }
 
-static int unpack_one(struct ckpt_image *img, int dirfd, unsigned int n_threads,
+static int unpack_one(struct ckpt_image *img, int dirfd, const bool *which, unsigned int n_threads,
 		      struct ckpt_err *err)
 {
 	int fd, r;
@@ -110,7 +110,7 @@ static int unpack_one(struct ckpt_image *img, int dirfd, unsigned int n_threads,
 	if (ftruncate(fd, img->pages_size) < 0)
 		r = ckpt_fail(err, -errno, "%s: cannot unpack", img->pages_path);
 	else
-		r = ckpt_image_copy_pages(img, fd, n_threads, err);
+		r = ckpt_image_copy_pages(img, fd, which, n_threads, err);
 	if (r < 0) {
 		close(fd);
 		return r;
@@ -119,13 +119,14 @@ static int unpack_one(struct ckpt_image *img, int dirfd, unsigned int n_threads,
 	return 0;
 }
 
-int ckpt_image_unpack(struct ckpt_image *img, unsigned int n_threads, struct ckpt_err *err)
+int ckpt_image_unpack(struct ckpt_image *img, const bool *which, unsigned int n_threads,
+		      struct ckpt_err *err)
 {
 	const int dirfd = img->dirfd;
 	int r = 0;
 
 	for (; r >= 0 && img; img = img->parent)
-		r = unpack_one(img, dirfd, n_threads, err);
+		r = unpack_one(img, dirfd, which, n_threads, err);
 	return r;
 }
 

@@ -90,7 +90,7 @@ static int sum_chunk(const struct verifying *v, uint64_t chunk, struct ckpt_unpa
 	*crcp = 0;
 	if (!buf)
 		return -ENOMEM;
-	if (img->stored && !img->own)
+	if (img->stored)
 		return sum_packed(v, chunk, u, crcp);
 	while (r >= 0 && at < end) {
 		ssize_t n = pread(img->pages_fd, buf, end - at < PIECE ? end - at : PIECE, at);
@@ -243,10 +243,11 @@ static int run(struct verifying *v, unsigned int n_threads, struct ckpt_err *err
 	return v->bad == UINT64_MAX ? 0 : describe(v, err);
 }
 
-int ckpt_image_copy_pages(struct ckpt_image *img, int fd, unsigned int n_threads,
+int ckpt_image_copy_pages(struct ckpt_image *img, int fd, const bool *which, unsigned int n_threads,
 			  struct ckpt_err *err)
 {
 	struct verifying v = { .img = img,
+			       .which = which ? which + img->base / CKPT_CHUNK : NULL,
 			       .to = fd,
 			       .bad = UINT64_MAX,
 			       .lock = PTHREAD_MUTEX_INITIALIZER };

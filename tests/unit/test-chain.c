@@ -117,7 +117,7 @@ static void offsets(void)
 	}
 	is(ckpt_image_load(img, &snap, &err), 0, "it loads");
 	is(ckpt_image_verify_pages(img, 2, &err), 0, "all of it is sound");
-	is(ckpt_image_unpack(img, 2, &err), 0, "it is unpacked");
+	is(ckpt_image_unpack(img, NULL, 2, &err), 0, "it is unpacked");
 	is(ckpt_image_parts(img, part), N, "three files");
 	for (int i = 0; i < N; i++) {
 		is(ckpt_image_read_chunk(img, i, buf, &err), 0, "a chunk is read");
@@ -190,7 +190,7 @@ static void given_up(void)
 	is(open_one(N - 1, &img), 0, "the last one opens");
 	is(ckpt_image_load(img, &snap, &err), 0, "loads");
 	is(ckpt_image_verify_pages(img, 2, &err), 0, "and all is sound");
-	is(ckpt_image_unpack(img, 2, &err), 0, "is unpacked");
+	is(ckpt_image_unpack(img, NULL, 2, &err), 0, "is unpacked");
 	ckpt_image_close(img);
 	for (int i = 0; i < N - 1; i++) {
 		is(open_one(i, &img), 0, "one before it opens");

@@ -120,7 +120,7 @@ static void packed(const char *method, bool later)
 	is(ckpt_image_verify_pages(img, 3, &err), 0, "they are sound");
 	is(ckpt_image_is_packed(img), true, "and packed");
 	is(same_here_and_there(img), true, "they can be read here and there");
-	is(ckpt_image_unpack(img, 3, &err), 0, "they are unpacked");
+	is(ckpt_image_unpack(img, NULL, 3, &err), 0, "they are unpacked");
 	is(same_pages(img), true, "and are as they were");
 	ckpt_image_close(img);
 	sample_folder_remove(fd, name);
@@ -142,7 +142,7 @@ static int read_back(int fd)
 	if (r >= 0)
 		r = ckpt_image_load(img, &snap, &err);
 	if (r >= 0)
-		r = ckpt_image_unpack(img, 2, &err);
+		r = ckpt_image_unpack(img, NULL, 2, &err);
 	ckpt_image_close(img);
 	ckpt_arena_close(small);
 	return r;
@@ -294,7 +294,7 @@ static void streamed(const char *method, bool later)
 	is(bytes, (uint64_t)size, "its size is told");
 	lseek(fd, 0, SEEK_SET);
 	must(ckpt_image_open(&img, arena, fd, "stream", &err) >= 0, "it is read %s", err.text);
-	is(ckpt_image_unpack(img, 2, &err), 0, "nothing is to be unpacked");
+	is(ckpt_image_unpack(img, NULL, 2, &err), 0, "nothing is to be unpacked");
 	is(same_pages(img), true, "the pages are as they were");
 	ckpt_image_close(img);
 	lseek(fd, 0, SEEK_SET);
