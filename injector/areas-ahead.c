@@ -4,26 +4,53 @@
  * mseal(2) say) are read once more afterwards: what was so before and after was so in between. Of
  * an area that is gone by then nothing can be said.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include "engine/base/cleanup.h"
+#include "engine/capture/helper.h"
 #include "injector/areas-ahead.h"
+
+struct reading {
+	struct ckpt_job job;
+	pid_t pid;
+	struct ckpt_map *map;
+	size_t n;
+	bool good;
+};
 
 struct ahead {
 	struct ckpt_maps_before before;
 	struct ckpt_arena *arena;
-	bool used;
+	struct ckpt_helper *helper;
+	struct reading first, last;
+	bool used, checking;
 };
 
-static bool read_of(struct ahead *a, const char *name, struct ckpt_map **mapp, size_t *np)
+static bool read_of(struct ckpt_arena *arena, pid_t pid, const char *name, struct ckpt_map **mapp,
+		    size_t *np)
 {
 	struct ckpt_err ignored = CKPT_ERR_INIT;
 	char path[32];
 
-	snprintf(path, sizeof(path), "/proc/%d/%s", a->before.pid, name);
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
 	CKPT_FD fd = open(path, O_RDONLY | O_CLOEXEC);
-	return fd >= 0 && ckpt_maps_read(a->arena, fd, mapp, np, &ignored) >= 0;
+	return fd >= 0 && ckpt_maps_read(arena, fd, mapp, np, &ignored) >= 0;
+}
+
+static void read_all(struct ckpt_job *job, struct ckpt_arena *arena)
+{
+	struct reading *r = (struct reading *)job;
+
+	r->good = read_of(arena, r->pid, "smaps", &r->map, &r->n);
+}
+
+static void start(struct ahead *a, struct reading *r)
+{
+	r->job.run = read_all;
+	r->pid = a->before.pid;
+	ckpt_helper_start(a->helper, &r->job);
 }
 
 static bool is_same(const struct ckpt_map *a, const struct ckpt_map *b)
@@ -41,7 +68,7 @@ static bool still_true(const struct ckpt_maps_before *before, const struct ckpt_
 	size_t n;
 
 	(void)src, (void)tids, (void)n_tids;
-	if (!read_of(a, "maps", &now, &n) || n != before->n)
+	if (!read_of(a->arena, before->pid, "maps", &now, &n) || n != before->n)
 		return false;
 	for (size_t i = 0; i < n; i++)
 		if (!is_same(&now[i], &before->map[i]))
@@ -55,33 +82,69 @@ static void close_nothing(struct ckpt_maps_before *before)
 	(void)before;
 }
 
-struct ckpt_maps_before *ckpt_areas_ahead(struct ckpt_arena *arena, pid_t pid)
+struct ckpt_maps_before *ckpt_areas_ahead_start(struct ckpt_helper *helper,
+						struct ckpt_arena *arena, pid_t pid)
 {
 	struct ahead *a = ckpt_new(arena, struct ahead);
 
 	a->arena = arena;
+	a->helper = helper;
 	a->before = (struct ckpt_maps_before){ .pid = pid,
 					       .still_true = still_true,
 					       .close = close_nothing };
-	return read_of(a, "smaps", &a->before.map, &a->before.n) ? &a->before : NULL;
+	start(a, &a->first);
+	return &a->before;
 }
 
-bool ckpt_areas_ahead_held(const struct ckpt_maps_before *before)
+struct ckpt_maps_before *ckpt_areas_ahead_read(struct ckpt_maps_before *before)
 {
 	struct ahead *a = (struct ahead *)before;
-	struct ckpt_map *now;
-	size_t n, k = 0;
 
-	if (!a->used)
-		return true;
-	if (!read_of(a, "smaps", &now, &n))
-		return false;
-	for (size_t i = 0; i < before->n; i++) {
-		while (k < n && now[k].start < before->map[i].start)
+	if (!a || ckpt_helper_maps(a->helper))
+		return NULL;
+	ckpt_helper_wait(a->helper, &a->first.job);
+	before->map = a->first.map;
+	before->n = a->first.n;
+	if (!a->first.good)
+		return NULL;
+	ckpt_helper_put(a->helper, before);
+	return before;
+}
+
+void ckpt_areas_ahead_check(struct ckpt_maps_before *before)
+{
+	struct ahead *a = (struct ahead *)before;
+
+	if (!a || !a->used || a->checking)
+		return;
+	a->checking = true;
+	start(a, &a->last);
+}
+
+static bool are_same_flags(const struct ckpt_maps_before *before, const struct reading *last)
+{
+	const struct ckpt_map *now = last->map;
+	size_t k = 0;
+
+	for (size_t i = 0; last->good && i < before->n; i++) {
+		while (k < last->n && now[k].start < before->map[i].start)
 			k++;
-		if (k < n && is_same(&now[k], &before->map[i]) &&
+		if (k < last->n && is_same(&now[k], &before->map[i]) &&
 		    (now[k].flags != before->map[i].flags || now[k].pkey != before->map[i].pkey))
 			return false;
 	}
-	return true;
+	return last->good;
+}
+
+int ckpt_areas_ahead_held(struct ckpt_maps_before *before, struct ckpt_err *err)
+{
+	struct ahead *a = (struct ahead *)before;
+
+	if (!a || !a->used)
+		return 0;
+	ckpt_areas_ahead_check(before);
+	ckpt_helper_wait(a->helper, &a->last.job);
+	if (are_same_flags(before, &a->last))
+		return 0;
+	return ckpt_fail(err, -ESTALE, "process %d: areas changed during the freeze", before->pid);
 }

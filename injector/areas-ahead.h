@@ -2,13 +2,23 @@
 /*
  * Areas that are read right before the freeze. What the kernel tells of them besides where they are
  * takes it 18 ms for each GiB of small pages, for it counts them; where they are it tells at once.
+ * So it is the helper who reads, both times, while others work.
  */
 #pragma once
 #include <stdbool.h>
 #include "engine/capture/maps.h"
 
-/* For ckpt_helper_put(); NULL if they cannot be read. */
-struct ckpt_maps_before *ckpt_areas_ahead(struct ckpt_arena *arena, pid_t pid);
-/* To be asked when the tree goes on again. False: of an area that was dumped, something was changed
- * at about the time of the freeze, and nobody knows which of the two was true then. */
-bool ckpt_areas_ahead_held(const struct ckpt_maps_before *before);
+struct ckpt_helper;
+
+/* Begins to read. */
+struct ckpt_maps_before *ckpt_areas_ahead_start(struct ckpt_helper *helper,
+						struct ckpt_arena *arena, pid_t pid);
+/* Waits until it is done, and gives it to the helper. NULL: they cannot be read, or others have
+ * done so. Then there is nothing to check. */
+struct ckpt_maps_before *ckpt_areas_ahead_read(struct ckpt_maps_before *before);
+/* Begins to read once more, as soon as the tree stands still; whoever wants another area waits for
+ * it. */
+void ckpt_areas_ahead_check(struct ckpt_maps_before *before);
+/* To be asked when the tree goes on again. -ESTALE: of an area that was dumped, something was
+ * changed at about the time of the freeze, and nobody knows which of the two was true then. */
+int ckpt_areas_ahead_held(struct ckpt_maps_before *before, struct ckpt_err *err);

@@ -97,14 +97,11 @@ static int plan_problems(struct dump *d, struct ckpt_err *err)
 }
 
 /* Of one process; what is to end stands still anyway, and so does what is copied then. */
-static void read_areas_ahead(struct dump *d)
+static void start_areas_ahead(struct dump *d)
 {
-	if ((!d->opts->live && !d->opts->prev_dir) || !d->opts->leave_running || d->opts->inside ||
-	    d->opts->areas_frozen || ckpt_helper_maps(d->helper))
-		return;
-	d->areas = ckpt_areas_ahead(d->arena, d->opts->pid);
-	if (d->areas)
-		ckpt_helper_put(d->helper, d->areas);
+	if ((d->opts->live || d->opts->prev_dir) && d->opts->leave_running && !d->opts->inside &&
+	    !d->opts->areas_frozen && !d->areas && !ckpt_helper_maps(d->helper))
+		d->areas = ckpt_areas_ahead_start(d->helper, d->arena, d->opts->pid);
 }
 
 /* Freezes, captures, and gathers everything that stands against a dump. */
@@ -122,7 +119,7 @@ static int capture(struct dump *d, struct ckpt_err *err)
 		.live = d->precopy.live,
 		.before = d->inc.before,
 		.before_snap = d->inc.memory,
-		.held = ckpt_holder_has(d->opts->pid),
+		.held = !d->inc.before && ckpt_holder_has(d->opts->pid),
 		.go_on = go_on,
 		.arg = d,
 	};
@@ -130,7 +127,8 @@ static int capture(struct dump *d, struct ckpt_err *err)
 
 	ckpt_helper_wait(d->helper, &d->warm.job);
 	ckpt_warm_arena(&d->warm, d->arena);
-	read_areas_ahead(d);
+	start_areas_ahead(d);
+	d->areas = ckpt_areas_ahead_read(d->areas);
 	ckpt_drain_await(d->drain);
 	if (d->opts->timeout_s)
 		d->deadline = ckpt_now_ns() + d->opts->timeout_s * 1000000000ull;
@@ -163,22 +161,17 @@ static uint64_t frozen_for(const struct dump *d)
 	return until - d->src->frozen_at;
 }
 
-static int check_areas(const struct dump *d, struct ckpt_err *err)
-{
-	if (!d->areas || ckpt_areas_ahead_held(d->areas))
-		return 0;
-	return ckpt_fail(err, -ESTALE, "process %d: areas changed during the freeze", d->opts->pid);
-}
-
 /* Before the memory is written: nothing more is read of it. */
 static int go_on_early(void *arg, struct ckpt_err *err)
 {
 	struct dump *d = arg;
 
+	(void)err;
 	d->src->ops->thaw(d->src);
 	d->src->thawed_at = ckpt_now_ns();
 	ckpt_logf(d->opts->log, 3, "it goes on");
-	return check_areas(d, err);
+	ckpt_areas_ahead_check(d->areas);
+	return 0;
 }
 
 /* The tree goes on, and what is left is read out of copies of it. */
@@ -228,6 +221,8 @@ static int copy_memory(struct dump *d, struct ckpt_err *err)
 	size_t n;
 	int r = 0;
 
+	if (!d->opts->copies)
+		ckpt_areas_ahead_check(d->areas);
 	if (d->precopy.live)
 		r = ckpt_precopy_check(&d->precopy, &d->precopy_opts, frozen_for(d),
 				       size - ckpt_live_size(d->precopy.live), err);
@@ -264,7 +259,7 @@ static int commit(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err
 	stats->frozen_ns += d->precopy.frozen_ns;
 	inv->has_frozen_ns = true;
 	inv->frozen_ns = stats->frozen_ns;
-	r = d->src->thawed_at ? 0 : check_areas(d, err);
+	r = ckpt_areas_ahead_held(d->areas, err);
 	if (r >= 0 && d->precopy.live)
 		ckpt_live_checksums(d->precopy.live, d->crc);
 	if (r >= 0 && d->opts->packages)
@@ -323,7 +318,7 @@ static int send_round(void *arg, struct ckpt_err *err)
 /* While the tree runs. */
 static int copy_ahead(struct dump *d, struct ckpt_err *err)
 {
-	int r;
+	int r = 0;
 
 	d->precopy.live =
 		ckpt_increment_begin(&d->inc, d->writer, go_on_copying, d, &d->precopy_opts);
@@ -332,7 +327,12 @@ static int copy_ahead(struct dump *d, struct ckpt_err *err)
 	d->precopy_opts.copied = d->opts->live && !d->opts->leave_running ? send_round : NULL;
 	d->precopy_opts.copied_arg = d;
 	d->precopy_opts.copies = d->opts->copies;
-	r = ckpt_precopy(&d->precopy, d->arena, &d->precopy_opts, err);
+	if (d->inc.before && !d->opts->live) {
+		r = ckpt_live_areas(d->precopy.live, err);
+		start_areas_ahead(d);
+	}
+	if (r >= 0)
+		r = ckpt_precopy(&d->precopy, d->arena, &d->precopy_opts, err);
 	if (r >= 0)
 		ckpt_warm_start(&d->warm, d->helper, d->opts->pid);
 	return r;

@@ -60,7 +60,7 @@ static int connect_to(pid_t root, uint64_t image)
 }
 
 int ckpt_holder_take(pid_t root, uint64_t image, struct ckpt_arena *arena,
-		     struct ckpt_track **trackp, struct ckpt_err *err)
+		     struct ckpt_track **trackp, int *holderp, struct ckpt_err *err)
 {
 	struct ckpt_holder_head head;
 	CKPT_FD sock = connect_to(root, image);
@@ -76,8 +76,10 @@ int ckpt_holder_take(pid_t root, uint64_t image, struct ckpt_arena *arena,
 		*trackp = ckpt_alloc(arena, (head.n + 1) * sizeof(**trackp));
 	for (; good && n < head.n; n += good)
 		good = ckpt_holder_receive_track(sock, &(*trackp)[n]);
-	if (good && ckpt_holder_say(sock, CKPT_HOLDER_DONE))
+	if (good && ckpt_holder_say(sock, CKPT_HOLDER_DONE)) {
+		*holderp = ckpt_take_fd(&sock);
 		return n;
+	}
 	while (n)
 		ckpt_track_close(&(*trackp)[--n]);
 	return ckpt_fail(err, -EPROTO, "process %d: what tracks its memory does not answer", root);

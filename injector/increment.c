@@ -74,7 +74,7 @@ static int take(struct ckpt_increment *inc, struct ckpt_known *known, struct ckp
 		return inc->known.n;
 	}
 	r = ckpt_holder_take(inc->opts->pid, ckpt_image_content_id(inc->before), inc->arena,
-			     &inc->known.track, err);
+			     &inc->known.track, &inc->holder_before, err);
 	if (r <= 0)
 		return r;
 	inc->known.n = r;
@@ -133,7 +133,10 @@ int ckpt_increment_open(struct ckpt_increment *inc, const struct ckpt_dump_opts 
 {
 	int r = 0;
 
-	*inc = (struct ckpt_increment){ .opts = opts, .arena = arena, .holder = -1 };
+	*inc = (struct ckpt_increment){ .opts = opts,
+					.arena = arena,
+					.holder = -1,
+					.holder_before = -1 };
 	if (opts->track_mem && (opts->leave_running || opts->leave_stopped || opts->memory_only)) {
 		inc->holder = ckpt_holder_start(err);
 		if (inc->holder < 0)
@@ -219,9 +222,11 @@ void ckpt_increment_close(struct ckpt_increment *inc)
 {
 	ckpt_known_close(&inc->known);
 	forget_before(inc);
-	if (inc->opts)
+	if (inc->opts) {
 		ckpt_close_fd(&inc->holder);
-	inc->holder = -1;
+		ckpt_close_fd(&inc->holder_before);
+	}
+	inc->holder = inc->holder_before = -1;
 }
 
 int ckpt_increment_track(const struct ckpt_increment *inc, struct ckpt_live *live,

@@ -20,6 +20,7 @@ struct ckpt_increment {
 	struct ckpt_snapshot *memory; /* of BEFORE */
 	struct ckpt_known known;      /* what was taken over, until it is LIVE's */
 	int holder;                   /* of what is tracked for the next one, -1: none is wanted */
+	int holder_before;            /* of what was tracked since BEFORE; it ends with us; or -1 */
 	const char *note;             /* what the user is to be told, NULL: nothing */
 };
 

@@ -183,20 +183,34 @@ static void forget(struct ckpt_live_task *t, struct ckpt_arena *arena, const str
 	t->pages = (struct ckpt_pages){ rest.v, rest.n };
 }
 
+/* 0 as well of one that has ended. */
+static int ended_is_fine(int r, struct ckpt_err *err)
+{
+	if (r == -ESRCH)
+		*err = (struct ckpt_err)CKPT_ERR_INIT;
+	return r == -ESRCH ? 0 : r;
+}
+
+int ckpt_live_areas(struct ckpt_live *live, struct ckpt_err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < live->n; i++)
+		r = ended_is_fine(ckpt_track_areas(&live->task[i].track, live->arena, err), err);
+	live->areas_known = true;
+	return r;
+}
+
 static int find_written(struct ckpt_live *live, struct ckpt_live_task *t, bool look,
 			struct ckpt_pages *pages, struct ckpt_err *err)
 {
 	struct ckpt_run_list written = { .arena = live->arena };
-	int r = ckpt_track_areas(&t->track, live->arena, err);
+	int r = live->areas_known ? 0 : ckpt_track_areas(&t->track, live->arena, err);
 
 	if (r >= 0)
 		r = ckpt_track_take(&t->track, look, &written, err);
-	if (r == -ESRCH) { /* it has ended */
-		*err = (struct ckpt_err)CKPT_ERR_INIT;
-		r = 0;
-	}
 	*pages = (struct ckpt_pages){ written.v, written.n };
-	return r;
+	return ended_is_fine(r, err);
 }
 
 void ckpt_live_forget(struct ckpt_live *live)
@@ -239,6 +253,7 @@ int ckpt_live_find(struct ckpt_live *live, uint64_t *bytesp, struct ckpt_err *er
 		if (r >= 0)
 			place(live, &live->task[i], &written);
 	}
+	live->areas_known = false;
 	*bytesp = 0;
 	for (size_t i = 0; i < live->n_items; i++)
 		*bytesp += live->item[i].len;

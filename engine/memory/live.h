@@ -42,6 +42,9 @@ int ckpt_live_protect(struct ckpt_live *live, struct ckpt_err *err);
 /* The N-th that is tracked, NULL: there are no more. */
 const struct ckpt_track *ckpt_live_nth(const struct ckpt_live *live, size_t n);
 
+/* Has new areas tracked, as the next ckpt_live_find() would: whoever reads the areas sees them as
+ * they will be. */
+int ckpt_live_areas(struct ckpt_live *live, struct ckpt_err *err);
 /* What was written since the last time has to be copied; the first time it is everything. */
 int ckpt_live_find(struct ckpt_live *live, uint64_t *bytesp, struct ckpt_err *err);
 /* Copies so much, or a little more, of what was found and has not been copied yet. */

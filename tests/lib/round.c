@@ -58,17 +58,22 @@ static bool has_helpers(struct keeper *k)
 	return found;
 }
 
-/* Does ckpt still serve memory? */
-static bool is_served(void)
+static bool is_there(const char *name)
 {
 	pid_t v[MAX_TREE];
 	size_t n = test_descendants(v, MAX_TREE);
 	bool found = false;
 
 	for (size_t i = 0; i < n; i++)
-		if (is_named(v[i], "ckpt-lazy"))
+		if (is_named(v[i], name))
 			found |= waitpid(v[i], NULL, WNOHANG | __WALL) <= 0;
 	return found;
+}
+
+/* Does ckpt still serve memory? */
+static bool is_served(void)
+{
+	return is_there("ckpt-lazy");
 }
 
 static struct oracle *look(struct keeper *k, bool stop)
@@ -167,6 +172,8 @@ static int compare(struct keeper *k)
 		EVENTUALLY(!has_helpers(k) && is_same(k));
 	if (story_wants_copies(k->r->story))
 		EVENTUALLY(!has_helpers(k));
+	if (story_chain(k->r->story)) /* the tracking ends right after the last dump of it */
+		EVENTUALLY(!is_there("ckpt-track"));
 	after = look(k, true);
 	snprintf(prefix, sizeof(prefix), "# %s: %.200s: ", k->r->variant, k->r->story->name);
 	n = oracle_compare(k->before, after, k->boxed, k->r->story->differs, prefix);
