@@ -88,6 +88,6 @@ int main(int argc, char **argv)
 	if (ckpt_arena_open(&arena, CKPT_RUN_RESERVE, &err) < 0 ||
 	    prepare(&o, &g, arena, &lock, &status, &err) < 0)
 		return failed(&err, status);
-	return o.interval_ns || o.any_on || o.resume ? ckpt_run_supervise(&o, &g, arena) :
+	return o.interval_ns || o.any_on || o.resume ? ckpt_run_supervise(&o, &g, lock, arena) :
 						       become(&o, &g);
 }

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -213,6 +214,13 @@ static int end_like(int status)
 	return 128 + sig;
 }
 
+/* The folder is free from now on, also as long as processes end that have inherited the lock. */
+static int leave(const struct ckpt_supervisor *r, int status)
+{
+	flock(r->lock, LOCK_UN);
+	return status;
+}
+
 static int finish(struct ckpt_supervisor *r)
 {
 	unsigned int *number;
@@ -220,12 +228,12 @@ static int finish(struct ckpt_supervisor *r)
 	size_t n;
 
 	if (r->last && r->taken_last)
-		return CKPT_RUN_AGAIN;
+		return leave(r, CKPT_RUN_AGAIN);
 	if (WIFEXITED(r->status) && !WEXITSTATUS(r->status)) {
 		ckpt_generations_remove_all(r->g);
 		ckpt_run_forget_cut(r->g);
 		unlinkat(r->g->fd, "program", 0);
-		return 0;
+		return leave(r, 0);
 	}
 	n = ckpt_generations_list(r->g, &number);
 	if (n && WIFSIGNALED(r->status))
@@ -237,7 +245,7 @@ static int finish(struct ckpt_supervisor *r)
 			"the program ended with status %d; %zu checkpoint%s of it stay%s in %s",
 			WEXITSTATUS(r->status), n, n == 1 ? "" : "s", n == 1 ? "s" : "",
 			r->g->path);
-	return end_like(r->status);
+	return end_like(leave(r, r->status));
 }
 
 static void wait_for_something(struct ckpt_supervisor *r)
@@ -261,10 +269,15 @@ static void wait_for_something(struct ckpt_supervisor *r)
 		on_news(r);
 }
 
-int ckpt_run_supervise(const struct ckpt_run_options *o, struct ckpt_generations *g,
+int ckpt_run_supervise(const struct ckpt_run_options *o, struct ckpt_generations *g, int lock,
 		       struct ckpt_arena *arena)
 {
-	struct ckpt_supervisor r = { .o = o, .g = g, .arena = arena, .pidfd = -1, .news = -1 };
+	struct ckpt_supervisor r = { .o = o,
+				     .g = g,
+				     .arena = arena,
+				     .lock = lock,
+				     .pidfd = -1,
+				     .news = -1 };
 	struct ckpt_err err = CKPT_ERR_INIT;
 	int n = open_signals(&r, &err);
 
@@ -284,5 +297,5 @@ int ckpt_run_supervise(const struct ckpt_run_options *o, struct ckpt_generations
 		reap(&r);
 		ckpt_run_due(&r);
 	}
-	return r.failed ? r.failed : finish(&r);
+	return r.failed ? leave(&r, r.failed) : finish(&r);
 }

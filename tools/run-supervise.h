@@ -7,6 +7,7 @@ struct ckpt_supervisor {
 	const struct ckpt_run_options *o;
 	struct ckpt_generations *g;
 	struct ckpt_arena *arena;
+	int lock; /* of the folder */
 	sigset_t old_mask;
 	struct sigaction old_chld;
 	int signals;

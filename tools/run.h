@@ -95,8 +95,9 @@ void ckpt_run_uncut(struct ckpt_run_files *files);
 void ckpt_run_forget_cut(struct ckpt_generations *g);
 
 /* ---- run-supervise.c ---- */
-/* Stays; returns the exit status, or does not return where the program died of a signal. */
-int ckpt_run_supervise(const struct ckpt_run_options *o, struct ckpt_generations *g,
+/* Stays; returns the exit status, or does not return where the program died of a signal. LOCK, of
+ * the folder, is given back by then. */
+int ckpt_run_supervise(const struct ckpt_run_options *o, struct ckpt_generations *g, int lock,
 		       struct ckpt_arena *arena);
 
 /* "ckpt-run: TEXT" on stderr. */

@@ -106,6 +106,7 @@ printf X | dd of="$newest/image" bs=1 seek=100 conv=notrunc 2>/dev/null
 lines=$(wc -l <counted) every=1
 job
 check 'a damaged one: it goes on' until_true 20 grown $((lines + 1))
+cp notes err
 check 'a damaged one: named' grep -q "^note: $T/$newest is not used: CKPT-E0302: " notes
 # ---- the last one goes on, too ----
 was=$(number)
