@@ -457,6 +457,7 @@ int ckpt_inside_stop(struct ckpt_inside *in, struct ckpt_err *err)
 	in->clock_ahead = ckpt_clock_ahead(in->members->pid, CKPT_MONOTONIC);
 	if (r >= 0)
 		r = ckpt_inside_listen(in, err);
+	ckpt_patience_end(&in->patience); /* now it is they who wait for us */
 	in->deadline = ckpt_now_ns() + in->opts.wait_s * 1000 * MS;
 	if (r >= 0)
 		r = stop(in, err);

@@ -438,6 +438,7 @@ int ckpt_source_inside_open(struct ckpt_source **srcp, struct ckpt_arena *arena,
 		r = ckpt_target_check_self(pid, err);
 	if (r < 0)
 		return r;
+	ckpt_patience_begin(&s->tree.patience);
 	*srcp = &s->base;
 	return 0;
 }
