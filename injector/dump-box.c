@@ -57,20 +57,23 @@ static pid_t inner_pid(pid_t pid, pid_t *ppidp, char *name, size_t size)
 	return inner;
 }
 
-static bool same_namespace(pid_t pid, const char *name)
+/* 1: it is in the same one as we are, 0: in another one, -1: we are not told. */
+static int same_namespace(pid_t pid, const char *name)
 {
 	char path[48], own[32];
 	struct stat a, b;
 
 	snprintf(path, sizeof(path), "/proc/%d/ns/%s", pid, name);
 	snprintf(own, sizeof(own), "/proc/self/ns/%s", name);
-	return stat(path, &a) < 0 || stat(own, &b) < 0 || a.st_ino == b.st_ino;
+	return stat(path, &a) < 0 || stat(own, &b) < 0 ? -1 : a.st_ino == b.st_ino;
 }
 
 /* Up to the init of the namespace: if that is one of ours, and not of the namespace that we are in,
  * its number; else 0. The kernel shows more of it than of a process that is not dumpable. */
 static pid_t box_of(pid_t pid)
 {
+	if (same_namespace(pid, "pid") == 1)
+		return 0;
 	for (int i = 0; i < 10000 && pid > 0; i++) {
 		char name[32] = "";
 		pid_t parent = 0, inner = inner_pid(pid, &parent, name, sizeof(name));

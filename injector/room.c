@@ -5,7 +5,7 @@
  * that.
  */
 #include <fcntl.h>
-#include "engine/base/arch/x86-64.h"
+#include <sys/mman.h>
 #include "injector/freeze.h"
 #include "injector/ptrace.h"
 #include "injector/room.h"
@@ -13,6 +13,7 @@
 
 #define STEP (64ull << 20)
 #define HOLD_MOST (16ull << 20)
+#define HUGE (2ull << 20)
 #define MORE(size) ((size) + (size) / 4 + (256u << 10)) /* than there is by now */
 
 /* Pages that it shares with its children count once in all. */
@@ -26,13 +27,15 @@ static void add_process(void *arg, pid_t pid)
 			ckpt_status_number(text, "SwapPss", 10);
 }
 
-/* For SIZE bytes; pages that are needed beyond them are found then. */
+/* For SIZE bytes; pages that are needed beyond them are found then. Huge ones are there in a third
+ * of the time. */
 static void make_hold(struct ckpt_room *room, struct ckpt_arena *arena, uint64_t size)
 {
-	uintptr_t at = (uintptr_t)ckpt_alloc(arena, HOLD_MOST + CKPT_PAGE);
+	uintptr_t at = (uintptr_t)ckpt_alloc(arena, HOLD_MOST + HUGE);
 
-	room->hold = (char *)((at + CKPT_PAGE - 1) & ~(CKPT_PAGE - 1));
+	room->hold = (char *)((at + HUGE - 1) & ~(HUGE - 1));
 	room->hold_len = HOLD_MOST;
+	madvise(room->hold, HOLD_MOST, MADV_HUGEPAGE);
 	ckpt_touch(room->hold, size);
 }
 

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <unistd.h>
 #include "config.h"
@@ -117,6 +118,8 @@ int main(int argc, char **argv)
 	int r;
 
 	occupy_standard_fds();
+	/* A heap of its own for each thread would have it wait for others to touch their memory. */
+	mallopt(M_ARENA_MAX, 1);
 	r = ckpt_options_parse(&t.opts, argc, argv, &t.err);
 	if (r < 0) {
 		int status = ckpt_report_failure(&t);
