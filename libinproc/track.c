@@ -78,7 +78,8 @@ static void drop_these(uint64_t which)
 }
 
 /* A descriptor at a high number, or -1. Other threads could see it at the lowest one, between two
- * calls. */
+ * calls: whatever brings one from elsewhere (SCM_RIGHTS, pidfd_getfd, io_uring) begins there, too,
+ * and only what is open already can be given a number. */
 static int open_high(int dirfd, const char *path, const struct stat *st)
 {
 	int low, fd;
