@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Fuzzes the image reader and the planner, or images that go on from each other: fuzz.sh [SECONDS [image|chain]]. Builds
-# with clang in a folder of its own below the working directory (fuzz-build); the corpus starts with images of a few
-# programs. What it finds is left in fuzz-build/crash-*.
+# Fuzzes the image reader and the planner, images that go on from each other, or what comes from a peer: fuzz.sh [SECONDS
+# [image|chain|peer]]. Builds with clang in a folder of its own below the working directory (fuzz-build); the corpus starts
+# with images of a few programs (of a peer: with nothing). What it finds is left in fuzz-build/crash-*.
 set -eu
 top=$(cd "$(dirname "$0")/../.." && pwd)
 command -v clang >/dev/null || { echo "skip - there is no clang"; exit 77; }
@@ -30,7 +30,7 @@ for fd in /proc/$$/fd/*; do
 	fd=${fd##*/}
 	[ "$fd" -lt 3 ] || [ "$fd" = 255 ] || eval "exec $fd>&-"
 done
-if [ -x "$ckpt" ] && [ -z "$(ls "$corpus")" ]; then
+if [ -x "$ckpt" ] && [ "$what" != peer ] && [ -z "$(ls "$corpus")" ]; then
 	threads='import threading, time; threading.Thread(target=time.sleep, args=(100,)).start()'
 	for program in "sleep 100" "bash -c 'sleep 100 | cat & wait'" "python3 -c '$threads'"; do
 		eval "setsid $program </dev/null >/dev/null 2>&1 &"
