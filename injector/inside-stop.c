@@ -457,7 +457,6 @@ int ckpt_inside_stop(struct ckpt_inside *in, struct ckpt_err *err)
 	in->clock_ahead = ckpt_clock_ahead(in->members->pid, CKPT_MONOTONIC);
 	if (r >= 0)
 		r = ckpt_inside_listen(in, err);
-	ckpt_patience_end(&in->patience); /* now it is they who wait for us */
 	in->deadline = ckpt_now_ns() + in->opts.wait_s * 1000 * MS;
 	if (r >= 0)
 		r = stop(in, err);
@@ -475,7 +474,6 @@ void ckpt_inside_let_go(struct ckpt_inside *in, bool done, const char *why)
 	/* First, so that a call that was one too many leads nowhere. */
 	ckpt_close_fd(&in->listener);
 	in->listener = -1;
-	ckpt_patience_end(&in->patience);
 	for (struct ckpt_member *m = in->members; m; m = m->next) {
 		ckpt_inside_go(m, done, why);
 		ckpt_inside_copy_end(m);

@@ -9,7 +9,6 @@
 #include <sys/uio.h>
 #include "injector/asleep.h"
 #include "injector/inside.h"
-#include "injector/patience.h"
 #include "libinproc/wire.h"
 
 enum ckpt_member_state {
@@ -76,7 +75,6 @@ struct ckpt_inside {
 	uint64_t deadline, frozen_at;
 	bool hurry; /* somebody was called again */
 	struct ckpt_cpu_clocks clocks;
-	struct ckpt_patience patience;
 	pthread_mutex_t lock; /* a connection serves one request after the other */
 	struct ckpt_wire_request request;
 	struct ckpt_wire_reply reply;

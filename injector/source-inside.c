@@ -116,7 +116,6 @@ static int snapshot_op(struct ckpt_source *src, struct ckpt_err *err)
 
 	ckpt_inside_copy_go(in);
 	src->thawed_at = ckpt_now_ns();
-	ckpt_patience_begin(&in->patience);
 	return ckpt_inside_copy_check(in, err);
 }
 
@@ -438,7 +437,6 @@ int ckpt_source_inside_open(struct ckpt_source **srcp, struct ckpt_arena *arena,
 		r = ckpt_target_check_self(pid, err);
 	if (r < 0)
 		return r;
-	ckpt_patience_begin(&s->tree.patience);
 	*srcp = &s->base;
 	return 0;
 }
