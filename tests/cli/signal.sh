@@ -22,7 +22,8 @@ whole() { awk '$1 != NR { exit 1 }' counted; }
 has_lines() { [ -e counted ] && [ "$(wc -l <counted)" -ge "$1" ]; }
 goes_on() { until_true 10 has_lines $(($(wc -l <counted) + 3)) && whole; }
 one_sleeps() { [ "$(pgrep -c -s "$1" sleep)" = 1 ]; }
-has_child() { [ "$(comm "$1")" = sleep ] && [ -n "$(cat "/proc/$1/task/$1/children")" ]; }
+# It sleeps: before, its program is being executed and has no library yet.
+has_child() { asleep "$1" sleep && [ -n "$(cat "/proc/$1/task/$1/children")" ]; }
 n_images() { find "$1" -name image 2>/dev/null | wc -l; }
 
 # ---- usage ----
