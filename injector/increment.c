@@ -173,13 +173,17 @@ struct ckpt_live *ckpt_increment_begin(struct ckpt_increment *inc, struct ckpt_i
 	return live;
 }
 
-void ckpt_increment_leave(struct ckpt_increment *inc, const struct ckpt_live *live, uint64_t image)
+void ckpt_increment_leave(struct ckpt_increment *inc, struct ckpt_live *live, uint64_t image)
 {
 	const struct ckpt_held what = { inc->opts->pid, image, inc->opts->track_timeout_s };
 	struct ckpt_err err = CKPT_ERR_INIT;
 
-	if (inc->holder >= 0 && ckpt_holder_give(inc->holder, &what, live, &err) < 0)
+	if (inc->holder < 0)
+		return;
+	if (ckpt_holder_give(inc->holder, &what, live, &err) < 0)
 		ckpt_increment_give_up(inc, err.text);
+	else
+		ckpt_live_hold(live);
 }
 
 void ckpt_increment_give_up(struct ckpt_increment *inc, const char *why)

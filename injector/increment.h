@@ -39,7 +39,7 @@ struct ckpt_live *ckpt_increment_begin(struct ckpt_increment *inc, struct ckpt_i
 				       struct ckpt_precopy_opts *optsp);
 /* There is a new image: what LIVE tracks is held for the one after it. What fails is noted: then
  * the next image will be a complete one. */
-void ckpt_increment_leave(struct ckpt_increment *inc, const struct ckpt_live *live, uint64_t image);
+void ckpt_increment_leave(struct ckpt_increment *inc, struct ckpt_live *live, uint64_t image);
 /* The same, for WHY nobody can go on from the new image. */
 void ckpt_increment_give_up(struct ckpt_increment *inc, const char *why);
 void ckpt_increment_close(struct ckpt_increment *inc);

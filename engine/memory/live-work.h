@@ -26,7 +26,8 @@ struct ckpt_live {
 	struct ckpt_live_opts opts;
 	struct ckpt_live_task *task;
 	size_t n, room;
-	bool areas_known; /* by ckpt_live_areas(), to the next round */
+	bool areas_known;            /* by ckpt_live_areas(), to the next round */
+	bool held;                   /* others go on with the tracks */
 	uint64_t size;               /* the end of the pages file so far */
 	struct ckpt_live_item *item; /* of this round, by offset */
 	size_t n_items, items_room;

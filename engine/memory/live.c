@@ -19,8 +19,20 @@ struct ckpt_live *ckpt_live_open(struct ckpt_arena *arena, const struct ckpt_liv
 
 void ckpt_live_close(struct ckpt_live *live)
 {
-	for (size_t i = 0; live && i < live->n; i++)
-		ckpt_track_close(&live->task[i].track);
+	for (size_t i = 0; live && i < live->n; i++) {
+		struct ckpt_live_task *t = &live->task[i];
+
+		/* Who held what went on ends it. */
+		if (live->held || t->went_on)
+			ckpt_track_close(&t->track);
+		else
+			ckpt_track_end(&t->track);
+	}
+}
+
+void ckpt_live_hold(struct ckpt_live *live)
+{
+	live->held = true;
 }
 
 int ckpt_live_add(struct ckpt_live *live, struct ckpt_source *src, pid_t pid, struct ckpt_err *err)

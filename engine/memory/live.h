@@ -24,6 +24,8 @@ struct ckpt_live_opts {
 struct ckpt_live *ckpt_live_open(struct ckpt_arena *arena, const struct ckpt_live_opts *opts);
 /* Closes everything; tracking ends. NULL is fine. */
 void ckpt_live_close(struct ckpt_live *live);
+/* Others have duplicates of its tracks, and go on with them when it is closed. */
+void ckpt_live_hold(struct ckpt_live *live);
 /* Its tracks are somebody else's from now on. */
 void ckpt_live_let_go(struct ckpt_live *live);
 /* Begins to track a task that SRC has frozen. One that cannot be tracked is named in the log. */

@@ -24,6 +24,7 @@
 #define WP_UNPOPULATED (1ull << 13)     /* Linux 6.4 */
 #define WP_ASYNC (1ull << 15)           /* Linux 6.7 */
 #define AGAIN_MAX 1000                  /* while its areas are being changed */
+#define STEP (16ull << 20)              /* of what others wait for, 2 ms */
 #define LEAST (16 * CKPT_PAGE)          /* smaller areas are copied while it stands still */
 
 static int make(struct ckpt_track *t, struct ckpt_source *src, const char **whyp,
@@ -254,4 +255,28 @@ int ckpt_track_take(const struct ckpt_track *t, bool look, struct ckpt_run_list 
 			return ckpt_in(err, r, "process %d", t->pid);
 	}
 	return 0;
+}
+
+/* ---- the end ---- */
+
+/* Takes as long as to close it, 30 to 40 ms for each GiB, in which a thread that maps memory, or
+ * touches some for the first time, would stand still. What fails is done by the closing. */
+static void let_go(const struct ckpt_track *t, struct ckpt_span span)
+{
+	struct uffdio_range range = { .start = span.start };
+	int r = 0;
+
+	for (; r >= 0 && range.start < span.end; range.start += range.len) {
+		range.len = STEP - range.start % STEP;
+		if (range.len > span.end - range.start)
+			range.len = span.end - range.start;
+		r = ioctl(t->uffd, UFFDIO_UNREGISTER, &range);
+	}
+}
+
+void ckpt_track_end(struct ckpt_track *t)
+{
+	for (size_t i = 0; i < t->n; i++)
+		let_go(t, t->area[i].span);
+	ckpt_track_close(t);
 }

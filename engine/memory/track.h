@@ -33,7 +33,10 @@ struct ckpt_track {
  * which *WHYP says the reason. */
 int ckpt_track_open(struct ckpt_track *t, struct ckpt_source *src, pid_t pid, const char **whyp,
 		    struct ckpt_err *err);
+/* The tracking ends with the last duplicate of its descriptor: this one may not be it. */
 void ckpt_track_close(struct ckpt_track *t);
+/* It ends now, in steps that threads of the program do not have to wait for. */
+void ckpt_track_end(struct ckpt_track *t);
 /* Has new private areas tracked, too. The process may run. */
 int ckpt_track_areas(struct ckpt_track *t, struct ckpt_arena *arena, struct ckpt_err *err);
 /* Pages of its own that were written since the last call; all that there are at the first one.
