@@ -207,7 +207,10 @@ static int call(struct ckpt_inside *in, struct ckpt_member *m, uint64_t now, str
 	}
 	if (!m->try_began) {
 		m->acts = ckpt_target_acts(m->pid);
-		r = m->n_called ? ckpt_inside_look_again(in, m, err) : 0;
+		/* Only after hooks: a look takes time in which a busy tree changes, and the next
+		 * try would fail, too. */
+		if (m->state == CKPT_MEMBER_HOOKS)
+			r = ckpt_inside_look_again(in, m, err);
 		if (r >= 0)
 			r = begin(in, m, now, err);
 	}

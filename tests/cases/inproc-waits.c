@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <linux/futex.h>
 #include <poll.h>
-#include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <string.h>
@@ -18,7 +17,6 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 #include "tests/lib/act.h"
@@ -268,98 +266,6 @@ static void check(void)
 	semctl(semid, 0, IPC_RMID);
 }
 
-/* ---- attempts that fail: a thread that is in vfork(2) does not come ---- */
-
-#define LONG_MS 2000 /* longer than any attempt, and than act_took() has patience */
-#define LONG_TIME                                         \
-	{                                                 \
-		LONG_MS / 1000, LONG_MS % 1000 * 1000000l \
-	}
-#define LONG(want, call) ACT_TIMED(a, LONG_MS, want, call)
-
-static void do_long_sleep(struct act *a)
-{
-	struct timespec t = LONG_TIME;
-
-	LONG(0, nanosleep(&t, NULL));
-}
-
-static void do_long_poll(struct act *a)
-{
-	struct pollfd p = { never[0], POLLIN, 0 };
-
-	LONG(0, poll(&p, 1, LONG_MS));
-}
-
-static void do_long_epoll_wait(struct act *a)
-{
-	struct epoll_event e;
-
-	LONG(0, epoll_wait(epfd, &e, 1, LONG_MS));
-}
-
-static void do_long_epoll_pwait2(struct act *a)
-{
-	struct epoll_event e;
-	struct timespec t = LONG_TIME;
-
-	LONG(0, syscall(441, epfd, &e, 1, &t, NULL, 8)); /* Linux 5.11 */
-}
-
-static void do_long_semtimedop(struct act *a)
-{
-	struct timespec t = LONG_TIME;
-	struct sembuf op = { 0, -1, 0 };
-
-	LONG(-EAGAIN, semtimedop(semid, &op, 1, &t));
-}
-
-static void do_long_futex(struct act *a)
-{
-	static int word;
-	struct timespec t = LONG_TIME;
-
-	LONG(-ETIMEDOUT, syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, &t, NULL, 0));
-}
-
-static int nap(void *arg)
-{
-	syscall(SYS_nanosleep, &(struct timespec){ 0, 250000000 }, NULL);
-	return arg != NULL;
-}
-
-static void do_vfork(struct act *a)
-{
-	static char stack[16384] __attribute__((aligned(16)));
-	int pid = clone(nap, stack + sizeof(stack), CLONE_VM | CLONE_VFORK, NULL);
-
-	(void)a;
-	CHECK_INT(waitpid(pid, NULL, __WALL), pid);
-	test_sleep_ms(500);
-}
-
-static struct act beside_vfork[] = {
-	{ "nanosleep", do_long_sleep },
-	{ "poll", do_long_poll },
-	{ "epoll_wait", do_long_epoll_wait },
-	{ "epoll_pwait2", do_long_epoll_pwait2 },
-	{ "semtimedop", do_long_semtimedop },
-	{ "futex", do_long_futex },
-	{ "vfork", do_vfork },
-};
-
-static void setup_beside_vfork(void)
-{
-	make_things();
-	act_start(beside_vfork, ARRAY_SIZE(beside_vfork));
-}
-
-static void check_beside_vfork(void)
-{
-	act_end(beside_vfork, ARRAY_SIZE(beside_vfork));
-	semctl(semid, 0, IPC_RMID);
-}
-
 /* ---- without a limit: they begin, and end only when the story makes them ---- */
 
 static int msgid, quiet[2];
@@ -487,7 +393,5 @@ static void check_endless(void)
 #define FLAGS (CASE_INSIDE | CASE_MANY | CASE_LOSSY)
 CASES({ "waits with a limit end in time and say nothing of checkpoints", setup, check,
 	.flags = FLAGS | CASE_RUNS }, /* a stop ends a transfer of which a part is done */
-      { "waits go on with what they had left when a checkpoint is attempted in vain",
-	setup_beside_vfork, check_beside_vfork, .flags = FLAGS | CASE_STAYS | CASE_RUNS },
       { "waits without a limit wait on", setup_endless, check_endless,
 	.flags = CASE_INSIDE | CASE_MANY })
