@@ -34,7 +34,7 @@ static void on_signal(int sig, siginfo_t *info, void *uc)
 static int64_t some_number(void)
 {
 	static const int64_t some[] = {
-		0, 1, -1, -14, 4096, 32768, 1ll << 32, 1ll << 40, -1ll << 62
+		0, 1, -1, -14, 4096, 32768, 1ll << 32, 1ll << 40, -(1ll << 62)
 	};
 
 	return rand_r(&seed) % 3 ? some[rand_r(&seed) % ARRAY_SIZE(some)] : rand_r(&seed);
@@ -106,8 +106,9 @@ static void answer(int fd, const struct ckpt_wire_request *req)
 
 	if (is("random"))
 		some_bytes(data, sizeof(data));
-	reply.len = req->verb == CKPT_WIRE_THREADS || rand_r(&seed) % 8 ? req->len :
-									  rand_r(&seed) % 32768;
+	reply.len = req->len;
+	if (req->verb != CKPT_WIRE_THREADS && rand_r(&seed) % 8 == 0)
+		reply.len = rand_r(&seed) % 32768;
 	if (req->verb == CKPT_WIRE_THREADS) {
 		reply.len = make_thread();
 		reply.ret = 1;
