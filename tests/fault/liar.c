@@ -33,9 +33,8 @@ static void on_signal(int sig, siginfo_t *info, void *uc)
 
 static int64_t some_number(void)
 {
-	static const int64_t some[] = {
-		0, 1, -1, -14, 4096, 32768, 1ll << 32, 1ll << 40, -(1ll << 62)
-	};
+	static const int64_t some[] = { 0,     1,         -1,        -14,         4096,
+					32768, 1ll << 32, 1ll << 40, -(1ll << 62) };
 
 	return rand_r(&seed) % 3 ? some[rand_r(&seed) % ARRAY_SIZE(some)] : rand_r(&seed);
 }
