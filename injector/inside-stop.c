@@ -311,10 +311,12 @@ static void take_connections(struct ckpt_inside *in)
 		m = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 ?
 			    NULL :
 			    ckpt_inside_member(in, peer.pid);
-		if (!m || m->sock >= 0 || m->state != CKPT_MEMBER_RUNS)
+		if (!m || m->sock >= 0 || m->state != CKPT_MEMBER_RUNS) {
 			close(fd);
-		else
-			m->sock = fd;
+			continue;
+		}
+		m->sock = fd;
+		ckpt_inside_limit(m);
 	}
 }
 

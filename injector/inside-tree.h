@@ -85,8 +85,10 @@ struct ckpt_inside {
 /* Sends one request with its bytes of DATA behind it. */
 int ckpt_inside_send(const struct ckpt_member *m, const struct ckpt_wire_request *req,
 		     const void *data, struct ckpt_err *err);
+/* Of a new connection: nobody is waited for without being looked at. */
+void ckpt_inside_limit(const struct ckpt_member *m);
 /* Awaits a reply. Its bytes are in in->data, its descriptor (if FDP) in *FDP. Returns the reply's
- * value, or -ECONNRESET with ERR. By the holder of the lock. */
+ * value, or -ECONNRESET with ERR: also where the process was stopped. By the holder of the lock. */
 int64_t ckpt_inside_receive(struct ckpt_inside *in, const struct ckpt_member *m, int *fdp,
 			    struct ckpt_err *err);
 /* Both. */

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
@@ -12,6 +13,8 @@
 #include "injector/ptrace.h"
 
 #define BACKLOG 128
+#define LOOK_MS 100 /* between two looks at who does not answer */
+#define ANSWER_S 60 /* no call and no copy takes as long */
 #define WHY_MAX 500 /* the library keeps a little more */
 
 static int gone(const struct ckpt_member *m, struct ckpt_err *err)
@@ -19,6 +22,30 @@ static int gone(const struct ckpt_member *m, struct ckpt_err *err)
 	return ckpt_refuse(err, CKPT_E_VANISHED, -ECONNRESET,
 			   "process %d: it has gone on, or ended, in the middle of the checkpoint",
 			   m->pid);
+}
+
+void ckpt_inside_limit(const struct ckpt_member *m)
+{
+	const struct timeval tv = { 0, LOOK_MS * 1000 };
+
+	setsockopt(m->sock, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
+}
+
+/* Nothing came between two looks. Who is stopped goes back to work when he is continued. */
+static int check_late(const struct ckpt_member *m, unsigned int looks, struct ckpt_err *err)
+{
+	struct ckpt_proc_stat st;
+
+	if (ckpt_proc_stat(m->acts, &st) == 0 && st.state == 'T')
+		return ckpt_refuse(err, CKPT_E_STOPPED, -ECONNRESET,
+				   "process %d: it was stopped in the middle of the checkpoint",
+				   m->pid);
+	if (looks < ANSWER_S * 1000 / LOOK_MS)
+		return 0;
+	return ckpt_refuse(
+		err, CKPT_E_NO_ANSWER, -ECONNRESET,
+		"process %d: it has not answered for %d s in the middle of the checkpoint", m->pid,
+		ANSWER_S);
 }
 
 int64_t ckpt_inside_receive(struct ckpt_inside *in, const struct ckpt_member *m, int *fdp,
@@ -30,6 +57,7 @@ int64_t ckpt_inside_receive(struct ckpt_inside *in, const struct ckpt_member *m,
 	} control;
 	struct iovec iov[2] = { { &in->reply, sizeof(in->reply) }, { in->data, sizeof(in->data) } };
 	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
+	unsigned int looks = 0;
 	ssize_t n;
 
 	if (fdp) {
@@ -37,9 +65,12 @@ int64_t ckpt_inside_receive(struct ckpt_inside *in, const struct ckpt_member *m,
 		msg.msg_control = &control;
 		msg.msg_controllen = CMSG_LEN(sizeof(int)); /* for one, and no more */
 	}
-	do
-		n = recvmsg(m->sock, &msg, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
+	while ((n = recvmsg(m->sock, &msg, MSG_CMSG_CLOEXEC)) < 0 &&
+	       (errno == EINTR || errno == EAGAIN))
+		if (errno == EAGAIN && check_late(m, ++looks, err) < 0) {
+			shutdown(m->sock, SHUT_RDWR); /* an answer that comes now is none */
+			return err->code;
+		}
 	if (n < (ssize_t)sizeof(in->reply) || in->reply.len != n - sizeof(in->reply))
 		return gone(m, err);
 	if (fdp && CMSG_FIRSTHDR(&msg))

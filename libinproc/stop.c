@@ -212,19 +212,32 @@ static void answer_questions(struct ckpt_parked *me, pid_t asker)
 	}
 }
 
-static void init(struct ckpt_parked *me, ucontext_t *uc, pid_t asker)
+/* Looked at first of all: whoever waits for memory in the handler has slept once more. */
+struct arrival {
+	uint64_t came, switches;
+	struct ckpt_again again; /* what is done at the end */
+};
+
+static void arrive(struct arrival *arrival)
 {
 	struct rusage usage = { 0 };
 
+	ckpt_sys(SYS_getrusage, RUSAGE_THREAD, &usage);
+	arrival->switches = usage.ru_nvcsw;
+	arrival->came = ckpt_now_ns();
+	arrival->again.sort = CKPT_AGAIN_NOT;
+}
+
+static void init(struct ckpt_parked *me, ucontext_t *uc, const struct arrival *arrival, pid_t asker)
+{
+	me->came = arrival->came;
+	me->switches = arrival->switches;
 	me->tid = ckpt_sys(SYS_gettid);
 	me->uc = uc;
 	me->interrupted = me->cut = -1;
 	me->waited = 0;
 	me->led = false;
 	me->rest = &rest;
-	me->came = ckpt_now_ns();
-	ckpt_sys(SYS_getrusage, RUSAGE_THREAD, &usage);
-	me->switches = usage.ru_nvcsw;
 	memset(&me->regs, 0, sizeof(me->regs));
 	ckpt_sys(SYS_arch_prctl, ARCH_GET_FS, &me->regs.fs_base);
 	ckpt_sys(SYS_arch_prctl, ARCH_GET_GS, &me->regs.gs_base);
@@ -270,7 +283,7 @@ static void visit(struct ckpt_session *s, struct ckpt_parked *me, uint64_t token
 		ckpt_park(s, me);
 }
 
-static void come(siginfo_t *info, void *uc, struct ckpt_again *again)
+static void come(siginfo_t *info, void *uc, struct arrival *arrival)
 {
 	struct ckpt_session *s = ckpt_session;
 	struct ckpt_parked me;
@@ -283,7 +296,7 @@ static void come(siginfo_t *info, void *uc, struct ckpt_again *again)
 			ckpt_ask_again(s);
 		return;
 	}
-	init(&me, uc, info->si_code == SI_QUEUE ? info->si_pid : 0);
+	init(&me, uc, arrival, info->si_code == SI_QUEUE ? info->si_pid : 0);
 	if (info->si_code == SI_QUEUE)
 		ckpt_wind_back_sleep(&me, info);
 	for (int i = 0; i < REQUESTS_MAX; i++) {
@@ -297,7 +310,7 @@ static void come(siginfo_t *info, void *uc, struct ckpt_again *again)
 	if (me.led)
 		shrink_stack(&me);
 	/* What comes after this look is too late: nothing else stands behind it. */
-	ckpt_wind_back_end(&me, again);
+	ckpt_wind_back_end(&me, &arrival->again);
 }
 
 /* call_on(top, function, first, second, third) */
@@ -316,8 +329,8 @@ __asm__(".text\n"
 	"	pop %rbp\n"
 	"	ret\n"
 	".size call_on, . - call_on\n");
-void call_on(void *top, void (*function)(siginfo_t *, void *, struct ckpt_again *), siginfo_t *info,
-	     void *uc, struct ckpt_again *again);
+void call_on(void *top, void (*function)(siginfo_t *, void *, struct arrival *), siginfo_t *info,
+	     void *uc, struct arrival *arrival);
 
 int ckpt_stack_take(struct ckpt_session *s)
 {
@@ -346,11 +359,12 @@ static bool is_parents_memory(pid_t pid)
 void ckpt_on_signal(int sig, siginfo_t *info, void *uc)
 {
 	struct ckpt_session *s = ckpt_session;
-	struct ckpt_again again = { .sort = CKPT_AGAIN_NOT };
 	pid_t pid = ckpt_sys(SYS_getpid);
+	struct arrival arrival;
 	int i;
 
 	(void)sig;
+	arrive(&arrival);
 	/* A child of vfork(2) works in our memory, where it has nothing to say. */
 	if (!s->pid && !is_parents_memory(pid))
 		s->pid = pid; /* a fork's child */
@@ -358,11 +372,11 @@ void ckpt_on_signal(int sig, siginfo_t *info, void *uc)
 		return;
 	i = ckpt_stack_take(s);
 	if (i < 0) {
-		come(info, uc, &again);
+		come(info, uc, &arrival);
 	} else {
-		call_on(ckpt_stack_top(i), come, info, uc, &again);
+		call_on(ckpt_stack_top(i), come, info, uc, &arrival);
 		ckpt_stack_give_back(s, i);
 	}
-	if (again.sort != CKPT_AGAIN_NOT)
-		ckpt_again_run(&again, uc);
+	if (arrival.again.sort != CKPT_AGAIN_NOT)
+		ckpt_again_run(&arrival.again, uc);
 }

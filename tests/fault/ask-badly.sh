@@ -96,7 +96,7 @@ until_true 5 eval 'test "$(state "$PID")" = t'
 ask "$PID"
 granted "one that is traced for a moment"
 wait $!
-"$stubborn" hold "$PID" 4000 &
+"$stubborn" hold "$PID" 8000 &
 until_true 5 eval 'test "$(state "$PID")" = t'
 ask "$PID" --wait 2
 refused "one that is traced" 1 "^ckpt-signal: CKPT-E0113: .*$PID"
@@ -248,6 +248,24 @@ done
 [ "$bad" = 0 ] || cp "$T/err.bad" "$T/err"
 check "a program that executes itself all the time: $taken of 30 met, a sentence for the others" test "$bad" = 0
 unharmed_still "a program that executes itself all the time"
+end_it
+run_stubborn plain
+bad=0 taken=0
+for ((i = 0; i < 30; i++)); do
+	(sleep 0.00$((i % 9 + 1)); kill -STOP "$PID") &
+	ask "$PID" --wait 3 --stop
+	wait $!
+	kill -CONT "$PID"
+	case $status in
+	0) taken=$((taken + 1)) ;;
+	1) sentence '^ckpt-signal: CKPT-E01(10|13)' || { bad=$((bad + 1)); cp "$T/err" "$T/err.bad"; } ;;
+	*) bad=$((bad + 1)); cp "$T/err" "$T/err.bad" ;;
+	esac
+	rm -rf "$T/img"
+done
+[ "$bad" = 0 ] || cp "$T/err.bad" "$T/err"
+check "a program that is stopped meanwhile: $taken of 30 met, a sentence for the others" test "$bad" = 0
+unharmed_still "a program that is stopped meanwhile"
 end_it
 bad=0 taken=0
 for ((i = 0; i < 40; i++)); do
