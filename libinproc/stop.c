@@ -225,7 +225,6 @@ static void arrive(struct arrival *arrival)
 	ckpt_sys(SYS_getrusage, RUSAGE_THREAD, &usage);
 	arrival->switches = usage.ru_nvcsw;
 	arrival->came = ckpt_now_ns();
-	arrival->again.sort = CKPT_AGAIN_NOT;
 }
 
 static void init(struct ckpt_parked *me, ucontext_t *uc, const struct arrival *arrival, pid_t asker)
@@ -360,7 +359,7 @@ void ckpt_on_signal(int sig, siginfo_t *info, void *uc)
 {
 	struct ckpt_session *s = ckpt_session;
 	pid_t pid = ckpt_sys(SYS_getpid);
-	struct arrival arrival;
+	struct arrival arrival = { .again = { .sort = CKPT_AGAIN_NOT } };
 	int i;
 
 	(void)sig;
