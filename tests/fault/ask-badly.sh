@@ -35,6 +35,14 @@ beats() { cat beats 2>/dev/null || echo 0; }
 more_beats() { [ "$(beats)" -gt "$1" ]; }
 goes_on() { until_true 5 more_beats $(($(beats) + 2)); }
 sentence() { [ "$(grep -vc '^note: ' "$T/err")" = 1 ] && grep -Eq -- "$1" "$T/err"; }
+# count REGEX: what the last request of many said; one that failed has to have said REGEX.
+count() {
+	case $status in
+	0) taken=$((taken + 1)) ;;
+	1) sentence "$1" || { bad=$((bad + 1)); cp "$T/err" "$T/err.bad"; } ;;
+	*) bad=$((bad + 1)); cp "$T/err" "$T/err.bad" ;;
+	esac
+}
 # refused NAME STATUS REGEX: what the last request said.
 refused() {
 	if [ "$status" != "$2" ]; then fail "$1: exit status $status instead of $2"
@@ -237,11 +245,7 @@ run_stubborn exec
 bad=0 taken=0
 for ((i = 0; i < 30; i++)); do
 	ask "$PID" --wait 3
-	case $status in
-	0) taken=$((taken + 1)) ;;
-	1) sentence '^ckpt-signal: CKPT-E0' || { bad=$((bad + 1)); cp "$T/err" "$T/err.bad"; } ;;
-	*) bad=$((bad + 1)); cp "$T/err" "$T/err.bad" ;;
-	esac
+	count '^ckpt-signal: CKPT-E0'
 	[ "$status" = 0 ] || [ ! -e "$T/img/image" ] || { bad=$((bad + 1)); echo "an image is left" >"$T/err.bad"; }
 	rm -rf "$T/img"
 done
@@ -256,11 +260,7 @@ for ((i = 0; i < 30; i++)); do
 	ask "$PID" --wait 3 --stop
 	wait $!
 	kill -CONT "$PID"
-	case $status in
-	0) taken=$((taken + 1)) ;;
-	1) sentence '^ckpt-signal: CKPT-E01(10|13)' || { bad=$((bad + 1)); cp "$T/err" "$T/err.bad"; } ;;
-	*) bad=$((bad + 1)); cp "$T/err" "$T/err.bad" ;;
-	esac
+	count '^ckpt-signal: CKPT-E01(10|13)'
 	rm -rf "$T/img"
 done
 [ "$bad" = 0 ] || cp "$T/err.bad" "$T/err"
@@ -272,11 +272,7 @@ for ((i = 0; i < 40; i++)); do
 	"$ckpt_run" "$stubborn" short $((i * 1000)) </dev/null >/dev/null 2>&1 &
 	sleep 0.00$((i % 10))
 	ask $! --wait 2
-	case $status in
-	0) taken=$((taken + 1)) ;;
-	1) sentence '^ckpt-signal: CKPT-E01(01|07|09)' || { bad=$((bad + 1)); cp "$T/err" "$T/err.bad"; } ;;
-	*) bad=$((bad + 1)); cp "$T/err" "$T/err.bad" ;;
-	esac
+	count '^ckpt-signal: CKPT-E01(01|07|09)'
 	wait $! || { bad=$((bad + 1)); echo "the program ends with $?" >"$T/err.bad"; }
 	rm -rf "$T/img"
 done
