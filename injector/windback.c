@@ -157,6 +157,18 @@ static int set_eintr(struct ckpt_tracee *t, bool again, struct ckpt_err *err)
 	return r < 0 ? ckpt_fail(err, r, "thread %d: cannot set its registers", t->tid) : 0;
 }
 
+/* The kernel was about to go on with a wait that something else had interrupted before: the stop
+ * interrupts it once more, as if it had gone on already. */
+static void take_restart_back(struct ckpt_tracee *t)
+{
+	uint8_t code[2];
+
+	if (t->found.rax == SYS_restart_syscall &&
+	    ckpt_vm_get(t->tid, t->found.rip, code, sizeof(code)) >= 0 && code[0] == 0x0f &&
+	    code[1] == 0x05)
+		ckpt_interrupted_once_more(&t->found);
+}
+
 int ckpt_tracee_settle(const struct ckpt_tree *tree, struct ckpt_tracee *t, uint64_t mask,
 		       struct ckpt_err *err)
 {
@@ -165,6 +177,7 @@ int ckpt_tracee_settle(const struct ckpt_tree *tree, struct ckpt_tracee *t, uint
 
 	if (r < 0)
 		return r;
+	take_restart_back(t);
 	know_mask(t, mask);
 	t->now = &t->found;
 	t->back = t->found;

@@ -115,10 +115,8 @@ static bool plan_wait(struct ckpt_again *a, long nr, const uint64_t arg[6])
 	case SYS_pselect6:
 		return limit_at(a, arg[4], false);
 	case SYS_epoll_wait:
-		a->nr = SYS_epoll_pwait;
-		limit_ms(a, arg[3]);
-		return true;
 	case SYS_epoll_pwait:
+		a->nr = SYS_epoll_pwait;
 		limit_ms(a, arg[3]);
 		return true;
 	case SYS_nanosleep:
@@ -246,10 +244,21 @@ void ckpt_again_plan(struct ckpt_again *a, const struct ckpt_parked *p, uint64_t
 
 /* ---- doing it ---- */
 
-/* Rounded up: never too short. */
-static int32_t ms_of(const struct ckpt_again *a)
+/* Even a signal that the program ignores ends epoll_wait(2) with EINTR, if it comes while we block
+ * it, as we do: the kernel makes poll(2) again. Others may be faster than we. */
+static int64_t wait_for_events(struct ckpt_again *a)
 {
-	return a->limited ? a->left.tv_sec * 1000 + (a->left.tv_nsec + 999999) / 1000000 : -1;
+	struct pollfd p = { a->arg[0], POLLIN, 0 };
+	int64_t ret = 1, n = 0;
+
+	while (ret > 0 && n == 0) {
+		const uint64_t wait[6] = { (uintptr_t)&p, 1, a->limited ? (uintptr_t)&a->left : 0,
+					   (uintptr_t)&a->mask, 8 };
+
+		ret = ckpt_again_call(SYS_ppoll, wait);
+		n = ckpt_sys(SYS_epoll_wait, a->arg[0], a->arg[1], a->arg[2], 0);
+	}
+	return n ? n : ret;
 }
 
 static int64_t wait_once(struct ckpt_again *a)
@@ -275,10 +284,7 @@ static int64_t wait_once(struct ckpt_again *a)
 		a->arg[5] = (uintptr_t)&both;
 		break;
 	case SYS_epoll_pwait:
-		a->arg[3] = (uint32_t)ms_of(a);
-		a->arg[4] = (uintptr_t)&a->mask;
-		a->arg[5] = 8;
-		break;
+		return wait_for_events(a);
 	}
 	return ckpt_again_call(a->nr, a->arg);
 }
@@ -300,12 +306,8 @@ static int64_t wait_on(struct ckpt_again *a)
 	int64_t ret;
 
 	do {
-		uint64_t start = ckpt_now_ns();
-
 		ckpt_again_met = false;
 		ret = wait_once(a);
-		if (a->nr == SYS_epoll_pwait && a->limited)
-			subtract(&a->left, ckpt_now_ns() - start);
 	} while (ret == -EINTR && ckpt_again_met);
 	if (a->limited && a->rest_at)
 		put_rest(a, ret);

@@ -65,15 +65,11 @@ static int wanted_signal(void)
 
 static bool take_signal(int sig)
 {
-	/* Not on an alternate stack, which may be as small as the program's own handler allows. */
-	const struct ckpt_action act = { ckpt_on_signal, SA_SIGINFO | SA_RESTART | CKPT_RESTORER,
-					 ckpt_restorer, ~0ull };
 	uint64_t bit = 1ull << (sig - 1);
 
-	if (ckpt_sys(SYS_rt_sigaction, sig, &act, NULL, 8) < 0)
-		return false;
 	/* The program before us in this process may have blocked it for the exec. */
-	return ckpt_sys(SYS_rt_sigprocmask, SIG_UNBLOCK, &bit, NULL, 8) >= 0;
+	return ckpt_take_signal(sig, ckpt_is_caught(SIGCHLD)) &&
+	       ckpt_sys(SYS_rt_sigprocmask, SIG_UNBLOCK, &bit, NULL, 8) >= 0;
 }
 
 extern char **environ;

@@ -126,6 +126,16 @@ static inline void *ckpt_stack_top(int i)
 	return ckpt_stacks + (size_t)(i + 1) * CKPT_STACK;
 }
 
+/* ---- child.c: SIGCHLD is not to wake others as long as a thread is in the handler ---- */
+bool ckpt_is_caught(int sig);
+/* Installs the handler. */
+bool ckpt_take_signal(int sig, bool child_is_caught);
+/* Around a change of SIG's action. */
+void ckpt_child_begin(int sig, bool catches);
+void ckpt_child_end(int sig);
+/* In the handler: that action may have been changed without us. */
+void ckpt_child_look(void);
+
 /* ---- park.c: those who are in the handler ---- */
 enum ckpt_role { CKPT_PASSER, CKPT_LEADER, CKPT_PARKED };
 enum ckpt_role ckpt_enter(struct ckpt_session *s, struct ckpt_parked *me, bool may_lead);

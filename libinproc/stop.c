@@ -364,6 +364,7 @@ void ckpt_on_signal(int sig, siginfo_t *info, void *uc)
 
 	(void)sig;
 	arrive(&arrival);
+	ckpt_child_look();
 	/* A child of vfork(2) works in our memory, where it has nothing to say. */
 	if (!s->pid && !is_parents_memory(pid))
 		s->pid = pid; /* a fork's child */

@@ -156,11 +156,33 @@ static void take_error_out(const struct ckpt_parked *p, long nr)
 		ckpt_sys(SYS_getsockopt, arg[0], SOL_SOCKET, SO_ERROR, &error, &len);
 }
 
+static bool is_syscall(uint64_t at)
+{
+	uint8_t code[2];
+
+	return ckpt_own_read(at, code, 2) && code[0] == 0x0f && code[1] == 0x05;
+}
+
+/* The kernel was about to go on with a wait that something had interrupted for which there was no
+ * handler. Behind ours it could not: rt_sigreturn(2) makes it forget how. So it is as if our signal
+ * had interrupted it. */
+static void take_restart_back(ucontext_t *uc)
+{
+	greg_t *g = uc->uc_mcontext.gregs;
+
+	if (g[REG_RAX] != SYS_restart_syscall || !is_syscall(g[REG_RIP]))
+		return;
+	g[REG_RIP] += 2;
+	g[REG_RAX] = -EINTR;
+}
+
 void ckpt_wind_back(struct ckpt_parked *p)
 {
-	greg_t ret = p->uc->uc_mcontext.gregs[REG_RAX];
+	greg_t ret;
 	long nr;
 
+	take_restart_back(p->uc);
+	ret = p->uc->uc_mcontext.gregs[REG_RAX];
 	p->as_is = ckpt_again_is_here(p->uc) || ckpt_has_returned(p->uc);
 	if (ret <= 0 && (p->as_is || ret != -EINTR))
 		return;
@@ -242,14 +264,13 @@ void ckpt_wind_back_sleep(struct ckpt_parked *p, const siginfo_t *info)
 void ckpt_wind_back_rest(struct ckpt_parked *p, const struct ckpt_wire_look *look)
 {
 	struct user_regs_struct r;
-	uint8_t code[2];
 
 	registers(p->uc, &r);
 	if (p->as_is || !is_same(p, &r, look))
 		return;
 	/* What no code in front of it told. */
 	if (is_interrupted(p) && look->nr != SYS_restart_syscall && ends(look->nr) &&
-	    ckpt_own_read(r.rip - 2, code, 2) && code[0] == 0x0f && code[1] == 0x05)
+	    is_syscall(r.rip - 2))
 		set_back(p, look->nr);
 	if (p->interrupted >= 0 && !p->waited && look->since && look->since < p->came &&
 	    look->switches == p->switches) {
@@ -289,13 +310,6 @@ static uint64_t mask_of(const struct ckpt_parked *p)
 	return mask;
 }
 
-static bool has_handler(int sig)
-{
-	struct ckpt_action act = { 0 };
-
-	return ckpt_sys(SYS_rt_sigaction, sig, NULL, &act, 8) >= 0 && (uintptr_t)act.handler > 1;
-}
-
 static uint64_t handled(uint64_t signals)
 {
 	uint64_t yes = 0;
@@ -303,7 +317,7 @@ static uint64_t handled(uint64_t signals)
 	for (signals &= ~ckpt_reserved_bit(); signals; signals &= signals - 1) {
 		int sig = __builtin_ctzll(signals) + 1;
 
-		if (has_handler(sig))
+		if (ckpt_is_caught(sig))
 			yes |= 1ull << (sig - 1);
 	}
 	return yes;

@@ -111,9 +111,16 @@ static int set_by_libc(int sig, const struct sigaction *act, struct sigaction *o
 
 static int set_action(int sig, const struct sigaction *act, struct sigaction *old)
 {
+	bool catches = act && (uintptr_t)act->sa_handler > (uintptr_t)SIG_IGN;
+	int ret;
+
 	if (ckpt_is_reserved(sig))
 		return pretend(act, old);
-	return is_ours_to_set(sig) ? set_kernel_action(sig, act, old) : set_by_libc(sig, act, old);
+	ckpt_child_begin(sig, catches);
+	ret = is_ours_to_set(sig) ? set_kernel_action(sig, act, old) : set_by_libc(sig, act, old);
+	if (!catches)
+		ckpt_child_end(sig);
+	return ret;
 }
 
 CKPT_EXPORT int sigaction(int sig, const struct sigaction *act, struct sigaction *old)

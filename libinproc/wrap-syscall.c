@@ -170,8 +170,10 @@ static long set_action(long nr, long sig, long act, long old, long len, long e, 
 		own = *(const struct action *)act;
 		own.mask &= ~ckpt_reserved_bit();
 		act = (long)&own;
+		ckpt_child_begin(sig, own.handler > (uintptr_t)SIG_IGN);
 	}
 	ret = ckpt_syscall_raw(nr, sig, act, old, len, e, f);
+	ckpt_child_end(sig);
 	return ret;
 }
 

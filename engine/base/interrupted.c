@@ -61,6 +61,15 @@ enum ckpt_interrupted ckpt_interrupted_by(const struct user_regs_struct *regs)
 	}
 }
 
+void ckpt_interrupted_once_more(struct user_regs_struct *regs)
+{
+	regs->rip += 2; /* the length of `syscall` */
+	regs->rax = -ERESTART_RESTARTBLOCK;
+	/* The thread may have been interrupted again since. */
+	if ((long)regs->orig_rax < 0)
+		regs->orig_rax = SYS_restart_syscall;
+}
+
 void ckpt_interrupted_wind_back(struct user_regs_struct *regs, long nr)
 {
 	regs->rax = nr;
@@ -217,7 +226,5 @@ long ckpt_interrupted_behind_restart(const struct user_regs_struct *regs, const 
 	if (strstr(wchan, "poll"))
 		return SYS_poll;
 	/* What the sleeping calls wait in is part of the scheduler, and not shown. */
-	if (wchan[0] && strcmp(wchan, "0"))
-		return is_pointer(regs->rdi) ? SYS_nanosleep : SYS_clock_nanosleep;
 	return number_by_args(regs);
 }

@@ -24,6 +24,8 @@ enum ckpt_interrupted {
 };
 
 enum ckpt_interrupted ckpt_interrupted_by(const struct user_regs_struct *regs);
+/* At the `syscall` by which the kernel goes on with a wait: as before it was put there. */
+void ckpt_interrupted_once_more(struct user_regs_struct *regs);
 /* Makes the thread execute call NR, with the arguments it has in the registers, once more. */
 void ckpt_interrupted_wind_back(struct user_regs_struct *regs, long nr);
 /* The call comes back as a signal handler would find it: interrupted. */

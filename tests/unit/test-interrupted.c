@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -26,6 +27,7 @@ struct timed {
 	long nr;
 	int arg;
 	bool in_register;
+	bool kept; /* what is left of its time, by the kernel */
 };
 
 static void sleep10(void)
@@ -61,7 +63,7 @@ static void futex10(void)
 {
 	static int word;
 
-	syscall(SYS_futex, &word, FUTEX_WAIT, 0, &(struct timespec){ 10, 0 });
+	syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, &(struct timespec){ 10, 0 });
 }
 
 static void sigtimedwait10(void)
@@ -115,6 +117,23 @@ static void test_again(const struct timed *t, pid_t pid, uint64_t started, doubl
 	report(left >= least && left <= most, name);
 }
 
+/* As when a stop comes where the kernel is about to go on by restart_syscall(2). */
+static void stop_before_restart(pid_t pid, long nr)
+{
+	struct user_regs_struct regs;
+	bool ok = !ptrace(PTRACE_SEIZE, pid, 0, 0) && !ptrace(PTRACE_INTERRUPT, pid, 0, 0) &&
+		  waitpid(pid, NULL, 0) == pid && !ptrace(PTRACE_GETREGS, pid, 0, &regs);
+
+	regs.rax = SYS_restart_syscall;
+	regs.rip -= 2;
+	/* Back in the program already, but where nothing else would tell which call it was. */
+	if (nr != SYS_futex)
+		regs.orig_rax = -1;
+	ok = ok && !ptrace(PTRACE_SETREGS, pid, 0, &regs) && !kill(pid, SIGSTOP) &&
+	     !ptrace(PTRACE_DETACH, pid, 0, 0) && wait_state(pid, 'T');
+	report(ok, "it is stopped where the kernel goes on");
+}
+
 static void test_timed_call(const struct timed *t, pid_t pid, uint64_t started)
 {
 	test_again(t, pid, started, 0, "");
@@ -123,20 +142,26 @@ static void test_timed_call(const struct timed *t, pid_t pid, uint64_t started)
 	 * more than all of it. */
 	test_again(t, pid, started, 10, ", stopped once more,");
 	report(wait_state(pid, 'S'), "and goes on");
+	if (t->kept) {
+		stop_before_restart(pid, t->nr);
+		test_again(t, pid, started, 10, ", stopped once more in between,");
+		kill(pid, SIGCONT);
+		report(wait_state(pid, 'S'), "and goes on");
+	}
 	end_process(pid);
 }
 
 static void test_timed(void)
 {
 	static const struct timed calls[] = {
-		{ "nanosleep", sleep10, SYS_nanosleep, 0, false },
-		{ "nanosleep with a rest", sleep10_rest, SYS_nanosleep, 0, false },
-		{ "clock_nanosleep", clock10, SYS_clock_nanosleep, 2, false },
-		{ "poll", poll10, SYS_poll, 2, true },
-		{ "epoll_wait", epoll10, SYS_epoll_wait, 3, true },
-		{ "futex", futex10, SYS_futex, 3, false },
-		{ "sigtimedwait", sigtimedwait10, SYS_rt_sigtimedwait, 2, false },
-		{ "pselect", select10, SYS_pselect6, 4, false },
+		{ "nanosleep", sleep10, SYS_nanosleep, 0, false, true },
+		{ "nanosleep with a rest", sleep10_rest, SYS_nanosleep, 0, false, true },
+		{ "clock_nanosleep", clock10, SYS_clock_nanosleep, 2, false, true },
+		{ "poll", poll10, SYS_poll, 2, true, true },
+		{ "epoll_wait", epoll10, SYS_epoll_wait, 3, true, false },
+		{ "futex", futex10, SYS_futex, 3, false, true },
+		{ "sigtimedwait", sigtimedwait10, SYS_rt_sigtimedwait, 2, false, false },
+		{ "pselect", select10, SYS_pselect6, 4, false, false },
 	};
 	enum { N = sizeof(calls) / sizeof(calls[0]) };
 	uint64_t started[N];

@@ -57,26 +57,34 @@ static void clear_environment(void)
 	unsetenv("LD_PRELOAD");
 }
 
-/* The exit status of this program with the argument ARG, with the library if SIGNAL is not NULL. */
-static int run_self(const char *signal, const char *arg)
+/* In a child: this program with the argument ARG, with the library if SIGNAL is not NULL. */
+static void execute_self(const char *signal, const char *arg)
 {
 	const char *library = library_path();
+
+	clear_environment();
+	if (signal) {
+		setenv("CKPT_TEST", "1", 1);
+		setenv("LD_PRELOAD", library, 1);
+		setenv("CKPT_SIGNAL", signal, 1);
+	}
+	alarm(120);
+	execl("/proc/self/exe", "self", arg, NULL);
+	_exit(126);
+}
+
+/* Its exit status. */
+__attribute__((unused)) static int run_self(const char *signal, const char *arg)
+{
 	int status = -1;
 	pid_t pid;
 
+	library_path();
 	fflush(stdout);
 	pid = fork();
 	if (pid == 0) {
 		dup2(1, 2);
-		clear_environment();
-		if (signal) {
-			setenv("CKPT_TEST", "1", 1);
-			setenv("LD_PRELOAD", library, 1);
-			setenv("CKPT_SIGNAL", signal, 1);
-		}
-		alarm(120);
-		execl("/proc/self/exe", "self", arg, NULL);
-		_exit(126);
+		execute_self(signal, arg);
 	}
 	if (waitpid(pid, &status, 0) == pid && WIFEXITED(status))
 		return WEXITSTATUS(status);
