@@ -197,3 +197,59 @@ int ckpt_inside_look_ahead(struct ckpt_inside *in, struct ckpt_err *err)
 	}
 	return r;
 }
+
+bool ckpt_inside_stands(const struct ckpt_member *m)
+{
+	return m->state == CKPT_MEMBER_PARKED || m->state == CKPT_MEMBER_HELD;
+}
+
+/* Its parent has ended, and somebody outside took it. */
+static bool has_left(const struct ckpt_inside *in, const struct ckpt_member *m)
+{
+	const struct ckpt_member *parent = ckpt_inside_member(in, m->ppid);
+
+	return m != in->members && m->state != CKPT_MEMBER_GONE &&
+	       !(parent && ckpt_inside_stands(parent));
+}
+
+/* The children of one that leaves leave, too. */
+static void let_leave(struct ckpt_inside *in)
+{
+	size_t n;
+
+	do {
+		n = 0;
+		for (struct ckpt_member *m = in->members; m; m = m->next) {
+			if (!has_left(in, m))
+				continue;
+			in->n_held -= m->state == CKPT_MEMBER_HELD;
+			ckpt_inside_let_go_one(m, false, "it is not part of the tree any more");
+			m->state = CKPT_MEMBER_GONE;
+			n++;
+		}
+	} while (n);
+}
+
+/* Orphans of those that ended come to a subreaper, or leave the tree. */
+int ckpt_inside_settle(struct ckpt_inside *in, bool *donep, struct ckpt_err *err)
+{
+	size_t n_new = 0;
+	int r;
+
+	if (in->members->state != CKPT_MEMBER_PARKED)
+		return ckpt_refuse(err, CKPT_E_VANISHED, -ESRCH,
+				   "process %d: it ended before it could be stopped", in->root);
+	for (struct ckpt_member *m = in->members; m; m = m->next) {
+		if (m->state == CKPT_MEMBER_ZOMBIE)
+			ckpt_inside_has_ended(m); /* reaped, before its parent stood */
+		if (!ckpt_inside_stands(m))
+			continue;
+		r = ckpt_inside_add_children(in, m, &n_new, err);
+		if (r < 0)
+			return r;
+	}
+	*donep = !n_new;
+	if (*donep)
+		let_leave(in);
+	return 0;
+}

@@ -357,11 +357,6 @@ static int listen_a_moment(struct ckpt_inside *in, struct ckpt_err *err)
 	return r;
 }
 
-static bool stands(const struct ckpt_member *m)
-{
-	return m->state == CKPT_MEMBER_PARKED || m->state == CKPT_MEMBER_HELD;
-}
-
 /* One look at everybody. *DONEP: all stand, and all their children are known. */
 static int go_round(struct ckpt_inside *in, uint64_t now, bool *donep, struct ckpt_err *err)
 {
@@ -370,7 +365,7 @@ static int go_round(struct ckpt_inside *in, uint64_t now, bool *donep, struct ck
 
 	*donep = true;
 	for (struct ckpt_member *m = in->members; r >= 0 && m; m = m->next) {
-		if (stands(m)) {
+		if (ckpt_inside_stands(m)) {
 			if (!m->children_seen)
 				r = ckpt_inside_add_children(in, m, &n_new, err);
 		} else if (ckpt_inside_is_stopped(in, m)) {
@@ -387,28 +382,6 @@ static int go_round(struct ckpt_inside *in, uint64_t now, bool *donep, struct ck
 	*donep = false; /* they may have children */
 	in->hurry = true;
 	return ckpt_inside_hold_stopped(in, err);
-}
-
-/* Orphans of those that ended come to a subreaper, or leave the tree. */
-static int settle(struct ckpt_inside *in, bool *donep, struct ckpt_err *err)
-{
-	size_t n_new = 0;
-	int r;
-
-	if (in->members->state != CKPT_MEMBER_PARKED)
-		return ckpt_refuse(err, CKPT_E_VANISHED, -ESRCH,
-				   "process %d: it ended before it could be stopped", in->root);
-	for (struct ckpt_member *m = in->members; m; m = m->next) {
-		if (m->state == CKPT_MEMBER_ZOMBIE)
-			ckpt_inside_has_ended(m); /* reaped, before its parent stood */
-		if (!stands(m))
-			continue;
-		r = ckpt_inside_add_children(in, m, &n_new, err);
-		if (r < 0)
-			return r;
-	}
-	*donep = !n_new;
-	return 0;
 }
 
 static int out_of_time(const struct ckpt_inside *in, struct ckpt_err *err)
@@ -450,7 +423,7 @@ static int stop(struct ckpt_inside *in, struct ckpt_err *err)
 		if (r >= 0 && !done)
 			r = listen_a_moment(in, err);
 		if (r >= 0 && done)
-			r = settle(in, &done, err);
+			r = ckpt_inside_settle(in, &done, err);
 	}
 	return r < 0 ? r : ckpt_inside_ask_ahead(in, err);
 }
@@ -474,18 +447,22 @@ int ckpt_inside_stop(struct ckpt_inside *in, struct ckpt_err *err)
 	return r;
 }
 
+void ckpt_inside_let_go_one(struct ckpt_member *m, bool done, const char *why)
+{
+	ckpt_inside_go(m, done, why);
+	ckpt_inside_copy_end(m);
+	if (m->held)
+		m->held->ops->thaw(m->held);
+	m->held = NULL;
+	ckpt_close_fd(&m->pidfd);
+	m->pidfd = -1;
+}
+
 void ckpt_inside_let_go(struct ckpt_inside *in, bool done, const char *why)
 {
 	/* First, so that a call that was one too many leads nowhere. */
 	ckpt_close_fd(&in->listener);
 	in->listener = -1;
-	for (struct ckpt_member *m = in->members; m; m = m->next) {
-		ckpt_inside_go(m, done, why);
-		ckpt_inside_copy_end(m);
-		if (m->held)
-			m->held->ops->thaw(m->held);
-		m->held = NULL;
-		ckpt_close_fd(&m->pidfd);
-		m->pidfd = -1;
-	}
+	for (struct ckpt_member *m = in->members; m; m = m->next)
+		ckpt_inside_let_go_one(m, done, why);
 }

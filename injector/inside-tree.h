@@ -116,6 +116,9 @@ bool ckpt_inside_has_ended(struct ckpt_member *m);
 /* Adds those that are not known, and counts them. */
 int ckpt_inside_add_children(struct ckpt_inside *in, struct ckpt_member *m, size_t *n_newp,
 			     struct ckpt_err *err);
+bool ckpt_inside_stands(const struct ckpt_member *m);
+/* When all stand: *DONEP: their children do, too. Who is none of these goes on. */
+int ckpt_inside_settle(struct ckpt_inside *in, bool *donep, struct ckpt_err *err);
 struct ckpt_member *ckpt_inside_member(const struct ckpt_inside *in, pid_t pid);
 /* Whom to ask for TID: itself, or of a main thread that has ended another one. */
 pid_t ckpt_inside_acts(const struct ckpt_inside *in, pid_t tid);
@@ -136,6 +139,8 @@ bool ckpt_inside_answered(struct ckpt_member *m, pid_t tid, struct ckpt_call *ca
 /* ---- inside-stop.c ---- */
 /* Stops all of it. On failure all go on. */
 int ckpt_inside_stop(struct ckpt_inside *in, struct ckpt_err *err);
+/* It goes on. */
+void ckpt_inside_let_go_one(struct ckpt_member *m, bool done, const char *why);
 /* All go on: what was asked for is DONE, or WHY not. */
 void ckpt_inside_let_go(struct ckpt_inside *in, bool done, const char *why);
 

@@ -23,7 +23,7 @@ ask() {
 }
 # As start(), for what may never sleep.
 run_stubborn() {
-	rm -f ready beats enough pid
+	rm -f ready beats enough end pid
 	# shellcheck disable=SC2016  # it is the inner shell that expands
 	bash -c 'setsid "$@" </dev/null >/dev/null 2>&1 & echo $! >pid.new; mv pid.new pid; wait' start \
 		"$ckpt_run" "$stubborn" "$@" 2>/dev/null &
@@ -228,6 +228,19 @@ touch enough
 unharmed_still "a hook that hangs"
 ask "$PID"
 granted "a hook that hung once"
+end_it
+# What has left the tree meanwhile is not saved, and not held up.
+run_stubborn loses-grandchild
+(sleep 0.4; touch enough) &
+ask "$PID"
+wait $!
+check "a grandchild that leaves: it is not among them" grep -q "^dumped 2 processes," "$T/out"
+granted "a grandchild that leaves"
+unharmed_still "a grandchild that leaves"
+orphan=$(cat orphan)
+more_of_it() { [ "$(cat orphan 2>/dev/null || echo 0)" -gt "$orphan" ]; }
+check "a grandchild that leaves: so does that" until_true 5 more_of_it
+touch end
 end_it
 for how in vfork vfork-child; do
 	run_stubborn $how

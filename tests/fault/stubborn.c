@@ -109,6 +109,27 @@ static int hang(enum ckpt_event event, void *arg)
 	return 0;
 }
 
+/* The child cannot be asked; when it ends its own has left the tree. */
+static void lose_grandchild(void)
+{
+	if (fork()) {
+		while (!test_exists("orphan"))
+			usleep(1000);
+		return;
+	}
+	if (fork()) {
+		block();
+		while (!test_exists("enough"))
+			usleep(1000);
+		_exit(0);
+	}
+	for (unsigned long n = 1; n < 100000 && !test_exists("end"); n++) {
+		test_write("orphan", "%lu\n", n);
+		usleep(5000);
+	}
+	_exit(0);
+}
+
 static void refuse_by_hook(void)
 {
 	if (ckpt_available())
@@ -176,6 +197,7 @@ static const struct {
 	{ "ignored", ignore },
 	{ "hook-no", refuse_by_hook },
 	{ "hook-hangs", hang_in_hook },
+	{ "loses-grandchild", lose_grandchild },
 	{ "disabled", disable },
 	{ "vfork", wait_for_vfork },
 	{ "vfork-child", vfork_in_child },
