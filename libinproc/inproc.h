@@ -53,6 +53,12 @@ enum ckpt_order { CKPT_WAIT, CKPT_CALL };
 
 struct ckpt_again; /* below */
 
+/* A thread's place for a time limit, with which its call is made again when it leaves the handler. */
+struct ckpt_rest {
+	struct timespec left;
+	uint64_t since; /* CLOCK_MONOTONIC when it left, ns */
+};
+
 /* A thread in the handler; on its stack. */
 struct ckpt_parked {
 	struct ckpt_parked *next;
@@ -65,7 +71,7 @@ struct ckpt_parked {
 	uint64_t waited;       /* in it, before, ns; 0: not known */
 	bool led;              /* this thread, a checkpoint: its stack was needed */
 	long cut;              /* a call that has transferred a part; -1 */
-	struct timespec *rest; /* a place for a time limit of that call */
+	struct ckpt_rest *rest; /* for that call */
 	uint64_t others;       /* signals pending for the process that other threads will take */
 	struct user_regs_struct regs; /* here, in the handler */
 	struct ckpt_wire_answer answer[CKPT_WIRE_N_QUESTIONS];

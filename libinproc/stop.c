@@ -22,7 +22,7 @@
 #define ARCH_GET_FS 0x1003
 #define ARCH_GET_GS 0x1004
 
-static __thread struct timespec rest;
+static __thread struct ckpt_rest rest;
 
 /* What setjmp(3) keeps, with room for the rest. The offsets are those of struct user_regs_struct.
  */

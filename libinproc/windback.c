@@ -241,23 +241,37 @@ static void shorten(struct ckpt_parked *p, const uint64_t arg[6], uint64_t elaps
 	spec = ckpt_timespec_left(spec, elapsed);
 	if (!spec.tv_sec && !spec.tv_nsec)
 		return;
-	*p->rest = spec;
-	*argument(p->uc, time.arg) = (uintptr_t)p->rest;
+	p->rest->left = spec;
+	*argument(p->uc, time.arg) = (uintptr_t)&p->rest->left;
+}
+
+/* Since when it waits, if we made it wait with what was left; else 0. */
+static uint64_t gone_on_since(const struct ckpt_parked *p, const uint64_t arg[6])
+{
+	struct ckpt_time_arg time = ckpt_interrupted_time(p->interrupted, arg);
+
+	return time.form == CKPT_TIME_SPEC && arg[time.arg] == (uintptr_t)&p->rest->left ?
+		       p->rest->since :
+		       0;
 }
 
 void ckpt_wind_back_sleep(struct ckpt_parked *p, const siginfo_t *info)
 {
 	struct ckpt_wire_sleep sleep;
 	struct user_regs_struct r;
-	uint64_t arg[6];
+	uint64_t arg[6], since;
 
-	memcpy(&sleep, (const char *)info + CKPT_WIRE_SLEEP_AT, sizeof(sleep));
-	if (p->as_is || p->interrupted < 0 || !sleep.since || sleep.since >= p->came ||
-	    sleep.seal != ((uintptr_t)info->si_value.sival_ptr ^ p->switches))
+	if (p->as_is || p->interrupted < 0)
 		return;
 	registers(p->uc, &r);
 	ckpt_interrupted_args(&r, arg);
-	p->waited = p->came - sleep.since;
+	memcpy(&sleep, (const char *)info + CKPT_WIRE_SLEEP_AT, sizeof(sleep));
+	since = gone_on_since(p, arg);
+	if (!since && sleep.seal == ((uintptr_t)info->si_value.sival_ptr ^ p->switches))
+		since = sleep.since;
+	if (!since || since >= p->came)
+		return;
+	p->waited = p->came - since;
 	shorten(p, arg, p->waited);
 }
 
@@ -358,6 +372,7 @@ void ckpt_wind_back_end(struct ckpt_parked *p, struct ckpt_again *again)
 	greg_t *g = p->uc->uc_mcontext.gregs;
 	uint64_t pending = 0;
 
+	p->rest->since = ckpt_now_ns();
 	if (!p->as_is && (p->interrupted >= 0 || p->cut >= 0))
 		ckpt_again_plan(again, p, mask_of(p));
 	if (again->sort != CKPT_AGAIN_NOT || p->interrupted < 0 || g[REG_RAX] != p->interrupted)

@@ -14,12 +14,17 @@
 #include <sys/syscall.h>
 #include <sys/user.h>
 #include <time.h>
+#include "libinproc/wire.h"
 #include "tests/lib/proc.h"
 #include "tests/unit/wrap-self.h"
 
 #define OWN_SIGNAL 64
 #define MS 500
+#define LATEST_MS 60000
+#define LONG_S 3
+#define STEP_MS (LONG_S * 400) /* beginning anew behind two of them ends one of them later */
 #define RESULT_FD 3
+#define TOKEN 0x1234500000001ul
 #define THREAD 't'  /* there is another one, which tells its number */
 #define CATCHES 'c' /* the same, and it catches SIGCHLD */
 
@@ -44,13 +49,23 @@ static long call_poll(void)
 	return poll(NULL, 0, MS);
 }
 
-static long call_futex(void)
+static long wait_for_word(time_t seconds, long ns)
 {
 	static int word;
-	long r = syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0,
-			 &(struct timespec){ 0, MS * 1000000l }, NULL, 0);
+	long r = syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, &(struct timespec){ seconds, ns },
+			 NULL, 0);
 
 	return r < 0 && errno == ETIMEDOUT ? 0 : r;
+}
+
+static long call_futex(void)
+{
+	return wait_for_word(0, MS * 1000000l);
+}
+
+static long call_long_futex(void)
+{
+	return wait_for_word(LONG_S, 0);
 }
 
 static long call_epoll(void)
@@ -63,15 +78,17 @@ static long call_epoll(void)
 static const struct call {
 	const char *name;
 	long (*make)(void);
-	long nr;
+	long nr, ms;
 } calls[] = {
-	{ "nanosleep", call_nanosleep, SYS_nanosleep },
-	{ "usleep", call_usleep, SYS_clock_nanosleep },
-	{ "poll", call_poll, SYS_poll },
-	{ "futex", call_futex, SYS_futex },
-	{ "epoll_wait", call_epoll, SYS_epoll_wait },
+	{ "nanosleep", call_nanosleep, SYS_nanosleep, MS },
+	{ "usleep", call_usleep, SYS_clock_nanosleep, MS },
+	{ "poll", call_poll, SYS_poll, MS },
+	{ "futex", call_futex, SYS_futex, MS },
+	{ "epoll_wait", call_epoll, SYS_epoll_wait, MS },
+	{ "long futex", call_long_futex, SYS_futex, LONG_S * 1000 },
 };
 #define EPOLL (&calls[4])
+#define LONG_FUTEX (&calls[5])
 
 static void on_child(int sig)
 {
@@ -108,6 +125,7 @@ static int program(const char *arg)
 /* ---- what is done to it ---- */
 
 struct run {
+	const struct call *call;
 	pid_t pid;
 	int from;
 };
@@ -115,7 +133,7 @@ struct run {
 static struct run start(const struct call *call, char more)
 {
 	char arg[] = { '0' + (call - calls), more, 0 };
-	struct run run = { 0 };
+	struct run run = { .call = call };
 	int end[2];
 
 	library_path();
@@ -145,13 +163,23 @@ static bool waits_in(pid_t pid, pid_t tid, long nr)
 	return yes;
 }
 
-/* A request that is over: the handler does what it does, and nobody comes. */
-static bool request(pid_t pid, pid_t tid)
+/* A request that is over: the handler does what it does, and nobody comes. The thread has waited
+ * SINCE, if that is not 0. */
+static bool request_since(pid_t pid, pid_t tid, int64_t since)
 {
 	siginfo_t info = { .si_signo = OWN_SIGNAL, .si_code = SI_QUEUE };
+	char *switches = since ? test_status(pid, "voluntary_ctxt_switches") : NULL;
+	struct ckpt_wire_sleep sleep = { since, TOKEN ^ (switches ? atol(switches) : 0) };
 
-	info.si_value.sival_ptr = (void *)0x1234500000001ul;
+	free(switches);
+	info.si_value.sival_ptr = (void *)TOKEN;
+	memcpy((char *)&info + CKPT_WIRE_SLEEP_AT, &sleep, sizeof(sleep));
 	return !syscall(SYS_rt_tgsigqueueinfo, pid, tid, OWN_SIGNAL, &info);
+}
+
+static bool request(pid_t pid, pid_t tid)
+{
+	return request_since(pid, tid, 0);
 }
 
 static bool stop(pid_t tid)
@@ -181,14 +209,14 @@ static bool hold_in_handler(pid_t pid, pid_t tid)
 	       !ptrace(PTRACE_SINGLESTEP, tid, 0, OWN_SIGNAL) && waitpid(tid, NULL, __WALL) == tid;
 }
 
-static void end(struct run *run, bool staged, const char *name)
+static void end(struct run *run, bool staged, long most_ms, const char *name)
 {
 	struct result r = { -1, 0, 0 };
 	bool told = read(run->from, &r, sizeof(r)) == sizeof(r);
 
-	ok(staged && told && r.ret == 0 && r.took_ms >= MS - 1,
-	   "%s (staged %d, told %d: returns %ld, %s, after %ld of %d ms)", name, staged, told,
-	   r.ret, r.ret ? strerror(r.error) : "no error", r.took_ms, MS);
+	ok(staged && told && r.ret == 0 && r.took_ms >= run->call->ms - 1 && r.took_ms < most_ms,
+	   "%s (staged %d, told %d: returns %ld, %s, after %ld of %ld ms)", name, staged, told,
+	   r.ret, r.ret ? strerror(r.error) : "no error", r.took_ms, run->call->ms);
 	kill(run->pid, SIGKILL);
 	waitpid(run->pid, NULL, 0);
 	close(run->from);
@@ -199,8 +227,24 @@ static void test_restart(const struct call *call)
 	struct run run = start(call, 0);
 	char *name = test_text("%s: the request meets it where the kernel goes on", call->name);
 
-	end(&run, EVENTUALLY(waits_in(run.pid, run.pid, call->nr)) && meet_restart(run.pid), name);
+	end(&run, EVENTUALLY(waits_in(run.pid, run.pid, call->nr)) && meet_restart(run.pid),
+	    LATEST_MS, name);
 	free(name);
+}
+
+/* Each of two requests comes to nothing; the second knows no more than the first did. */
+static void test_twice(void)
+{
+	struct run run = start(LONG_FUTEX, 0);
+	bool good = EVENTUALLY(waits_in(run.pid, run.pid, LONG_FUTEX->nr));
+	int64_t since = test_now_ns();
+
+	test_sleep_ms(STEP_MS);
+	good = good && request_since(run.pid, run.pid, since);
+	test_sleep_ms(STEP_MS);
+	good = good && request(run.pid, run.pid);
+	end(&run, good, LONG_S * 1000 + STEP_MS * 9 / 10,
+	    "futex: two requests, and it does not begin anew");
 }
 
 /* Waiting on, from inside the handler. */
@@ -211,7 +255,7 @@ static void test_ignored(void)
 	end(&run,
 	    EVENTUALLY(waits_in(run.pid, run.pid, EPOLL->nr)) && request(run.pid, run.pid) &&
 		    EVENTUALLY(waits_in(run.pid, run.pid, SYS_ppoll)) && !kill(run.pid, SIGWINCH),
-	    "epoll_wait: after a request a signal comes that is ignored");
+	    LATEST_MS, "epoll_wait: after a request a signal comes that is ignored");
 }
 
 static bool blocks(pid_t pid, int sig)
@@ -235,7 +279,7 @@ static void test_child(char more, bool is_blocked, const char *name)
 	       blocks(tid, SIGCHLD) == is_blocked;
 	if (tid)
 		ptrace(PTRACE_DETACH, tid, 0, 0);
-	end(&run, good, name);
+	end(&run, good, LATEST_MS, name);
 }
 
 int main(int argc, char **argv)
@@ -244,6 +288,7 @@ int main(int argc, char **argv)
 		return program(argv[1]);
 	for (size_t i = 0; i < ARRAY_SIZE(calls) && &calls[i] != EPOLL; i++)
 		test_restart(&calls[i]);
+	test_twice();
 	test_ignored();
 	test_child(THREAD, false, "nobody catches SIGCHLD: our handler lets it be ignored");
 	test_child(CATCHES, true, "somebody catches SIGCHLD: it does not interrupt our handler");
