@@ -53,7 +53,8 @@ enum ckpt_order { CKPT_WAIT, CKPT_CALL };
 
 struct ckpt_again; /* below */
 
-/* A thread's place for a time limit, with which its call is made again when it leaves the handler. */
+/* A thread's place for a time limit, with which its call is made again when it leaves the handler.
+ */
 struct ckpt_rest {
 	struct timespec left;
 	uint64_t since; /* CLOCK_MONOTONIC when it left, ns */
@@ -63,16 +64,16 @@ struct ckpt_rest {
 struct ckpt_parked {
 	struct ckpt_parked *next;
 	pid_t tid;
-	ucontext_t *uc;        /* what it was doing: the kernel's frame */
-	uint64_t came;         /* CLOCK_MONOTONIC when it came, ns */
-	uint64_t switches;     /* voluntary ones until then */
-	long interrupted;      /* the call that only our signal interrupted, to be made again; -1 */
-	bool as_is;            /* our own wait, which goes on by itself, or none any more */
-	uint64_t waited;       /* in it, before, ns; 0: not known */
-	bool led;              /* this thread, a checkpoint: its stack was needed */
-	long cut;              /* a call that has transferred a part; -1 */
+	ucontext_t *uc;    /* what it was doing: the kernel's frame */
+	uint64_t came;     /* CLOCK_MONOTONIC when it came, ns */
+	uint64_t switches; /* voluntary ones until then */
+	long interrupted;  /* the call that only our signal interrupted, to be made again; -1 */
+	bool as_is;        /* our own wait, which goes on by itself, or none any more */
+	uint64_t waited;   /* in it, before, ns; 0: not known */
+	bool led;          /* this thread, a checkpoint: its stack was needed */
+	long cut;          /* a call that has transferred a part; -1 */
 	struct ckpt_rest *rest; /* for that call */
-	uint64_t others;       /* signals pending for the process that other threads will take */
+	uint64_t others;        /* signals pending for the process that other threads will take */
 	struct user_regs_struct regs; /* here, in the handler */
 	struct ckpt_wire_answer answer[CKPT_WIRE_N_QUESTIONS];
 	uint32_t order; /* enum ckpt_order; futex of who waits for a call to be made */
