@@ -25,7 +25,6 @@
 #include "injector/ptrace.h"
 
 #define STACK (256u << 10)
-#define FAMILY_MAX 4096
 
 void ckpt_lazy_started(struct ckpt_lazy_job *l)
 {
@@ -51,7 +50,7 @@ static size_t add_children(pid_t *v, size_t n)
 	DIR *proc = opendir("/proc");
 	struct dirent *e;
 
-	while (proc && (e = readdir(proc)) && n < FAMILY_MAX) {
+	while (proc && (e = readdir(proc)) && n < CKPT_LAZY_FAMILY) {
 		pid_t pid = atoi(e->d_name);
 		struct ckpt_proc_stat st;
 		bool known = false, child = false;
@@ -70,19 +69,26 @@ static size_t add_children(pid_t *v, size_t n)
 	return n;
 }
 
-static void kill_tree(const struct ckpt_lazy_job *l)
+size_t ckpt_lazy_family(const struct ckpt_lazy_job *l, pid_t *v)
 {
 	const struct ckpt_snapshot *snap = l->job->plan->snap;
-	static pid_t v[FAMILY_MAX];
 	size_t n = 0, before;
 
-	for (size_t i = 0; i < l->n_pidfds && n < FAMILY_MAX; i++)
+	for (size_t i = 0; i < l->n_pidfds && n < CKPT_LAZY_FAMILY; i++)
 		if (l->pidfd[i] >= 0 &&
 		    syscall(SYS_pidfd_send_signal, l->pidfd[i], 0, NULL, 0) == 0)
 			v[n++] = snap->tasks[i]->pid;
 	do
 		before = n, n = add_children(v, n);
-	while (n > before && n < FAMILY_MAX);
+	while (n > before && n < CKPT_LAZY_FAMILY);
+	return n;
+}
+
+static void kill_tree(const struct ckpt_lazy_job *l)
+{
+	static pid_t v[CKPT_LAZY_FAMILY];
+	size_t n = ckpt_lazy_family(l, v);
+
 	for (size_t i = 0; i < l->n_pidfds; i++)
 		if (l->pidfd[i] >= 0)
 			syscall(SYS_pidfd_send_signal, l->pidfd[i], SIGKILL, NULL, 0);
@@ -265,8 +271,10 @@ void ckpt_lazy_keep(struct ckpt_lazy_job *l)
 		_exit(1);
 	leave_caller(l);
 	close_others(l);
-	if (l->job->plan->opts->lazy == CKPT_LAZY_SERVE)
+	if (l->job->plan->opts->lazy == CKPT_LAZY_SERVE) {
+		ckpt_lazy_make_will(l);
 		keep(l);
+	}
 	check_mapped(l);
 	_exit(0);
 }

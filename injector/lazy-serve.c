@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "engine/base/arch/x86-64.h"
+#include "engine/base/cleanup.h"
 #include "injector/job.h"
 #include "injector/lazy.h"
 
@@ -32,6 +33,8 @@ static void finish_mm(struct ckpt_lazy_mm *mm)
 	if (mm->uffd >= 0)
 		close(mm->uffd); /* its areas are ordinary ones again, who waits is woken up */
 	mm->uffd = -1;
+	ckpt_close_fd(&mm->will);
+	mm->will = -1;
 	ckpt_absent_free(&mm->absent);
 }
 
@@ -56,7 +59,8 @@ static int add_child(struct ckpt_lazy_job *l, size_t parent, int uffd, struct ck
 {
 	if (!ckpt_lazy_reserve(l, l->n_mm + 1))
 		return list_failed(err);
-	l->mm[l->n_mm].uffd = uffd;
+	l->mm[l->n_mm] = (struct ckpt_lazy_mm){ .uffd = uffd, .will = -1 };
+	ckpt_lazy_forked(l);
 	if (!ckpt_absent_copy(&l->mm[l->n_mm].absent, &l->mm[parent].absent))
 		return list_failed(err);
 	l->n_mm++;
@@ -253,11 +257,14 @@ enum ckpt_lazy_end ckpt_lazy_serve(struct ckpt_lazy_job *l, int keeper)
 	int r = take_over(l, &l->err);
 
 	while (r >= 0 && settle_all(l)) {
+		ckpt_lazy_name_forked(l);
 		r = watch(l, keeper);
 		if (r >= 0)
 			r = go_round(l, &l->err);
 	}
 	if (l->err.code)
 		return CKPT_LAZY_FAILED;
+	if (r >= 0)
+		ckpt_lazy_end_will(l);
 	return r == -EPIPE ? CKPT_LAZY_ORPHAN : CKPT_LAZY_DONE;
 }

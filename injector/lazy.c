@@ -130,7 +130,7 @@ static int add_task(struct ckpt_lazy_job *l, uint32_t id, int uffd, struct ckpt_
 {
 	struct ckpt_lazy_mm *mm = &l->mm[l->n_mm++];
 
-	*mm = (struct ckpt_lazy_mm){ .uffd = uffd };
+	*mm = (struct ckpt_lazy_mm){ .uffd = uffd, .task = id, .will = -1 };
 	ckpt_lazy_each(l->job->plan, l->job->plan->snap->tasks[id - 1], add_run, mm);
 	return mm->uffd < 0 ? ckpt_fail(err, -ENOMEM, "no memory for the list of absent pages") : 0;
 }

@@ -37,6 +37,8 @@ void ckpt_lazy_over(struct ckpt_lazy_job *lazy);
 #define CKPT_LAZY_NAME "ckpt-lazy"
 #define CKPT_LAZY_SLOTS 8 /* chunks of the image in memory */
 #define CKPT_LAZY_BATCH 32
+#define CKPT_LAZY_FAMILY 4096 /* processes of the tree that are found */
+#define CKPT_LAZY_FORKED 256
 
 struct uffd_msg;
 struct pollfd;
@@ -45,6 +47,8 @@ struct pollfd;
 struct ckpt_lazy_mm {
 	int uffd; /* -1: it is complete, or gone */
 	struct ckpt_absent absent;
+	uint32_t task; /* 0: it was forked meanwhile */
+	int will;      /* a descriptor; -1: none */
 };
 
 struct ckpt_lazy_job {
@@ -69,6 +73,14 @@ struct ckpt_lazy_job {
 	size_t msg_mm;
 	bool changing; /* lists are between two states */
 	bool decided;  /* the program runs: the rest is filled */
+	int will_read, will_write, will_lowest;
+	struct ckpt_lazy_forked {
+		pid_t pid;
+		int will;
+	} forked[CKPT_LAZY_FORKED];
+	size_t n_forked;
+	unsigned int looks; /* for those that were forked, from then on */
+	uint64_t look_at;
 	struct ckpt_err err;
 };
 
@@ -76,6 +88,9 @@ struct ckpt_lazy_job {
 void ckpt_lazy_keep(struct ckpt_lazy_job *l) __attribute__((noreturn));
 /* The tree ends, the error is logged; who has escaped finds no memory where it was absent. */
 void ckpt_lazy_fail(struct ckpt_lazy_job *l);
+
+/* The living processes of the tree, at most CKPT_LAZY_FAMILY. */
+size_t ckpt_lazy_family(const struct ckpt_lazy_job *l, pid_t *v);
 
 /* Will a thread of the tree need it? Ours may not have it then. */
 bool ckpt_lazy_is_number_wanted(const struct ckpt_lazy_job *l, pid_t pid);
@@ -88,6 +103,13 @@ void ckpt_lazy_started(struct ckpt_lazy_job *l);
 bool ckpt_lazy_is_over(struct ckpt_lazy_job *l);
 /* Room for N address spaces. */
 bool ckpt_lazy_reserve(struct ckpt_lazy_job *l, size_t n);
+
+/* lazy-will.c: if keeper and server are killed at once, so is the tree */
+void ckpt_lazy_make_will(struct ckpt_lazy_job *l);
+/* A process of the tree is forking: the child is looked for, too. */
+void ckpt_lazy_forked(struct ckpt_lazy_job *l);
+void ckpt_lazy_name_forked(struct ckpt_lazy_job *l);
+void ckpt_lazy_end_will(struct ckpt_lazy_job *l);
 
 /* lazy-fill.c */
 /* Brings in the page at AT and what follows, at most MAX bytes. A page that is not absent is

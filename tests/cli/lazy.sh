@@ -3,6 +3,8 @@
 # Memory that comes later: the processes that bring it are killed, the image is damaged while it is used. The program has
 # what it had or is ended with a reason, it never finds other bytes.
 . "$(dirname "$0")/../lib/cli.sh"
+scanner=$(realpath "${BUILD:-.}")/tests/fault/scanner
+[ -x "$scanner" ] || skip "$scanner is not built"
 cd "$T" || exit 1
 command -v perl >/dev/null || skip 'there is no perl'
 MB=128
@@ -114,4 +116,35 @@ for ((i = 0; i < ${LAZY_KILLS:-4}; i++)); do
 	fi
 	end
 done
+# Both at once: it never finds other bytes, which is to say zeroes.
+start "$scanner" $((3 * MB)) "$T/count"
+count() { od -A n -t u8 -j $(($1 * 8)) -N 8 "$T/count" | tr -d ' '; }
+until_true 30 eval '[ -s count ] && [ "$(count 1)" -gt 0 ]'
+expect 'a dump of a scanner' 0 '' dump -t "$PID" -D scanned
+until_true 10 test ! -e "/proc/$PID"
+# both SIGNAL: to the two that serve, at once and without starting anything, for they are fast.
+both() {
+	local f c fd pids=()
+	for f in /proc/[0-9]*/comm; do
+		{ read -r c <"$f"; } 2>/dev/null && [ "$c" = ckpt-lazy ] || continue
+		for fd in "${f%comm}"fd/*; do [ "$fd" -ef scanned/pages ] && pids+=("${f//[!0-9]/}") && break; done
+	done
+	[ ${#pids[@]} = 2 ] && kill "-$1" "${pids[@]}" 2>/dev/null
+}
+child() { local c; read -r c <"/proc/$PID/task/$PID/children"; [ -n "$c" ] && echo "$c"; } 2>/dev/null
+n_both=0 n_children=0
+for ((i = 0; i < ${LAZY_KILLS:-4} * 2; i++)); do
+	ckpt restore -d -D scanned --lazy
+	forked=
+	[ $((i % 4)) != 1 ] || { kill -USR1 "$PID"; until_true 5 child >/dev/null; sleep 0.01; forked=$(child); }
+	[ $((i % 2)) = 0 ] || { both STOP; sleep 0.1; } # it waits for them
+	if both KILL; then
+		until_true 20 gone "$PID" && n_both=$((n_both + 1))
+		[ -z "$forked" ] || { until_true 20 gone "$forked" && n_children=$((n_children + 1)); }
+	fi
+	[ -z "$forked" ] || ! kill -KILL "$forked" 2>/dev/null || until_true 20 gone "$forked"
+	check "both are killed, $i: nothing else is found" test "$(count 0)" = 0
+	end
+done
+check "both are killed: the kernel has ended it $n_both times, $n_children with its child" test "$n_both" -gt 0
 finish
