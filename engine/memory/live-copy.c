@@ -9,8 +9,11 @@
 #include <string.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "engine/base/pass.h"
 #include "engine/memory/live-work.h"
 #include "engine/store/image.h"
+
+#define STEP (256u << 10) /* that is read before others may pass */
 
 struct round {
 	struct ckpt_live *live;
@@ -83,18 +86,21 @@ static void lose(struct round *r, const struct ckpt_live_item *piece, uint64_t d
 }
 
 /* A page that is gone is left out, and the next one tried. */
-static void read_piece(struct round *r, const struct ckpt_live_item *piece, char *buf)
+static void read_piece(struct round *r, const struct ckpt_live_item *piece, char *buf,
+		       struct ckpt_pass *pass)
 {
 	uint64_t done = 0;
 
 	while (done < piece->len) {
-		ssize_t n = pread(piece->task->track.mem, buf + done, piece->len - done,
+		uint64_t left = piece->len - done;
+		ssize_t n = pread(piece->task->track.mem, buf + done, left < STEP ? left : STEP,
 				  piece->at + done);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n > 0) {
 			done += n;
+			ckpt_pass(pass);
 			continue;
 		}
 		done &= ~(CKPT_PAGE - 1);
@@ -123,7 +129,8 @@ static int replace(struct round *r, size_t chunk, const char *buf, size_t at, si
 	return ckpt_pages_write(opts->fd, buf, len, offset, err);
 }
 
-static int copy(struct round *r, struct job *job, char *buf, struct ckpt_err *err)
+static int copy(struct round *r, struct job *job, char *buf, struct ckpt_pass *pass,
+		struct ckpt_err *err)
 {
 	const uint64_t start = job->chunk * (uint64_t)CKPT_CHUNK;
 	char *old = buf + CKPT_CHUNK;
@@ -133,10 +140,11 @@ static int copy(struct round *r, struct job *job, char *buf, struct ckpt_err *er
 		const struct ckpt_live_item *p = &job->piece[i];
 		uint64_t at = job->piece[from].offset - start, end = p->offset + p->len;
 
-		read_piece(r, p, buf + (p->offset - start));
+		read_piece(r, p, buf + (p->offset - start), pass);
 		if (i + 1 < job->n && job->piece[i + 1].offset == end)
 			continue;
 		code = replace(r, job->chunk, buf + at, at, end - start - at, old, err);
+		ckpt_pass(pass);
 		from = i + 1;
 	}
 	return code;
@@ -158,13 +166,16 @@ static void work(struct round *r, bool asks)
 	CKPT_FREE struct job *job = malloc(sizeof(*job));
 	const struct ckpt_live_opts *opts = &r->live->opts;
 	struct ckpt_err err = CKPT_ERR_INIT;
+	struct ckpt_pass pass;
 	int code = buf && job ? 0 : ckpt_fail(&err, -ENOMEM, "memory: cannot copy");
 
+	ckpt_pass_begin(&pass);
 	while (code >= 0 && claim(r, job)) {
-		code = copy(r, job, buf, &err);
+		code = copy(r, job, buf, &pass, &err);
 		if (code >= 0 && asks && opts->go_on)
 			code = opts->go_on(opts->go_on_arg, &err);
 	}
+	ckpt_pass_end(&pass);
 	if (code < 0)
 		fail(r, &err);
 }

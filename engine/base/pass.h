@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Long work beside a program whose threads wake up for a moment now and then: they would wait for
+ * the end of our time slice, up to 4 ms on a machine without an idle processor.
+ */
+#pragma once
+#include <stdint.h>
+
+struct ckpt_pass {
+	uint64_t slice; /* before, 0: the kernel does not say */
+	uint64_t next;  /* when others are let pass again; CLOCK_MONOTONIC */
+};
+
+/* By the thread that does the work. */
+void ckpt_pass_begin(struct ckpt_pass *p);
+/* Between steps, well below a millisecond each. */
+void ckpt_pass(struct ckpt_pass *p);
+void ckpt_pass_end(const struct ckpt_pass *p);
