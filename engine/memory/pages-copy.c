@@ -306,6 +306,14 @@ static void fail(struct copy *c, const struct ckpt_err *err)
 	pthread_mutex_unlock(&c->lock);
 }
 
+/* Threads of a program that goes on already, when they wake up, wait for the end of the time slice
+ * of whoever runs, some milliseconds: longer than the stop was. Who has waited goes first. */
+static void let_pass(const struct copy *c)
+{
+	if (c->w->src->thawed_at)
+		sched_yield();
+}
+
 /* One chunk; false when there is nothing more to do. */
 static bool work_once(struct worker *w)
 {
@@ -317,8 +325,10 @@ static bool work_once(struct worker *w)
 	if (!claim(c, &w->job))
 		return false;
 	buf = w->job.held ? w->job.held : w->buf;
+	let_pass(c);
 	if (!w->job.held)
 		r = read_job(c, &w->job, buf, &err);
+	let_pass(c);
 	if (r >= 0) {
 		uint32_t crc = c->crc[w->job.chunk] = ckpt_crc32c(0, buf, w->job.len);
 
