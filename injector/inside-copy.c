@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -138,6 +139,9 @@ int ckpt_inside_copy_take(struct ckpt_inside *in, struct ckpt_member *m, struct 
 	r = ckpt_inside_receive(in, m, &m->copy_sock, err);
 	if (r == -ECONNRESET)
 		return r;
+	/* The process that made it has yet to end. Who wakes us is often put behind us, where we
+	 * run, and waits for the end of our time slice: so would all of the program. */
+	sched_yield();
 	m->copy_made = r < 0 ? 0 : r;
 	return m->copy_made && m->copy_sock < 0 ?
 		       ckpt_fail(err, -ESTALE, "process %d: its copy is out of reach", m->pid) :
@@ -168,6 +172,7 @@ void ckpt_inside_copy_go(struct ckpt_inside *in)
 		m->copy = m->copy_made;
 		ckpt_inside_go(m, true, "");
 	}
+	sched_yield(); /* it is the same with those whom we wake */
 }
 
 /* ---- when they go on ---- */
