@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The start of a program: takes the reserved signal, and the memory that a checkpoint will need. If
  * anything is missing the program runs as if the library were not there. */
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/auxv.h>
@@ -50,6 +51,19 @@ static char *make_stacks(void)
 	return at;
 }
 
+/* The kernel makes the table of descriptors large enough for ours now, while there is one thread:
+ * with more it waits for all processors to notice, some 10 ms of the first checkpoint. */
+static void make_fd_room(void)
+{
+	int fd = ckpt_sys(SYS_open, "/", O_PATH | O_CLOEXEC);
+	int top = fd < 0 ? fd : ckpt_sys(SYS_fcntl, fd, F_DUPFD_CLOEXEC, CKPT_LOWEST_FD);
+
+	if (top >= 0)
+		ckpt_sys(SYS_close, top);
+	if (fd >= 0)
+		ckpt_sys(SYS_close, fd);
+}
+
 static int wanted_signal(void)
 {
 	const char *text = getenv("CKPT_SIGNAL");
@@ -85,6 +99,7 @@ __attribute__((constructor(101))) static void start(void)
 		return;
 	ckpt_session->pid = ckpt_sys(SYS_getpid);
 	ckpt_stacks = make_stacks();
+	make_fd_room();
 	ckpt_vdso_init(getauxval(AT_SYSINFO_EHDR));
 	ckpt_wrap_init(environ);
 	pthread_atfork(ckpt_track_fork_begin, ckpt_track_fork_end, NULL);
