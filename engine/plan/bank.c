@@ -1,13 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Objects wait in the bank until they are installed: descriptors with numbers that no task of the
- * snapshot uses, from the highest downwards, so that installing one never covers another.
+ * snapshot uses, so that installing one never covers another. They lie above all that are used,
+ * with room for our own in between, but not far above: every fork copies, and close_range(2) walks,
+ * as many as the highest one says.
  */
 #include <errno.h>
 #include "engine/plan/planner.h"
 
 #define MAX_BANK (1u << 20)
 #define LOWEST 64 /* below are this process' own descriptors */
+#define ROOM 1024 /* for more of those, besides some for each object and task */
+#define ROOM_EACH 8
+
+/* Where numbers begin to be taken, downwards: as many as can be wanted are free below. */
+static int highest(const struct ckpt_planner *p, uint64_t limit)
+{
+	const struct ckpt_snapshot *snap = p->snap;
+	uint64_t top = 0;
+
+	for (size_t t = 0; t < snap->n_tasks; t++)
+		for (size_t i = 0; i < snap->tasks[t]->n_fds; i++)
+			if (snap->tasks[t]->fds[i].number > (int64_t)top)
+				top = snap->tasks[t]->fds[i].number;
+	for (size_t i = 0; p->opts->rules && i < p->opts->rules->n; i++)
+		if (p->opts->rules->v[i].action.fd > (int64_t)top)
+			top = p->opts->rules->v[i].action.fd;
+	top += ROOM + ROOM_EACH * (uint64_t)(snap->n_objects + snap->n_tasks + snap->n_parts);
+	return (top < limit ? top : limit) - 1;
+}
 
 static bool *used_numbers(struct ckpt_planner *p, int top)
 {
@@ -86,7 +107,7 @@ static bool give_numbers(struct ckpt_planner *p, int at, int *bank, int *spare)
 int ckpt_plan_bank(struct ckpt_planner *p, struct ckpt_err *err)
 {
 	uint64_t limit = p->host->limits[RLIMIT_NOFILE].rlim_max;
-	int at = (limit < MAX_BANK ? limit : MAX_BANK) - 1;
+	int at = highest(p, limit < MAX_BANK ? limit : MAX_BANK);
 	int *bank = ckpt_alloc(p->arena, (p->snap->n_objects + 1) * sizeof(*bank));
 	int *spare = ckpt_alloc(p->arena, (p->snap->n_objects + 1) * sizeof(*spare));
 
