@@ -29,26 +29,37 @@ static void __attribute__((noreturn)) guard(struct ckpt_job *job, int fd)
 	_exit(0);
 }
 
-int ckpt_guardian_start(struct ckpt_job *job, pid_t *pidp, struct ckpt_err *err)
+int ckpt_guardian_start(struct ckpt_job *job, struct ckpt_err *err)
 {
 	int ends[2];
+	pid_t pid;
 
+	if (getpid() == 1) /* with the init of a box all of it ends */
+		return 0;
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return ckpt_fail(err, -errno, "cannot make a pipe");
-	*pidp = fork();
-	if (*pidp == 0) {
+	pid = ckpt_numbers_fork(job->plan->snap);
+	if (pid == 0) {
 		close(ends[1]);
 		guard(job, ends[0]);
 	}
+	if (pid < 0)
+		ckpt_fail(err, -errno, "cannot fork");
 	close(ends[0]);
-	if (*pidp > 0)
-		return ends[1];
-	close(ends[1]);
-	return ckpt_fail(err, -errno, "cannot fork");
+	if (pid < 0) {
+		close(ends[1]);
+		return err->code;
+	}
+	job->guardian = pid;
+	job->guarded = ends[1];
+	return 0;
 }
 
-void ckpt_guardian_end(int fd, pid_t pid)
+void ckpt_guardian_end(struct ckpt_job *job)
 {
-	close(fd);
-	waitpid(pid, NULL, 0);
+	if (!job->guardian)
+		return;
+	close(job->guarded);
+	waitpid(job->guardian, NULL, 0);
+	job->guardian = 0;
 }

@@ -52,6 +52,8 @@ struct ckpt_job {
 	uint64_t blob_syscall;      /* address of a `syscall` in the blob */
 	struct ckpt_stops stops;    /* one of them ends the restore */
 	struct ckpt_lazy_job *lazy; /* NULL: all memory is there before it runs */
+	pid_t guardian;             /* 0: none yet */
+	int guarded;                /* its end of a pipe */
 };
 
 /* builder.c: makes the shared memory and every object; nothing of the tree exists yet. */
@@ -98,6 +100,12 @@ void ckpt_numbers_await(const struct ckpt_snapshot *snap);
  */
 void ckpt_numbers_await_reaped(const struct ckpt_snapshot *snap);
 
+/* Forks a process that helps us and has none of the numbers that the tree, or a session or a group
+ * of it, will get. */
+pid_t ckpt_numbers_fork(const struct ckpt_snapshot *snap);
+/* Has this process one of them? */
+bool ckpt_numbers_are_wanted(const struct ckpt_snapshot *snap);
+
 /* gate.c */
 void ckpt_gate_arrive(uint32_t *word);
 void ckpt_gate_await(uint32_t *word, uint32_t least);
@@ -105,9 +113,9 @@ void ckpt_gate_await(uint32_t *word, uint32_t least);
 bool ckpt_gate_await_ms(uint32_t *word, uint32_t least, unsigned int ms);
 
 /* guardian.c: a process that ends the tree should we die between the commit and the end, when some
- * of it would die with us and some not. Returns the descriptor that holds it, to be given back. */
-int ckpt_guardian_start(struct ckpt_job *job, pid_t *pidp, struct ckpt_err *err);
-void ckpt_guardian_end(int fd, pid_t pid);
+ * of it would die with us and some not. */
+int ckpt_guardian_start(struct ckpt_job *job, struct ckpt_err *err);
+void ckpt_guardian_end(struct ckpt_job *job); /* nothing if there is none */
 
 /* finish.c: from "all in place" to "it runs": commit, last calls, registers, goodbye. */
 int ckpt_finish_seize(struct ckpt_job *job, struct ckpt_err *err); /* before the commit: dies with

@@ -25,6 +25,7 @@
 #include "injector/ptrace.h"
 
 #define STACK (256u << 10)
+#define FIRST_MS 5 /* in which nothing is filled but what the program asks for */
 
 void ckpt_lazy_started(struct ckpt_lazy_job *l)
 {
@@ -39,6 +40,7 @@ bool ckpt_lazy_is_over(struct ckpt_lazy_job *l)
 	if (read(l->control, &c, 1) < 0)
 		return false;
 	l->decided = __atomic_load_n(&l->job->gates->decided, __ATOMIC_SEQ_CST);
+	l->from = ckpt_now_ns() + FIRST_MS * 1000000ull;
 	return true;
 }
 
@@ -128,20 +130,6 @@ struct service {
 
 static void keep(struct ckpt_lazy_job *l) __attribute__((noreturn));
 
-bool ckpt_lazy_is_number_wanted(const struct ckpt_lazy_job *l, pid_t pid)
-{
-	const struct ckpt_snapshot *snap = l->job->plan->snap;
-
-	for (size_t i = 0; i < snap->n_tasks; i++) {
-		if (snap->tasks[i]->pid == pid)
-			return true;
-		for (size_t k = 0; k < snap->tasks[i]->n_threads; k++)
-			if (snap->tasks[i]->threads[k].tid == pid)
-				return true;
-	}
-	return false;
-}
-
 /* Its exit status says how it ended. */
 static int serve(void *arg)
 {
@@ -149,7 +137,7 @@ static int serve(void *arg)
 	struct ckpt_lazy_job *l = s->l;
 	enum ckpt_lazy_end end;
 
-	if (!l->decided && ckpt_lazy_is_number_wanted(l, getpid()))
+	if (!l->decided && ckpt_numbers_are_wanted(l->job->plan->snap))
 		_exit(1);
 	ckpt_lazy_started(l);
 	end = ckpt_lazy_serve(l, s->keeper);
@@ -199,6 +187,18 @@ static void __attribute__((noreturn)) keep(struct ckpt_lazy_job *l)
 	_exit(0);
 }
 
+/* Those that are to be ended if it comes to that. */
+static void know_tasks(struct ckpt_lazy_job *l)
+{
+	const struct ckpt_snapshot *snap = l->job->plan->snap;
+
+	for (; l->n_pidfds < snap->n_tasks; l->n_pidfds++)
+		l->pidfd[l->n_pidfds] =
+			snap->tasks[l->n_pidfds]->run_state == CKPT_ZOMBIE ?
+				-1 :
+				syscall(SYS_pidfd_open, snap->tasks[l->n_pidfds]->pid, 0);
+}
+
 /* ---- memory that is mapped ---- */
 
 static void check_mapped(struct ckpt_lazy_job *l)
@@ -208,6 +208,8 @@ static void check_mapped(struct ckpt_lazy_job *l)
 	ckpt_lazy_started(l);
 	while (!ckpt_lazy_is_over(l))
 		;
+	if (l->decided)
+		know_tasks(l);
 	for (size_t i = 0; l->decided && i < n; i++)
 		if (!l->needed[i] && ckpt_image_read_chunk(l->img, i, l->slot[0], &l->err) < 0) {
 			ckpt_lazy_fail(l);
@@ -238,15 +240,11 @@ static void leave_caller(const struct ckpt_lazy_job *l)
 
 static bool is_ours(const struct ckpt_lazy_job *l, int fd)
 {
-	bool ours = fd < 3 || fd == l->control || fd == l->dirfd ||
+	bool ours = fd < 3 || fd == l->control || fd == l->mine || fd == l->dirfd ||
 		    fd == ckpt_image_lender(l->img) || (l->job->log && fd == l->job->log->fd);
 
 	for (const struct ckpt_image *img = l->img; img; img = ckpt_image_parent(img))
 		ours |= fd == ckpt_image_pages_fd(img);
-	for (size_t i = 0; i < l->n_mm; i++)
-		ours |= fd == l->mm[i].uffd;
-	for (size_t i = 0; i < l->n_pidfds; i++)
-		ours |= fd == l->pidfd[i];
 	return ours;
 }
 
@@ -267,14 +265,18 @@ static void close_others(const struct ckpt_lazy_job *l)
 void ckpt_lazy_keep(struct ckpt_lazy_job *l)
 {
 	prctl(PR_SET_NAME, CKPT_LAZY_NAME, 0, 0, 0);
-	if (ckpt_lazy_is_number_wanted(l, getpid()))
-		_exit(1);
 	leave_caller(l);
 	close_others(l);
-	if (l->job->plan->opts->lazy == CKPT_LAZY_SERVE) {
-		ckpt_lazy_make_will(l);
-		keep(l);
+	if (l->job->plan->opts->lazy != CKPT_LAZY_SERVE) {
+		check_mapped(l);
+		_exit(0);
 	}
-	check_mapped(l);
-	_exit(0);
+	if (ckpt_lazy_collect(l, &l->err) < 0) {
+		if (l->err.code)
+			send(l->control, &l->err, sizeof(l->err), MSG_NOSIGNAL);
+		_exit(1);
+	}
+	know_tasks(l);
+	ckpt_lazy_make_will(l);
+	keep(l);
 }

@@ -218,6 +218,14 @@ static int take_over(struct ckpt_lazy_job *l, struct ckpt_err *err)
 	return r;
 }
 
+/* How long it may wait for messages; 0: there is something to fill. */
+static int patience(const struct ckpt_lazy_job *l)
+{
+	uint64_t now = l->decided ? ckpt_now_ns() : 0;
+
+	return !l->decided ? -1 : now < l->from ? (int)((l->from - now) / 1000000) + 1 : 0;
+}
+
 /* Waits for messages, the end of the keeper or of the coordinator. */
 static int watch(struct ckpt_lazy_job *l, int keeper)
 {
@@ -227,7 +235,7 @@ static int watch(struct ckpt_lazy_job *l, int keeper)
 	p[1] = (struct pollfd){ l->decided ? -1 : l->control, POLLIN, 0 };
 	for (size_t i = 0; i < l->n_mm; i++)
 		p[2 + i] = (struct pollfd){ l->mm[i].uffd, POLLIN, 0 };
-	if (poll(p, 2 + l->n_mm, l->decided ? 0 : -1) < 0) {
+	if (poll(p, 2 + l->n_mm, patience(l)) < 0) {
 		p[0].revents = p[1].revents = 0;
 		for (size_t i = 0; i < l->n_mm; i++)
 			p[2 + i].revents = 0;
@@ -247,7 +255,7 @@ static int go_round(struct ckpt_lazy_job *l, struct ckpt_err *err)
 	for (size_t i = 0; i < n && r >= 0; i++)
 		if (l->poll[2 + i].revents & POLLIN)
 			r = listen_to(l, i, err);
-	if (r >= 0 && l->decided)
+	if (r >= 0 && !patience(l))
 		r = fill_some(l, l->turn++ % n, err);
 	return r;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The coordinator's side of memory that comes later. A userfaultfd is of the process that makes it:
- * tasks make theirs while they are still ours, with our privilege, and send them here.
+ * How the keeper of memory that comes later gets it. A userfaultfd is of the process that makes it:
+ * tasks make theirs while they are still ours, with our privilege, and send them to the keeper,
+ * which is there before they are.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,7 +24,6 @@
 #define EVENTS                                                                            \
 	(UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_REMOVE | \
 	 UFFD_FEATURE_EVENT_UNMAP)
-#define TRIES 100
 
 struct note {
 	uint32_t task;
@@ -49,6 +49,7 @@ static int open_channel(struct ckpt_job *job, struct ckpt_lazy_job *l, struct ck
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
 		return ckpt_fail(err, -errno, "cannot make a socket");
 	l->mine = ends[0];
+	l->theirs = theirs;
 	if (theirs < 0 || dup3(ends[1], theirs, O_CLOEXEC) < 0)
 		ckpt_fail(err, theirs < 0 ? -EMFILE : -errno, "cannot keep a socket");
 	close(ends[1]);
@@ -71,7 +72,7 @@ int ckpt_lazy_open(struct ckpt_job *job, const struct ckpt_image *img,
 	l->img = img;
 	l->detached = run->detached || run->sibling;
 	l->dirfd = run->dirfd;
-	l->control = l->mine = -1;
+	l->control = l->mine = l->theirs = -1;
 	l->needed = needed;
 	job->lazy = l;
 	if (!ckpt_lazy_reserve(l, l->to_come))
@@ -116,7 +117,7 @@ int ckpt_lazy_send(struct ckpt_job *job, const struct ckpt_task *task, struct ck
 	return r < 0 ? ckpt_fail(err, r, "process %d: cannot send a userfaultfd", task->pid) : 0;
 }
 
-/* ---- in the coordinator ---- */
+/* ---- in the keeper ---- */
 
 static void add_run(void *arg, const struct ckpt_run *run)
 {
@@ -135,36 +136,47 @@ static int add_task(struct ckpt_lazy_job *l, uint32_t id, int uffd, struct ckpt_
 	return mm->uffd < 0 ? ckpt_fail(err, -ENOMEM, "no memory for the list of absent pages") : 0;
 }
 
-int ckpt_lazy_collect(struct ckpt_job *job, unsigned int ms, struct ckpt_err *err)
+static int receive(struct ckpt_lazy_job *l, struct ckpt_err *err)
 {
-	struct ckpt_lazy_job *l = job->lazy;
-	struct pollfd p = { .events = POLLIN };
 	struct cmsghdr *c;
 	struct note n;
 	int fd;
 
-	if (!l || l->mine < 0 || l->n_mm == l->to_come)
-		return 1;
-	p.fd = l->mine;
-	if (poll(&p, 1, ms) <= 0)
-		return 0;
 	init_note(&n);
 	if (recvmsg(l->mine, &n.msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT) != sizeof(n.task))
 		return ckpt_fail(err, -errno, "cannot receive a userfaultfd");
 	c = CMSG_FIRSTHDR(&n.msg);
-	if (!c || c->cmsg_type != SCM_RIGHTS || !n.task || n.task > job->plan->snap->n_tasks)
+	if (!c || c->cmsg_type != SCM_RIGHTS || !n.task || n.task > l->job->plan->snap->n_tasks ||
+	    l->n_mm == l->to_come)
 		return ckpt_fail(err, -EBADMSG, "cannot receive a userfaultfd");
 	memcpy(&fd, CMSG_DATA(c), sizeof(fd));
-	fd = add_task(l, n.task, fd, err);
-	return fd < 0 ? fd : l->n_mm == l->to_come;
+	return add_task(l, n.task, fd, err);
 }
+
+int ckpt_lazy_collect(struct ckpt_lazy_job *l, struct ckpt_err *err)
+{
+	struct pollfd p[2] = { { l->mine, POLLIN, 0 }, { l->control, POLLIN, 0 } };
+	int r = 0;
+
+	while (r >= 0 && l->n_mm < l->to_come) {
+		if (poll(p, 2, -1) < 0)
+			continue;
+		if (p[1].revents)
+			return -ECANCELED; /* the coordinator has come to an end, and says why */
+		r = receive(l, err);
+	}
+	ckpt_close_fd(&l->mine);
+	l->mine = -1;
+	return r;
+}
+
+/* ---- in the coordinator ---- */
 
 static int share(struct ckpt_lazy_job *l, struct ckpt_err *err)
 {
 	size_t size = CKPT_LAZY_SLOTS * (size_t)CKPT_CHUNK;
 	uint8_t *slots =
 		mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	const struct ckpt_snapshot *snap = l->job->plan->snap;
 
 	if (slots == MAP_FAILED)
 		return ckpt_fail(err, -errno, "cannot map %zu bytes", size);
@@ -173,49 +185,14 @@ static int share(struct ckpt_lazy_job *l, struct ckpt_err *err)
 		l->chunk[i] = UINT64_MAX;
 	}
 	l->msg = ckpt_alloc(l->job->arena, CKPT_LAZY_BATCH * sizeof(*l->msg));
-	l->n_pidfds = snap->n_tasks;
-	l->pidfd = ckpt_alloc(l->job->arena, snap->n_tasks * sizeof(*l->pidfd));
-	for (size_t i = 0; i < snap->n_tasks; i++)
-		l->pidfd[i] = snap->tasks[i]->run_state == CKPT_ZOMBIE ?
-				      -1 :
-				      syscall(SYS_pidfd_open, snap->tasks[i]->pid, 0);
+	l->pidfd = ckpt_alloc(l->job->arena, l->job->plan->snap->n_tasks * sizeof(*l->pidfd));
 	return 0;
-}
-
-/* The numbers that threads of the tree will get are left to them. */
-static pid_t start_keeper(struct ckpt_lazy_job *l)
-{
-	for (int i = 0; i < TRIES; i++) {
-		pid_t pid = fork();
-
-		if (pid == 0)
-			ckpt_lazy_keep(l);
-		if (pid < 0 || !ckpt_lazy_is_number_wanted(l, pid))
-			return pid;
-		waitpid(pid, NULL, 0);
-	}
-	return -1;
-}
-
-static void close_all(struct ckpt_lazy_job *l)
-{
-	for (size_t i = 0; i < l->n_mm; i++) {
-		ckpt_close_fd(&l->mm[i].uffd);
-		ckpt_absent_free(&l->mm[i].absent);
-	}
-	for (size_t i = 0; i < l->n_pidfds; i++)
-		ckpt_close_fd(&l->pidfd[i]);
-	ckpt_close_fd(&l->mine);
-	if (l->job->plan->opts->lazy == CKPT_LAZY_SERVE)
-		close(l->job->plan->lazy_channel);
-	l->n_mm = l->n_pidfds = 0;
 }
 
 int ckpt_lazy_start(struct ckpt_job *job, struct ckpt_err *err)
 {
 	struct ckpt_lazy_job *l = job->lazy;
 	int ends[2], r;
-	char started;
 	pid_t pid;
 
 	if (!l)
@@ -226,15 +203,37 @@ int ckpt_lazy_start(struct ckpt_job *job, struct ckpt_err *err)
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
 		return ckpt_fail(err, -errno, "cannot make a socket");
 	l->control = ends[0];
-	pid = start_keeper(l);
+	pid = ckpt_numbers_fork(job->plan->snap);
+	if (pid == 0)
+		ckpt_lazy_keep(l);
 	if (pid < 0)
 		ckpt_fail(err, -errno, "cannot fork");
 	close(ends[0]);
 	l->control = ends[1];
-	close_all(l); /* it is the only one who has them */
-	if (pid > 0 && read(l->control, &started, 1) != 1)
-		ckpt_fail(err, -ECHILD, "the process that brings in memory later does not start");
+	ckpt_close_fd(&l->mine);
+	l->mine = -1;
 	return err->code;
+}
+
+int ckpt_lazy_await_ms(struct ckpt_job *job, unsigned int ms, struct ckpt_err *err)
+{
+	struct ckpt_lazy_job *l = job->lazy;
+	struct pollfd p = { l->control, POLLIN, 0 };
+	struct ckpt_err theirs;
+	ssize_t n;
+
+	ckpt_close_fd(&l->theirs); /* all tasks that need it have it from here on */
+	l->theirs = -1;
+	if (poll(&p, 1, ms) <= 0)
+		return 0;
+	n = recv(l->control, &theirs, sizeof(theirs), 0);
+	if (n == sizeof(theirs)) {
+		*err = theirs;
+		return err->code;
+	}
+	return n == 1 ? 1 :
+			ckpt_fail(err, -ECHILD,
+				  "the process that brings in memory later does not start");
 }
 
 void ckpt_lazy_over(struct ckpt_lazy_job *l)

@@ -24,10 +24,11 @@ int ckpt_lazy_open(struct ckpt_job *job, const struct ckpt_image *img,
 /* In a task, before it leaves this program: its userfaultfd goes to the coordinator, and stays at
  * its number for the last stage. */
 int ckpt_lazy_send(struct ckpt_job *job, const struct ckpt_task *task, struct ckpt_err *err);
-/* Takes what tasks have sent, waiting at most MS for one. 1: that was all. */
-int ckpt_lazy_collect(struct ckpt_job *job, unsigned int ms, struct ckpt_err *err);
-/* Starts the processes. From here on page faults are answered. */
+/* Starts the processes, which take what the tasks send. */
 int ckpt_lazy_start(struct ckpt_job *job, struct ckpt_err *err);
+/* When all tasks are there, or on their way: waits at most MS. 1: page faults are answered from
+ * here on. */
+int ckpt_lazy_await_ms(struct ckpt_job *job, unsigned int ms, struct ckpt_err *err);
 /* The restore is over, well or not: without it nothing is filled but what is asked for. NULL is
  * fine. */
 void ckpt_lazy_over(struct ckpt_lazy_job *lazy);
@@ -56,7 +57,8 @@ struct ckpt_lazy_job {
 	const struct ckpt_image *img;
 	bool detached;
 	int dirfd;   /* of the image, for a log if there is no other */
-	int mine;    /* end of the socket */
+	int mine;    /* end of the socket, */
+	int theirs;  /* and that of the tasks */
 	int control; /* a socket: the keeper says that it is there, it ends with the coordinator */
 	size_t to_come;
 	bool *needed;            /* by chunk: read before the program runs */
@@ -72,7 +74,8 @@ struct ckpt_lazy_job {
 	struct uffd_msg *msg; /* of one mm, taken from the kernel; event 0: done with */
 	size_t msg_mm;
 	bool changing; /* lists are between two states */
-	bool decided;  /* the program runs: the rest is filled */
+	bool decided;  /* the program runs: the rest is filled, */
+	uint64_t from; /* not before this time */
 	int will_read, will_write, will_lowest;
 	struct ckpt_lazy_forked {
 		pid_t pid;
@@ -92,8 +95,8 @@ void ckpt_lazy_fail(struct ckpt_lazy_job *l);
 /* The living processes of the tree, at most CKPT_LAZY_FAMILY. */
 size_t ckpt_lazy_family(const struct ckpt_lazy_job *l, pid_t *v);
 
-/* Will a thread of the tree need it? Ours may not have it then. */
-bool ckpt_lazy_is_number_wanted(const struct ckpt_lazy_job *l, pid_t pid);
+/* In the keeper: takes what tasks send, until that is all. -ECANCELED: the coordinator ended. */
+int ckpt_lazy_collect(struct ckpt_lazy_job *l, struct ckpt_err *err);
 
 enum ckpt_lazy_end { CKPT_LAZY_DONE, CKPT_LAZY_FAILED, CKPT_LAZY_ORPHAN };
 /* lazy-serve.c: until all is there, or the process KEEPER (a pidfd) has ended. */

@@ -9,12 +9,14 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
 #include "injector/job.h"
 
 #define AWAIT_MS 2000
+#define TRIES 10000
 
 /* F_SETOWN looks for the number and not for who has it. */
 static bool is_nobodys(int fd, pid_t tid)
@@ -33,6 +35,40 @@ static bool is_zombie(pid_t pid)
 	text[n > 0 ? n : 0] = '\0';
 	end = strrchr(text, ')');
 	return end && (!strncmp(end, ") Z", 3) || !strncmp(end, ") X", 3));
+}
+
+static bool is_wanted(const struct ckpt_snapshot *snap, pid_t pid)
+{
+	for (size_t t = 0; t < snap->n_tasks; t++) {
+		const struct ckpt_task *task = snap->tasks[t];
+
+		if (task->pid == pid || task->sid == pid || task->pgid == pid)
+			return true;
+		for (size_t i = 0; i < task->n_threads; i++)
+			if (task->threads[i].tid == pid)
+				return true;
+	}
+	return false;
+}
+
+pid_t ckpt_numbers_fork(const struct ckpt_snapshot *snap)
+{
+	for (int i = 0; i < TRIES; i++) {
+		pid_t pid = fork();
+
+		if (pid == 0 && ckpt_numbers_are_wanted(snap))
+			_exit(1);
+		if (pid <= 0 || !is_wanted(snap, pid))
+			return pid;
+		waitpid(pid, NULL, 0);
+	}
+	errno = EAGAIN;
+	return -1;
+}
+
+bool ckpt_numbers_are_wanted(const struct ckpt_snapshot *snap)
+{
+	return is_wanted(snap, getpid());
 }
 
 void ckpt_numbers_await_reaped(const struct ckpt_snapshot *snap)

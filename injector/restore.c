@@ -275,19 +275,45 @@ int ckpt_pidfile_make(const char *path, struct ckpt_err *err)
 	return err->code;
 }
 
-/* From here on page faults are answered: the last stage may need it. */
-static int start_lazy(struct ckpt_job *job, struct ckpt_err *err)
+static int start_helpers(struct ckpt_job *job, struct ckpt_err *err)
 {
-	int r = ckpt_lazy_collect(job, POLL_MS, err);
+	int r = ckpt_lazy_start(job, err);
+
+	return r < 0 ? r : ckpt_guardian_start(job, err);
+}
+
+/* Helpers start while the first task is on its way, but not where they could have, for the moment
+ * that it takes to see it, a number that the tree still wants. */
+static int fork_root(struct ckpt_job *job, const struct ckpt_restore_run *run, struct ckpt_err *err)
+{
+	const struct ckpt_snapshot *snap = job->plan->snap;
+	bool alone = job->n_threads == 1 && snap->n_tasks == 1;
+	int own_time = -1, r = alone ? 0 : start_helpers(job, err);
+
+	if (r >= 0)
+		r = ckpt_clock_enter(job->plan, &own_time, err);
+	if (r >= 0)
+		r = ckpt_task_fork(job, snap->tasks[0], run->sibling && getpid() != 1, err);
+	ckpt_clock_leave(own_time);
+	if (r < 0)
+		return r;
+	ckpt_logf(run->log, 3, "process %d forked", snap->tasks[0]->pid);
+	return alone ? start_helpers(job, err) : 0;
+}
+
+/* From here on page faults are answered: the last stage may need it. */
+static int await_lazy(struct ckpt_job *job, struct ckpt_err *err)
+{
+	int r = 0;
 
 	while (!r) {
 		r = check_tasks(job, err);
 		if (r >= 0)
+			r = ckpt_lazy_await_ms(job, POLL_MS, err);
+		if (!r)
 			r = check_lives(job, err);
-		if (r >= 0)
-			r = ckpt_lazy_collect(job, POLL_MS, err);
 	}
-	return r < 0 ? r : ckpt_lazy_start(job, err);
+	return r;
 }
 
 /* While the tasks read the pages, or wait for them; nothing runs before it is done. */
@@ -311,7 +337,7 @@ static int build(struct ckpt_job *job, const struct ckpt_image *img,
 {
 	bool *needed = ckpt_lazy_needed_chunks(job->plan, job->arena, ckpt_image_n_chunks(img),
 					       CKPT_CHUNK, true);
-	int own_time = -1, r = ckpt_image_fetch_all(img, needed, err);
+	int r = ckpt_image_fetch_all(img, needed, err);
 
 	if (r >= 0)
 		r = ckpt_builder_run(job, err);
@@ -319,17 +345,12 @@ static int build(struct ckpt_job *job, const struct ckpt_image *img,
 		r = ckpt_lazy_open(job, img, run, needed, err);
 	ckpt_logf(run->log, 3, "%zu objects made", job->plan->snap->n_objects);
 	if (r >= 0)
-		r = ckpt_clock_enter(job->plan, &own_time, err);
-	if (r >= 0)
-		r = ckpt_task_fork(job, job->plan->snap->tasks[0], run->sibling && getpid() != 1,
-				   err);
-	ckpt_clock_leave(own_time);
+		r = fork_root(job, run, err);
 	if (r < 0)
 		return r;
-	ckpt_logf(run->log, 3, "process %d forked", job->plan->snap->tasks[0]->pid);
 	r = check_pages(job, img, job->lazy || ckpt_image_is_lent(img) ? needed : NULL, err);
 	if (r >= 0 && job->lazy)
-		r = start_lazy(job, err);
+		r = await_lazy(job, err);
 	return r < 0 ? r : await_all(job, &job->gates->ready, run, total, err);
 }
 
@@ -353,21 +374,14 @@ static int build_and_commit(struct ckpt_job *job, const struct ckpt_image *img,
 			    const struct ckpt_restore_run *run, struct ckpt_err *err)
 {
 	uint64_t total = ckpt_image_pages_size(img);
-	pid_t guardian = 0;
-	int fd = -1, r = build(job, img, run, total, err);
+	int r = build(job, img, run, total, err);
 
 	if (r < 0)
 		return r;
 	ckpt_builder_let_go(job);
-	if (getpid() != 1) /* with the init of a box all of it ends */
-		r = fd = ckpt_guardian_start(job, &guardian, err);
-	if (r >= 0 && run->handover)
+	if (run->handover)
 		r = ckpt_handover_arrive(run->handover, err);
-	if (r >= 0)
-		r = commit(job, run, total, err);
-	if (fd >= 0)
-		ckpt_guardian_end(fd, guardian);
-	return r;
+	return r < 0 ? r : commit(job, run, total, err);
 }
 
 int ckpt_restore_here(const struct ckpt_plan *plan, const struct ckpt_image *img,
@@ -389,11 +403,11 @@ int ckpt_restore_here(const struct ckpt_plan *plan, const struct ckpt_image *img
 	if (r >= 0 && !job.lazy)
 		ckpt_image_give_back(img, NULL);
 	ckpt_lazy_over(job.lazy);
-	if (r < 0) {
+	if (r < 0)
 		ckpt_undo_all(&job);
-	} else {
+	else
 		ckpt_undo_forget(&job);
-	}
+	ckpt_guardian_end(&job);
 	prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0);
 	ckpt_stops_unblock(&job.stops, r == -ECANCELED);
 	munmap(job.slots, plan->snap->n_tasks * sizeof(*job.slots));

@@ -15,6 +15,7 @@
 
 #define PIECE (128u << 10)
 #define THREADS_MAX 64
+#define EACH_LEAST 2 /* chunks that a thread reads, to be worth it */
 
 struct verifying {
 	const struct ckpt_image *img;
@@ -225,15 +226,25 @@ size_t ckpt_image_n_chunks(const struct ckpt_image *img)
 	return (ckpt_image_end(img) + CKPT_CHUNK - 1) / CKPT_CHUNK;
 }
 
+/* How many chunks are looked at, as far as it matters. */
+static uint64_t count(const struct verifying *v, uint64_t enough)
+{
+	uint64_t n = 0;
+
+	for (uint64_t i = 0; i < v->img->n_crc && n < enough; i++)
+		n += !v->which || v->which[i];
+	return n;
+}
+
 static int run(struct verifying *v, unsigned int n_threads, struct ckpt_err *err)
 {
 	pthread_t thread[THREADS_MAX];
-	unsigned int n = 0;
+	unsigned int n = 0, each;
 
 	if (n_threads > THREADS_MAX)
 		n_threads = THREADS_MAX;
-	if (n_threads > v->img->n_crc)
-		n_threads = v->img->n_crc;
+	each = v->img->stored ? 1 : EACH_LEAST;
+	n_threads = count(v, n_threads * each) / each;
 	/* This one works too; where no more can be had it works alone. */
 	while (n + 1 < n_threads && pthread_create(&thread[n], NULL, work, v) == 0)
 		n++;
