@@ -457,7 +457,9 @@ static void finish(struct dump *d, int result)
 	ckpt_image_writer_close(d->writer);
 	ckpt_helper_close(d->helper);
 	ckpt_fd_room_give_back(&d->old_limit);
-	ckpt_stops_unblock(&d->stops, result == -ECANCELED);
+	/* Where it is tried again instead a signal still ends us. */
+	ckpt_stops_unblock(&d->stops, result == -ECANCELED ||
+					      (result < 0 && result != -ESTALE && !d->problems->n));
 }
 
 int ckpt_dump_once(const struct ckpt_dump_opts *opts, struct ckpt_attempt *attempt,

@@ -182,7 +182,7 @@ int ckpt_pre_dump(const struct ckpt_dump_opts *opts, struct ckpt_arena *arena,
 	ckpt_live_close(d.pre.live);
 	ckpt_increment_close(&d.inc);
 	ckpt_image_writer_close(d.writer);
-	ckpt_stops_unblock(&d.stops, r == -ECANCELED);
+	ckpt_stops_unblock(&d.stops, r < 0);
 	stats->total_ns = ckpt_now_ns() - start;
 	return r;
 }

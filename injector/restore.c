@@ -409,7 +409,7 @@ int ckpt_restore_here(const struct ckpt_plan *plan, const struct ckpt_image *img
 		ckpt_undo_forget(&job);
 	ckpt_guardian_end(&job);
 	prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0);
-	ckpt_stops_unblock(&job.stops, r == -ECANCELED);
+	ckpt_stops_unblock(&job.stops, r < 0);
 	munmap(job.slots, plan->snap->n_tasks * sizeof(*job.slots));
 	return r;
 }

@@ -17,5 +17,6 @@ void ckpt_stops_block(struct ckpt_stops *s);
 int ckpt_stops_pending(const struct ckpt_stops *s);
 /* The same as a failure of WHAT with process PID: -ECANCELED. */
 int ckpt_stops_check(const struct ckpt_stops *s, pid_t pid, const char *what, struct ckpt_err *err);
-/* REPORTED: what came has had its effect and does not end us as well. */
+/* REPORTED: what came does not end us as well: it has had its effect, or something else has failed,
+ * which is to be said. */
 void ckpt_stops_unblock(struct ckpt_stops *s, bool reported);

@@ -58,7 +58,7 @@ static int serve(struct service *s, struct ckpt_image *img, int server, const ch
 	ckpt_net_close(&s->listener);
 	if (r < 0 && t->opts.detached)
 		ckpt_logf(&t->log, 1, "%s", t->err.text);
-	ckpt_stops_unblock(&s->stops, r == -ECANCELED);
+	ckpt_stops_unblock(&s->stops, r < 0);
 	return r;
 }
 

@@ -71,7 +71,7 @@ static int serve(struct server *s)
 	while (r > 0);
 	if (r < 0 && s->t->opts.detached)
 		ckpt_logf(&s->t->log, 1, "%s", s->t->err.text);
-	ckpt_stops_unblock(&s->stops, r == -ECANCELED);
+	ckpt_stops_unblock(&s->stops, r < 0);
 	return r;
 }
 
