@@ -295,13 +295,32 @@ void ckpt_lost(struct ckpt_collect *c, const char *fmt, ...)
 		add_lost(c->capture, text);
 }
 
+int64_t ckpt_once(struct ckpt_collect *c, int64_t (*ask)(void))
+{
+	struct ckpt_capture *cap = c->capture;
+	size_t i = 0;
+
+	if (!cap)
+		return ask();
+	while (i < CKPT_ONCE_MAX && cap->once[i].ask && cap->once[i].ask != ask)
+		i++;
+	if (i == CKPT_ONCE_MAX)
+		return ask();
+	if (!cap->once[i].ask) {
+		cap->once[i].answer = ask();
+		cap->once[i].ask = ask;
+	}
+	return cap->once[i].answer;
+}
+
+static int64_t cpus_online(void)
+{
+	return sysconf(_SC_NPROCESSORS_ONLN);
+}
+
 long ckpt_cpus_online(struct ckpt_collect *c)
 {
-	if (!c->capture)
-		return sysconf(_SC_NPROCESSORS_ONLN);
-	if (!c->capture->n_cpus)
-		c->capture->n_cpus = sysconf(_SC_NPROCESSORS_ONLN);
-	return c->capture->n_cpus;
+	return ckpt_once(c, cpus_online);
 }
 
 bool ckpt_has_labels(struct ckpt_collect *c)

@@ -104,6 +104,8 @@ void ckpt_has_content(struct ckpt_collect *c, uint64_t size);
 size_t ckpt_count_mappings(struct ckpt_collect *c);
 /* Processors that are online: asked once for a capture, since every thread is compared with it. */
 long ckpt_cpus_online(struct ckpt_collect *c);
+/* What ASK says of this machine or of ckpt itself: it is called once for a capture. */
+int64_t ckpt_once(struct ckpt_collect *c, int64_t (*ask)(void));
 /* Does a security module label processes here? Asked once for a capture, too. */
 bool ckpt_has_labels(struct ckpt_collect *c);
 /* Something that a user has to know but that does not stop the dump: kept in the image, printed. */

@@ -88,6 +88,7 @@ struct ckpt_ourselves {
 };
 
 #define CKPT_FILE_BUCKETS 1024u
+#define CKPT_ONCE_MAX 8 /* answers that are kept */
 
 struct ckpt_capture {
 	struct ckpt_source *src;
@@ -122,8 +123,11 @@ struct ckpt_capture {
 		int fd;    /* its maps */
 		bool none; /* this kernel answers no such questions */
 	} query;           /* of map-query.c */
-	long n_cpus;       /* online; 0: not asked yet */
-	const char *label; /* of this process; NULL: no module gives any */
+	struct {
+		int64_t (*ask)(void); /* NULL: the place is free */
+		int64_t answer;
+	} once[CKPT_ONCE_MAX]; /* of ckpt_once() */
+	const char *label;     /* of this process; NULL: no module gives any */
 	bool asked_label;
 	int nodes; /* of memory: 1, or 2 for more; 0: not looked at */
 

@@ -44,15 +44,24 @@ static bool is_rt(uint32_t policy)
 
 /* ---- capture ---- */
 
-/* A fair thread shows its time slice, chosen or not (Linux 6.12): it was chosen if it is not as
- * ours. */
-static bool chose_slice(const struct sched_attr *attr)
+/* 0: not fair, or not shown. */
+static int64_t own_slice(void)
 {
 	struct sched_attr own = { 0 };
 
-	return attr->sched_runtime && syscall(SYS_sched_getattr, 0, &own, sizeof(own), 0) == 0 &&
-	       is_fair(own.sched_policy) && own.sched_runtime &&
-	       attr->sched_runtime != own.sched_runtime;
+	return syscall(SYS_sched_getattr, 0, &own, sizeof(own), 0) == 0 &&
+			       is_fair(own.sched_policy) ?
+		       own.sched_runtime :
+		       0;
+}
+
+/* A fair thread shows its time slice, chosen or not (Linux 6.12): it was chosen if it is not as
+ * ours. */
+static bool chose_slice(struct ckpt_collect *c, const struct sched_attr *attr)
+{
+	uint64_t own = attr->sched_runtime ? ckpt_once(c, own_slice) : 0;
+
+	return own && attr->sched_runtime != own;
 }
 
 /* The values of a thread that chose none, and what a kernel without the feature shows. */
@@ -90,7 +99,8 @@ static int collect_policy(struct ckpt_collect *c, Ckpt__Sched *m, struct ckpt_er
 	m->has_nice = m->nice != 0;
 	m->priority = attr.sched_priority;
 	m->has_priority = m->priority != 0;
-	m->has_runtime = m->policy == SCHED_DEADLINE || (is_fair(m->policy) && chose_slice(&attr));
+	m->has_runtime = m->policy == SCHED_DEADLINE ||
+			 (is_fair(m->policy) && chose_slice(c, &attr));
 	m->runtime = m->has_runtime ? attr.sched_runtime : 0;
 	m->has_deadline = m->has_period = m->policy == SCHED_DEADLINE;
 	m->deadline = m->has_deadline ? attr.sched_deadline : 0;
@@ -159,13 +169,26 @@ static int collect_nodes(struct ckpt_collect *c, Ckpt__Sched *m, struct ckpt_err
 	return 0;
 }
 
-/* The number tells who shares a core with whom, and cannot be set. Who may not ask, or a kernel
- * without, is told nothing. */
+static bool get_core(pid_t tid, uint64_t *cookiep)
+{
+	return prctl(SCHED_CORE, SCHED_CORE_GET, tid, SCHED_CORE_THREAD, cookiep) == 0;
+}
+
+/* Not without the kernel's support, or with one hardware thread a core. */
+static int64_t shares_cores(void)
+{
+	uint64_t cookie;
+
+	return get_core(0, &cookie);
+}
+
+/* The number tells who shares a core with whom, and cannot be set. Who may not ask is told
+ * nothing. */
 static void look_for_core(struct ckpt_collect *c)
 {
 	uint64_t cookie = 0;
 
-	if (prctl(SCHED_CORE, SCHED_CORE_GET, c->tid, SCHED_CORE_THREAD, &cookie) == 0 && cookie)
+	if (ckpt_once(c, shares_cores) && get_core(c->tid, &cookie) && cookie)
 		ckpt_lost(c, "thread %d: with whom it shares a core (PR_SCHED_CORE)", c->tid);
 }
 

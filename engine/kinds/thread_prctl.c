@@ -95,13 +95,17 @@ static int collect_flusher(struct ckpt_collect *c, Ckpt__ThreadPrctl *m, struct 
 	return 0;
 }
 
+static int64_t own_l1d_flush(void)
+{
+	return syscall(SYS_prctl, PR_GET_SPECULATION_CTRL, PR_SPEC_L1D_FLUSH, 0, 0, 0);
+}
+
 /* The only one of speculation control that status does not show. Mostly there is nothing to choose,
  * and nobody to be asked. */
 static int collect_l1d_flush(struct ckpt_collect *c, Ckpt__ThreadPrctl *m, struct ckpt_err *err)
 {
-	uint64_t arg[6] = { PR_GET_SPECULATION_CTRL, PR_SPEC_L1D_FLUSH };
-	long own = syscall(SYS_prctl, arg[0], arg[1], 0, 0, 0);
-	int64_t ret = 0;
+	const uint64_t arg[6] = { PR_GET_SPECULATION_CTRL, PR_SPEC_L1D_FLUSH };
+	int64_t own = ckpt_once(c, own_l1d_flush), ret = 0;
 	int r = 0;
 
 	if (own > 0 && own & PR_SPEC_PRCTL)
