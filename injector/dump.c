@@ -4,8 +4,6 @@
  * whatever signal asks us to stop, lets it go on.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <string.h>
 #include <unistd.h>
 #include "engine/model/rules.h"
 #include "engine/base/log.h"
@@ -457,9 +455,8 @@ static void finish(struct dump *d, int result)
 	ckpt_image_writer_close(d->writer);
 	ckpt_helper_close(d->helper);
 	ckpt_fd_room_give_back(&d->old_limit);
-	/* Where it is tried again instead a signal still ends us. */
-	ckpt_stops_unblock(&d->stops, result == -ECANCELED ||
-					      (result < 0 && result != -ESTALE && !d->problems->n));
+	/* Where it is tried again a signal still ends us. */
+	ckpt_stops_unblock(&d->stops, result < 0 && result != -ESTALE && !d->problems->n);
 }
 
 int ckpt_dump_once(const struct ckpt_dump_opts *opts, struct ckpt_attempt *attempt,
