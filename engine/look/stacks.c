@@ -102,7 +102,7 @@ static void of_task(struct ckpt_look *look, const struct ckpt_task *task, uint64
 	while (room < 2 * task->n_threads)
 		room *= 2;
 	table = ckpt_alloc(look->arena, room * sizeof(*table));
-	for (size_t i = 0; u && i < task->n_threads; i++) {
+	for (size_t i = 0; task->mm && i < task->n_threads; i++) {
 		struct ckpt_stack *stack = &stacks->v[stacks->n];
 
 		if (task->threads[i].ended)
@@ -110,7 +110,11 @@ static void of_task(struct ckpt_look *look, const struct ckpt_task *task, uint64
 		stack->task = task;
 		stack->thread = &task->threads[i];
 		stack->same_as = stacks->n++;
-		ckpt_unwind(u, stack);
+		if (u)
+			ckpt_unwind(u, stack);
+		else
+			stack->end =
+				"libunwind-x86_64.so.8 is not installed, or there is no memory";
 		stack->same_as = find_same(stacks, stack->same_as, table, room - 1);
 		/* The frames of one are enough. */
 		stack->frames = stacks->v[stack->same_as].frames;

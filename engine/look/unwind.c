@@ -6,19 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <libunwind-x86_64.h>
 #include "engine/look/elf.h"
 #include "engine/look/frames.h"
+#include "engine/look/libunwind.h"
 #include "engine/look/stacks.h"
 
 #define CACHED 256 /* pages */
 #define WINDOWS 64 /* functions whose unwind information is in a file only */
 #define WINDOW_GAP (1ull << 30)
-
-/* What perf(1) uses it for, too; in no header. */
-#define search_unwind_table UNW_OBJ(dwarf_search_unwind_table)
-extern int search_unwind_table(unw_addr_space_t as, unw_word_t ip, unw_dyn_info_t *di,
-			       unw_proc_info_t *pi, int need_unwind_info, void *arg);
 
 struct page {
 	uint64_t addr; /* 1: none */
@@ -31,6 +26,7 @@ struct ckpt_unwinder {
 	const struct ckpt_task *task;
 	const struct ckpt_thread *thread;
 	uint64_t *budgetp;
+	struct ckpt_libunwind lib;
 	unw_addr_space_t as;
 	bool guessed;     /* nothing told how to unwind the frame that was stepped from */
 	const char *lack; /* why not */
@@ -182,7 +178,7 @@ static int search(struct ckpt_unwinder *u, uint64_t ip, const struct ckpt_unwind
 	di.u.rti.table_data = table->entries;
 	/* In words; an entry has one. */
 	di.u.rti.table_len = table->n;
-	return search_unwind_table(u->as, ip, &di, pi, need, u);
+	return u->lib.search_table(u->as, ip, &di, pi, need, u);
 }
 
 static int find_info(struct ckpt_unwinder *u, uint64_t ip, unw_proc_info_t *pi, int need)
@@ -258,9 +254,10 @@ struct ckpt_unwinder *ckpt_unwinder_open(struct ckpt_look *look, const struct ck
 	u->budgetp = budgetp;
 	for (size_t i = 0; i < CACHED; i++)
 		u->page[i].addr = 1;
-	u->as = unw_create_addr_space((unw_accessors_t *)&accessors, 0);
+	if (ckpt_libunwind_open(&u->lib))
+		u->as = u->lib.create((unw_accessors_t *)&accessors, 0);
 	if (u->as)
-		unw_set_caching_policy(u->as, UNW_CACHE_GLOBAL);
+		u->lib.cache(u->as, UNW_CACHE_GLOBAL);
 	if (u->as)
 		return u;
 	free(u);
@@ -271,7 +268,7 @@ void ckpt_unwinder_close(struct ckpt_unwinder *u)
 {
 	if (!u)
 		return;
-	unw_destroy_addr_space(u->as);
+	u->lib.destroy(u->as);
 	for (size_t i = 0; i < u->n_windows; i++)
 		free(u->window[i].bytes);
 	free(u);
@@ -293,7 +290,7 @@ static bool add(struct ckpt_unwinder *u, struct ckpt_stack *stack, size_t *roomp
 	struct ckpt_frame *f;
 	unw_word_t ip = 0, sp = 0;
 
-	if (unw_get_reg(c, UNW_REG_IP, &ip) < 0 || unw_get_reg(c, UNW_REG_SP, &sp) < 0 ||
+	if (u->lib.get_reg(c, UNW_REG_IP, &ip) < 0 || u->lib.get_reg(c, UNW_REG_SP, &sp) < 0 ||
 	    !plausible(u, ip))
 		return false;
 	stack->frames =
@@ -302,7 +299,7 @@ static bool add(struct ckpt_unwinder *u, struct ckpt_stack *stack, size_t *roomp
 	*f = (struct ckpt_frame){ .ip = ip, .sp = sp, .guessed = u->guessed };
 	/* It says so of the frame that was stepped from. */
 	if (stack->n_frames > 1)
-		f[-1].signal = unw_is_signal_frame(c) > 0;
+		f[-1].signal = u->lib.is_signal_frame(c) > 0;
 	return true;
 }
 
@@ -325,8 +322,8 @@ void ckpt_unwind(struct ckpt_unwinder *u, struct ckpt_stack *stack)
 
 	u->thread = stack->thread;
 	u->guessed = false;
-	r = unw_init_remote(&cursor, u->as, u);
-	for (r = r < 0 ? r : 1; r > 0; r = unw_step(&cursor)) {
+	r = u->lib.init(&cursor, u->as, u);
+	for (r = r < 0 ? r : 1; r > 0; r = u->lib.step(&cursor)) {
 		if (stack->n_frames == CKPT_FRAMES_MAX) {
 			stack->end = "there are more frames than are shown";
 			return;

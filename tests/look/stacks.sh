@@ -38,6 +38,10 @@ check 'the signal is shown' grep -q '^#[0-9]* *<signal handler called>$' "$T/out
 check 'nothing is incomplete' test -z "$(grep 'ends here' "$T/out")"
 expect 'of one process' 0 '' show -D c.img --stacks -p "$PID"
 expect 'of none' 1 '^ckpt: CKPT-E0310: c.img: process 1 is not in this image' show -D c.img --stacks -p 1
+# One that cannot be opened: it is looked for when the first stack is.
+mkdir no && : >no/libunwind-x86_64.so.8
+LD_LIBRARY_PATH=$T/no expect 'without libunwind' 0 '' show -D c.img --stacks
+check 'without libunwind: said' grep -q 'libunwind-x86_64.so.8 is not installed' "$T/out"
 
 if command -v g++ >/dev/null; then
 	g++ -g -O2 -o template "$here/tests/look/template.cc" && trace c++ ./template && same c++ 'shop::|main'
