@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "engine/base/clocks.h"
+#include "engine/base/pass.h"
 #include "engine/memory/pages-work.h"
 #include "engine/store/image.h"
 #include "engine/store/pack.h"
@@ -54,6 +55,8 @@ struct worker {
 	struct copy *copy;
 	char *buf; /* CKPT_CHUNK */
 	struct job job;
+	struct ckpt_pass pass;
+	bool passing; /* that has begun */
 	pthread_t thread;
 };
 
@@ -306,12 +309,15 @@ static void fail(struct copy *c, const struct ckpt_err *err)
 	pthread_mutex_unlock(&c->lock);
 }
 
-/* Threads of a program that goes on already, when they wake up, wait for the end of the time slice
- * of whoever runs, some milliseconds: longer than the stop was. Who has waited goes first. */
-static void let_pass(const struct copy *c)
+/* Beside a program that goes on already. */
+static void let_pass(struct worker *w)
 {
-	if (c->w->src->thawed_at)
-		sched_yield();
+	if (!w->copy->w->src->thawed_at)
+		return;
+	if (!w->passing)
+		ckpt_pass_begin(&w->pass);
+	w->passing = true;
+	ckpt_pass(&w->pass);
 }
 
 /* One chunk; false when there is nothing more to do. */
@@ -325,10 +331,10 @@ static bool work_once(struct worker *w)
 	if (!claim(c, &w->job))
 		return false;
 	buf = w->job.held ? w->job.held : w->buf;
-	let_pass(c);
+	let_pass(w);
 	if (!w->job.held)
 		r = read_job(c, &w->job, buf, &err);
-	let_pass(c);
+	let_pass(w);
 	if (r >= 0) {
 		uint32_t crc = c->crc[w->job.chunk] = ckpt_crc32c(0, buf, w->job.len);
 
@@ -380,9 +386,10 @@ static void run_first(struct worker *w)
 		report(c, &last);
 		if (c->opts->go_on && c->opts->go_on(c->opts->go_on_arg, &err) < 0) {
 			fail(c, &err);
-			return;
+			break;
 		}
 	}
+	ckpt_pass_end(&w->pass);
 }
 
 /* More than the chunks are of no use; neither are more than the processors. */
