@@ -79,6 +79,7 @@ run_restore -d
 wait "$RESTORE"
 check 'detached: status' test $? = 0
 check 'detached: it runs' unharmed "$ROOT"
+check 'detached: its table of descriptors is small' test "$(sed -n 's/^FDSize:[[:blank:]]*//p' "/proc/$ROOT/status")" -le 4096
 kill -KILL "$ROOT"
 check 'detached: it ends' until_true 5 gone "$ROOT"
 rm -f root.pid
