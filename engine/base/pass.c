@@ -36,11 +36,6 @@ static uint64_t set_slice(uint64_t ns)
 	return before && syscall(SYS_sched_setattr, 0, &attr, 0) == 0 ? before : 0;
 }
 
-void ckpt_pass_begin(struct ckpt_pass *p)
-{
-	*p = (struct ckpt_pass){ .slice = set_slice(SLICE_NS) };
-}
-
 /* Who had to wait is not put back again before it has worked for as long. */
 void ckpt_pass(struct ckpt_pass *p)
 {
@@ -48,6 +43,8 @@ void ckpt_pass(struct ckpt_pass *p)
 
 	if (now < p->next)
 		return;
+	if (!p->next)
+		p->slice = set_slice(SLICE_NS);
 	sched_yield();
 	p->next = ckpt_now_ns();
 	took = p->next - now;

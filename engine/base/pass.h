@@ -6,13 +6,13 @@
 #pragma once
 #include <stdint.h>
 
+/* Of the thread that does the work; zeroes at first. */
 struct ckpt_pass {
 	uint64_t slice; /* before, 0: the kernel does not say */
 	uint64_t next;  /* when others are let pass again; CLOCK_MONOTONIC */
 };
 
-/* By the thread that does the work. */
-void ckpt_pass_begin(struct ckpt_pass *p);
 /* Between steps, well below a millisecond each. */
 void ckpt_pass(struct ckpt_pass *p);
+/* The thread's time slice is again what it was before the first step. */
 void ckpt_pass_end(const struct ckpt_pass *p);

@@ -166,10 +166,9 @@ static void work(struct round *r, bool asks)
 	CKPT_FREE struct job *job = malloc(sizeof(*job));
 	const struct ckpt_live_opts *opts = &r->live->opts;
 	struct ckpt_err err = CKPT_ERR_INIT;
-	struct ckpt_pass pass;
+	struct ckpt_pass pass = { 0 };
 	int code = buf && job ? 0 : ckpt_fail(&err, -ENOMEM, "memory: cannot copy");
 
-	ckpt_pass_begin(&pass);
 	while (code >= 0 && claim(r, job)) {
 		code = copy(r, job, buf, &pass, &err);
 		if (code >= 0 && asks && opts->go_on)

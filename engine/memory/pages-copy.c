@@ -56,7 +56,6 @@ struct worker {
 	char *buf; /* CKPT_CHUNK */
 	struct job job;
 	struct ckpt_pass pass;
-	bool passing; /* that has begun */
 	pthread_t thread;
 };
 
@@ -309,15 +308,11 @@ static void fail(struct copy *c, const struct ckpt_err *err)
 	pthread_mutex_unlock(&c->lock);
 }
 
-/* Beside a program that goes on already. */
+/* While it stands still nobody is let pass. */
 static void let_pass(struct worker *w)
 {
-	if (!w->copy->w->src->thawed_at)
-		return;
-	if (!w->passing)
-		ckpt_pass_begin(&w->pass);
-	w->passing = true;
-	ckpt_pass(&w->pass);
+	if (w->copy->w->src->thawed_at)
+		ckpt_pass(&w->pass);
 }
 
 /* One chunk; false when there is nothing more to do. */
@@ -386,10 +381,9 @@ static void run_first(struct worker *w)
 		report(c, &last);
 		if (c->opts->go_on && c->opts->go_on(c->opts->go_on_arg, &err) < 0) {
 			fail(c, &err);
-			break;
+			return;
 		}
 	}
-	ckpt_pass_end(&w->pass);
 }
 
 /* More than the chunks are of no use; neither are more than the processors. */
@@ -424,6 +418,7 @@ static void run(struct copy *c, unsigned int n_threads)
 	while (n + 1 < n_threads && !pthread_create(&w[n + 1].thread, NULL, run_worker, &w[n + 1]))
 		n++;
 	run_first(&w[0]);
+	ckpt_pass_end(&w[0].pass);
 	for (unsigned int i = 1; i <= n; i++)
 		pthread_join(w[i].thread, NULL);
 }
