@@ -219,8 +219,6 @@ static int copy_memory(struct dump *d, struct ckpt_err *err)
 	size_t n;
 	int r = 0;
 
-	if (!d->room.hold)
-		ckpt_source_ptrace_relax(d->src);
 	if (!d->opts->copies)
 		ckpt_areas_ahead_check(d->areas);
 	if (d->precopy.live)

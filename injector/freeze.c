@@ -313,7 +313,6 @@ int ckpt_tree_freeze(struct ckpt_tree *tree, struct ckpt_err *err)
 	tree->tracer = pthread_self();
 	tree->held = true;
 	tree->reaper = tree->has_threads ? ckpt_reaper_start(tree->arena) : NULL;
-	tree->awake = ckpt_hold_awake();
 	ckpt_tick_start(&tree->tick);
 	r = stop_tree(tree, err);
 	ckpt_tick_stop(&tree->tick);

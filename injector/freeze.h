@@ -105,7 +105,6 @@ struct ckpt_tree {
 	bool has_threads; /* seen before the freeze: a process with several */
 	struct ckpt_reaper *reaper;
 	struct ckpt_tick tick;
-	int awake;                                     /* holds the processors awake, or -1 */
 	struct ckpt_asleep *asleep[CKPT_TREE_BUCKETS]; /* before the freeze */
 	struct ckpt_gadget_cache *cache;
 	struct ckpt_remote *remote;
@@ -123,9 +122,6 @@ void ckpt_tree_thaw(struct ckpt_tree *tree);
 int ckpt_tree_kill(struct ckpt_tree *tree, struct ckpt_err *err);
 /* Leaves all of them stopped as by SIGSTOP, with no instruction executed. */
 int ckpt_tree_stop(struct ckpt_tree *tree, struct ckpt_err *err);
-
-/* Processors may sleep again. */
-void ckpt_tree_relax(struct ckpt_tree *tree);
 
 /* Lets go of one process, while the others stay. */
 void ckpt_proc_release(struct ckpt_proc *proc);

@@ -5,7 +5,7 @@
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <time.h>
-#include "engine/base/cleanup.h"
+#include "injector/ptrace.h"
 #include "injector/freeze.h"
 #include "injector/ptrace.h"
 #include "injector/remote.h"
@@ -81,28 +81,14 @@ void ckpt_proc_release(struct ckpt_proc *proc)
 		let_go(proc->threads[i]);
 }
 
-void ckpt_tree_relax(struct ckpt_tree *tree)
-{
-	ckpt_close_fd(&tree->awake);
-	tree->awake = -1;
-}
-
-static void end_hold(struct ckpt_tree *tree)
-{
-	ckpt_tree_relax(tree);
-	tree->held = false;
-}
-
 void ckpt_tree_thaw(struct ckpt_tree *tree)
 {
 	if (!tree->held)
 		return;
-	if (tree->awake < 0 && tree->has_threads)
-		tree->awake = ckpt_hold_awake();
 	ckpt_remote_finish(tree);
 	for (struct ckpt_proc *proc = tree->procs; proc; proc = proc->next)
 		ckpt_proc_release(proc);
-	end_hold(tree);
+	tree->held = false;
 }
 
 static bool all_dead(struct ckpt_tree *tree, pid_t *leftp)
@@ -145,7 +131,7 @@ int ckpt_tree_kill(struct ckpt_tree *tree, struct ckpt_err *err)
 			return ckpt_fail(err, -ETIMEDOUT, "thread %d: cannot kill it", left);
 		nap();
 	}
-	end_hold(tree);
+	tree->held = false;
 	return 0;
 }
 
@@ -193,6 +179,6 @@ int ckpt_tree_stop(struct ckpt_tree *tree, struct ckpt_err *err)
 		for (size_t i = 0; stops && i < proc->n; i++)
 			await_stop(proc->threads[i]->tid);
 	}
-	end_hold(tree);
+	tree->held = false;
 	return 0;
 }

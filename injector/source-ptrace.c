@@ -434,14 +434,6 @@ struct ckpt_tree *ckpt_source_ptrace_tree(const struct ckpt_source *src)
 	return src->ops == &ops ? &((struct source *)src)->tree : NULL;
 }
 
-void ckpt_source_ptrace_relax(const struct ckpt_source *src)
-{
-	struct ckpt_tree *tree = ckpt_source_ptrace_tree(src);
-
-	if (tree)
-		ckpt_tree_relax(tree);
-}
-
 /* ---- open ---- */
 
 int ckpt_source_ptrace_open(struct ckpt_source **srcp, struct ckpt_arena *arena, pid_t pid,
@@ -460,7 +452,6 @@ int ckpt_source_ptrace_open(struct ckpt_source **srcp, struct ckpt_arena *arena,
 	s->tree.arena = arena;
 	s->tree.opts = &s->opts;
 	s->tree.root = pid;
-	s->tree.awake = -1;
 	s->tree.last = &s->tree.procs;
 	s->tree.cache = ckpt_gadget_cache_open(arena);
 	s->tree.remote = ckpt_remote_open(arena);

@@ -20,5 +20,3 @@ int ckpt_source_ptrace_open(struct ckpt_source **srcp, struct ckpt_arena *arena,
 			    const struct ckpt_ptrace_opts *opts, struct ckpt_err *err);
 /* What it has frozen; NULL: SRC is another sort of source. */
 struct ckpt_tree *ckpt_source_ptrace_tree(const struct ckpt_source *src);
-/* It stands still for long from now on: processors may sleep. */
-void ckpt_source_ptrace_relax(const struct ckpt_source *src);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* While a tree is being stopped waits do not last for ever; while it stands processors are quick to
- * wake. */
+/* While a tree is being stopped: waits do not last for ever, and processors are quick to wake. */
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -16,7 +15,9 @@ static void on_tick(int sig)
 	(void)sig;
 }
 
-int ckpt_hold_awake(void)
+/* A sleeping processor takes longer to wake up than a thread to stop. Only root may ask for this;
+ * it ends with the descriptor. */
+static int hold_awake(void)
 {
 	int32_t us = 0;
 	int fd = open("/dev/cpu_dma_latency", O_WRONLY | O_CLOEXEC);
@@ -48,12 +49,14 @@ void ckpt_tick_start(struct ckpt_tick *tick)
 	pthread_sigmask(SIG_UNBLOCK, &set, &tick->mask);
 	tick->taken = !sigaction(SIGNAL, &sa, &tick->action);
 	tick->runs = tick->taken && start_timer(tick);
+	tick->awake = hold_awake();
 }
 
 /* Not blocked, its last signal has been taken by the time that timer_delete() returns. A timer that
  * stays keeps its handler: the default action would end us. */
 void ckpt_tick_stop(struct ckpt_tick *tick)
 {
+	ckpt_close_fd(&tick->awake);
 	if (tick->runs && timer_delete(tick->timer) < 0)
 		return;
 	if (tick->taken)
