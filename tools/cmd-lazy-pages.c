@@ -48,11 +48,12 @@ static int serve(struct service *s, struct ckpt_image *img, int server, const ch
 					    .arg = s,
 					    .log = &s->t->log };
 	struct ckpt_tool *t = s->t;
-	int r = ckpt_net_listen_at(t, ckpt_work_path(t, CKPT_LAZY_SOCKET), &s->listener);
+	int r;
 
+	ckpt_stops_block(&s->stops); /* who is told that it is there may stop it */
+	r = ckpt_net_listen_at(t, ckpt_work_path(t, CKPT_LAZY_SOCKET), &s->listener);
 	if (r >= 0)
 		r = ckpt_net_ready(t, &s->listener);
-	ckpt_stops_block(&s->stops);
 	if (r >= 0)
 		r = ckpt_borrow_run(&borrow, &t->err);
 	ckpt_net_close(&s->listener);

@@ -62,13 +62,10 @@ static int serve(struct server *s)
 	int r;
 
 	signal(SIGPIPE, SIG_IGN); /* who went away is an error of write(2) */
+	ckpt_stops_block(&s->stops); /* who is told that it is there may stop it */
 	r = ckpt_net_ready(s->t, &s->listener);
-	if (r < 0)
-		return r;
-	ckpt_stops_block(&s->stops);
-	do
-		r = serve_one(s);
-	while (r > 0);
+	while (r >= 0 && (r = serve_one(s)) > 0)
+		;
 	if (r < 0 && s->t->opts.detached)
 		ckpt_logf(&s->t->log, 1, "%s", s->t->err.text);
 	ckpt_stops_unblock(&s->stops, r < 0);
