@@ -61,7 +61,7 @@ static int serve(struct server *s)
 {
 	int r;
 
-	signal(SIGPIPE, SIG_IGN); /* who went away is an error of write(2) */
+	signal(SIGPIPE, SIG_IGN);    /* who went away is an error of write(2) */
 	ckpt_stops_block(&s->stops); /* who is told that it is there may stop it */
 	r = ckpt_net_ready(s->t, &s->listener);
 	while (r >= 0 && (r = serve_one(s)) > 0)
