@@ -59,7 +59,7 @@ struct oracle {
 	struct oracle_line *v;
 	size_t n, room;
 	struct oracle_page *pages; /* those that are there and not zero */
-	size_t n_pages, pages_room;
+	size_t n_pages, pages_room, n_kept;
 	struct oracle_gap *gaps;
 	size_t n_gaps;
 	unsigned long inodes[4096]; /* of pipes and sockets, in order of appearance: their numbers

@@ -15,7 +15,10 @@
 
 #define AREA_MOST (64ul << 20)
 #define PAGE ORACLE_PAGE
-#define KEPT_MOST 8192                                       /* pages, to say where they differ */
+#define KEPT_MOST 8192 /* pages, to say where they differ */
+#define KEPT_AREA                                                                                \
+	(8 << 20) /* of larger ones none: for stacks, of which each side leaves out another part \
+		   */
 #define WHERE (sizeof(((struct oracle_page *)0)->where) - 6) /* of a name */
 #define AT_ONCE 64
 #define DEAD_MOST (64ul << 10) /* below a stack pointer; further down may be something else */
@@ -95,7 +98,8 @@ static void add_page(struct reader *r, uint64_t addr, const struct oracle_area *
 	p->anonymous = a->perms[3] == 'p' && a->name[0] != '/';
 	snprintf(p->where, sizeof(p->where), "%s %s", a->perms,
 		 a->name + (len < WHERE ? 0 : len - WHERE));
-	p->bytes = o->n_pages < KEPT_MOST ? malloc(PAGE) : NULL;
+	p->bytes = o->n_kept < KEPT_MOST && a->end - a->start <= KEPT_AREA ? malloc(PAGE) : NULL;
+	o->n_kept += p->bytes != NULL;
 	if (p->bytes)
 		memcpy(p->bytes, page, PAGE);
 }
