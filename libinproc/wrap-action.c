@@ -139,12 +139,22 @@ typedef __sighandler_t set_function(int sig, __sighandler_t handler);
 
 static uint64_t interrupting; /* the signals that siginterrupt(3) was told of */
 
+static __sighandler_t set_really(int sig, __sighandler_t handler, set_function *real)
+{
+	__sighandler_t old;
+
+	ckpt_child_begin(sig, (uintptr_t)handler > (uintptr_t)SIG_IGN);
+	old = real(sig, handler);
+	ckpt_child_end(sig);
+	return old;
+}
+
 static __sighandler_t set_handler(int sig, const struct sigaction *act, set_function *real)
 {
 	struct sigaction old;
 
 	if (!ckpt_is_reserved(sig) && !is_libc())
-		return real(sig, act->sa_handler);
+		return set_really(sig, act->sa_handler, real);
 	if (act->sa_handler == SIG_ERR || sig < 1 || sig >= _NSIG) {
 		errno = EINVAL;
 		return SIG_ERR;
@@ -204,7 +214,7 @@ CKPT_EXPORT __sighandler_t sigset(int sig, __sighandler_t disposition)
 	struct sigaction now;
 
 	if (!ckpt_is_reserved(sig))
-		return REAL(sigset)(sig, disposition);
+		return set_really(sig, disposition, REAL(sigset));
 	if (disposition != SIG_HOLD)
 		return set_handler(sig, &act, REAL(sigset));
 	pretend(NULL, &now); /* it is never held */
