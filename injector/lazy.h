@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Memory that comes after the program runs. The coordinator collects the userfaultfd of each task
- * and leaves them to two processes, "ckpt-lazy", which share all that they have: a server fills
- * memory and answers page faults; its keeper waits, and starts another one should it be killed, as
- * the server does for the keeper. With a userfaultfd that nobody holds, absent pages would read as
- * zeroes.
+ * Memory that comes after the program runs. Each task sends its userfaultfd to two processes,
+ * "ckpt-lazy", which share all that they have: a server fills memory and answers page faults; its
+ * keeper waits, and starts another one should it be killed, as the server does for the keeper. With
+ * a userfaultfd that nobody holds, absent pages would read as zeroes: should both be killed at once
+ * the kernel ends the tree.
  *
  * Where memory is mapped from the image there is only a keeper: it checks what is mapped.
  */
@@ -21,8 +21,8 @@ struct ckpt_lazy_job;
  */
 int ckpt_lazy_open(struct ckpt_job *job, const struct ckpt_image *img,
 		   const struct ckpt_restore_run *run, bool *needed, struct ckpt_err *err);
-/* In a task, before it leaves this program: its userfaultfd goes to the coordinator, and stays at
- * its number for the last stage. */
+/* In a task, before it leaves this program: its userfaultfd goes to the keeper, and stays at its
+ * number for the last stage. */
 int ckpt_lazy_send(struct ckpt_job *job, const struct ckpt_task *task, struct ckpt_err *err);
 /* Starts the processes, which take what the tasks send. */
 int ckpt_lazy_start(struct ckpt_job *job, struct ckpt_err *err);

@@ -372,7 +372,8 @@ void ckpt_wind_back_end(struct ckpt_parked *p, struct ckpt_again *again)
 	greg_t *g = p->uc->uc_mcontext.gregs;
 	uint64_t pending = 0;
 
-	p->rest->since = ckpt_now_ns();
+	if (p->interrupted >= 0)
+		p->rest->since = ckpt_now_ns();
 	if (!p->as_is && (p->interrupted >= 0 || p->cut >= 0))
 		ckpt_again_plan(again, p, mask_of(p));
 	if (again->sort != CKPT_AGAIN_NOT || p->interrupted < 0 || g[REG_RAX] != p->interrupted)

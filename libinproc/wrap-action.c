@@ -118,8 +118,7 @@ static int set_action(int sig, const struct sigaction *act, struct sigaction *ol
 		return pretend(act, old);
 	ckpt_child_begin(sig, catches);
 	ret = is_ours_to_set(sig) ? set_kernel_action(sig, act, old) : set_by_libc(sig, act, old);
-	if (!catches)
-		ckpt_child_end(sig);
+	ckpt_child_end(sig);
 	return ret;
 }
 

@@ -43,6 +43,11 @@ count() {
 	*) bad=$((bad + 1)); cp "$T/err" "$T/err.bad" ;;
 	esac
 }
+# counted NAME N: all of these N.
+counted() {
+	[ "$bad" = 0 ] || cp "$T/err.bad" "$T/err"
+	check "$1: $taken of $2 met, a sentence for the others" test "$bad" = 0
+}
 # refused NAME STATUS REGEX: what the last request said.
 refused() {
 	if [ "$status" != "$2" ]; then fail "$1: exit status $status instead of $2"
@@ -262,8 +267,7 @@ for ((i = 0; i < 30; i++)); do
 	[ "$status" = 0 ] || [ ! -e "$T/img/image" ] || { bad=$((bad + 1)); echo "an image is left" >"$T/err.bad"; }
 	rm -rf "$T/img"
 done
-[ "$bad" = 0 ] || cp "$T/err.bad" "$T/err"
-check "a program that executes itself all the time: $taken of 30 met, a sentence for the others" test "$bad" = 0
+counted "a program that executes itself all the time" 30
 unharmed_still "a program that executes itself all the time"
 end_it
 run_stubborn plain
@@ -276,8 +280,7 @@ for ((i = 0; i < 30; i++)); do
 	count '^ckpt-signal: CKPT-E0(110|113|210)' # 210: just sent, it has not been stopped by it yet
 	rm -rf "$T/img"
 done
-[ "$bad" = 0 ] || cp "$T/err.bad" "$T/err"
-check "a program that is stopped meanwhile: $taken of 30 met, a sentence for the others" test "$bad" = 0
+counted "a program that is stopped meanwhile" 30
 unharmed_still "a program that is stopped meanwhile"
 end_it
 bad=0 taken=0
@@ -289,6 +292,5 @@ for ((i = 0; i < 40; i++)); do
 	wait $! || { bad=$((bad + 1)); echo "the program ends with $?" >"$T/err.bad"; }
 	rm -rf "$T/img"
 done
-[ "$bad" = 0 ] || cp "$T/err.bad" "$T/err"
-check "programs that end meanwhile: $taken of 40 met, a sentence for the others" test "$bad" = 0
+counted "programs that end meanwhile" 40
 finish
