@@ -5,6 +5,7 @@
 #include "injector/freeze.h"
 #include "injector/ptrace.h"
 #include "injector/reaper.h"
+#include "injector/target.h"
 
 #define DOUBTS_MAX 100
 #define ALONE_NS \
@@ -33,8 +34,7 @@ static int refuse(struct ckpt_proc *proc, pid_t tid, int r, struct ckpt_err *err
 				   tid, tracer);
 	if (doubt(proc))
 		return CKPT_SEIZE_DOUBT;
-	return ckpt_refuse(err, CKPT_E_NOT_PERMITTED, r, "thread %d: not permitted to trace it",
-			   tid);
+	return ckpt_target_forbidden("thread", tid, r, err);
 }
 
 /* Then none of them executes a program, and the leader has ended for good. */

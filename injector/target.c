@@ -4,10 +4,13 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "engine/base/text.h"
 #include "injector/freeze.h"
 #include "injector/ptrace.h"
 #include "injector/target.h"
@@ -89,14 +92,59 @@ static int open_memory(pid_t pid)
 	return -ESRCH;
 }
 
+static bool is_ours(const char *status)
+{
+	const char *s = ckpt_line_after(status, "Uid");
+	uint64_t uid;
+	int n = 0;
+
+	while (s && n < 3 && ckpt_parse_u64(&s, 10, &uid) && uid == geteuid())
+		n++;
+	return n == 3;
+}
+
+/* What stands against tracing one of our own user's; NULL: nobody knows. */
+static const char *obstacle(pid_t tid, const char *status)
+{
+	char path[32], own[STATUS], yama[8] = "";
+	struct stat st;
+
+	/* The folder itself is its owner's in any case. */
+	snprintf(path, sizeof(path), "/proc/%d/status", tid);
+	if (stat(path, &st) == 0 && st.st_uid != geteuid())
+		return "it has forbidden that (PR_SET_DUMPABLE), or its program may not be read";
+	if (ckpt_proc_read(getpid(), "status", own, sizeof(own)) > 0 &&
+	    ckpt_status_number(status, "CapPrm", 16) & ~ckpt_status_number(own, "CapPrm", 16))
+		return "it has capabilities that ckpt has not";
+	CKPT_FD fd = open("/proc/sys/kernel/yama/ptrace_scope", O_RDONLY | O_CLOEXEC);
+	if (fd >= 0 && read(fd, yama, sizeof(yama) - 1) > 0 && atoi(yama))
+		return "this machine allows it with child processes only, or not at all "
+		       "(kernel.yama.ptrace_scope)";
+	return NULL;
+}
+
+int ckpt_target_forbidden(const char *who, pid_t tid, int code, struct ckpt_err *err)
+{
+	char status[STATUS];
+	const char *why = NULL;
+
+	if (geteuid() != 0 && ckpt_proc_read(tid, "status", status, sizeof(status)) > 0 &&
+	    is_ours(status))
+		why = obstacle(tid, status);
+	if (why)
+		return ckpt_refuse(err, CKPT_E_UNTRACEABLE, code,
+				   "%s %d: not permitted to trace it: %s", who, tid, why);
+	return ckpt_refuse(err, CKPT_E_NOT_PERMITTED, code, "%s %d: not permitted to trace it", who,
+			   tid);
+}
+
 /* The same rules as for tracing it, asked without stopping it. */
 static int check_permission(pid_t pid, struct ckpt_err *err)
 {
 	CKPT_FD fd = open_memory(pid);
 
 	if (fd == -EACCES || fd == -EPERM)
-		return ckpt_refuse(err, CKPT_E_NOT_PERMITTED, fd,
-				   "process %d: not permitted to trace it", pid);
+		return ckpt_target_forbidden("process", pid, fd, err);
 	if (fd == -ESRCH)
 		return ckpt_refuse(err, CKPT_E_VANISHED, fd,
 				   "process %d: its main thread has ended", pid);

@@ -13,6 +13,7 @@
 	X(SELF_IN_TREE,      103, 1, "run ckpt from outside of the tree, or choose another root") \
 	X(TRACED,            104, 1, "end the debugger or tracer first") \
 	X(NOT_PERMITTED,     105, 1, "run ckpt as the owner of the process, or as root") \
+	X(UNTRACEABLE,       490, 1, "run ckpt as root; or start it with ckpt-run, and ask it with ckpt-signal") \
 	X(TIMEOUT,           106, 1, "raise --timeout, or find what keeps the process from stopping") \
 	X(VANISHED,          107, 1, "start it again, or choose a living process") \
 	X(NO_GADGET,         108, 3, "the program offers no place to run a system call safely; use ckpt-run") \

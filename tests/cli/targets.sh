@@ -67,6 +67,40 @@ if is_root && command -v setpriv >/dev/null && as_nobody "$CKPT" --version >/dev
 	check "another user's process: unharmed" unharmed "$PID"
 fi
 
+# Processes of the same user that may not be traced: not what their owner is told to be.
+# forbidden NAME REGEX COMMAND...: which makes "ready".
+forbidden() {
+	rm -f ready
+	start setpriv --reuid 65534 --regid 65534 --clear-groups "${@:3}"
+	until_true 5 test -e ready
+	as_nobody "$CKPT" dump -t "$PID" -D open/img >"$T/out" 2>"$T/err"
+	check "$1: status" test $? = 1
+	check "$1: why" grep -Eq "^ckpt: CKPT-E0490: process $PID: .*$2.*; run ckpt as root" "$T/err"
+	check "$1: unharmed" unharmed "$PID"
+}
+if [ -d open ] && command -v perl >/dev/null; then
+	chmod 777 "$T"
+	sleeps='open(my $f, ">", "ready"); close($f); sleep(1000);'
+	forbidden 'one that is not dumpable' PR_SET_DUMPABLE \
+		perl -e "syscall(157, 4, 0, 0, 0, 0) == 0 or die; $sleeps"
+	forbidden 'one with a capability' 'capabilities that ckpt has not' \
+		--inh-caps +net_raw --ambient-caps +net_raw perl -e "$sleeps"
+	# What stands in for Yama here is Landlock, which is not asked for, and a file that says that it is Yama.
+	# shellcheck disable=SC2016
+	confine='my $a = pack("Q", 1 << 12); my $fd = syscall(444, $a, 8, 0); $fd < 0 and exit 77;
+		syscall(157, 38, 1, 0, 0, 0); syscall(446, $fd, 0) == 0 or exit 77; exec(@ARGV) or die;'
+	if perl -e "$confine" true && unshare -m true 2>/dev/null; then
+		rm -f ready
+		start setpriv --reuid 65534 --regid 65534 --clear-groups perl -e "$sleeps"
+		until_true 5 test -e ready
+		unshare -m sh -c 'mount -t tmpfs none /proc/sys/kernel && mkdir /proc/sys/kernel/yama &&
+			echo 1 >/proc/sys/kernel/yama/ptrace_scope && exec "$@"' sh \
+			setpriv --reuid 65534 --regid 65534 --clear-groups perl -e "$confine" \
+			"$CKPT" dump -t "$PID" -D open/img >"$T/out" 2>"$T/err"
+		check 'Yama is named' grep -Eq '^ckpt: CKPT-E0490: .*kernel.yama.ptrace_scope' "$T/err"
+	fi
+fi
+
 # A job of a shell, without -j.
 bash -c 'sleep 1000 </dev/null >/dev/null 2>&1 & echo $! >job.new; mv job.new job; wait' 2>/dev/null &
 until_true 5 test -s job
