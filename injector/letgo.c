@@ -2,10 +2,12 @@
 /* The end of a freeze: the tree goes on, or it ends, or it stays stopped. */
 #include <errno.h>
 #include <signal.h>
+#include <sys/pidfd.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <time.h>
-#include "injector/ptrace.h"
+#include "engine/base/cleanup.h"
+#include "injector/dying.h"
 #include "injector/freeze.h"
 #include "injector/ptrace.h"
 #include "injector/remote.h"
@@ -114,6 +116,19 @@ static bool all_dead(struct ckpt_tree *tree, pid_t *leftp)
 	return all;
 }
 
+static bool ends(const struct ckpt_proc *proc)
+{
+	return !proc->gone && !proc->zombie;
+}
+
+/* A number is not used again meanwhile: their tracer has not waited for them. */
+static void release(pid_t pid)
+{
+	CKPT_FD pidfd = pidfd_open(pid, 0);
+
+	ckpt_dying_release(pidfd);
+}
+
 int ckpt_tree_kill(struct ckpt_tree *tree, struct ckpt_err *err)
 {
 	uint64_t until = ckpt_now_ns() + KILL_NS;
@@ -123,8 +138,12 @@ int ckpt_tree_kill(struct ckpt_tree *tree, struct ckpt_err *err)
 		return ckpt_fail(err, -EINVAL, "process %d: cannot kill a tree that is not frozen",
 				 tree->root);
 	for (struct ckpt_proc *proc = tree->procs; proc; proc = proc->next) {
-		if (!proc->gone && !proc->zombie)
+		if (ends(proc))
 			kill(proc->pid, SIGKILL);
+	}
+	for (struct ckpt_proc *proc = tree->procs; proc; proc = proc->next) {
+		if (ends(proc))
+			release(proc->pid);
 	}
 	while (!all_dead(tree, &left)) {
 		if (ckpt_now_ns() > until)

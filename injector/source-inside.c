@@ -16,6 +16,7 @@
 #include <unistd.h>
 #include "engine/base/arch/x86-64.h"
 #include "engine/base/cleanup.h"
+#include "injector/dying.h"
 #include "injector/inside-tree.h"
 #include "injector/ptrace.h"
 #include "injector/target.h"
@@ -147,6 +148,8 @@ static int kill_op(struct ckpt_source *src, struct ckpt_err *err)
 		    errno != ESRCH)
 			return ckpt_fail(err, -errno, "process %d: cannot kill it", m->pid);
 	}
+	for (const struct ckpt_member *m = in->members; m; m = m->next)
+		ckpt_dying_release(m->held ? -1 : m->pidfd);
 	for (const struct ckpt_member *m = in->members; m; m = m->next) {
 		struct pollfd p = { m->pidfd, POLLIN, 0 };
 
