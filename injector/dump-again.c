@@ -3,22 +3,57 @@
  * between. */
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 #include "engine/base/clocks.h"
 #include "injector/dump-once.h"
 #include "injector/pre-dump.h"
 
 #define AT_MOST_NS 5000000000ull
 #define APART_TRIES 3
+#define VISITOR_TRIES 10
+#define VISITOR_NAP_NS 1000000ull /* twice as long each time */
 
-/* Nothing but what passes by itself: somebody is about to read it; or a thread of our own library
- * has descriptors of its own for a moment. */
-static bool passes(const struct ckpt_problems *problems, unsigned int tried)
+static bool has(const struct ckpt_problems *problems, enum ckpt_code number)
+{
+	size_t i = 0;
+
+	while (i < problems->n && problems->v[i].number != number)
+		i++;
+	return i < problems->n;
+}
+
+/* It passes by itself: somebody is about to read it; a thread of our own library has descriptors of
+ * its own for a moment. Of a connection that waits to be accepted, or was seen to (VISITED), it is
+ * likely: whoever asks, is answered, and leaves. */
+static bool passes(enum ckpt_code number, unsigned int tried, bool visited)
+{
+	switch (number) {
+	case CKPT_E_TERMINAL_DATA:
+		return true;
+	case CKPT_E_SHARED_STATE:
+		return tried < APART_TRIES;
+	case CKPT_E_NOT_ACCEPTED:
+	case CKPT_E_EXTERNAL_PEER:
+	case CKPT_E_TCP_CONNECTION:
+		return visited && tried < VISITOR_TRIES;
+	default:
+		return false;
+	}
+}
+
+static bool all_pass(const struct ckpt_problems *problems, unsigned int tried, bool visited)
 {
 	for (size_t i = 0; i < problems->n; i++)
-		if (problems->v[i].number != CKPT_E_TERMINAL_DATA &&
-		    (problems->v[i].number != CKPT_E_SHARED_STATE || tried >= APART_TRIES))
+		if (!passes(problems->v[i].number, tried, visited))
 			return false;
 	return problems->n;
+}
+
+static void await_visitor(unsigned int tried)
+{
+	uint64_t ns = VISITOR_NAP_NS << (tried < 6 ? tried : 6);
+
+	nanosleep(&(struct timespec){ .tv_nsec = ns }, NULL);
 }
 
 static int dump_when_it_passed(const struct ckpt_dump_opts *opts, struct ckpt_attempt *attempt,
@@ -29,12 +64,15 @@ static int dump_when_it_passed(const struct ckpt_dump_opts *opts, struct ckpt_at
 	bool once = opts->prev_dir || opts->track_mem || (opts->inside && opts->inside->answer);
 	uint64_t until = ckpt_now_ns() + AT_MOST_NS;
 	int r = ckpt_dump_once(opts, attempt, arena, stats, problems, err);
+	bool visited = has(problems, CKPT_E_NOT_ACCEPTED);
 
-	for (unsigned int n = 0;
-	     r < 0 && !attempt->sent && !once && passes(problems, n) && ckpt_now_ns() < until;
+	for (unsigned int n = 0; r < 0 && !attempt->sent && !once &&
+				 all_pass(problems, n, visited) && ckpt_now_ns() < until;
 	     n++) {
 		struct ckpt_drain drain;
 
+		if (visited)
+			await_visitor(n);
 		ckpt_logf(opts->log, 3, "%s: once more", problems->v[0].text);
 		ckpt_drain_open(&drain, attempt->snap);
 		attempt->drain = &drain;
@@ -43,6 +81,7 @@ static int dump_when_it_passed(const struct ckpt_dump_opts *opts, struct ckpt_at
 		r = ckpt_dump_once(opts, attempt, arena, stats, problems, err);
 		attempt->drain = NULL;
 		ckpt_drain_close(&drain);
+		visited |= has(problems, CKPT_E_NOT_ACCEPTED);
 	}
 	return r;
 }

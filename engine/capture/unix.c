@@ -256,7 +256,7 @@ static int collect_peer(struct ckpt_collect *c, Ckpt__Unix *m, const struct ckpt
 	if (m->type != SOCK_DGRAM && !m->peer) {
 		m->has_waits = m->waits = d->shutdown != BOTH_WAYS;
 		if (m->waits && (ioctl(c->fd, SIOCOUTQ, &sent) < 0 || sent))
-			return ckpt_refuse(err, CKPT_E_IN_FLIGHT, -EOPNOTSUPP,
+			return ckpt_refuse(err, CKPT_E_NOT_ACCEPTED, -EOPNOTSUPP,
 					   "%s: its connection has not been accepted yet, and it "
 					   "has sent something, which nobody can look at",
 					   c->probe->link);
@@ -283,7 +283,7 @@ static int collect_pending(struct ckpt_collect *c, Ckpt__Unix *m, const struct c
 		m->pending[i] = d->pending[i];
 	for (size_t i = 0; i < d->waiting; i++)
 		if (d->n_pending != d->waiting || !d->pending[i])
-			return ckpt_refuse(err, CKPT_E_FILE_KIND, -EOPNOTSUPP,
+			return ckpt_refuse(err, CKPT_E_NOT_ACCEPTED, -EOPNOTSUPP,
 					   "%s: %u connections to it have not been accepted yet, "
 					   "and some of them are closed",
 					   c->probe->link, d->waiting);

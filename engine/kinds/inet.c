@@ -176,7 +176,7 @@ static int collect_listener(struct ckpt_collect *c, Ckpt__Inet *m, const struct 
 	if (m->local)
 		show(m->local, local);
 	if (!c->tcp_close)
-		return ckpt_refuse(err, CKPT_E_TCP_CONNECTION, -EOPNOTSUPP,
+		return ckpt_refuse(err, CKPT_E_NOT_ACCEPTED, -EOPNOTSUPP,
 				   "%s: %u connections to %s have not been accepted yet",
 				   c->probe->link, info->tcpi_unacked, local);
 	ckpt_lost(c, "process %d: fd %d: %u connections to %s, not accepted yet: will be closed",

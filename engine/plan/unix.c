@@ -256,12 +256,15 @@ static void plan_waits(struct ckpt_planner *p, const struct ckpt_object *obj, co
 static void plan_pending(struct ckpt_planner *p, const struct ckpt_object *obj, const Ckpt__Unix *m)
 {
 	const struct ckpt_snapshot *snap = ckpt_planner_snapshot(p);
+	char who[CKPT_WHO];
 
 	for (size_t i = 0; i < m->n_pending; i++)
 		if (!ckpt_unix_pending(snap, obj, i))
-			ckpt_problem(p, CKPT_E_EXTERNAL_PEER,
-				     "socket:[%llu]: a connection to it that has not been accepted "
-				     "yet is of a process outside of the tree (socket:[%llu])",
+			ckpt_problem(p, CKPT_E_NOT_ACCEPTED,
+				     "%ssocket:[%llu]: a connection to it that has not been "
+				     "accepted yet is of a process outside of the tree "
+				     "(socket:[%llu])",
+				     ckpt_path_who(p, obj, who, sizeof(who)),
 				     (unsigned long long)obj->file.ino,
 				     (unsigned long long)m->pending[i]);
 }

@@ -113,6 +113,6 @@ static void setup_closed(void)
 CASES({ "connections wait to be accepted, in order", setup, check },
       { "the same of packets", setup_packets, check },
       { "what was sent before is refused by name", setup_sent, NULL,
-	.refused = { "CKPT-E0254", "has not been accepted yet" } },
+	.refused = { "CKPT-E0491", "has not been accepted yet" } },
       { "one that was closed is refused by name", setup_closed, NULL,
-	.refused = { "CKPT-E0201", "some of them are closed" } })
+	.refused = { "CKPT-E0491", "some of them are closed" } })

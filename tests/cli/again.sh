@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# What stands against a dump for a moment only: a terminal that its reader is just about to read. The dump waits for it.
+# What stands against a dump for a moment only: a terminal that its reader is just about to read, a client that is just about
+# to be served. The dump waits for it.
 . "$(dirname "$0")/../lib/cli.sh"
 cd "$T" || exit 1
 command -v python3 >/dev/null || skip 'python3 is missing'
@@ -32,4 +33,56 @@ check 'always dumped, though something is nearly always unread' test $refused = 
 before=$(cat n)
 goes_on() { [ "$(cat n)" -gt "$before" ]; }
 check 'it prints on' until_true 5 goes_on
+
+# Two servers that take their time: whoever comes waits to be accepted, is answered, and is gone.
+cat >server.py <<'E2'
+import os, select, socket, time
+by_path = socket.socket(socket.AF_UNIX)
+by_path.bind("server")
+by_port = socket.socket()
+by_port.bind(("127.0.0.1", 0))
+for s in by_path, by_port:
+    s.listen(8)
+open("port.new", "w").write("%d\n" % by_port.getsockname()[1])
+os.rename("port.new", "port")
+while True:
+    for s in select.select([by_path, by_port], [], [])[0]:
+        time.sleep(0.1)
+        client = s.accept()[0]
+        time.sleep(0.02)
+        client.sendall(b"answer")
+        client.close()
+E2
+cat >client.py <<'E2'
+import socket, sys
+name = sys.argv[1]
+s = socket.socket() if name.isdigit() else socket.socket(socket.AF_UNIX)
+s.connect(("127.0.0.1", int(name)) if name.isdigit() else name)
+open("asked", "w")
+sys.exit(s.recv(100) != b"answer")
+E2
+start python3 server.py
+until_true 10 test -s port
+for name in server "$(cat port)"; do
+	rm -f asked
+	python3 client.py "$name" & client=$!
+	until_true 5 test -e asked
+	ckpt check -t "$PID"
+	check "a client of $name waits: a check names it" grep -q '^ckpt: CKPT-E0491: .*accepted' "$T/err"
+	ckpt dump -t "$PID" -D img -R
+	check "a client of $name waits: dumped" test "$status" = 0
+	wait $client
+	check "the client of $name is answered" test $? = 0
+	rm -rf img
+done
+start perl -MSocket -e 'socket(S, PF_UNIX, SOCK_STREAM, 0); bind(S, sockaddr_un("idle")) or die; listen(S, 8); sleep 1000'
+until_true 5 test -S idle
+rm -f asked
+python3 client.py idle & client=$!
+until_true 5 test -e asked
+ckpt dump -t "$PID" -D img -R
+check 'nobody accepts it: refused' test "$status" = 3
+check "nobody accepts it: what and why" \
+	grep -q '^ckpt: CKPT-E0491: process '"$PID"' (perl): fd [0-9]*: socket:.*has not been accepted yet' "$T/err"
+kill $client
 finish

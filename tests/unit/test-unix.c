@@ -366,12 +366,12 @@ static void test_refused(void)
 	listen(l, 1);
 	join(c, "@ckpt-test-l");
 	s = (struct file_stage){ .fd = { l }, .n = 1 };
-	ok(refused(&s, CKPT_E_EXTERNAL_PEER), "a connection from outside that is not accepted yet");
+	ok(refused(&s, CKPT_E_NOT_ACCEPTED), "a connection from outside that is not accepted yet");
 	s = (struct file_stage){ .fd = { c }, .n = 1 };
 	ok(refused(&s, CKPT_E_EXTERNAL_PEER), "nor one to somebody outside");
 	send(c, "early", 5, 0);
 	s = (struct file_stage){ .fd = { l, c }, .n = 2 };
-	ok(refused(&s, CKPT_E_IN_FLIGHT), "what it has sent");
+	ok(refused(&s, CKPT_E_NOT_ACCEPTED), "what it has sent");
 	close(l), close(c);
 	socketpair(AF_UNIX, SOCK_STREAM, 0, p);
 	send(p[0], "!", 1, MSG_OOB);
