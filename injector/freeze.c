@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -108,13 +109,28 @@ static int settle_threads(struct ckpt_tree *tree, struct ckpt_proc *proc, struct
 	return 0;
 }
 
+/* The folder of threads has a link for each of them, beside two of its own: if they are those that
+ * stand there is no other, and reading it takes a hundred times as long. */
+static bool are_all_known(const struct ckpt_proc *proc)
+{
+	char path[32];
+	struct stat st;
+
+	for (size_t i = 0; i < proc->n; i++)
+		if (proc->threads[i]->state != CKPT_TRACEE_STOPPED)
+			return false;
+	snprintf(path, sizeof(path), "/proc/%d/task", proc->pid);
+	return !stat(path, &st) && st.st_nlink == proc->n + 2;
+}
+
 static int settle(struct ckpt_tree *tree, struct ckpt_proc *proc, struct ckpt_err *err)
 {
 	struct ckpt_seized n = { 0, 0 };
-	int r;
+	int r = 0;
 
 	proc->settled = true;
-	r = ckpt_tree_seize_all(tree, proc, &n, err);
+	if (!are_all_known(proc))
+		r = ckpt_tree_seize_all(tree, proc, &n, err);
 	if (r >= 0 && n.n_doubts) {
 		proc->settled = false;
 		nap(DOUBT_NS);
@@ -135,7 +151,7 @@ static int look_for_children(struct ckpt_proc *proc, bool of_leader, struct look
 
 	look->proc = proc;
 	snprintf(path, sizeof(path), "/proc/%d/task", proc->pid);
-	if (proc->n >= MANY_THREADS)
+	if (proc->n >= MANY_THREADS && proc->threads[proc->n - 1]->children < 0)
 		dir = open(path, O_PATH | O_CLOEXEC);
 	for (size_t i = 0; i < proc->n && !look->tree->opts->one; i++) {
 		struct ckpt_tracee *t = proc->threads[i];
@@ -145,7 +161,9 @@ static int look_for_children(struct ckpt_proc *proc, bool of_leader, struct look
 		    (t->children_seen && (!of_leader || (i && !proc->ended))))
 			continue;
 		t->children_seen = true;
-		r = ckpt_each_child(dir, proc->pid, t->tid, seize_child, look, err);
+		r = t->children >= 0 ?
+			    ckpt_each_in_list(t->children, seize_child, look, err) :
+			    ckpt_each_child(dir, proc->pid, t->tid, seize_child, look, err);
 		if (r < 0)
 			return r;
 	}
@@ -268,8 +286,19 @@ static int stop_tree(struct ckpt_tree *tree, struct ckpt_err *err)
 	return r;
 }
 
+void ckpt_tree_close(struct ckpt_tree *tree)
+{
+	for (struct ckpt_proc *proc = tree->procs; proc && tree->n_lists; proc = proc->next)
+		for (size_t i = 0; i < proc->n; i++) {
+			ckpt_close_fd(&proc->threads[i]->children);
+			proc->threads[i]->children = -1;
+		}
+	tree->n_lists = 0;
+}
+
 static void forget(struct ckpt_tree *tree)
 {
+	ckpt_tree_close(tree);
 	tree->procs = NULL;
 	tree->last = &tree->procs;
 	tree->n_procs = 0;

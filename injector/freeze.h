@@ -39,6 +39,7 @@ struct ckpt_tracee {
 	struct ckpt_tracee *bucket; /* next of the same hash */
 	enum ckpt_tracee_state state;
 	unsigned int tries; /* how often it was let go because it was in the vDSO */
+	int children;       /* its list of them, opened before the freeze, or -1 */
 	bool children_seen;
 	uint64_t stopped_at; /* CLOCK_MONOTONIC, ns */
 
@@ -85,6 +86,7 @@ struct ckpt_proc {
 	struct ckpt_vm_areas areas;
 	bool has_gadgets;
 	struct ckpt_gadgets gadgets;
+	bool knows_queue, queue_empty; /* of signals, looked at once */
 	int silent_signal; /* one that nobody will see, -1: there is none, 0: not looked for */
 };
 
@@ -101,6 +103,7 @@ struct ckpt_tree {
 	struct ckpt_proc *procs, **last;
 	size_t n_procs;
 	struct ckpt_tracee *bucket[CKPT_TREE_BUCKETS];
+	size_t n_lists; /* of children that are open */
 	bool somebody_died;
 	bool has_threads; /* seen before the freeze: a process with several */
 	struct ckpt_reaper *reaper;
@@ -122,6 +125,9 @@ void ckpt_tree_thaw(struct ckpt_tree *tree);
 int ckpt_tree_kill(struct ckpt_tree *tree, struct ckpt_err *err);
 /* Leaves all of them stopped as by SIGSTOP, with no instruction executed. */
 int ckpt_tree_stop(struct ckpt_tree *tree, struct ckpt_err *err);
+
+/* What was opened for it is closed, which nobody has to wait for. */
+void ckpt_tree_close(struct ckpt_tree *tree);
 
 /* Lets go of one process, while the others stay. */
 void ckpt_proc_release(struct ckpt_proc *proc);
@@ -163,6 +169,9 @@ struct ckpt_tracee *ckpt_proc_add(struct ckpt_tree *tree, struct ckpt_proc *proc
  * returning negative. */
 int ckpt_each_thread(pid_t pid, int (*fn)(void *arg, pid_t tid, struct ckpt_err *err), void *arg,
 		     struct ckpt_err *err);
+/* The same for each child that is in an open list. */
+int ckpt_each_in_list(int fd, int (*fn)(void *arg, pid_t child, struct ckpt_err *err), void *arg,
+		      struct ckpt_err *err);
 /* The same for each child that thread TID of PID has. TASK_DIR: /proc/PID/task, which saves time
  * for many threads, or -1. */
 int ckpt_each_child(int task_dir, pid_t pid, pid_t tid,

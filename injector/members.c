@@ -57,6 +57,7 @@ struct ckpt_tracee *ckpt_proc_add(struct ckpt_tree *tree, struct ckpt_proc *proc
 	}
 	t->tid = tid;
 	t->proc = proc;
+	t->children = -1;
 	t->bucket = *head;
 	*head = t;
 	proc->threads[proc->n++] = t;
@@ -98,14 +99,37 @@ int ckpt_each_thread(pid_t pid, int (*fn)(void *arg, pid_t tid, struct ckpt_err 
 	return r < 0 ? r : 0;
 }
 
+int ckpt_each_in_list(int fd, int (*fn)(void *arg, pid_t child, struct ckpt_err *err), void *arg,
+		      struct ckpt_err *err)
+{
+	char text[CHILDREN];
+	size_t used = 0;
+	off_t at = 0;
+	ssize_t n = 0;
+	int r = 0;
+
+	/* A number ends with a blank, and may be read in two pieces. */
+	while (r >= 0 && (n = pread(fd, text + used, sizeof(text) - 1 - used, at)) > 0) {
+		const char *p = text, *end;
+		uint64_t child;
+
+		at += n;
+		text[used + n] = '\0';
+		while (r >= 0 && (end = strchr(p, ' ')) && ckpt_parse_u64(&p, 10, &child)) {
+			p = end + 1;
+			r = fn(arg, child, err);
+		}
+		used = strlen(p);
+		memmove(text, p, used);
+	}
+	return r < 0 ? r : 0;
+}
+
 int ckpt_each_child(int task_dir, pid_t pid, pid_t tid,
 		    int (*fn)(void *arg, pid_t child, struct ckpt_err *err), void *arg,
 		    struct ckpt_err *err)
 {
-	char path[64], text[CHILDREN];
-	size_t used = 0;
-	ssize_t n = 0;
-	int r = 0;
+	char path[64];
 
 	if (task_dir < 0)
 		snprintf(path, sizeof(path), "/proc/%d/task/%d/children", pid, tid);
@@ -122,20 +146,7 @@ int ckpt_each_child(int task_dir, pid_t pid, pid_t tid,
 			"process %d: cannot list its children: the kernel lacks /proc/PID/task/TID/children",
 			pid);
 	}
-	/* A number ends with a blank, and may be read in two pieces. */
-	while (r >= 0 && (n = read(fd, text + used, sizeof(text) - 1 - used)) > 0) {
-		const char *p = text, *end;
-		uint64_t child;
-
-		text[used + n] = '\0';
-		while (r >= 0 && (end = strchr(p, ' ')) && ckpt_parse_u64(&p, 10, &child)) {
-			p = end + 1;
-			r = fn(arg, child, err);
-		}
-		used = strlen(p);
-		memmove(text, p, used);
-	}
-	return r < 0 ? r : 0;
+	return ckpt_each_in_list(fd, fn, arg, err);
 }
 
 /* A process that will be looked at. */

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Asking one thread to stop, and what it means if it cannot be asked. */
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <unistd.h>
+#include "engine/base/cleanup.h"
+#include "engine/capture/fds-ahead.h"
 #include "injector/freeze.h"
 #include "injector/ptrace.h"
 #include "injector/reaper.h"
@@ -10,7 +14,8 @@
 #define DOUBTS_MAX 100
 #define ALONE_NS \
 	10000000 /* of a freeze; then the processors are too busy for one after the other */
-#define OURS 3   /* beside CKPT_SEIZED and CKPT_SEIZE_DOUBT: it is traced, by us */
+#define MOST_LISTS 512
+#define OURS 3 /* beside CKPT_SEIZED and CKPT_SEIZE_DOUBT: it is traced, by us */
 
 /* What may be another thing at the next look: a thread that executes a program takes the number of
  * the leader, whose zombie it awaits before; and one that is about to end may not be traced. */
@@ -88,23 +93,14 @@ static bool is_exposed(const struct ckpt_tree *tree, pid_t tid)
 	return a && a->exposed;
 }
 
-/* Asks T to stop. From here on until await.c has put its registers right our death would show: its
- * call would return EINTR. So whoever is in such a call is asked alone, and waited for. */
-static int interrupt(struct ckpt_tree *tree, struct ckpt_tracee *t, bool exposed,
-		     struct ckpt_err *err)
-{
-	bool alone = exposed && ckpt_now_ns() - tree->frozen_at < ALONE_NS;
-
-	ckpt_pt_interrupt(t->tid); /* fails only if it is dead, which waiting shows */
-	return alone ? ckpt_tracee_await(tree, t, err) : 0;
-}
-
-static int seize(struct ckpt_tree *tree, struct ckpt_proc *proc, pid_t tid, bool exposed,
+/* From here on it is our tracee, and goes on. *TP: NULL if there is nothing to ask. */
+static int seize(struct ckpt_tree *tree, struct ckpt_proc *proc, pid_t tid, struct ckpt_tracee **tp,
 		 struct ckpt_err *err)
 {
 	struct ckpt_tracee *t = ckpt_tree_thread(tree, tid);
 	int r;
 
+	*tp = NULL;
 	if (t && t->state != CKPT_TRACEE_GONE)
 		return 0;
 	if (tid != proc->pid && !tree->reaper)
@@ -115,24 +111,43 @@ static int seize(struct ckpt_tree *tree, struct ckpt_proc *proc, pid_t tid, bool
 		if (r != OURS)
 			return r;
 	}
-	if (!tree->frozen_at)
-		tree->frozen_at = ckpt_now_ns();
 	if (!t || t->proc != proc)
 		t = ckpt_proc_add(tree, proc, tid);
+	ckpt_close_fd(&t->children); /* of who had that number before */
 	*t = (struct ckpt_tracee){ .tid = tid,
 				   .proc = proc,
 				   .bucket = t->bucket,
+				   .children = -1,
 				   .state = CKPT_TRACEE_WAITED };
-	t->stopped_at = ckpt_now_ns(); /* or never: then since when it is waited for */
 	proc->settled = false;
 	ckpt_reaper_add(tree->reaper, tree->arena, tid);
-	r = interrupt(tree, t, exposed, err);
-	return r < 0 ? r : CKPT_SEIZED;
+	*tp = t;
+	return CKPT_SEIZED;
+}
+
+/* Asks T to stop. From here on until await.c has put its registers right our death would show: its
+ * call would return EINTR. So whoever is in such a call is asked alone, and waited for. */
+static int interrupt(struct ckpt_tree *tree, struct ckpt_tracee *t, bool exposed,
+		     struct ckpt_err *err)
+{
+	uint64_t now = ckpt_now_ns();
+	bool alone;
+
+	if (!tree->frozen_at)
+		tree->frozen_at = now;
+	alone = exposed && now - tree->frozen_at < ALONE_NS;
+	t->stopped_at = now;       /* or never: then since when it is waited for */
+	ckpt_pt_interrupt(t->tid); /* fails only if it is dead, which waiting shows */
+	return alone ? ckpt_tracee_await(tree, t, err) : 0;
 }
 
 int ckpt_tree_seize(struct ckpt_tree *tree, struct ckpt_proc *proc, pid_t tid, struct ckpt_err *err)
 {
-	return seize(tree, proc, tid, is_exposed(tree, tid), err);
+	bool exposed = is_exposed(tree, tid);
+	struct ckpt_tracee *t;
+	int r = seize(tree, proc, tid, &t, err), asked = t ? interrupt(tree, t, exposed, err) : 0;
+
+	return asked < 0 ? asked : r;
 }
 
 /* ---- all threads of a process ---- */
@@ -140,6 +155,7 @@ int ckpt_tree_seize(struct ckpt_tree *tree, struct ckpt_proc *proc, pid_t tid, s
 struct member {
 	pid_t tid;
 	bool exposed;
+	struct ckpt_tracee *t; /* NULL: not seized */
 };
 
 struct members {
@@ -157,26 +173,51 @@ static int list(void *arg, pid_t tid, struct ckpt_err *err)
 	if (t && t->state != CKPT_TRACEE_GONE)
 		return 0;
 	m->v = ckpt_grow(m->tree->arena, m->v, m->n, &m->room, 16, sizeof(*m->v));
-	m->v[m->n] = (struct member){ tid, is_exposed(m->tree, tid) };
+	m->v[m->n] = (struct member){ tid, is_exposed(m->tree, tid), NULL };
 	m->n_exposed += m->v[m->n++].exposed;
 	return 0;
 }
 
-static int seize_some(struct ckpt_tree *tree, struct ckpt_proc *proc, const struct members *m,
+/* A tracee keeps its number until we know of its end: its list is its own. Before the freeze that
+ * costs the program nothing. */
+static void open_lists(struct ckpt_tree *tree, const struct members *m, size_t most)
+{
+	char path[64];
+
+	for (size_t i = 0; i < m->n && !tree->frozen_at && tree->n_lists < most; i++) {
+		struct ckpt_tracee *t = m->v[i].t;
+
+		if (!t || t->children >= 0)
+			continue;
+		snprintf(path, sizeof(path), "/proc/%d/task/%d/children", t->proc->pid, t->tid);
+		t->children = open(path, O_RDONLY | O_CLOEXEC);
+		tree->n_lists += t->children >= 0;
+	}
+}
+
+static int seize_some(struct ckpt_tree *tree, struct ckpt_proc *proc, struct members *m,
 		      bool exposed, struct ckpt_seized *n, struct ckpt_err *err)
 {
-	for (size_t i = 0; i < m->n; i++) {
-		int r;
+	int r = 0;
 
+	for (size_t i = 0; i < m->n && r >= 0; i++) {
 		if (m->v[i].exposed != exposed)
 			continue;
-		r = seize(tree, proc, m->v[i].tid, exposed, err);
-		if (r < 0)
-			return r;
+		r = seize(tree, proc, m->v[i].tid, &m->v[i].t, err);
 		n->n_new += r == CKPT_SEIZED;
 		n->n_doubts += r == CKPT_SEIZE_DOUBT;
 	}
-	return 0;
+	open_lists(tree, m, ckpt_fds_to_keep(16, MOST_LISTS));
+	/* Also if it has failed: only a stopped thread can be let go. */
+	for (size_t i = 0; i < m->n; i++) {
+		if (m->v[i].exposed != exposed || !m->v[i].t)
+			continue;
+		if (r < 0)
+			ckpt_pt_interrupt(m->v[i].tid);
+		else
+			r = interrupt(tree, m->v[i].t, exposed, err);
+	}
+	return r < 0 ? r : 0;
 }
 
 /* The exposed ones last: when the others stand the processors are free for them. */

@@ -108,6 +108,12 @@ static void thaw_op(struct ckpt_source *src)
 	forget_fds(of(src));
 }
 
+static void close_op(struct ckpt_source *src)
+{
+	thaw_op(src);
+	ckpt_tree_close(&of(src)->tree);
+}
+
 static int kill_op(struct ckpt_source *src, struct ckpt_err *err)
 {
 	forget_fds(of(src));
@@ -413,7 +419,7 @@ static const struct ckpt_source_ops ops = {
 	.thaw = thaw_op,
 	.kill = kill_op,
 	.stop = stop_op,
-	.close = thaw_op,
+	.close = close_op,
 	.open_proc = open_proc_op,
 	.read_link = read_link_op,
 	.dup_fd = dup_fd_op,

@@ -216,6 +216,18 @@ static bool any_signal(const struct ckpt_tracee *t)
 	       ckpt_pt_peek_signal(t->tid, true, 0, &info) > 0;
 }
 
+/* The queue of the process is looked at once: it stands still, what comes now interrupts nobody. */
+static bool nothing_came(const struct ckpt_tracee *t)
+{
+	struct ckpt_proc *proc = t->proc;
+	siginfo_t info;
+
+	if (!proc->knows_queue)
+		proc->queue_empty = ckpt_pt_peek_signal(t->tid, true, 0, &info) <= 0;
+	proc->knows_queue = true;
+	return proc->queue_empty && ckpt_pt_peek_signal(t->tid, false, 0, &info) <= 0;
+}
+
 bool ckpt_tracee_has_signal(struct ckpt_tracee *t, uint64_t *signalsp)
 {
 	char status[STATUS];
@@ -316,7 +328,7 @@ int ckpt_tracee_regs(struct ckpt_tree *tree, struct ckpt_tracee *t, struct user_
 	int r;
 
 	*gp = t->back;
-	if (t->by == CKPT_NOT_INTERRUPTED || t->by == CKPT_INTERRUPTED_ALWAYS ||
+	if (t->by == CKPT_NOT_INTERRUPTED || t->by == CKPT_INTERRUPTED_ALWAYS || nothing_came(t) ||
 	    !ckpt_tracee_has_signal(t, &signals))
 		return 0;
 	if (t->by == CKPT_INTERRUPTED_SYS) {

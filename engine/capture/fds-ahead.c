@@ -12,15 +12,15 @@
 #include "engine/base/cleanup.h"
 #include "engine/capture/fds-ahead.h"
 
-#define MOST 7168 /* as many again are held later: fd-room.c has room for both */
+#define MOST 6912 /* as many again are held later: fd-room.c has room for both */
 
-static size_t most(void)
+size_t ckpt_fds_to_keep(unsigned int part, size_t most)
 {
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return 0;
-	return limit.rlim_cur / 4 < MOST ? limit.rlim_cur / 4 : MOST;
+	return limit.rlim_cur / part < most ? limit.rlim_cur / part : most;
 }
 
 static bool look_up(struct ckpt_arena *arena, int fd_dir, int info_dir, const char *name,
@@ -48,7 +48,7 @@ static int by_number(const void *a, const void *b)
 struct ckpt_fds_ahead *ckpt_fds_ahead_open(struct ckpt_arena *arena, pid_t pid)
 {
 	struct ckpt_fds_ahead *ahead = ckpt_new(arena, struct ckpt_fds_ahead);
-	size_t room = 0, limit = most();
+	size_t room = 0, limit = ckpt_fds_to_keep(4, MOST);
 	char path[40];
 	struct dirent *d;
 	DIR *dir;

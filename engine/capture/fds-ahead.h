@@ -20,6 +20,10 @@ struct ckpt_fds_ahead {
 	size_t n;
 };
 
+/* How many descriptors may be kept open for one purpose: a PARTth of those we may have, MOST at
+ * most. */
+size_t ckpt_fds_to_keep(unsigned int part, size_t most);
+
 /* NULL: there is nothing to be seen. */
 struct ckpt_fds_ahead *ckpt_fds_ahead_open(struct ckpt_arena *arena, pid_t pid);
 /* NULL: it was not there. */

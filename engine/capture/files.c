@@ -11,14 +11,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
 #include "engine/base/text.h"
+#include "engine/capture/fds-ahead.h"
 #include "engine/capture/path.h"
 #include "engine/capture/state.h"
 
-#define MAX_HELD 7168
+#define MAX_HELD 6912
 #ifndef F_GETOWNER_UIDS
 #define F_GETOWNER_UIDS 17 /* Linux 3.7 */
 #endif
@@ -471,10 +471,7 @@ static int task_files(struct ckpt_capture *c, struct ckpt_capture_task *t, struc
 
 int ckpt_capture_files(struct ckpt_capture *c, struct ckpt_err *err)
 {
-	struct rlimit limit;
-
-	if (!getrlimit(RLIMIT_NOFILE, &limit))
-		c->max_held = limit.rlim_cur / 4 < MAX_HELD ? limit.rlim_cur / 4 : MAX_HELD;
+	c->max_held = ckpt_fds_to_keep(4, MAX_HELD);
 	for (size_t i = 0; i < c->n_tasks; i++) {
 		int r = 0;
 

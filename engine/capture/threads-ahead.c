@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include "engine/base/cleanup.h"
+#include "engine/capture/fds-ahead.h"
 #include "engine/capture/threads-ahead.h"
 
 #define MOST 1920 /* beside those of fds-ahead.c */
@@ -22,10 +22,8 @@ const char *const ckpt_texts_ahead[CKPT_N_TEXTS] = { "limits", "oom_score_adj", 
 struct ckpt_threads_ahead *ckpt_threads_ahead_open(struct ckpt_arena *arena)
 {
 	struct ckpt_threads_ahead *ahead = ckpt_new(arena, struct ckpt_threads_ahead);
-	struct rlimit limit;
 
-	if (!getrlimit(RLIMIT_NOFILE, &limit))
-		ahead->most = limit.rlim_cur / 8 < MOST ? limit.rlim_cur / 8 : MOST;
+	ahead->most = ckpt_fds_to_keep(8, MOST);
 	return ahead;
 }
 
