@@ -119,10 +119,9 @@ static int dump_lazily(struct ckpt_tool *t, struct ckpt_dump_opts *opts)
 	struct ckpt_page_server self = { .fd = -1 };
 	int r;
 
-	if (opts->leave_running || opts->leave_stopped || opts->prev_dir || opts->track_mem)
-		return ckpt_refuse(
-			&t->err, CKPT_E_USAGE, -EINVAL,
-			"--lazy-pages: not with -R, -s, --prev-images-dir or --track-mem: the tree moves");
+	if (opts->leave_running || opts->leave_stopped || opts->track_mem)
+		return ckpt_refuse(&t->err, CKPT_E_USAGE, -EINVAL,
+				   "--lazy-pages: not with -R, -s or --track-mem: the tree moves");
 	r = ckpt_net_listen(t, &lending.listener);
 	if (r < 0)
 		return r;

@@ -55,7 +55,7 @@ static int open_parent(struct ckpt_image *img, int dirfd, const char *dir, const
 				   "%s: goes on from the image in %s: cannot open that: %s",
 				   img->image_path, path, strerror(errno));
 	r = ckpt_image_open_one(&img->parent, img->arena, fd, path, img->away, err);
-	if (r == -ENOENT)
+	if (r == -ENOENT && err->number == CKPT_E_NO_IMAGE)
 		r = ckpt_refuse(err, CKPT_E_PARENT_MISSING, r,
 				"%s: goes on from the image in %s, where there is none",
 				img->image_path, path);

@@ -113,7 +113,7 @@ int ckpt_image_open_whole(struct ckpt_image **imgp, struct ckpt_arena *arena, in
 			  const char *dir, struct ckpt_err *err);
 void ckpt_image_close(struct ckpt_image *img);
 /* Pages that are not in DIRFD are lent (lent.h), chunk by chunk, by whoever CONTROL, borrowed,
- * leads to. */
+ * leads to. Those of the images that it goes on from are not. */
 int ckpt_image_open_from(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd,
 			 const char *dir, int control, struct ckpt_err *err);
 bool ckpt_image_is_lent(const struct ckpt_image *img);

@@ -110,7 +110,7 @@ int ckpt_image_open_from(struct ckpt_image **imgp, struct ckpt_arena *arena, int
 	return r;
 }
 
-/* ---- chunks ---- */
+/* ---- chunks: their numbers here are those of the image's own pages ---- */
 
 static int ask(const struct ckpt_image *img, uint64_t chunk, struct ckpt_err *err)
 {
@@ -137,10 +137,14 @@ static int64_t hear(const struct ckpt_image *img, struct ckpt_err *err)
 
 int ckpt_image_fetch(const struct ckpt_image *img, uint64_t chunk, struct ckpt_err *err)
 {
-	int64_t there = -1;
-	int r = img->lent >= 0 ? ask(img, chunk, err) : 0;
+	const uint64_t first = img->base / CKPT_CHUNK;
+	int64_t there = -1, own = chunk - first;
+	int r;
 
-	while (img->lent >= 0 && r >= 0 && there != (int64_t)chunk) {
+	if (img->lent < 0 || chunk < first)
+		return 0;
+	r = ask(img, own, err);
+	while (r >= 0 && there != own) {
 		there = hear(img, err);
 		r = there < 0 ? (int)there : 0;
 	}
@@ -152,6 +156,7 @@ int ckpt_image_fetch_all(const struct ckpt_image *img, const bool *which, struct
 	unsigned int asked = 0;
 	int64_t r = 0;
 
+	which += img->base / CKPT_CHUNK;
 	for (uint64_t i = 0; img->lent >= 0 && i < img->n_crc && r >= 0; i++) {
 		if (!which[i])
 			continue;

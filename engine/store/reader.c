@@ -278,8 +278,10 @@ static int open_any(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirf
 {
 	int r = open_one(imgp, arena, dirfd, dir, opts, err);
 
-	if (r >= 0)
+	if (r >= 0) {
+		(*imgp)->away = opts->away && !opts->near;
 		r = ckpt_image_open_parents(*imgp, dirfd, whole, err);
+	}
 	if (r < 0) {
 		ckpt_image_close(*imgp);
 		*imgp = NULL;
@@ -321,7 +323,7 @@ int ckpt_image_open_records(struct ckpt_image **imgp, struct ckpt_arena *arena, 
 int ckpt_image_open_lent(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd,
 			 const char *dir, int fds[2], struct ckpt_err *err)
 {
-	const struct ckpt_receive_opts opts = { .keep = true, .away = fds[1] >= 0 };
+	const struct ckpt_receive_opts opts = { .keep = true, .away = fds[1] >= 0, .near = true };
 	int r = open_any(imgp, arena, dirfd, dir, &opts, false, err);
 	struct ckpt_image *img = *imgp;
 	struct stat st;

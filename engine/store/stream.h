@@ -68,7 +68,8 @@ struct ckpt_received {
 };
 struct ckpt_receive_opts {
 	bool keep; /* the pages too */
-	bool away; /* of a folder: they may be at a page server */
+	bool away; /* of a folder: they may be at a page server, */
+	bool near; /* but those of the images that it goes on from may not */
 	bool more; /* something else follows the image, and is left alone; else FD is read to its
 		      end */
 	/* Of chunks that are asked for: was that one, and has it that checksum? NULL: all may come.

@@ -51,6 +51,22 @@ lend --page-server --address "$T/sock" -c zstd
 borrow --page-server --address "$T/sock"
 restore_there; moved 'a Unix socket, compressed'
 
+# Only what changed since an image whose pages are there already.
+timeout 60 "$CKPT" page-server -D kept --address "$T/kept.sock" >/dev/null 2>&1 & SERVER=$!
+STARTED+=("$SERVER")
+until_true 10 test -S kept.sock
+ckpt pre-dump -t "$PID" -D before --page-server --address "$T/kept.sock"
+check 'an image before' test "$status" = 0
+wait "$SERVER"
+lend --port 0 --prev-images-dir ../before
+check 'the rest of a chain: no pages' eval 'test -L here/parent && test ! -e here/pages'
+borrow --page-server --port "$PORT"
+restore_there
+check 'the rest of a chain: not without those before' grep -q '^ckpt: CKPT-E0350: .*/before/pages: missing' "$T/err"
+mv kept/pages before
+restore_there; moved 'the rest of a chain'
+rm -rf before kept
+
 # A restore that fails is over; another one may come. So may another lazy-pages.
 lend --port 0
 borrow --page-server --port "$PORT"
