@@ -99,6 +99,9 @@ for c in verify plan restore show flatten; do
 done
 check 'nothing is made of it' test ! -e none
 mv aside/* .
+mv 8/pages p8
+expect 'its pages are missing' 1 '^ckpt: CKPT-E0302: .*8/pages: the file is missing' restore -D 9
+mv p8 8/pages
 rm 9/parent; ln -s ../8 9/parent
 mv 8 old8; cp -r 7 8
 expect 'another image is there' 1 '^ckpt: CKPT-E0341: 9/image: goes on from image [0-9a-f]{16}, but .*' restore -D 9
