@@ -72,7 +72,7 @@ kill -KILL "$PID" "$B"
 
 if ! is_root; then
 	begin hidden
-	signal 'who may not be traced is named' 1 "^ckpt-signal: CKPT-E0105: child of process $PID, which is stopped: .*process $B" \
+	signal 'who may not be traced is named' 1 "^ckpt-signal: CKPT-E0490: child of process $PID, which is stopped: .*process $B" \
 		-D no "$PID"
 	check 'and all go on' go_on a c
 	kill -KILL "$PID" "$B"
