@@ -73,15 +73,14 @@ static void note_options(const struct ckpt_options *o)
 			ckpt_print(STDERR_FILENO, "note: --%s: %s\n", p->name, p->text);
 }
 
-static int help(const struct ckpt_options *o)
+static void help(const struct ckpt_options *o)
 {
 	if (o->topic)
-		ckpt_help_options(STDOUT_FILENO);
+		ckpt_help_options();
 	else if (o->command)
-		ckpt_help_command(o->command, STDOUT_FILENO);
+		ckpt_help_command(o->command);
 	else
-		ckpt_help_general(STDOUT_FILENO);
-	return 0;
+		ckpt_help_general();
 }
 
 /* Folder, log and rules: but not to show what would be used. */
@@ -112,6 +111,21 @@ static int run(struct ckpt_tool *t)
 	return r;
 }
 
+/* What is printed is all that these do; what others print tells what they have done already. */
+static int check_output(struct ckpt_tool *t)
+{
+	const unsigned int prints = CKPT_CMD_CHECK | CKPT_CMD_PLAN | CKPT_CMD_SHOW |
+				    CKPT_CMD_VERIFY | CKPT_CMD_CONFIG | CKPT_CMD_MEM | CKPT_CMD_X |
+				    CKPT_CMD_DIFF;
+	const struct ckpt_options *o = &t->opts;
+
+	errno = 0;
+	if ((fflush(stdout) == 0 && !ferror(stdout)) ||
+	    !(o->help || o->version || o->command->bit & prints))
+		return 0;
+	return ckpt_fail(&t->err, errno ? -errno : -EIO, "standard output: cannot write");
+}
+
 int main(int argc, char **argv)
 {
 	static struct ckpt_tool t = { .dirfd = -1, .logfd = -1, .err = CKPT_ERR_INIT };
@@ -126,12 +140,16 @@ int main(int argc, char **argv)
 
 		return t.err.number ? status : 2;
 	}
-	if (t.opts.help)
-		return help(&t.opts);
-	if (t.opts.version)
-		return dprintf(STDOUT_FILENO, "ckpt %s\n", PACKAGE_VERSION) < 0;
-	note_options(&t.opts);
-	r = run(&t);
+	if (t.opts.help) {
+		help(&t.opts);
+	} else if (t.opts.version) {
+		printf("ckpt %s\n", PACKAGE_VERSION);
+	} else {
+		note_options(&t.opts);
+		r = run(&t);
+	}
+	if (r >= 0 && check_output(&t) < 0)
+		r = t.err.code;
 	if (r < 0)
 		r = ckpt_report_failure(&t);
 	if (t.arena)

@@ -182,10 +182,10 @@ int ckpt_config_read(struct ckpt_options *o, const char *program, const char *co
 /* Is the option understood by that command? */
 bool ckpt_option_belongs(const struct ckpt_option *opt, unsigned int command);
 
-void ckpt_help_general(int fd);
-void ckpt_help_command(const struct ckpt_command *cmd, int fd);
+void ckpt_help_general(void);
+void ckpt_help_command(const struct ckpt_command *cmd);
 /* Every option of CRIU and what becomes of it: "--name VALUE", a tab, the fate, a tab, why. */
-void ckpt_help_options(int fd);
+void ckpt_help_options(void);
 
 /* ---- one invocation ---- */
 struct ckpt_progress {

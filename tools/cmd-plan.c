@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ckpt plan: what a restore would do here. Fails exactly where the restore would not start. */
 #include <errno.h>
-#include <unistd.h>
+#include <stdio.h>
 #include "tools/ckpt.h"
 
 int ckpt_cmd_plan(struct ckpt_tool *t)
@@ -18,7 +18,7 @@ int ckpt_cmd_plan(struct ckpt_tool *t)
 		r = ckpt_restore_plan(&run, t->arena, &plan, &t->problems, &t->err);
 
 	if (plan)
-		ckpt_plan_print(plan, STDOUT_FILENO, t->opts.verbosity > 0);
+		ckpt_plan_print(plan, stdout, t->opts.verbosity > 0);
 	if (plan)
 		ckpt_report_notes(plan->losses, plan->n_losses);
 	if (r < 0)

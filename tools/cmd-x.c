@@ -94,8 +94,6 @@ static int to_stdout(struct ckpt_tool *t, struct ckpt_look *look, const struct c
 	r = ckpt_extract_object(look, obj, &sink, &t->err);
 	if (terminal)
 		fclose(sink.stream);
-	if (fflush(stdout) && r >= 0)
-		r = ckpt_fail(&t->err, -errno, "standard output: cannot write");
 	return r;
 }
 

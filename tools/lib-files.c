@@ -125,5 +125,4 @@ void ckpt_tool_file_list(struct ckpt_tool *t, const struct ckpt_snapshot *snap)
 	for (size_t i = 0; i < snap->n_tasks; i++)
 		for (size_t k = 0; k < snap->tasks[i]->n_state; k++)
 			list_object(t, snap->tasks[i]->state[k], NULL, hash);
-	fflush(stdout);
 }

@@ -4,16 +4,15 @@
 #include <string.h>
 #include "tools/ckpt.h"
 
-void ckpt_help_general(int fd)
+void ckpt_help_general(void)
 {
-	dprintf(fd, "ckpt freezes running processes into an image and brings them back later.\n\n");
+	printf("ckpt freezes running processes into an image and brings them back later.\n\n");
 	for (const struct ckpt_command *c = ckpt_commands; c->name; c++)
-		dprintf(fd, "  ckpt %-8s %s\n", c->name, c->summary);
-	dprintf(fd,
-		"\n  ckpt help COMMAND    the options of a command\n"
-		"  ckpt help options    every option of CRIU and what becomes of it here\n"
-		"  ckpt --version\n\n"
-		"Exit status: 0 done, 1 failed, 2 usage, 3 not supported; restore without -d: that of the program.\n");
+		printf("  ckpt %-8s %s\n", c->name, c->summary);
+	printf("\n  ckpt help COMMAND    the options of a command\n"
+	       "  ckpt help options    every option of CRIU and what becomes of it here\n"
+	       "  ckpt --version\n\n"
+	       "Exit status: 0 done, 1 failed, 2 usage, 3 not supported; restore without -d: that of the program.\n");
 }
 
 /* "-t, --tree PID" */
@@ -31,44 +30,44 @@ static const char *spelling(const struct ckpt_option *p, char *buf, size_t size)
 	return buf;
 }
 
-static void list_of(enum ckpt_option_fate fate, const char *title, int fd)
+static void list_of(enum ckpt_option_fate fate, const char *title)
 {
 	size_t column = 0;
 
-	dprintf(fd, "\n%s\n", title);
+	printf("\n%s\n", title);
 	for (const struct ckpt_option *p = ckpt_option_table; p->name; p++) {
 		if (p->fate != fate && !(p->fate == CKPT_NOTED && fate == CKPT_HARMLESS))
 			continue;
 		if (column + strlen(p->name) + 3 > 96) {
-			dprintf(fd, "\n");
+			printf("\n");
 			column = 0;
 		}
-		column += dprintf(fd, "%s--%s", column ? " " : "  ", p->name);
+		column += printf("%s--%s", column ? " " : "  ", p->name);
 	}
-	dprintf(fd, "\n");
+	printf("\n");
 }
 
-void ckpt_help_command(const struct ckpt_command *cmd, int fd)
+void ckpt_help_command(const struct ckpt_command *cmd)
 {
 	char buf[64];
 
-	dprintf(fd, "ckpt %s %s\n%s\n\n", cmd->name, cmd->usage, cmd->summary);
+	printf("ckpt %s %s\n%s\n\n", cmd->name, cmd->usage, cmd->summary);
 	for (const struct ckpt_option *p = ckpt_option_table; p->name; p++)
 		if (p->fate == CKPT_WORKS && (p->in & cmd->bit))
-			dprintf(fd, "  %-30s %s\n", spelling(p, buf, sizeof(buf)), p->text);
-	dprintf(fd, "\nAn option without a value is undone by --no-NAME.\n");
+			printf("  %-30s %s\n", spelling(p, buf, sizeof(buf)), p->text);
+	printf("\nAn option without a value is undone by --no-NAME.\n");
 	if (!(cmd->bit & CKPT_CMD_CRIU))
 		return;
-	list_of(CKPT_HARMLESS, "Accepted, since they change nothing here:", fd);
-	list_of(CKPT_REFUSED, "Refused by name (exit status 3):", fd);
-	dprintf(fd, "\nThe reasons: ckpt help options\n");
+	list_of(CKPT_HARMLESS, "Accepted, since they change nothing here:");
+	list_of(CKPT_REFUSED, "Refused by name (exit status 3):");
+	printf("\nThe reasons: ckpt help options\n");
 }
 
-void ckpt_help_options(int fd)
+void ckpt_help_options(void)
 {
 	static const char *const fate[] = { "works", "harmless", "noted", "refused" };
 	char buf[64];
 
 	for (const struct ckpt_option *p = ckpt_option_table; p->name; p++)
-		dprintf(fd, "%s\t%s\t%s\n", spelling(p, buf, sizeof(buf)), fate[p->fate], p->text);
+		printf("%s\t%s\t%s\n", spelling(p, buf, sizeof(buf)), fate[p->fate], p->text);
 }

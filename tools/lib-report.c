@@ -8,24 +8,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+#include "engine/model/escape.h"
 #include "tools/ckpt.h"
 
-void ckpt_print(int fd, const char *fmt, ...)
+static void write_all(int fd, const char *text, size_t n)
 {
-	char text[2048];
-	size_t n;
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	n = strlen(text);
-	for (size_t i = 0; i < n; i++) {
-		unsigned char c = text[i];
-
-		if ((c < ' ' && !(c == '\n' && i + 1 == n)) || c == 0x7f)
-			text[i] = '?';
-	}
 	for (size_t done = 0; done < n;) {
 		ssize_t w = write(fd, text + done, n - done);
 
@@ -33,6 +20,32 @@ void ckpt_print(int fd, const char *fmt, ...)
 			return;
 		done += w;
 	}
+}
+
+void ckpt_print(int fd, const char *fmt, ...)
+{
+	char raw[2048], text[4 * sizeof(raw)];
+	struct ckpt_text t;
+	bool whole;
+	size_t n;
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(raw, sizeof(raw), fmt, ap);
+	va_end(ap);
+	n = strlen(raw);
+	whole = n && raw[n - 1] == '\n';
+	ckpt_text_init(&t, text, sizeof(text));
+	ckpt_text_escaped(&t, raw, n - whole, 0);
+	if (whole)
+		ckpt_text_printf(&t, "\n");
+	if (fd != STDOUT_FILENO) {
+		write_all(fd, text, t.n);
+		return;
+	}
+	/* It remembers what could not be written. */
+	fwrite(text, 1, t.n, stdout);
+	fflush(stdout);
 }
 
 const char *ckpt_human_time(char buf[24], uint64_t ns)

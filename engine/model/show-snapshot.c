@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A snapshot for people: what it is, who is in it, and what each process has. Every text in it may
  * be hostile. */
-#include <inttypes.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -259,17 +259,10 @@ static void show_task(const struct ckpt_snapshot *snap, const struct ckpt_task *
 			  stored_in(&task->pages, task->mm->areas[i], &run), out);
 }
 
-void ckpt_show_snapshot(const struct ckpt_snapshot *snap, int fd)
+void ckpt_show_snapshot(const struct ckpt_snapshot *snap, FILE *out)
 {
-	int own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-	FILE *out = own < 0 ? NULL : fdopen(own, "w");
 	bool tree = false;
 
-	if (!out) {
-		if (own >= 0)
-			close(own);
-		return;
-	}
 	show_summary(snap, out);
 	show_tree(snap, out);
 	for (size_t i = 0; i < snap->n_tasks; i++)
@@ -281,5 +274,4 @@ void ckpt_show_snapshot(const struct ckpt_snapshot *snap, int fd)
 		tree = true;
 		show_object(snap->objects[i], out);
 	}
-	fclose(out);
 }

@@ -3,6 +3,7 @@
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 #include "engine/base/arena.h"
 #include "engine/model/snapshot.h"
 
@@ -17,5 +18,5 @@ struct json_object *ckpt_json_message(const ProtobufCMessage *msg);
 struct json_object *ckpt_json_text(const char *s);
 /* The whole snapshot: inventory, tasks (threads, fds, areas, state), objects. */
 struct json_object *ckpt_json_snapshot(const struct ckpt_snapshot *snap);
-/* The same for people, on FD: summary, tree, files, memory. */
-void ckpt_show_snapshot(const struct ckpt_snapshot *snap, int fd);
+/* The same for people: summary, tree, files, memory. */
+void ckpt_show_snapshot(const struct ckpt_snapshot *snap, FILE *out);

@@ -40,7 +40,7 @@ static bool take_hex(const char *s, uint8_t *to, size_t max, size_t *lenp)
 	return *lenp > 0;
 }
 
-/* A newline or a backslash of a path is written as "\012", "\134". */
+/* A newline, a backslash and the like in a path are written as "\012", "\134". */
 static bool unescape(char *s)
 {
 	char *to = s;
@@ -145,15 +145,23 @@ static const char *hex_or_dash(char *buf, const uint8_t *bytes, size_t len)
 	return len ? ckpt_hex(buf, bytes, len) : "-";
 }
 
+/* A terminal obeys control characters, those of UTF-8 too: U+0080 to U+009F. */
+static bool is_plain(const char *s)
+{
+	unsigned char c = s[0], next = s[1];
+
+	return c >= ' ' && c != '\\' && c != 0x7f && !(c == 0xc2 && next >= 0x80 && next < 0xa0);
+}
+
 static char *escape(struct ckpt_arena *arena, const char *path)
 {
 	char *copy = ckpt_alloc(arena, 4 * strlen(path) + 1), *to = copy;
 
 	for (; *path; path++)
-		if (*path == '\n' || *path == '\\')
-			to += sprintf(to, "\\%03o", *path);
-		else
+		if (is_plain(path))
 			*to++ = *path;
+		else
+			to += sprintf(to, "\\%03o", (unsigned char)*path);
 	return copy;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include "engine/base/arena.h"
 #include "engine/base/clocks.h"
 #include "engine/base/err.h"
@@ -117,7 +118,7 @@ struct ckpt_plan {
 int ckpt_plan_make(struct ckpt_plan **planp, struct ckpt_arena *arena,
 		   const struct ckpt_snapshot *snap, const struct ckpt_host *host,
 		   const struct ckpt_restore_opts *opts, struct ckpt_err *err);
-void ckpt_plan_print(const struct ckpt_plan *plan, int fd, bool with_programs);
+void ckpt_plan_print(const struct ckpt_plan *plan, FILE *out, bool with_programs);
 
 /* What a kind's plan() may ask. */
 const struct ckpt_snapshot *ckpt_planner_snapshot(struct ckpt_planner *p);

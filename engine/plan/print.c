@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A plan for people and for golden files: step by step, stable, one line each. */
 #include <stdio.h>
-#include <unistd.h>
 #include "engine/memory/layout.h"
+#include "engine/model/escape.h"
 #include "engine/model/show.h"
 #include "engine/plan/plan.h"
 #include "engine/plan/program.h"
@@ -15,7 +15,14 @@ static const char *const verbs[] = {
 	[CKPT_CONTROL] = "control",
 };
 
-static void print_step(const struct ckpt_plan *plan, const struct ckpt_step *s, int fd)
+/* Names in it may be hostile. */
+static void print_safe(const char *text, FILE *out)
+{
+	ckpt_print_escaped(out, text);
+	fputc('\n', out);
+}
+
+static void print_step(const struct ckpt_plan *plan, const struct ckpt_step *s, FILE *out)
 {
 	const struct ckpt_snapshot *snap = plan->snap;
 	char who[32] = "builder", what[600] = "";
@@ -43,10 +50,11 @@ static void print_step(const struct ckpt_plan *plan, const struct ckpt_step *s, 
 
 		ckpt_show_message(snap->objects[s->object - 1]->msg, what + n, sizeof(what) - n);
 	}
-	dprintf(fd, "%s: %s %s\n", who, verbs[s->verb], what);
+	fprintf(out, "%s: %s ", who, verbs[s->verb]);
+	print_safe(what, out);
 }
 
-static void print_program(const struct ckpt_plan *plan, uint32_t task, int fd)
+static void print_program(const struct ckpt_plan *plan, uint32_t task, FILE *out)
 {
 	const struct ckpt_task_program *prog = plan->programs[task - 1];
 	const struct ckpt_task *t = plan->snap->tasks[task - 1];
@@ -55,12 +63,12 @@ static void print_program(const struct ckpt_plan *plan, uint32_t task, int fd)
 		const struct ckpt_sysvec *v =
 			(const void *)(prog->bytes + (prog->vec[i] - plan->layout->home));
 
-		dprintf(fd, "process %d: thread %d: %u calls\n", t->pid, t->threads[i].tid,
+		fprintf(out, "process %d: thread %d: %u calls\n", t->pid, t->threads[i].tid,
 			v->n_calls);
 		for (uint32_t k = 0; k < v->n_calls; k++) {
 			const struct ckpt_sv_call *c = &v->call[k];
 
-			dprintf(fd,
+			fprintf(out,
 				"  %4u: call %d(%#llx, %#llx, %#llx, %#llx, %#llx, %#llx) flags %u want %#llx\n",
 				k, c->nr, (unsigned long long)c->arg[0],
 				(unsigned long long)c->arg[1], (unsigned long long)c->arg[2],
@@ -71,21 +79,24 @@ static void print_program(const struct ckpt_plan *plan, uint32_t task, int fd)
 	}
 }
 
-static void print_rules(const struct ckpt_plan *plan, int fd)
+static void print_rules(const struct ckpt_plan *plan, FILE *out)
 {
 	for (size_t id = 1; id <= plan->snap->n_objects; id++)
-		if (plan->ruled[id])
-			dprintf(fd, "rule \"%s\": takes object %zu: %s\n", plan->ruled[id]->text,
-				id, plan->snap->objects[id - 1]->file.link ?: "?");
+		if (plan->ruled[id]) {
+			fprintf(out, "rule \"%s\": takes object %zu: ", plan->ruled[id]->text, id);
+			print_safe(plan->snap->objects[id - 1]->file.link ?: "?", out);
+		}
 }
 
-void ckpt_plan_print(const struct ckpt_plan *plan, int fd, bool with_programs)
+void ckpt_plan_print(const struct ckpt_plan *plan, FILE *out, bool with_programs)
 {
-	print_rules(plan, fd);
+	print_rules(plan, out);
 	for (size_t i = 0; i < plan->n_steps; i++)
-		print_step(plan, &plan->steps[i], fd);
+		print_step(plan, &plan->steps[i], out);
 	for (size_t i = 0; with_programs && i < plan->snap->n_tasks; i++)
-		print_program(plan, i + 1, fd);
-	for (size_t i = 0; i < plan->n_losses; i++)
-		dprintf(fd, "note: %s\n", plan->losses[i]);
+		print_program(plan, i + 1, out);
+	for (size_t i = 0; i < plan->n_losses; i++) {
+		fputs("note: ", out);
+		print_safe(plan->losses[i], out);
+	}
 }

@@ -137,10 +137,13 @@ static void every_kind(void)
 static void overview(const struct ckpt_snapshot *snap)
 {
 	int fd = memfd_create("overview", 0);
+	FILE *out;
 	char *text;
 	off_t size;
 
-	ckpt_show_snapshot(snap, fd);
+	out = fdopen(fd, "w");
+	ckpt_show_snapshot(snap, out);
+	fflush(out);
 	size = lseek(fd, 0, SEEK_END);
 	text = calloc(1, size + 1);
 	ok(pread(fd, text, size, 0) == size && tame(text), "an overview of %lld bytes",
