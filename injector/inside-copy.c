@@ -8,19 +8,23 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "engine/base/clocks.h"
 #include "engine/capture/maps.h"
 #include "injector/inside-tree.h"
 #include "injector/ptrace.h"
 
 #define KEPT_MAX (CKPT_WIRE_DATA / sizeof(struct ckpt_wire_kept))
 #define READY_MS 5000
+#define LEAVE_MS 100
+#define WAKE_NS 100000
+#define WAKE_MAX_NS 3000000
 
 static int open_own(pid_t pid, const char *name)
 {
@@ -139,9 +143,6 @@ int ckpt_inside_copy_take(struct ckpt_inside *in, struct ckpt_member *m, struct 
 	r = ckpt_inside_receive(in, m, &m->copy_sock, err);
 	if (r == -ECONNRESET)
 		return r;
-	/* The process that made it has yet to end. Who wakes us is often put behind us, where we
-	 * run, and waits for the end of our time slice: so would all of the program. */
-	sched_yield();
 	m->copy_made = r < 0 ? 0 : r;
 	return m->copy_made && m->copy_sock < 0 ?
 		       ckpt_fail(err, -ESTALE, "process %d: its copy is out of reach", m->pid) :
@@ -165,14 +166,41 @@ int ckpt_inside_copied(struct ckpt_inside *in, struct ckpt_err *err)
 	return r < 0 ? r : all;
 }
 
+/*
+ * Who has woken us is often put behind us where we run, and who goes on is on its way by then: the
+ * process that has made the copy has yet to end, whoever leads wakes the others. They would wait
+ * for the end of our time slice, and who has had its share is not helped by sched_yield(2). So we
+ * sleep until all have left, and as long as it takes them to wake their threads.
+ */
+static void let_wake(const struct ckpt_inside *in)
+{
+	uint64_t end = ckpt_now_ns() + LEAVE_MS * 1000000ull, now, ns = WAKE_NS;
+	struct timespec moment = { 0 };
+
+	for (const struct ckpt_member *m = in->members; m; m = m->next) {
+		struct pollfd p = { m->sock, 0, 0 };
+
+		now = ckpt_now_ns();
+		if (m->sock >= 0 && now < end)
+			poll(&p, 1, (end - now) / 1000000);
+		ns += m->n_tids * WAKE_NS / 10;
+	}
+	moment.tv_nsec = ns < WAKE_MAX_NS ? ns : WAKE_MAX_NS;
+	nanosleep(&moment, NULL);
+}
+
 /* Not one of them may go on before there are copies of all. */
 void ckpt_inside_copy_go(struct ckpt_inside *in)
 {
 	for (struct ckpt_member *m = in->members; m; m = m->next) {
 		m->copy = m->copy_made;
-		ckpt_inside_go(m, true, "");
+		ckpt_inside_tell_go(m, true, "");
 	}
-	sched_yield(); /* it is the same with those whom we wake */
+	let_wake(in);
+	for (struct ckpt_member *m = in->members; m; m = m->next) {
+		ckpt_close_fd(&m->sock);
+		m->sock = -1;
+	}
 }
 
 /* ---- when they go on ---- */

@@ -103,6 +103,8 @@ int64_t ckpt_inside_request(struct ckpt_inside *in, pid_t tid, struct ckpt_wire_
 /* Awaits a hello on the member's connection, or a new connection (SOCK): 0, or -errno. TIDS gets at
  * most MAX. */
 int ckpt_inside_hello(int sock, struct ckpt_wire_hello *hello, int32_t *tids, size_t max);
+/* It goes on, and closes its end; by the first one ours stays open. */
+void ckpt_inside_tell_go(const struct ckpt_member *m, bool done, const char *why);
 void ckpt_inside_go(struct ckpt_member *m, bool done, const char *why);
 int ckpt_inside_listen(struct ckpt_inside *in, struct ckpt_err *err);
 

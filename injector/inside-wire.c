@@ -147,7 +147,7 @@ int ckpt_inside_hello(int sock, struct ckpt_wire_hello *hello, int32_t *tids, si
 	return 0;
 }
 
-void ckpt_inside_go(struct ckpt_member *m, bool done, const char *why)
+void ckpt_inside_tell_go(const struct ckpt_member *m, bool done, const char *why)
 {
 	struct ckpt_wire_request req = { .verb = CKPT_WIRE_GO, .arg = { done }, .buf_arg = -1 };
 	char text[WHY_MAX];
@@ -158,6 +158,11 @@ void ckpt_inside_go(struct ckpt_member *m, bool done, const char *why)
 	req.len = done ? 0 : strlen(text) + 1;
 	if (m->state == CKPT_MEMBER_PARKED && send_request(m, &req, text) && m->toldp)
 		*m->toldp = true;
+}
+
+void ckpt_inside_go(struct ckpt_member *m, bool done, const char *why)
+{
+	ckpt_inside_tell_go(m, done, why);
 	ckpt_close_fd(&m->sock);
 	m->sock = -1;
 }
