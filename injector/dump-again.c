@@ -9,7 +9,7 @@
 #include "injector/pre-dump.h"
 
 #define AT_MOST_NS 5000000000ull
-#define APART_TRIES 3
+#define MOMENT_TRIES 3
 #define VISITOR_TRIES 10
 #define VISITOR_NAP_NS 1000000ull /* twice as long each time */
 
@@ -23,15 +23,16 @@ static bool has(const struct ckpt_problems *problems, enum ckpt_code number)
 }
 
 /* It passes by itself: somebody is about to read it; a thread of our own library has descriptors of
- * its own for a moment. Of a connection that waits to be accepted, or was seen to (VISITED), it is
- * likely: whoever asks, is answered, and leaves. */
+ * its own for a moment; a SIGSTOP has just been sent. Of a connection that waits to be accepted, or
+ * was seen to (VISITED), it is likely: whoever asks, is answered, and leaves. */
 static bool passes(enum ckpt_code number, unsigned int tried, bool visited)
 {
 	switch (number) {
 	case CKPT_E_TERMINAL_DATA:
 		return true;
 	case CKPT_E_SHARED_STATE:
-		return tried < APART_TRIES;
+	case CKPT_E_STOPPED:
+		return tried < MOMENT_TRIES;
 	case CKPT_E_NOT_ACCEPTED:
 	case CKPT_E_EXTERNAL_PEER:
 	case CKPT_E_TCP_CONNECTION:

@@ -88,8 +88,8 @@ static int check_unblockable(const struct queue *q, struct ckpt_err *err)
 	if (q->seen & BIT(SIGKILL))
 		return ckpt_refuse(err, CKPT_E_VANISHED, -ESRCH, "the process is being killed");
 	if (q->seen & BIT(SIGSTOP))
-		return ckpt_refuse(err, CKPT_E_SIGNAL_QUEUE, -EBUSY,
-				   "SIGSTOP waits to be delivered");
+		return ckpt_refuse(err, CKPT_E_STOPPED, -EBUSY,
+				   "it is about to be stopped: SIGSTOP waits to be delivered");
 	return 0;
 }
 

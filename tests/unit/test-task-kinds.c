@@ -392,7 +392,7 @@ static void test_pending_collect(void)
 	is(((const siginfo_t *)m->shared[1].data)->si_signo, SIGUSR2, "the bare one");
 	queued[1][1] = info_of(SIGSTOP, SI_USER, 0);
 	is(collect(ckpt_kind_find("sigpending"), (void *)&m, &err), -EBUSY, "SIGSTOP is refused");
-	is(err.number, CKPT_E_SIGNAL_QUEUE, "by name");
+	is(err.number, CKPT_E_STOPPED, "by name");
 }
 
 static void test_pending_restore(void)
