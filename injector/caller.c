@@ -147,7 +147,7 @@ static bool is_crowded(const struct ckpt_caller *c)
 
 /* Puts the frame to the best place that takes it. CHOICES: of those that there are. */
 static int place_frame(struct ckpt_caller *c, struct ckpt_tracee *t, unsigned int choices,
-		       struct ckpt_err *err)
+		       bool later, struct ckpt_err *err)
 {
 	const struct ckpt_frame_layout *l = &c->layout;
 	struct ckpt_scratch s;
@@ -166,7 +166,7 @@ static int place_frame(struct ckpt_caller *c, struct ckpt_tracee *t, unsigned in
 		c->at = s.addr;
 		c->t = t;
 		c->chain_is_there = c->data_len && ckpt_caller_make_chain(c);
-		if (ckpt_vm_put(t->tid, s.addr, c->frame, l->len) >= 0)
+		if (later || ckpt_vm_put(t->tid, s.addr, c->frame, l->len) >= 0)
 			return 0;
 		c->t = NULL;
 		if (s.touched)
@@ -198,29 +198,93 @@ int ckpt_caller_begin(struct ckpt_caller *c, struct ckpt_tree *tree, struct ckpt
 	if (c->layout.len > CKPT_FRAME_MAX)
 		return ckpt_fail(err, -E2BIG, "thread %d: cannot make a signal frame", t->tid);
 	/* Good places for threads without a stack of their own are few. */
-	r = place_frame(c, t, !first && is_crowded(c) ? 1 : UINT_MAX, err);
+	r = place_frame(c, t, !first && is_crowded(c) ? 1 : UINT_MAX, !first, err);
 	if (r < 0)
 		return r;
 	c->resting = t->now;
+	c->done = c->runs = c->stands = false;
 	return 1;
 }
 
-void ckpt_caller_end(struct ckpt_caller *c)
+/* ---- memory of several ---- */
+
+enum sort { FRAME, ANSWERS, WHAT_WAS };
+
+/* They are of one process. */
+static bool transfer(enum sort sort, struct ckpt_caller **v, size_t n)
+{
+	struct iovec local[1 + CKPT_SOON], remote[1 + CKPT_SOON];
+
+	for (size_t i = 0; i < n; i++) {
+		struct ckpt_caller *c = v[i];
+		size_t at = sort == ANSWERS ? c->layout.data : 0;
+
+		local[i].iov_base = (sort == WHAT_WAS ? c->saved : c->frame) + at;
+		remote[i].iov_base = (void *)(uintptr_t)(c->at + at);
+		local[i].iov_len = sort == ANSWERS ? c->data_len : c->layout.len;
+		remote[i].iov_len = local[i].iov_len;
+	}
+	return (sort == ANSWERS ? ckpt_vm_read(v[0]->t->tid, local, remote, n) :
+				  ckpt_vm_write(v[0]->t->tid, local, remote, n)) >= 0;
+}
+
+static void transfer_all(enum sort sort, struct ckpt_caller **v, size_t n, bool *done)
+{
+	for (size_t i = 0, end; i < n; i = end) {
+		bool all;
+
+		for (end = i + 1; end < n && v[end]->t->proc == v[i]->t->proc;)
+			end++;
+		all = transfer(sort, v + i, end - i);
+		for (size_t k = i; k < end; k++)
+			done[k] = all || transfer(sort, v + k, 1);
+	}
+}
+
+void ckpt_callers_put(struct ckpt_caller **v, size_t n)
+{
+	bool done[CKPT_SOON];
+
+	transfer_all(FRAME, v, n, done);
+	for (size_t i = 0; i < n; i++)
+		if (!done[i])
+			v[i]->t = NULL;
+}
+
+void ckpt_callers_get(struct ckpt_caller **v, size_t n, bool *got)
+{
+	transfer_all(ANSWERS, v, n, got);
+}
+
+static bool put_registers_back(const struct ckpt_caller *c)
 {
 	struct ckpt_tracee *t = c->t;
 	bool back = true;
 
-	if (!t)
-		return;
-	if (!t->now) {
-		ckpt_pt_set_mask(t->tid, t->mask);
-		back = !ckpt_pt_set_regs(t->tid, c->resting);
-		t->now = c->resting;
+	if (t->now)
+		return true;
+	ckpt_pt_set_mask(t->tid, t->mask);
+	back = !ckpt_pt_set_regs(t->tid, c->resting);
+	t->now = c->resting;
+	return back;
+}
+
+void ckpt_callers_end(struct ckpt_caller **v, size_t n)
+{
+	struct ckpt_caller *back[1 + CKPT_SOON];
+	bool done[1 + CKPT_SOON];
+	size_t n_back = 0;
+
+	/* Who is not back was killed: nobody has that memory any more, or others have it with the
+	 * frame. */
+	for (size_t i = 0; i < n; i++)
+		if (put_registers_back(v[i]))
+			back[n_back++] = v[i];
+	transfer_all(WHAT_WAS, back, n_back, done);
+	for (size_t i = 0; i < n; i++) {
+		v[i]->t = NULL;
+		v[i]->done = false;
 	}
-	if (back) /* else it was killed: nobody has that memory any more, or others have it with the
-		     frame */
-		ckpt_vm_put(t->tid, c->at, c->saved, c->layout.len);
-	c->t = NULL;
 }
 
 void ckpt_caller_hide(const struct ckpt_caller *c, pid_t pid, uint64_t addr, void *buf, size_t len)

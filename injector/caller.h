@@ -24,6 +24,9 @@ struct ckpt_caller {
 	size_t data_len;     /* of what is asked at once, 0: nothing is */
 	bool chain_is_there; /* the frame has been put there with the first chain in it */
 	bool runs;           /* that chain, and nobody has waited for it yet */
+	bool stands;         /* it does not run any more, but not at the end of that chain */
+	bool done;           /* nothing more is asked: it may be put back */
+	unsigned int group;  /* those of one were started together */
 	uint64_t fourth;     /* argument of all of that chain */
 	size_t chain_used;
 	int signal; /* which ends it */
@@ -32,11 +35,15 @@ struct ckpt_caller {
 };
 
 /* Puts a frame into the memory of T, which is to make the call FIRST. NULL: it is ahead of its
- * time; then 0 where there is nothing to ask yet. Else 1. */
+ * time; then 0 where there is nothing to ask yet, and the frame is made, but not put. Else 1. */
 int ckpt_caller_begin(struct ckpt_caller *c, struct ckpt_tree *tree, struct ckpt_tracee *t,
 		      const struct ckpt_call *first, struct ckpt_err *err);
-/* Puts back registers, mask and memory. It does not run. */
-void ckpt_caller_end(struct ckpt_caller *c);
+/* Puts the frames of N callers; who is not there any more is none. */
+void ckpt_callers_put(struct ckpt_caller **v, size_t n);
+/* Reads what chains have left. GOT: whose could be read. */
+void ckpt_callers_get(struct ckpt_caller **v, size_t n, bool *got);
+/* Puts back registers, mask and memory. They do not run. */
+void ckpt_callers_end(struct ckpt_caller **v, size_t n);
 /* take.c: CALL, which takes a descriptor, with REGS that make it. */
 int ckpt_caller_take(struct ckpt_caller *c, struct ckpt_call *call, struct user_regs_struct regs,
 		     struct ckpt_err *err);

@@ -181,14 +181,27 @@ int ckpt_pt_wait(pid_t tid, bool block, int *statusp)
 	}
 }
 
-int ckpt_vm_read(pid_t pid, const struct iovec *local, const struct iovec *remote, size_t n)
+static ssize_t total(const struct iovec *v, size_t n)
 {
-	ssize_t want = 0, r;
+	ssize_t len = 0;
 
 	for (size_t i = 0; i < n; i++)
-		want += remote[i].iov_len;
-	r = process_vm_readv(pid, local, n, remote, n, 0);
-	return r < 0 ? -errno : r == want ? 0 : -EFAULT;
+		len += v[i].iov_len;
+	return len;
+}
+
+int ckpt_vm_read(pid_t pid, const struct iovec *local, const struct iovec *remote, size_t n)
+{
+	ssize_t r = process_vm_readv(pid, local, n, remote, n, 0);
+
+	return r < 0 ? -errno : r == total(remote, n) ? 0 : -EFAULT;
+}
+
+int ckpt_vm_write(pid_t pid, const struct iovec *local, const struct iovec *remote, size_t n)
+{
+	ssize_t r = process_vm_writev(pid, local, n, remote, n, 0);
+
+	return r < 0 ? -errno : r == total(remote, n) ? 0 : -EFAULT;
 }
 
 int ckpt_vm_get(pid_t pid, uint64_t addr, void *buf, size_t len)
@@ -199,10 +212,8 @@ int ckpt_vm_get(pid_t pid, uint64_t addr, void *buf, size_t len)
 
 int ckpt_vm_put(pid_t pid, uint64_t addr, const void *buf, size_t len)
 {
-	struct iovec local = { (void *)buf, len }, remote = { (void *)addr, len };
-	ssize_t r = process_vm_writev(pid, &local, 1, &remote, 1, 0);
-
-	return r < 0 ? -errno : r == (ssize_t)len ? 0 : -EFAULT;
+	return ckpt_vm_write(pid, &(struct iovec){ (void *)buf, len },
+			     &(struct iovec){ (void *)addr, len }, 1);
 }
 
 int ckpt_proc_read(pid_t tid, const char *name, char *buf, size_t size)

@@ -67,6 +67,7 @@ int ckpt_pt_wait(pid_t tid, bool block, int *statusp);
 
 /* All N ranges or an error. */
 int ckpt_vm_read(pid_t pid, const struct iovec *local, const struct iovec *remote, size_t n);
+int ckpt_vm_write(pid_t pid, const struct iovec *local, const struct iovec *remote, size_t n);
 int ckpt_vm_get(pid_t pid, uint64_t addr, void *buf, size_t len);
 int ckpt_vm_put(pid_t pid, uint64_t addr, const void *buf, size_t len);
 

@@ -7,16 +7,15 @@
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 #include "engine/base/text.h"
+#include "injector/ask.h"
 #include "injector/caller.h"
 #include "injector/filters.h"
 #include "injector/ptrace.h"
 #include "injector/questions.h"
 #include "injector/remote.h"
+#include "injector/run.h"
 
-#define ODD_STOPS_MAX 1000
 #define AGAIN_MAX 10
-#define SPIN_NS 30000
-#define SPIN_PAUSES 20
 #define XSTATE_MAX (64u << 10)
 #define CALLERS (1 + CKPT_SOON)
 #define ALL_SIGNALS (~0ull)
@@ -24,7 +23,8 @@
 struct ckpt_remote {
 	pthread_mutex_t lock; /* of the callers, for readers of memory in other threads */
 	struct ckpt_caller caller[CALLERS];
-	struct ckpt_caller *active; /* may be nobody, as the others may: those are ahead */
+	struct ckpt_caller *active; /* may be nobody, as the others may: those are ahead, or done */
+	unsigned int n_groups;
 	struct ckpt_batch *batch;
 	struct ckpt_xstate_size xstate_size;
 	struct ckpt_scratch_map map;
@@ -67,175 +67,12 @@ int ckpt_remote_xstate(struct ckpt_tree *tree, struct ckpt_tracee *t, struct ckp
 	return 0;
 }
 
-/* ---- letting it run ---- */
-
-/* An idle processor takes long to wake up, for us as well: so we look for a moment before we sleep.
- * Without sched_yield(2): since Linux 6.18 who yields is put back by a whole slice each time, and
- * beside busy programs would not run again for seconds. */
-static int await(pid_t tid, int *statusp)
-{
-	uint64_t until = ckpt_now_ns() + SPIN_NS;
-
-	do {
-		int r = ckpt_pt_wait(tid, false, statusp);
-
-		if (r)
-			return r;
-		for (int i = 0; i < SPIN_PAUSES; i++)
-			__builtin_ia32_pause();
-	} while (ckpt_now_ns() < until);
-	return ckpt_pt_wait(tid, true, statusp);
-}
-
-static bool stops(int sig)
-{
-	return sig == SIGSTOP || sig == SIGTSTP || sig == SIGTTIN || sig == SIGTTOU;
-}
-
-/* Waits until the thread, which goes on by REQUEST, stops with WANT. Nothing can come between but
- * SIGSTOP, which cannot be blocked, SIGCONT after it, and the end. A stop is let happen: it holds
- * the thread as soon as we are gone. 1: it stands where it has made t->born. */
-static int await_stop(struct ckpt_tracee *t, int request, int want, struct ckpt_err *err)
-{
-	for (int i = 0; i < ODD_STOPS_MAX; i++) {
-		int status, sig, r = await(t->tid, &status);
-
-		if (r < 0 || !WIFSTOPPED(status)) {
-			t->state = CKPT_TRACEE_GONE;
-			return ckpt_caller_lost(t, -ESRCH, "run a system call in it", err);
-		}
-		if (status >> 16 == PTRACE_EVENT_CLONE || status >> 16 == PTRACE_EVENT_VFORK)
-			return ckpt_pt_event(t->tid, &t->born) < 0 ? -ESRCH : 1;
-		sig = status >> 16 == CKPT_EVENT_STOP ? 0 : WSTOPSIG(status);
-		if (sig == want)
-			return 0;
-		if (sig && !stops(sig))
-			return ckpt_fail(err, -EIO,
-					 "thread %d: cannot run a system call in it: signal %d",
-					 t->tid, sig);
-		r = ckpt_pt_resume(request, t->tid, sig);
-		if (r < 0)
-			return ckpt_caller_lost(t, r, "run a system call in it", err);
-	}
-	return ckpt_fail(err, -EBUSY, "thread %d: cannot run a system call in it", t->tid);
-}
-
-static int resume(struct ckpt_tracee *t, int request, struct ckpt_err *err)
-{
-	int r = ckpt_pt_resume(request, t->tid, 0);
-
-	return r < 0 ? ckpt_caller_lost(t, r, "run a system call in it", err) : 0;
-}
-
-static int run(struct ckpt_tracee *t, int request, int want, struct ckpt_err *err)
-{
-	int r = resume(t, request, err);
-
-	return r < 0 ? r : await_stop(t, request, want, err);
-}
-
-/* From now on the frame is what the thread comes back to. */
-static int enter(struct ckpt_tracee *t, const struct user_regs_struct *regs, uint64_t mask,
-		 struct ckpt_err *err)
-{
-	int r = ckpt_pt_set_regs(t->tid, regs);
-
-	if (r < 0)
-		return ckpt_caller_lost(t, r, "set its registers", err);
-	if (!t->now && t->blocked == mask)
-		return 0;
-	t->now = NULL;
-	t->blocked = mask;
-	t->mask_lost = true;
-	r = ckpt_pt_set_mask(t->tid, mask);
-	return r < 0 ? ckpt_caller_lost(t, r, "block its signals", err) : 0;
-}
-
 static struct ckpt_caller *caller_of(struct ckpt_remote *remote, const struct ckpt_tracee *t)
 {
 	for (int i = 0; i < CALLERS; i++)
 		if (remote->caller[i].t == t)
 			return &remote->caller[i];
 	return NULL;
-}
-
-/* ---- many calls at once ---- */
-
-static struct user_regs_struct regs_for_chain(const struct ckpt_caller *c)
-{
-	struct user_regs_struct regs = c->t->found;
-
-	regs.rax = regs.rdi = regs.rsi = regs.rdx = regs.r8 = regs.r9 = 0;
-	regs.orig_rax = -1;
-	regs.r10 = c->fourth;
-	regs.rip = c->t->proc->gadgets.pop_rdi + 1; /* its `ret` */
-	regs.rsp = c->at + c->layout.front - c->chain_used;
-	return regs;
-}
-
-static int put_chain(const struct ckpt_caller *c)
-{
-	const struct ckpt_frame_layout *l = &c->layout;
-	int r = ckpt_vm_put(c->t->tid, c->at, c->frame, l->front);
-
-	return r < 0 ? r : ckpt_vm_put(c->t->tid, c->at + l->data, c->frame + l->data, c->data_len);
-}
-
-/* 1: it runs, 0: nothing is left to ask. */
-static int start_chain(struct ckpt_caller *c, struct ckpt_err *err)
-{
-	struct user_regs_struct regs;
-	int r = 0;
-
-	if (!c->chain_is_there) {
-		if (!ckpt_caller_make_chain(c))
-			return 0;
-		r = put_chain(c);
-		if (r < 0)
-			return ckpt_caller_lost(c->t, r, "write to its memory", err);
-	}
-	c->chain_is_there = false;
-	regs = regs_for_chain(c);
-	r = enter(c->t, &regs, ALL_SIGNALS & ~(1ull << (c->signal - 1)), err);
-	if (r >= 0)
-		r = resume(c->t, PTRACE_CONT, err);
-	c->runs = r >= 0;
-	return r < 0 ? r : 1;
-}
-
-static int await_chain(struct ckpt_caller *c, struct ckpt_err *err)
-{
-	uint8_t *data = c->frame + c->layout.data;
-	struct ckpt_tracee *t = c->t;
-
-	c->runs = false;
-	for (int i = 0; i < AGAIN_MAX; i++) {
-		int r = i ? run(t, PTRACE_CONT, c->signal, err) :
-			    await_stop(t, PTRACE_CONT, c->signal, err);
-
-		if (r < 0)
-			return r;
-		r = ckpt_vm_get(t->tid, c->at + c->layout.data, data, c->data_len);
-		if (r < 0)
-			return ckpt_caller_lost(t, r, "read its memory", err);
-		if (ckpt_round_take(c->round, t, data))
-			return 1; /* else somebody else has sent that signal */
-	}
-	return ckpt_fail(err, -EBUSY, "thread %d: cannot run system calls in it", t->tid);
-}
-
-static int ask_all(struct ckpt_caller *c, struct ckpt_err *err)
-{
-	int r = c->data_len ? 1 : 0;
-
-	if (c->runs)
-		r = await_chain(c, err);
-	while (r > 0) {
-		r = start_chain(c, err);
-		if (r > 0)
-			r = await_chain(c, err);
-	}
-	return r;
 }
 
 /* ---- who makes calls ---- */
@@ -251,34 +88,44 @@ static int begin(struct ckpt_remote *remote, struct ckpt_caller *c, struct ckpt_
 	return r;
 }
 
-/* Whoever is still running has died if it does not stop. */
+/* Callers of PROC, or of all; whoever is still running has died if it does not stop. */
+static void end_some(struct ckpt_remote *remote, const struct ckpt_proc *proc, bool only_done)
+{
+	struct ckpt_caller *v[CALLERS];
+	size_t n = 0;
+
+	for (int i = 0; i < CALLERS; i++) {
+		struct ckpt_caller *c = &remote->caller[i];
+		struct ckpt_err ignored = CKPT_ERR_INIT;
+
+		if (!c->t || (proc && c->t->proc != proc) || (only_done && !c->done))
+			continue;
+		if (c->runs)
+			ckpt_ask_await(c, &ignored);
+		v[n++] = c;
+	}
+	pthread_mutex_lock(&remote->lock);
+	ckpt_callers_end(v, n);
+	pthread_mutex_unlock(&remote->lock);
+}
+
 static void end(struct ckpt_remote *remote, struct ckpt_caller *c)
 {
-	struct ckpt_err ignored = CKPT_ERR_INIT;
-
-	if (c->runs)
-		await_chain(c, &ignored);
-	pthread_mutex_lock(&remote->lock);
-	ckpt_caller_end(c);
-	pthread_mutex_unlock(&remote->lock);
+	c->done = true;
+	end_some(remote, NULL, true);
 }
 
 void ckpt_remote_finish(struct ckpt_tree *tree)
 {
-	for (int i = 0; i < CALLERS; i++)
-		end(tree->remote, &tree->remote->caller[i]);
+	end_some(tree->remote, NULL, false);
 	ckpt_scratch_map_close(&tree->remote->map);
 }
 
 void ckpt_remote_rest(struct ckpt_tree *tree, pid_t tid)
 {
-	for (int i = 0; i < CALLERS; i++) {
-		struct ckpt_caller *c = &tree->remote->caller[i];
-		const struct ckpt_tracee *t = ckpt_tree_thread(tree, tid);
+	const struct ckpt_tracee *t = ckpt_tree_thread(tree, tid);
 
-		if (c->t && (!t || c->t->proc == t->proc))
-			end(tree->remote, c);
-	}
+	end_some(tree->remote, t ? t->proc : NULL, false);
 }
 
 void ckpt_remote_hide(struct ckpt_tree *tree, pid_t pid, uint64_t addr, void *buf, size_t len)
@@ -308,7 +155,7 @@ static struct user_regs_struct regs_for(const struct ckpt_caller *c, const struc
 
 int ckpt_remote_made(struct ckpt_tracee *t, int64_t *retp, struct ckpt_err *err)
 {
-	int r = run(t, PTRACE_SYSCALL, CKPT_SYSCALL_STOP, err); /* its exit */
+	int r = ckpt_tracee_run(t, PTRACE_SYSCALL, CKPT_SYSCALL_STOP, err); /* its exit */
 
 	if (r)
 		return r;
@@ -319,10 +166,10 @@ int ckpt_remote_made(struct ckpt_tracee *t, int64_t *retp, struct ckpt_err *err)
 int ckpt_remote_make(struct ckpt_tracee *t, const struct user_regs_struct *regs, int64_t *retp,
 		     struct ckpt_err *err)
 {
-	int r = enter(t, regs, ALL_SIGNALS, err);
+	int r = ckpt_tracee_enter(t, regs, ALL_SIGNALS, err);
 
 	if (r >= 0)
-		r = run(t, PTRACE_SYSCALL, CKPT_SYSCALL_STOP, err); /* its entry */
+		r = ckpt_tracee_run(t, PTRACE_SYSCALL, CKPT_SYSCALL_STOP, err); /* its entry */
 	return r < 0 ? r : ckpt_remote_made(t, retp, err);
 }
 
@@ -378,6 +225,21 @@ static int make(struct ckpt_caller *c, struct ckpt_call *call, struct ckpt_err *
 	return r < 0 ? ckpt_caller_lost(t, r, "read its memory", err) : 0;
 }
 
+/* Those that were started with C, all at once. */
+static void await_group(struct ckpt_remote *remote, const struct ckpt_caller *c)
+{
+	struct ckpt_caller *v[CALLERS];
+	size_t n = 0;
+
+	for (int i = 0; i < CALLERS && c->runs && !c->stands; i++) {
+		struct ckpt_caller *o = &remote->caller[i];
+
+		if (o->runs && !o->stands && o->group == c->group)
+			v[n++] = o;
+	}
+	ckpt_ask_await_group(v, n);
+}
+
 /* T is the one that makes calls from now on, and has been asked what others were. */
 static int turn_to(struct ckpt_tree *tree, struct ckpt_tracee *t, const struct ckpt_call *first,
 		   struct ckpt_err *err)
@@ -388,12 +250,16 @@ static int turn_to(struct ckpt_tree *tree, struct ckpt_tracee *t, const struct c
 
 	if (ahead == remote->active)
 		ahead = NULL;
-	end(remote, remote->active);
-	if (ahead)
+	if (ahead) {
+		remote->active->done = true;
 		remote->active = ahead;
-	else
+		ahead->done = false;
+		await_group(remote, ahead);
+	} else {
+		end(remote, remote->active);
 		r = begin(remote, remote->active, tree, t, first, err);
-	return r < 0 ? r : ask_all(remote->active, err);
+	}
+	return r < 0 ? r : ckpt_ask_all(remote->active, err);
 }
 
 static bool answer(const struct ckpt_remote *remote, const struct ckpt_tracee *t,
@@ -454,21 +320,36 @@ int ckpt_remote_caller(struct ckpt_tree *tree, struct ckpt_tracee *t, const stru
 	return r < 0 ? r : 0;
 }
 
-/* Nothing is lost where it cannot be done: it is asked when its turn comes. */
-void ckpt_remote_ahead(struct ckpt_tree *tree, struct ckpt_tracee *t)
+static struct ckpt_caller *free_one(struct ckpt_remote *remote)
 {
-	struct ckpt_remote *remote = tree->remote;
 	struct ckpt_caller *c = remote->active->next;
-	struct ckpt_err ignored = CKPT_ERR_INIT;
-	int r;
 
 	while (c != remote->active && c->t)
 		c = c->next;
-	if (c == remote->active || caller_of(remote, t))
-		return;
-	r = begin(remote, c, tree, t, NULL, &ignored);
-	if (r > 0 && start_chain(c, &ignored) <= 0)
-		end(remote, c);
+	return c == remote->active ? NULL : c;
+}
+
+/* Nothing is lost where it cannot be done: it is asked when its turn comes. */
+void ckpt_remote_ahead(struct ckpt_tree *tree, struct ckpt_tracee **t, size_t n)
+{
+	struct ckpt_remote *remote = tree->remote;
+	struct ckpt_caller *v[CKPT_SOON], *c;
+	struct ckpt_err ignored = CKPT_ERR_INIT;
+	size_t n_new = 0;
+
+	end_some(remote, NULL, true);
+	for (size_t i = 0; i < n && (c = free_one(remote)); i++)
+		if (!caller_of(remote, t[i]) && begin(remote, c, tree, t[i], NULL, &ignored) > 0)
+			v[n_new++] = c;
+	pthread_mutex_lock(&remote->lock);
+	ckpt_callers_put(v, n_new);
+	pthread_mutex_unlock(&remote->lock);
+	remote->n_groups++;
+	for (size_t i = 0; i < n_new; i++) {
+		v[i]->group = remote->n_groups;
+		if (v[i]->t && ckpt_ask_start(v[i], &ignored) <= 0)
+			end(remote, v[i]);
+	}
 }
 
 void ckpt_remote_await(struct ckpt_tree *tree, const struct ckpt_tracee *t)
@@ -476,7 +357,9 @@ void ckpt_remote_await(struct ckpt_tree *tree, const struct ckpt_tracee *t)
 	struct ckpt_caller *c = caller_of(tree->remote, t);
 	struct ckpt_err ignored = CKPT_ERR_INIT;
 
-	if (c && c->runs && await_chain(c, &ignored) < 0)
+	if (c)
+		await_group(tree->remote, c);
+	if (c && c->runs && ckpt_ask_await(c, &ignored) < 0)
 		end(tree->remote, c);
 }
 

@@ -24,9 +24,10 @@ int ckpt_remote_make(struct ckpt_tracee *t, const struct user_regs_struct *regs,
 		     struct ckpt_err *err);
 /* It comes out of that call. */
 int ckpt_remote_made(struct ckpt_tracee *t, int64_t *retp, struct ckpt_err *err);
-/* T, which nobody waits for, is going to be asked after the one that is being asked: begins with
- * what that one was. It runs meanwhile; only calls of these functions may come for it. */
-void ckpt_remote_ahead(struct ckpt_tree *tree, struct ckpt_tracee *t);
+/* N threads, which nobody waits for, are going to be asked after the one that is being asked: they
+ * begin with what that one was. They run meanwhile; only calls of these functions may come for
+ * them. */
+void ckpt_remote_ahead(struct ckpt_tree *tree, struct ckpt_tracee **t, size_t n);
 /* T stands still again, if it was asked ahead. */
 void ckpt_remote_await(struct ckpt_tree *tree, const struct ckpt_tracee *t);
 /* Puts back registers, mask and memory of the threads that made calls last, if they are not yet. By

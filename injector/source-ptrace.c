@@ -45,6 +45,8 @@ static int thread_of(struct source *s, pid_t tid, struct ckpt_tracee **tp, struc
 		ckpt_remote_await(&s->tree, *tp);
 		return 0;
 	}
+	if (s->tree.held && *tp)
+		return ckpt_caller_lost(*tp, -ESRCH, "ask it", err);
 	return ckpt_fail(err, -ESRCH, "thread %d: cannot find it among those that are frozen", tid);
 }
 
@@ -325,13 +327,19 @@ static int call_op(struct ckpt_source *src, pid_t tid, struct ckpt_call *call, s
 	return r < 0 ? r : ckpt_remote_call(&s->tree, t, call, err);
 }
 
-static void call_soon_op(struct ckpt_source *src, pid_t tid)
+static void call_soon_op(struct ckpt_source *src, const pid_t *tids, size_t n)
 {
 	struct source *s = of(src);
-	struct ckpt_tracee *t = ckpt_tree_thread(&s->tree, tid);
+	struct ckpt_tracee *t, *v[CKPT_SOON];
+	size_t n_can = 0;
 
-	if (is_tracer(s) && t && t->state == CKPT_TRACEE_STOPPED && !t->proc->ended)
-		ckpt_remote_ahead(&s->tree, t);
+	for (size_t i = 0; i < n && n_can < CKPT_SOON; i++) {
+		t = ckpt_tree_thread(&s->tree, tids[i]);
+		if (t && t->state == CKPT_TRACEE_STOPPED && !t->proc->ended)
+			v[n_can++] = t;
+	}
+	if (is_tracer(s) && n_can)
+		ckpt_remote_ahead(&s->tree, v, n_can);
 }
 
 static int regs_op(struct ckpt_source *src, pid_t tid, struct ckpt_arena *arena,

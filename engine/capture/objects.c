@@ -166,34 +166,48 @@ static int collect_brk(struct ckpt_capture *c, const struct ckpt_task *task, pid
 	return 0;
 }
 
-/* Those that are asked after the Ith thread of T may begin. The first of another process is waited
- * for: it is asked most. */
+/* Next after the Ith thread of *TP, over processes; 0: there is none, or who is asked has to wait.
+ */
+static int next_thread(struct ckpt_capture *c, struct ckpt_capture_task **tp, size_t *ip,
+		       bool first, struct ckpt_err *err)
+{
+	struct ckpt_capture_task *end = c->tasks + c->n_tasks, *t = *tp;
+	int r = 0;
+
+	if (t->frozen->ended)
+		return 0;
+	if (++*ip == t->task->n_threads) {
+		for (t++, *ip = 0; t < end && (t->frozen->zombie || t->frozen->ended);)
+			t++;
+		if (t == end)
+			return 0;
+		*tp = t;
+		ckpt_capture_scope_start(c, t - c->tasks);
+		/* That of another process is waited for: it is asked most. */
+		r = first ? ckpt_capture_scope_thread(c, t, 0, err) : 0;
+	}
+	return r < 0 ? r : ckpt_capture_scope_by_now(c, t, *ip, err);
+}
+
+/* Those that are asked after the Ith thread of T may begin, many at once: half of them while the
+ * other half is asked. */
 static int announce_next(struct ckpt_capture *c, struct ckpt_capture_task *t, size_t i,
 			 struct ckpt_err *err)
 {
-	const struct ckpt_capture_task *end = c->tasks + c->n_tasks;
+	pid_t soon[CKPT_SOON];
+	size_t n = 0;
+	int r = 1;
 
-	for (int n = 0; n < CKPT_SOON && c->src->ops->call_soon; n++) {
-		int r = 0;
-
-		if (t->frozen->ended)
-			return 0;
-		if (++i == t->task->n_threads) {
-			for (t++, i = 0; t < end && (t->frozen->zombie || t->frozen->ended);)
-				t++;
-			if (t == end)
-				return 0;
-			ckpt_capture_scope_start(c, t - c->tasks);
-			r = n ? 0 : ckpt_capture_scope_thread(c, t, 0, err);
-		}
-		if (r >= 0)
-			r = ckpt_capture_scope_by_now(c, t, i, err);
-		if (r <= 0)
-			return r;
-		if (ckpt_may_call(c, t->frozen->tids[i]))
-			c->src->ops->call_soon(c->src, t->frozen->tids[i]);
+	if (i % (CKPT_SOON / 2) || !c->src->ops->call_soon)
+		return 0;
+	for (int k = 0; k < CKPT_SOON && r > 0; k++) {
+		r = next_thread(c, &t, &i, !k, err);
+		if (r > 0 && ckpt_may_call(c, t->frozen->tids[i]))
+			soon[n++] = t->frozen->tids[i];
 	}
-	return 0;
+	if (r >= 0)
+		c->src->ops->call_soon(c->src, soon, n);
+	return r < 0 ? r : 0;
 }
 
 static int collect_thread(struct ckpt_capture *c, struct ckpt_capture_task *t, size_t i,

@@ -37,7 +37,7 @@ struct ckpt_call {
 };
 #define CKPT_CALL_BUF 1024
 
-#define CKPT_SOON 8
+#define CKPT_SOON 16
 
 /* A task as freeze() found it. */
 struct ckpt_frozen {
@@ -93,9 +93,9 @@ struct ckpt_source_ops {
 			void *buf, struct ckpt_err *err);
 	int (*call)(struct ckpt_source *src, pid_t tid, struct ckpt_call *call,
 		    struct ckpt_err *err);
-	/* NULL: cannot. TID is one of the next CKPT_SOON that calls are made by, after the one that
-	 * makes them now, and nothing forbids it: it may begin. */
-	void (*call_soon)(struct ckpt_source *src, pid_t tid);
+	/* NULL: cannot. These are some of the next CKPT_SOON that calls are made by, after the one
+	 * that makes them now, and nothing forbids it: they may begin. */
+	void (*call_soon)(struct ckpt_source *src, const pid_t *tids, size_t n);
 	/* Registers as they have to be restored: interrupted calls wound back, out of critical
 	 * sections and the vDSO. */
 	int (*regs)(struct ckpt_source *src, pid_t tid, struct ckpt_arena *arena,

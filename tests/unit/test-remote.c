@@ -47,7 +47,7 @@ static void once(struct ckpt_source *src, struct ckpt_arena *arena, int n_calls,
 		die(err);
 	for (size_t i = 0; i < f[0].n_tids; i++) {
 		if (i + 1 < f[0].n_tids)
-			src->ops->call_soon(src, f[0].tids[i + 1]);
+			src->ops->call_soon(src, f[0].tids + i + 1, 1);
 		for (int k = 0; k < n_calls; k++) {
 			stack_t ss;
 			struct ckpt_call gettid = { .nr = SYS_gettid, .buf_arg = -1 };
