@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The tree stands for a moment at the start, for the tracking to begin. */
 #include <errno.h>
+#include "engine/base/pass.h"
+#include "engine/base/pass.h"
 #include "injector/precopy.h"
 #include "injector/ptrace.h"
 

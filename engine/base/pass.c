@@ -56,3 +56,8 @@ void ckpt_pass_end(const struct ckpt_pass *p)
 	if (p->slice)
 		set_slice(p->slice);
 }
+
+void ckpt_pass_always(void)
+{
+	set_slice(SLICE_NS);
+}

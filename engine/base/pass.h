@@ -16,3 +16,6 @@ struct ckpt_pass {
 void ckpt_pass(struct ckpt_pass *p);
 /* The thread's time slice is again what it was before the first step. */
 void ckpt_pass_end(const struct ckpt_pass *p);
+/* All work of this thread, and of those that it starts, is beside the program: a long call into the
+ * kernel lets those pass who wake up. */
+void ckpt_pass_always(void);
