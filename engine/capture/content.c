@@ -20,6 +20,7 @@ struct ckpt_scan_job {
 	struct ckpt_job job;
 	int fd; /* the page map */
 	const struct ckpt_track *track;
+	bool keeps;
 	struct ckpt_scan found;
 	int code;
 	struct ckpt_err err;
@@ -29,7 +30,8 @@ static void scan(struct ckpt_job *base, struct ckpt_arena *arena)
 {
 	struct ckpt_scan_job *job = (struct ckpt_scan_job *)base;
 
-	job->code = ckpt_memory_scan(arena, job->fd, job->track, &job->found, &job->err);
+	job->code =
+		ckpt_memory_scan(arena, job->fd, job->track, job->keeps, &job->found, &job->err);
 }
 
 static void start_scan(struct ckpt_capture *c, struct ckpt_capture_task *t)
@@ -38,6 +40,7 @@ static void start_scan(struct ckpt_capture *c, struct ckpt_capture_task *t)
 
 	job->job.run = scan;
 	job->track = ckpt_live_track(c->opts->live, t->frozen->pid);
+	job->keeps = ckpt_live_pages(c->opts->live, t->frozen->pid).n;
 	job->fd = c->src->ops->open_proc(c->src, t->frozen->pid, "pagemap", &job->err);
 	job->code = job->fd;
 	if (job->fd >= 0)

@@ -19,6 +19,7 @@
 struct finder {
 	int fd;
 	const struct ckpt_track *track; /* NULL: nothing is tracked */
+	bool keeps;                     /* whether a page was written makes a difference */
 	struct ckpt_run_list pages, guards, unchanged;
 	bool no_guards;   /* a category that this kernel does not know */
 	uint64_t barrier; /* start of the range */
@@ -48,15 +49,15 @@ static int find(struct finder *f, uint64_t start, uint64_t end, uint64_t none, s
 		.category_inverted = none,
 		.category_anyof_mask = CKPT_PAGE_PRESENT | CKPT_PAGE_SWAPPED,
 		.return_mask = (f->no_guards ? 0 : CKPT_PAGE_GUARD) |
-			       (f->track ? CKPT_PAGE_WP_ALLOWED | CKPT_PAGE_WRITTEN : 0),
+			       (f->keeps ? CKPT_PAGE_WP_ALLOWED | CKPT_PAGE_WRITTEN : 0),
 	};
 
 	f->barrier = start;
 	return start < end ? ckpt_scan_each(f->fd, &scan, see, f, err) : 0;
 }
 
-/* Pages up to END that nothing was said of are there and have not been written, or they are in no
- * area by now. */
+/* Pages up to END that nothing was said of are there and have not been written, if it was asked for
+ * that, or they are in no area by now. */
 static void see_quiet(struct finder *f, uint64_t end)
 {
 	uint64_t n = (end - f->quiet) / CKPT_PAGE;
@@ -64,7 +65,8 @@ static void see_quiet(struct finder *f, uint64_t end)
 	if (!n)
 		return;
 	ckpt_run_add(&f->pages, f->quiet, n, CKPT_UNASSIGNED, f->barrier);
-	ckpt_run_add(&f->unchanged, f->quiet, n, CKPT_UNASSIGNED, f->barrier);
+	if (f->keeps)
+		ckpt_run_add(&f->unchanged, f->quiet, n, CKPT_UNASSIGNED, f->barrier);
 }
 
 static void see_other(void *arg, const struct ckpt_page_region *r)
@@ -80,7 +82,8 @@ static void see_other(void *arg, const struct ckpt_page_region *r)
 
 /* To tell of a page takes the kernel five times as long as to pass it by, and whether it is one of
  * a file as long again as all of that. Where memory was anonymous, and tracked, before, and still
- * is tracked, it is asked only for what is not there or was written. */
+ * is tracked, it is asked only for what is not there or was written, if that makes a difference: of
+ * memory that is written everywhere it would be told page by page. */
 static int find_anonymous(struct finder *f, struct ckpt_span span, struct ckpt_err *err)
 {
 	const struct ckpt_pm_scan scan = {
@@ -88,10 +91,11 @@ static int find_anonymous(struct finder *f, struct ckpt_span span, struct ckpt_e
 		.start = span.start,
 		.end = span.end,
 		.category_inverted = CKPT_PAGE_PRESENT,
-		.category_anyof_mask = CKPT_PAGE_PRESENT | CKPT_PAGE_WRITTEN,
-		.return_mask = (f->no_guards ? 0 : CKPT_PAGE_GUARD) | CKPT_PAGE_WP_ALLOWED |
-			       CKPT_PAGE_WRITTEN | CKPT_PAGE_PRESENT | CKPT_PAGE_SWAPPED |
-			       CKPT_PAGE_ZERO,
+		.category_anyof_mask = CKPT_PAGE_PRESENT |
+				       (f->keeps ? CKPT_PAGE_WRITTEN : CKPT_PAGE_ZERO),
+		.return_mask = (f->no_guards ? 0 : CKPT_PAGE_GUARD) |
+			       (f->keeps ? CKPT_PAGE_WP_ALLOWED | CKPT_PAGE_WRITTEN : 0) |
+			       CKPT_PAGE_PRESENT | CKPT_PAGE_SWAPPED | CKPT_PAGE_ZERO,
 	};
 	size_t n_pages = f->pages.n, n_guards = f->guards.n, n_unchanged = f->unchanged.n;
 	int r;
@@ -155,10 +159,11 @@ static struct ckpt_pages of_ours(const struct finder *f)
 }
 
 int ckpt_memory_scan(struct ckpt_arena *arena, int pagemap_fd, const struct ckpt_track *track,
-		     struct ckpt_scan *found, struct ckpt_err *err)
+		     bool keeps, struct ckpt_scan *found, struct ckpt_err *err)
 {
 	struct finder f = { .fd = pagemap_fd,
 			    .track = track,
+			    .keeps = track && keeps,
 			    .pages.arena = arena,
 			    .guards.arena = arena,
 			    .unchanged.arena = arena };

@@ -45,12 +45,14 @@ void ckpt_memory_close(struct ckpt_memory_work *work);
 struct ckpt_scan {
 	struct ckpt_pages pages;
 	struct ckpt_pages guards;    /* guard regions (madvise(2), Linux 6.13) */
-	struct ckpt_pages unchanged; /* of PAGES: tracked, and not written since the last look */
+	struct ckpt_pages unchanged; /* of PAGES: tracked, and not written since the last look; if
+				      * anybody wants to know */
 	bool none;                   /* this kernel cannot scan: they are found area by area */
 };
-/* Fills FOUND. May run in any thread. TRACK: NULL if it is not tracked. */
+/* Fills FOUND. May run in any thread. TRACK: NULL if it is not tracked. KEEPS: there are pages that
+ * need not be copied if they are unchanged. */
 int ckpt_memory_scan(struct ckpt_arena *arena, int pagemap_fd, const struct ckpt_track *track,
-		     struct ckpt_scan *found, struct ckpt_err *err);
+		     bool keeps, struct ckpt_scan *found, struct ckpt_err *err);
 
 struct ckpt_memory_task {
 	struct ckpt_task *task;

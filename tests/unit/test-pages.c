@@ -120,7 +120,8 @@ static struct ckpt_task *add(struct ckpt_memory_work *work, pid_t pid,
 	add.n_shared = gently;
 	task->pid = pid;
 	task->mm = areas_of(pid);
-	if (add.pagemap_fd < 0 || ckpt_memory_scan(arena, add.pagemap_fd, NULL, &found, &err) < 0 ||
+	if (add.pagemap_fd < 0 ||
+	    ckpt_memory_scan(arena, add.pagemap_fd, NULL, false, &found, &err) < 0 ||
 	    ckpt_memory_add_task(work, &add, &err) < 0)
 		diag("%s", err.text);
 	close(add.pagemap_fd);
@@ -412,7 +413,7 @@ static void test_guard(void)
 	task.pid = pid;
 	task.mm = areas_of(pid);
 	add.pagemap_fd = self_open_proc(NULL, pid, "pagemap", &err);
-	must(ckpt_memory_scan(arena, add.pagemap_fd, NULL, &found, &err) == 0, "a scan");
+	must(ckpt_memory_scan(arena, add.pagemap_fd, NULL, false, &found, &err) == 0, "a scan");
 	is(ckpt_memory_add_task(work, &add, &err), 0, "guard regions are found");
 	ok(task.mm->n_guards == 2 && task.mm->guards[0] == (uintptr_t)p + 4 * PAGE, "by address");
 	close(add.pagemap_fd);

@@ -106,13 +106,27 @@ static bool has(const struct ckpt_pages *pages, size_t i)
 	return false;
 }
 
+/* Whoever does not ask which pages were written is told of the same ones. */
+static void compare_with_all(const struct ckpt_scan *found)
+{
+	struct ckpt_err err = CKPT_ERR_INIT;
+	struct ckpt_scan all;
+	size_t wrong = 0;
+
+	is(ckpt_memory_scan(arena, track.pagemap, &track, false, &all, &err), 0, "any page");
+	for (size_t i = 0; i < N_PAGES; i++)
+		wrong += has(&found->pages, i) != has(&all.pages, i) ||
+			 has(&found->guards, i) != has(&all.guards, i);
+	is(wrong + all.unchanged.n, 0, "written or not, pages are the same ones");
+}
+
 static void compare(const char *what)
 {
 	struct ckpt_err err = CKPT_ERR_INIT;
 	struct ckpt_scan found;
 	size_t wrong = 0, n[GONE + 1] = { 0 };
 
-	is(ckpt_memory_scan(arena, track.pagemap, &track, &found, &err), 0, what);
+	is(ckpt_memory_scan(arena, track.pagemap, &track, true, &found, &err), 0, what);
 	for (size_t i = 0; i < N_PAGES; i++) {
 		wrong += state[i] != GONE &&
 			 (has(&found.pages, i) != (state[i] == KEPT || state[i] == WRITTEN) ||
@@ -127,6 +141,7 @@ static void compare(const char *what)
 		wrong += found.pages.run[i].at <
 			 found.pages.run[i - 1].at + found.pages.run[i - 1].n_pages * PAGE;
 	is(wrong, 0, "and come by address");
+	compare_with_all(&found);
 }
 
 static void map_again(size_t from, size_t n)
