@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 #include "engine/base/cleanup.h"
+#include "engine/base/clocks.h"
+#include "engine/base/pass.h"
 #include "engine/capture/helper.h"
 #include "injector/areas-ahead.h"
 
@@ -18,6 +20,7 @@ struct reading {
 	struct ckpt_map *map;
 	size_t n;
 	bool good;
+	uint64_t since, took; /* CLOCK_MONOTONIC */
 };
 
 struct ahead {
@@ -43,7 +46,10 @@ static void read_all(struct ckpt_job *job, struct ckpt_arena *arena)
 {
 	struct reading *r = (struct reading *)job;
 
+	ckpt_pass_always();
+	r->since = ckpt_now_ns();
 	r->good = read_of(arena, r->pid, "smaps", &r->map, &r->n);
+	r->took = ckpt_now_ns() - r->since;
 }
 
 static void start(struct ahead *a, struct reading *r)
@@ -60,21 +66,34 @@ static bool is_same(const struct ckpt_map *a, const struct ckpt_map *b)
 	       a->major == b->major && a->minor == b->minor && !strcmp(a->name, b->name);
 }
 
+static bool are_same(const struct ahead *a)
+{
+	struct ckpt_map *now;
+	size_t n;
+
+	if (!read_of(a->arena, a->first.pid, "maps", &now, &n) || n != a->first.n)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (!is_same(&now[i], &a->first.map[i]))
+			return false;
+	return true;
+}
+
+/* The less time there is, the less likely is a change that is taken back before the last reading.
+ */
+static bool is_old(const struct reading *r)
+{
+	return ckpt_now_ns() - r->since > 2 * r->took;
+}
+
 static bool still_true(const struct ckpt_maps_before *before, const struct ckpt_source *src,
 		       const pid_t *tids, size_t n_tids)
 {
 	struct ahead *a = (struct ahead *)before;
-	struct ckpt_map *now;
-	size_t n;
 
 	(void)src, (void)tids, (void)n_tids;
-	if (!read_of(a->arena, before->pid, "maps", &now, &n) || n != before->n)
-		return false;
-	for (size_t i = 0; i < n; i++)
-		if (!is_same(&now[i], &before->map[i]))
-			return false;
-	a->used = true;
-	return true;
+	a->used = are_same(a);
+	return a->used;
 }
 
 static void close_nothing(struct ckpt_maps_before *before)
@@ -103,6 +122,10 @@ struct ckpt_maps_before *ckpt_areas_ahead_read(struct ckpt_maps_before *before)
 	if (!a || ckpt_helper_maps(a->helper))
 		return NULL;
 	ckpt_helper_wait(a->helper, &a->first.job);
+	if (a->first.good && (is_old(&a->first) || !are_same(a))) {
+		start(a, &a->first);
+		ckpt_helper_wait(a->helper, &a->first.job);
+	}
 	before->map = a->first.map;
 	before->n = a->first.n;
 	if (!a->first.good)

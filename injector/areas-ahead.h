@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Areas that are read right before the freeze. What the kernel tells of them besides where they are
- * takes it 18 ms for each GiB of small pages, for it counts them; where they are it tells at once.
+ * Areas that are read before the freeze. What the kernel tells of them besides where they are takes
+ * it 18 ms for each GiB of small pages, for it counts them; where they are it tells at once.
  * So it is the helper who reads, both times, while others work.
  */
 #pragma once
@@ -13,8 +13,9 @@ struct ckpt_helper;
 /* Begins to read. */
 struct ckpt_maps_before *ckpt_areas_ahead_start(struct ckpt_helper *helper,
 						struct ckpt_arena *arena, pid_t pid);
-/* Waits until it is done, and gives it to the helper. NULL: they cannot be read, or others have
- * done so. Then there is nothing to check. */
+/* Waits until it is done, and gives it to the helper; once more if that has taken place too long
+ * ago by now, or areas have changed. NULL: they cannot be read, or others have done so. Then there
+ * is nothing to check. */
 struct ckpt_maps_before *ckpt_areas_ahead_read(struct ckpt_maps_before *before);
 /* Begins to read once more, as soon as the tree stands still; whoever wants another area waits for
  * it. */

@@ -95,8 +95,10 @@ static int plan_problems(struct dump *d, struct ckpt_err *err)
 }
 
 /* Of one process; what is to end stands still anyway, and so does what is copied then. */
-static void start_areas_ahead(struct dump *d)
+static void start_areas_ahead(void *arg)
 {
+	struct dump *d = arg;
+
 	if ((d->opts->live || d->opts->prev_dir) && d->opts->leave_running && !d->opts->inside &&
 	    !d->opts->areas_frozen && !d->areas && !ckpt_helper_maps(d->helper))
 		d->areas = ckpt_areas_ahead_start(d->helper, d->arena, d->opts->pid);
@@ -323,7 +325,8 @@ static int copy_ahead(struct dump *d, struct ckpt_err *err)
 	d->precopy_opts.stands = d->opts->live;
 	d->precopy_opts.max_freeze_ns = d->opts->max_freeze_ms * 1000000ull;
 	d->precopy_opts.copied = d->opts->live && !d->opts->leave_running ? send_round : NULL;
-	d->precopy_opts.copied_arg = d;
+	d->precopy_opts.nearly = start_areas_ahead;
+	d->precopy_opts.arg = d;
 	d->precopy_opts.copies = d->opts->copies;
 	if (d->inc.before && !d->opts->live) {
 		r = ckpt_live_areas(d->precopy.live, err);
@@ -443,9 +446,9 @@ static void init(struct dump *d, const struct ckpt_dump_opts *opts, struct ckpt_
 
 static void finish(struct dump *d, int result)
 {
+	ckpt_live_close(d->precopy.live); /* meanwhile the copies end */
 	ckpt_copies_end(d->copies);
 	ckpt_memory_close(d->work);
-	ckpt_live_close(d->precopy.live);
 	ckpt_increment_close(&d->inc);
 	ckpt_source_close(d->src);
 	for (size_t i = 0; i < d->n_made && !d->committed; i++)

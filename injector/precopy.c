@@ -2,7 +2,6 @@
 /* The tree stands for a moment at the start, for the tracking to begin. */
 #include <errno.h>
 #include "engine/base/pass.h"
-#include "engine/base/pass.h"
 #include "injector/precopy.h"
 #include "injector/ptrace.h"
 
@@ -11,6 +10,7 @@
 #define WORSE_MAX 3          /* rounds one after the other that are no better than the best one */
 #define SMALL (512ull << 10) /* that is copied in no time */
 #define PARTS 8              /* of the first round */
+#define NEARLY 24            /* that part of all of it takes as long as to read the areas */
 #define NS_PER_MS 1000000ull
 
 int ckpt_precopy_begin(struct ckpt_precopy *pre, struct ckpt_arena *arena,
@@ -89,13 +89,26 @@ static int look(struct ckpt_precopy *pre, const struct ckpt_precopy_opts *opts, 
 	return 1;
 }
 
+/* All of the round but so much; when LAST is left of that, it may soon stand still. */
+static int copy_but(struct ckpt_precopy *pre, const struct ckpt_precopy_opts *opts, uint64_t rest,
+		    uint64_t last, struct ckpt_err *err)
+{
+	uint64_t left = ckpt_live_left(pre->live);
+	int r = left > rest + last ? ckpt_live_copy(pre->live, left - rest - last, err) : 0;
+
+	if (r >= 0 && opts->nearly)
+		opts->nearly(opts->arg);
+	left = ckpt_live_left(pre->live);
+	return r >= 0 && left > rest ? ckpt_live_copy(pre->live, left - rest, err) : r;
+}
+
 /* How much has been written since START, when a part of ALL is copied, tells how much it will be at
  * the end of the round. */
 static int copy_part(struct ckpt_precopy *pre, const struct ckpt_precopy_opts *opts, uint64_t start,
 		     uint64_t all, struct ckpt_err *err)
 {
 	uint64_t found = ckpt_now_ns(), copied, written;
-	int r = ckpt_live_copy(pre->live, all / PARTS, err);
+	int r = copy_but(pre, opts, ckpt_live_left(pre->live) - all / PARTS, all / NEARLY, err);
 
 	copied = ckpt_now_ns();
 	if (r >= 0)
@@ -124,9 +137,10 @@ static int copy_round(struct ckpt_precopy *pre, const struct ckpt_precopy_opts *
 	    !ckpt_live_base(pre->live))
 		r = copy_part(pre, opts, start, round->bytes, err);
 	if (r == 0)
-		r = ckpt_live_copy(pre->live, UINT64_MAX, err);
+		r = is_first ? copy_but(pre, opts, 0, round->bytes / NEARLY, err) :
+			       ckpt_live_copy(pre->live, UINT64_MAX, err);
 	if (r == 0 && opts->copied)
-		r = opts->copied(opts->copied_arg, err);
+		r = opts->copied(opts->arg, err);
 	round->ns = ckpt_now_ns() - start;
 	return r;
 }
@@ -139,6 +153,7 @@ int ckpt_precopy(struct ckpt_precopy *pre, struct ckpt_arena *arena,
 	unsigned int n_worse = 0;
 	int rounds = opts->stands ? ROUNDS_MAX : ROUNDS_FEW, r = 0;
 
+	ckpt_pass_always();
 	if (opts->stands)
 		r = ckpt_precopy_begin(pre, arena, opts, err);
 	for (int i = 0; r >= 0 && i < rounds && n_worse < WORSE_MAX; i++) {

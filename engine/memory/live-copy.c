@@ -203,18 +203,25 @@ static int grow(struct ckpt_live *live, size_t n, struct ckpt_err *err)
 	return 0;
 }
 
+uint64_t ckpt_live_left(const struct ckpt_live *live)
+{
+	uint64_t left = 0;
+
+	for (size_t i = live->next; i < live->n_items; i++)
+		left += live->item[i].len;
+	return left - live->done;
+}
+
 int ckpt_live_copy_items(struct ckpt_live *live, uint64_t bytes, struct ckpt_err *err)
 {
 	struct round r = { .live = live, .lock = PTHREAD_MUTEX_INITIALIZER, .left = bytes };
+	uint64_t all = ckpt_live_left(live);
 	size_t n = n_chunks(live);
-	uint64_t all = 0;
 	pthread_t second;
 	bool two;
 
 	if (n > live->n_chunks && grow(live, n, err) < 0)
 		return err->code;
-	for (size_t i = live->next; i < live->n_items; i++)
-		all += live->item[i].len;
 	two = (all < bytes ? all : bytes) > 4 * CKPT_CHUNK &&
 	      !pthread_create(&second, NULL, run, &r);
 	work(&r, true);

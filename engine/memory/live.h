@@ -49,7 +49,9 @@ const struct ckpt_track *ckpt_live_nth(const struct ckpt_live *live, size_t n);
 int ckpt_live_areas(struct ckpt_live *live, struct ckpt_err *err);
 /* What was written since the last time has to be copied; the first time it is everything. */
 int ckpt_live_find(struct ckpt_live *live, uint64_t *bytesp, struct ckpt_err *err);
-/* Copies so much, or a little more, of what was found and has not been copied yet. */
+/* What was found and has not been copied yet. */
+uint64_t ckpt_live_left(const struct ckpt_live *live);
+/* Copies so much, or a little more, of it. */
 int ckpt_live_copy(struct ckpt_live *live, uint64_t bytes, struct ckpt_err *err);
 
 /* What was copied is worth nothing, and its room is used again; it all has changed. */
