@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # What stands against a dump for a moment only: a terminal that its reader is just about to read, a client that is just about
-# to be served. The dump waits for it.
+# to be served, a SIGSTOP that has just been sent. The dump waits for it.
 . "$(dirname "$0")/../lib/cli.sh"
 cd "$T" || exit 1
 command -v python3 >/dev/null || skip 'python3 is missing'
@@ -83,4 +83,16 @@ check 'nobody accepts it: refused' test "$status" = 3
 check "nobody accepts it: what and why" \
 	grep -q '^ckpt: CKPT-E0491: process '"$PID"' (perl): fd [0-9]*: socket:.*has not been accepted yet' "$T/err"
 kill $client
+
+start sleep 1000
+refused=0
+for ((i = 0; i < 40; i++)); do
+	(sleep 0.00$((2 + i % 5))$((i % 10)); kill -STOP "$PID") &
+	ckpt dump -t "$PID" -D img -R
+	[ "$status" = 0 ] || { refused=$((refused + 1)); sed "s,^,# ," "$T/err"; }
+	wait $!
+	kill -CONT "$PID"
+	rm -rf img
+done
+check 'always dumped, though it is being stopped' test $refused = 0
 finish
