@@ -200,16 +200,16 @@ static const struct {
 	void (*once)(void);
 	int times;
 } costs[] = {
-	{ "open-read-close", do_open, 20000 },
-	{ "malloc-free", do_malloc, 2000000 },
-	{ "clock_gettime", do_clock, 1000000 },
-	{ "stat", do_stat, 100000 },
-	{ "pipe", do_pipe, 20000 },
-	{ "mutex", do_mutex, 3000000 },
-	{ "poll", do_poll, 200000 },
-	{ "thread", do_thread, 3000 },
-	{ "fork", do_fork, 500 },
-	{ "fork-exec", do_exec, 200 },
+	{ "open-read-close", do_open, 4000 },
+	{ "malloc-free", do_malloc, 400000 },
+	{ "clock_gettime", do_clock, 200000 },
+	{ "stat", do_stat, 20000 },
+	{ "pipe", do_pipe, 4000 },
+	{ "mutex", do_mutex, 600000 },
+	{ "poll", do_poll, 40000 },
+	{ "thread", do_thread, 600 },
+	{ "fork", do_fork, 100 },
+	{ "fork-exec", do_exec, 40 },
 };
 
 static int cost(const char *name)
