@@ -27,8 +27,9 @@ static bool anybody_is_inside(void)
 
 bool ckpt_take_signal(int sig, bool child_is_caught)
 {
-	/* Not on an alternate stack, which may be as small as the program's own handler allows. */
-	const struct ckpt_action act = { ckpt_on_signal, SA_SIGINFO | SA_RESTART | CKPT_RESTORER,
+	const unsigned long flags = SA_SIGINFO | SA_RESTART | CKPT_RESTORER;
+	const struct ckpt_action act = { ckpt_on_signal,
+					 ckpt_config.on_stack ? flags | SA_ONSTACK : flags,
 					 ckpt_restorer, child_is_caught ? ~0ull : ~BIT };
 
 	return ckpt_sys(SYS_rt_sigaction, sig, &act, NULL, 8) >= 0;

@@ -42,8 +42,13 @@ static int pretend(const struct sigaction *act, struct sigaction *old)
 		new = *act;
 	mask = lock();
 	was = pretended;
-	if (act && ckpt_is_own_memory())
+	if (act && ckpt_is_own_memory()) {
 		pretended = new;
+		if (new.sa_flags & SA_ONSTACK && !ckpt_config.on_stack) {
+			ckpt_config.on_stack = true;
+			ckpt_take_signal(ckpt_config.signal, ckpt_is_caught(SIGCHLD));
+		}
+	}
 	unlock(mask);
 	if (old)
 		*old = was;

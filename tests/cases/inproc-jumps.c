@@ -340,5 +340,66 @@ static void check(void)
 	act_end(acts, ARRAY_SIZE(acts));
 }
 
+/* ---- goroutines: stacks that the frame of a signal alone does not fit on ---- */
+
+#define TINY 1024
+#define GUARD 16384
+
+static void compute_on(char *stack_end)
+{
+	long n = 3000000;
+
+	asm volatile("mov %%rsp, %%rbx\n\tmov %1, %%rsp\n"
+		     "1:\tdec %0\n\tjnz 1b\n\t"
+		     "mov %%rbx, %%rsp"
+		     : "+r"(n)
+		     : "r"(stack_end)
+		     : "rbx", "memory", "cc");
+}
+
+static void do_tiny_stack(struct act *a)
+{
+	stack_t ss = { .ss_size = 64 << 10 }, none = { .ss_flags = SS_DISABLE };
+	char *room = malloc(GUARD + TINY);
+
+	(void)a;
+	ss.ss_sp = malloc(ss.ss_size);
+	CHECK(room && ss.ss_sp);
+	memset(room, 'g', GUARD);
+	CHECK_CALL(sigaltstack(&ss, NULL));
+	for (int i = 0; i < 10; i++)
+		compute_on(room + GUARD + TINY);
+	for (int i = 0; i < GUARD; i++)
+		CHECK(room[i] == 'g');
+	CHECK_CALL(sigaltstack(&none, NULL));
+	free(ss.ss_sp);
+	free(room);
+}
+
+static void on_any(int sig)
+{
+	case_fail("signal %d", sig);
+}
+
+static struct act tiny[] = { { "a tiny stack", do_tiny_stack }, { "another", do_tiny_stack } };
+
+/* As Go does: whatever signal comes, its handler runs on the alternate stack. SIGRTMAX is no longer
+ * the last one. */
+static void setup_tiny(void)
+{
+	const struct sigaction any = { .sa_handler = on_any, .sa_flags = SA_ONSTACK };
+
+	for (int sig = SIGRTMIN; sig < _NSIG; sig++)
+		CHECK_CALL(sigaction(sig, &any, NULL));
+	act_start(tiny, ARRAY_SIZE(tiny));
+}
+
+static void check_tiny(void)
+{
+	act_end(tiny, ARRAY_SIZE(tiny));
+}
+
 CASES({ "jumps, alternate stacks, coroutines and cancellation work", setup, check,
-	.flags = CASE_INSIDE | CASE_MANY | CASE_LOSSY })
+	.flags = CASE_INSIDE | CASE_MANY | CASE_LOSSY },
+      { "who handles all signals on alternate stacks has no other that is large enough", setup_tiny,
+	check_tiny, .flags = CASE_INSIDE | CASE_MANY | CASE_LOSSY })
