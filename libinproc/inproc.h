@@ -136,9 +136,9 @@ static inline void *ckpt_stack_top(int i)
 
 /* ---- child.c: SIGCHLD is not to wake others as long as a thread is in the handler ---- */
 bool ckpt_is_caught(int sig);
-/* Installs the handler: not on alternate stacks, which may be as small as the program's own handlers
- * allow; but there if the program would handle this very signal so. Its other stacks may be too
- * small for the frame alone then (goroutines have 2 KiB). */
+/* Installs the handler: not on alternate stacks, which may be as small as the program's own
+ * handlers allow; but there if the program would handle this very signal so. Its other stacks may
+ * be too small for the frame alone then (goroutines have 2 KiB). */
 bool ckpt_take_signal(int sig, bool child_is_caught);
 /* Around a change of SIG's action. */
 void ckpt_child_begin(int sig, bool catches);
