@@ -325,7 +325,7 @@ static int copy_ahead(struct dump *d, struct ckpt_err *err)
 	d->precopy_opts.stands = d->opts->live;
 	d->precopy_opts.max_freeze_ns = d->opts->max_freeze_ms * 1000000ull;
 	d->precopy_opts.copied = d->opts->live && !d->opts->leave_running ? send_round : NULL;
-	d->precopy_opts.nearly = start_areas_ahead;
+	d->precopy_opts.nearly = d->opts->live ? start_areas_ahead : NULL;
 	d->precopy_opts.arg = d;
 	d->precopy_opts.copies = d->opts->copies;
 	if (d->inc.before && !d->opts->live) {

@@ -89,14 +89,19 @@ static int look(struct ckpt_precopy *pre, const struct ckpt_precopy_opts *opts, 
 	return 1;
 }
 
-/* All of the round but so much; when LAST is left of that, it may soon stand still. */
+/* All of the round but REST. When as much is left of that as is copied while areas are read, it may
+ * soon stand still: a part of the round tells, or that less than this has been written. */
 static int copy_but(struct ckpt_precopy *pre, const struct ckpt_precopy_opts *opts, uint64_t rest,
-		    uint64_t last, struct ckpt_err *err)
+		    struct ckpt_err *err)
 {
-	uint64_t left = ckpt_live_left(pre->live);
-	int r = left > rest + last ? ckpt_live_copy(pre->live, left - rest - last, err) : 0;
+	uint64_t all = ckpt_live_size(pre->live) - ckpt_live_base(pre->live);
+	uint64_t left = ckpt_live_left(pre->live), last = all / NEARLY, written = 0;
+	bool asks = opts->nearly && left > rest + last;
+	int r = asks ? ckpt_live_copy(pre->live, left - rest - last, err) : 0;
 
-	if (r >= 0 && opts->nearly)
+	if (r >= 0 && asks && !rest)
+		r = ckpt_live_written(pre->live, &written, err);
+	if (r >= 0 && asks && written <= last)
 		opts->nearly(opts->arg);
 	left = ckpt_live_left(pre->live);
 	return r >= 0 && left > rest ? ckpt_live_copy(pre->live, left - rest, err) : r;
@@ -108,7 +113,7 @@ static int copy_part(struct ckpt_precopy *pre, const struct ckpt_precopy_opts *o
 		     uint64_t all, struct ckpt_err *err)
 {
 	uint64_t found = ckpt_now_ns(), copied, written;
-	int r = copy_but(pre, opts, ckpt_live_left(pre->live) - all / PARTS, all / NEARLY, err);
+	int r = copy_but(pre, opts, ckpt_live_left(pre->live) - all / PARTS, err);
 
 	copied = ckpt_now_ns();
 	if (r >= 0)
@@ -137,8 +142,7 @@ static int copy_round(struct ckpt_precopy *pre, const struct ckpt_precopy_opts *
 	    !ckpt_live_base(pre->live))
 		r = copy_part(pre, opts, start, round->bytes, err);
 	if (r == 0)
-		r = is_first ? copy_but(pre, opts, 0, round->bytes / NEARLY, err) :
-			       ckpt_live_copy(pre->live, UINT64_MAX, err);
+		r = copy_but(pre, opts, 0, err);
 	if (r == 0 && opts->copied)
 		r = opts->copied(opts->arg, err);
 	round->ns = ckpt_now_ns() - start;

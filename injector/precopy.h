@@ -11,7 +11,7 @@ struct ckpt_precopy_opts {
 	bool stands;            /* the tree stands still first, for the tracking to begin */
 	uint64_t max_freeze_ns; /* 0: as it comes */
 	bool copies;            /* if that cannot be kept, or is not said, there will be copies */
-	/* It may soon stand still, after the first round or a part of it. May be NULL. */
+	/* It may soon stand still. May be NULL. */
 	void (*nearly)(void *arg);
 	/* After each round, whose time it takes part in; may be NULL. */
 	int (*copied)(void *arg, struct ckpt_err *err);
