@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include "engine/base/err.h"
+#include "engine/base/pass.h"
 #include "engine/capture/fds-ahead.h"
 #include "engine/capture/helper.h"
 #include "engine/capture/maps.h"
@@ -45,13 +46,19 @@ static void run_next(struct ckpt_helper *h, struct ckpt_arena *arena)
 static void *run(void *arg)
 {
 	struct ckpt_helper *h = arg;
+	struct ckpt_pass pass = { 0 };
 
 	pthread_mutex_lock(&h->lock);
 	while (!h->closing) {
-		if (h->first)
-			run_next(h, h->own);
-		else
+		if (!h->first) {
 			pthread_cond_wait(&h->changed, &h->lock);
+			continue;
+		}
+		run_next(h, h->own);
+		/* Threads of the target wake up to answer, and who asks them waits for that. */
+		pthread_mutex_unlock(&h->lock);
+		ckpt_pass(&pass);
+		pthread_mutex_lock(&h->lock);
 	}
 	pthread_mutex_unlock(&h->lock);
 	return NULL;
