@@ -10,8 +10,8 @@
 
 #define AT_MOST_NS 5000000000ull
 #define MOMENT_TRIES 3
-#define VISITOR_TRIES 10
-#define VISITOR_NAP_NS 1000000ull /* twice as long each time */
+#define LATER_TRIES 10
+#define LATER_NAP_NS 1000000ull /* twice as long each time */
 
 static bool has(const struct ckpt_problems *problems, enum ckpt_code number)
 {
@@ -23,8 +23,9 @@ static bool has(const struct ckpt_problems *problems, enum ckpt_code number)
 }
 
 /* It passes by itself: somebody is about to read it; a thread of our own library has descriptors of
- * its own for a moment; a SIGSTOP has just been sent. Of a connection that waits to be accepted, or
- * was seen to (VISITED), it is likely: whoever asks, is answered, and leaves. */
+ * its own for a moment; a SIGSTOP has just been sent; a ckpt that was killed still tracks memory (a
+ * program that does has a descriptor for it, too, which does not pass). Of a connection that waits
+ * to be accepted, or was seen to (VISITED), it is likely: whoever asks, is answered, and leaves. */
 static bool passes(enum ckpt_code number, unsigned int tried, bool visited)
 {
 	switch (number) {
@@ -33,10 +34,12 @@ static bool passes(enum ckpt_code number, unsigned int tried, bool visited)
 	case CKPT_E_SHARED_STATE:
 	case CKPT_E_STOPPED:
 		return tried < MOMENT_TRIES;
+	case CKPT_E_AREA_FAULTS:
+		return tried < LATER_TRIES;
 	case CKPT_E_NOT_ACCEPTED:
 	case CKPT_E_EXTERNAL_PEER:
 	case CKPT_E_TCP_CONNECTION:
-		return visited && tried < VISITOR_TRIES;
+		return visited && tried < LATER_TRIES;
 	default:
 		return false;
 	}
@@ -50,9 +53,9 @@ static bool all_pass(const struct ckpt_problems *problems, unsigned int tried, b
 	return problems->n;
 }
 
-static void await_visitor(unsigned int tried)
+static void nap(unsigned int tried)
 {
-	uint64_t ns = VISITOR_NAP_NS << (tried < 6 ? tried : 6);
+	uint64_t ns = LATER_NAP_NS << (tried < 6 ? tried : 6);
 
 	nanosleep(&(struct timespec){ .tv_nsec = ns }, NULL);
 }
@@ -72,8 +75,8 @@ static int dump_when_it_passed(const struct ckpt_dump_opts *opts, struct ckpt_at
 	     n++) {
 		struct ckpt_drain drain;
 
-		if (visited)
-			await_visitor(n);
+		if (visited || has(problems, CKPT_E_AREA_FAULTS))
+			nap(n);
 		ckpt_logf(opts->log, 3, "%s: once more", problems->v[0].text);
 		ckpt_drain_open(&drain, attempt->snap);
 		attempt->drain = &drain;

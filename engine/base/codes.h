@@ -32,6 +32,7 @@
 	X(DELETED_FILE,      203, 3, "close it before the dump, or put a file at the path") \
 	X(SHELL_JOB,         204, 1, "add --shell-job (-j)") \
 	X(AREA_KIND,         205, 3, "unmap it before the dump") \
+	X(AREA_FAULTS,       495, 3, "wait for its memory if it was restored --lazy, or for a ckpt that was killed to let go; or unmap it") \
 	X(TASK_STATE,        206, 3, "undo this setting before the dump") \
 	X(SHARED_STATE,      207, 3, "start the processes without sharing this between them") \
 	X(NAMESPACE,         208, 3, "dump from inside of that namespace") \

@@ -31,6 +31,8 @@ static bool is_vdso(const char *name)
 	return !strcmp(name, "[vdso]") || starts_with(name, "[vvar");
 }
 
+static const char faults_away[] = "its page faults go to a userfaultfd";
+
 /* Why an area cannot be dumped, NULL if it can. TRACKED: by us, which shows. */
 static const char *refusal(const struct ckpt_map *m, bool tracked)
 {
@@ -38,8 +40,7 @@ static const char *refusal(const struct ckpt_map *m, bool tracked)
 		uint64_t flags;
 		const char *why;
 	} by_flag[] = {
-		{ CKPT_MAP(UM) | CKPT_MAP(UW) | CKPT_MAP(UI),
-		  "its page faults go to a userfaultfd" },
+		{ CKPT_MAP(UM) | CKPT_MAP(UW) | CKPT_MAP(UI), faults_away },
 		{ CKPT_MAP(SS), "a shadow stack cannot be dumped" },
 		{ CKPT_MAP(SF), "its stores wait for the device (MAP_SYNC)" },
 		{ CKPT_MAP(PF) | CKPT_MAP(IO), "memory of a device cannot be dumped" },
@@ -148,9 +149,10 @@ static int fill_area(struct ckpt_capture *c, struct ckpt_capture_task *t, const 
 	area->shared = m->shared;
 	area->flags = area_flags(m) | (vdso ? CKPT__AREA__FLAG__VDSO : 0);
 	if (why)
-		ckpt_problem_add(c->problems, CKPT_E_AREA_KIND, "%s: area %llx-%llx%s%s: %s",
-				 t->who, (unsigned long long)m->start, (unsigned long long)m->end,
-				 *m->name ? " of " : "", m->name, why);
+		ckpt_problem_add(c->problems,
+				 why == faults_away ? CKPT_E_AREA_FAULTS : CKPT_E_AREA_KIND,
+				 "%s: area %llx-%llx%s%s: %s", t->who, (unsigned long long)m->start,
+				 (unsigned long long)m->end, *m->name ? " of " : "", m->name, why);
 	else if (starts_with(m->name, "/[aio]"))
 		r = ckpt_capture_ring(c, t, area, err);
 	else if (!vdso && is_file(m))

@@ -9,6 +9,26 @@
 #define N_REGIONS 512
 #define STEP (128ull << 20) /* of whole huge pages, which would be split otherwise */
 
+uint64_t ckpt_scan_step(int fd, uint64_t start, uint64_t end, uint64_t step)
+{
+	struct ckpt_page_region first = { .start = start };
+	struct ckpt_pm_scan s = {
+		.size = sizeof(s),
+		.start = start,
+		.end = end,
+		.vec = (uintptr_t)&first,
+		.vec_len = 1,
+		.max_pages = 1,
+		.category_anyof_mask = CKPT_PAGE_PRESENT | CKPT_PAGE_SWAPPED,
+		.return_mask = CKPT_PAGE_PRESENT,
+	};
+
+	if (end - start <= step || !ioctl(fd, CKPT_PAGEMAP_SCAN, &s))
+		return end;
+	start = (first.start & ~(step - 1)) + step;
+	return start < end ? start : end;
+}
+
 int ckpt_scan_each(int fd, const struct ckpt_pm_scan *scan,
 		   void (*each)(void *arg, const struct ckpt_page_region *region), void *arg,
 		   struct ckpt_err *err)
@@ -20,10 +40,10 @@ int ckpt_scan_each(int fd, const struct ckpt_pm_scan *scan,
 	s.vec = (uintptr_t)region;
 	s.vec_len = N_REGIONS;
 	while (s.start < scan->end) {
-		uint64_t step = (s.start / STEP + 1) * STEP;
 		int n;
 
-		s.end = s.flags & CKPT_SCAN_PROTECT && step < scan->end ? step : scan->end;
+		if (s.flags & CKPT_SCAN_PROTECT)
+			s.end = ckpt_scan_step(fd, s.start, scan->end, STEP);
 		n = ioctl(fd, CKPT_PAGEMAP_SCAN, &s);
 		if (n < 0)
 			return ckpt_fail(err, -errno, "pagemap: cannot scan");

@@ -34,3 +34,7 @@ enum {                             /* of flags */
 int ckpt_scan_each(int pagemap_fd, const struct ckpt_pm_scan *scan,
 		   void (*each)(void *arg, const struct ckpt_page_region *region), void *arg,
 		   struct ckpt_err *err);
+
+/* Where a step that begins at START ends: STEP bytes (a power of two) behind what is empty, at END
+ * at the latest. Terabytes may be reserved for some pages. */
+uint64_t ckpt_scan_step(int pagemap_fd, uint64_t start, uint64_t end, uint64_t step);

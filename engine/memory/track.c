@@ -267,9 +267,7 @@ static void let_go(const struct ckpt_track *t, struct ckpt_span span)
 	int r = 0;
 
 	for (; r >= 0 && range.start < span.end; range.start += range.len) {
-		range.len = STEP - range.start % STEP;
-		if (range.len > span.end - range.start)
-			range.len = span.end - range.start;
+		range.len = ckpt_scan_step(t->pagemap, range.start, span.end, STEP) - range.start;
 		r = ioctl(t->uffd, UFFDIO_UNREGISTER, &range);
 	}
 }

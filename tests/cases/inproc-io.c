@@ -17,7 +17,7 @@ static int pipes[2], stream[2], packets[2];
 
 static uint32_t next(long *state)
 {
-	*state = *state * 1103515245 + 12345;
+	*state = (uint32_t)*state * 1103515245u + 12345;
 	return (uint32_t)*state >> 8;
 }
 

@@ -134,6 +134,7 @@ check 'the target goes on' goes_on x
 timeout -s KILL 0.05 "$CKPT" pre-dump -t "$PID" -D k --prev-images-dir ../a6 >"$T/out" 2>"$T/err"
 check 'a killed pre-dump harms nobody' unharmed "$PID"
 rm -rf k
+check 'what it leaves ends' until_true 10 eval '! pgrep -f -- "pre-dump -t $PID -D k" >/dev/null'
 ckpt dump -t "$PID" -D a7 --prev-images-dir ../a6 --track-mem
 check 'after it there is a whole image' test "$status" = 0
 until_true 5 gone "$PID"

@@ -53,6 +53,12 @@ for who in none serving keeping; do
 	end
 done
 
+# It is waited for, to a certain degree.
+ckpt restore -d -D img --lazy
+ckpt dump -R -t "$PID" -D early
+check 'a dump while memory comes' eval '[ "$status" = 0 ] || grep -q "^ckpt: CKPT-E0495: " "$T/err"'
+end
+
 # A byte of memory, far from the end, which comes first.
 cp -r img flipped
 printf '\x55' | dd of=flipped/pages bs=1 seek=$((MB * 524288 + 77)) conv=notrunc 2>/dev/null

@@ -77,7 +77,8 @@ static void add_classes(struct oracle *o, struct things *all, int type, const ch
 {
 	const struct thing *first = NULL;
 
-	qsort_r(all->v, all->n, sizeof(*all->v), order, &type);
+	if (all->n)
+		qsort_r(all->v, all->n, sizeof(*all->v), order, &type);
 	for (size_t i = 0; i < all->n; i++) {
 		const struct thing *t = &all->v[i];
 		long r = first ? syscall(SYS_kcmp, first->tid, t->tid, type, (long)first->fd,

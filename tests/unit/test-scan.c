@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include "engine/base/arena.h"
 #include "engine/memory/pages-work.h"
+#include "engine/memory/scan.h"
 #include "engine/memory/track.h"
 #include "tests/lib/tap.h"
 
@@ -159,6 +160,25 @@ static void unmap(size_t from, size_t n)
 		state[i] = GONE;
 }
 
+/* Of a terabyte in which a page is. */
+static void test_steps(void)
+{
+	const uint64_t step = 16ul << 20, size = 1ul << 40, there = size / 2 + 3 * step + PAGE;
+	char *all = mmap(NULL, size + step, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint64_t start = ((uintptr_t)all + step) & ~(step - 1), end = start + size;
+
+	*(char *)(start + there) = 1;
+	is(ckpt_scan_step(track.pagemap, start, end, step) - start, size / 2 + 4 * step,
+	   "what is empty is no step of its own");
+	is(ckpt_scan_step(track.pagemap, start + there, end, step) - start, size / 2 + 4 * step,
+	   "a step ends where the next one would begin");
+	is(ckpt_scan_step(track.pagemap, start + there + PAGE, end, step) - start, size,
+	   "nothing else is there");
+	is(ckpt_scan_step(-1, start, end, step) - start, step, "nobody can tell");
+	munmap(all, size + step);
+}
+
 int main(void)
 {
 	struct ckpt_err err = CKPT_ERR_INIT;
@@ -169,6 +189,7 @@ int main(void)
 	}
 	if (ckpt_arena_open(&arena, 1ul << 30, &err) < 0)
 		return 1;
+	test_steps();
 	memory = mmap(NULL, N_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
 		      0);
 	madvise(memory, N_PAGES * PAGE, MADV_NOHUGEPAGE);
