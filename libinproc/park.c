@@ -25,16 +25,23 @@ void ckpt_futex_wait(uint32_t *word, uint32_t value, int ms)
 	ckpt_sys(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, ms < 0 ? NULL : &t);
 }
 
+enum { HELD = 1, WAITED_FOR }; /* a lock that is not free */
+
 void ckpt_lock(uint32_t *word)
 {
-	while (__atomic_exchange_n(word, 1, __ATOMIC_ACQUIRE))
-		ckpt_futex_wait(word, 1, 1);
+	uint32_t free = 0;
+
+	if (__atomic_compare_exchange_n(word, &free, HELD, false, __ATOMIC_ACQUIRE,
+					__ATOMIC_RELAXED))
+		return;
+	while (__atomic_exchange_n(word, WAITED_FOR, __ATOMIC_ACQUIRE))
+		ckpt_futex_wait(word, WAITED_FOR, 1);
 }
 
 void ckpt_unlock(uint32_t *word)
 {
-	__atomic_store_n(word, 0, __ATOMIC_RELEASE);
-	ckpt_futex_wake(word);
+	if (__atomic_exchange_n(word, 0, __ATOMIC_RELEASE) == WAITED_FOR)
+		ckpt_futex_wake(word);
 }
 
 enum ckpt_role ckpt_enter(struct ckpt_session *s, struct ckpt_parked *me, bool may_lead)

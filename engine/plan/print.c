@@ -95,8 +95,4 @@ void ckpt_plan_print(const struct ckpt_plan *plan, FILE *out, bool with_programs
 		print_step(plan, &plan->steps[i], out);
 	for (size_t i = 0; with_programs && i < plan->snap->n_tasks; i++)
 		print_program(plan, i + 1, out);
-	for (size_t i = 0; i < plan->n_losses; i++) {
-		fputs("note: ", out);
-		print_safe(plan->losses[i], out);
-	}
 }

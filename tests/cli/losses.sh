@@ -105,7 +105,8 @@ if [ -e /proc/sys/net/ipv4/ip_local_port_range ]; then
 	start perl port.pl "$(cat port)" keep taken
 	until_true 5 test -s taken
 	ckpt plan -D img-port
-	check 'if it cannot, that is said' grep -q "shows port $(cat port), which it lost: will show another" out err
+	check 'if it cannot, that is said once' \
+		test "$(cat out err | grep -c "shows port $(cat port), which it lost: will show another")" = 1
 	check 'and is no problem' test "$status" = 0
 fi
 
