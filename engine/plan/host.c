@@ -12,14 +12,17 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
+#include <time.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "engine/base/clocks.h"
 #include "engine/base/text.h"
 #include "engine/plan/host.h"
 
 #ifndef CAP_CHECKPOINT_RESTORE
 #define CAP_CHECKPOINT_RESTORE 40 /* Linux 5.9 */
 #endif
+#define REAP_NS 1000000000ull
 #define PR_TIMER_CREATE_RESTORE_IDS 77 /* Linux 6.15 */
 #define PR_TIMER_CREATE_RESTORE_IDS_GET 2
 
@@ -93,11 +96,39 @@ static bool taken(pid_t pid)
 	return pid > 0 && (kill(pid, 0) == 0 || errno == EPERM);
 }
 
+/* Who has died keeps its number until its parent takes note of that. */
+static bool is_unreaped(pid_t pid)
+{
+	char path[32], text[256] = "";
+	const char *end;
+	CKPT_FD fd = -1;
+
+	if (!taken(pid))
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
+		return false;
+	end = strrchr(text, ')'); /* the name may hold anything */
+	return end && (!strncmp(end, ") Z", 3) || !strncmp(end, ") X", 3));
+}
+
+/* After a dump shells and init are about to do so. */
+static void await_reapers(const struct ckpt_snapshot *snap)
+{
+	uint64_t until = ckpt_now_ns() + REAP_NS;
+
+	for (size_t i = 0; i < snap->n_tasks; i++)
+		while (is_unreaped(snap->tasks[i]->pid) && ckpt_now_ns() < until)
+			nanosleep(&(struct timespec){ .tv_nsec = REAP_NS / 1000 }, NULL);
+}
+
 /* A number is busy as long as a process, a group or a session has it. */
 static void probe_pids(struct ckpt_host *h, struct ckpt_arena *arena,
 		       const struct ckpt_snapshot *snap)
 {
 	h->pid_taken = ckpt_alloc(arena, snap->n_tasks);
+	await_reapers(snap);
 	for (size_t i = 0; i < snap->n_tasks; i++) {
 		const struct ckpt_task *t = snap->tasks[i];
 

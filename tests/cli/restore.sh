@@ -30,6 +30,21 @@ fi
 kill -KILL "$PID"
 until_true 5 test ! -e "/proc/$PID" || { fail 'the target does not go away'; finish; }
 
+# Its number is free when its parent has taken note of its end, a moment after the dump.
+if [ -z "$BOXED" ] && command -v perl >/dev/null; then
+	perl -e 'use POSIX; my $p = fork; if (!$p) { setsid; exec "sleep", "1000" }
+		open(my $f, ">", "late"); print $f $p; close $f; my $s = "";
+		while ($s !~ /\) Z/) { select(undef, undef, undef, 0.01); open($f, "<", "/proc/$p/stat"); $s = <$f>; close $f; }
+		select(undef, undef, undef, 0.2); waitpid($p, 0);' </dev/null >/dev/null 2>&1 &
+	STARTED+=("$!")
+	until_true 5 test -s late; late=$(cat late)
+	until_true 5 asleep "$late" sleep
+	expect 'a dump of who is not waited for at once' 0 '' dump -t "$late" -D late.img
+	expect 'is restored when it was' 0 '' restore -d -D late.img
+	check 'with its number' unharmed "$late"
+	kill -KILL "$late"
+fi
+
 expect 'a plan' 0 '' plan -D img
 check 'it has steps' test -s "$T/out"
 expect 'a plan with programs' 0 '' plan -D img -v
