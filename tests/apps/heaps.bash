@@ -135,4 +135,5 @@ public class Heap {
 JAVA
 	javac -d "$T" "$T/Heap.java" >"$T/out" 2>&1 || bad "javac fails"
 }
-java_line=(java "-Xms${LIVE_MIB:-512}m" "-Xmx${LIVE_MIB:-512}m" -XX:+AlwaysPreTouch -cp "$T" Heap)
+# Without its file of counters in /tmp, which the next Java program of that user removes while this one is away.
+java_line=(java -XX:-UsePerfData "-Xms${LIVE_MIB:-512}m" "-Xmx${LIVE_MIB:-512}m" -XX:+AlwaysPreTouch -cp "$T" Heap)

@@ -5,7 +5,7 @@
 . "$T/jni.bash"
 rounds=${INSIDE_ROUNDS:-6}
 build
-start java -Xmx64m -cp "$T" Jni
+start java -XX:-UsePerfData -Xmx64m -cp "$T" Jni
 through java 3
 [ ! -e loaded.so ] && [ ! -e deleted.log ] || bad "a deleted file is back"
 comes_to_end java

@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib.bash"
 . "$T/jni.bash"
 build
-start java -Xmx64m -cp "$T" Jni
+start java -XX:-UsePerfData -Xmx64m -cp "$T" Jni
 until_true greater n 3 || bad "java does not start"
 has_deleted "$pid" || bad "the library is not mapped, or not deleted"
 take_same
