@@ -151,10 +151,12 @@ refused 'who goes away at the last moment' 351 --port "$PORT"
 for ms in 2 20 60 100 150; do
 	for who in server dump; do
 		serve
-		{ timeout 60 "$CKPT" dump -t "$PID" -D here --page-server --port "$PORT" -R; } >"$T/out" 2>"$T/err" & dumper=$!
+		"$CKPT" dump -t "$PID" -D here --page-server --port "$PORT" -R >"$T/out" 2>"$T/err" & dumper=$!
 		sleep "0.$(printf %03d $ms)"
 		if [ $who = server ]; then kill -KILL "$SERVER" 2>/dev/null; else kill -KILL $dumper 2>/dev/null; fi
-		wait $dumper "$SERVER" 2>/dev/null
+		wait $dumper 2>/dev/null
+		until_true 2 gone "$SERVER" || kill "$SERVER" # nobody has come to it
+		wait "$SERVER" 2>/dev/null
 		until_true 10 unharmed "$PID"
 		check "$who killed after $ms ms: the program goes on" same_sums p
 		[ -e here/image ] && check "$who killed after $ms ms: all or nothing" "$CKPT" verify -D there >/dev/null
