@@ -7,7 +7,6 @@
 #include "injector/run.h"
 
 #define AGAIN_MAX 10
-#define ALL_SIGNALS (~0ull)
 
 static struct user_regs_struct regs_for_chain(const struct ckpt_caller *c)
 {
@@ -43,7 +42,7 @@ int ckpt_ask_start(struct ckpt_caller *c, struct ckpt_err *err)
 	}
 	c->chain_is_there = false;
 	regs = regs_for_chain(c);
-	r = ckpt_tracee_enter(c->t, &regs, ALL_SIGNALS & ~(1ull << (c->signal - 1)), err);
+	r = ckpt_tracee_enter(c->t, &regs, CKPT_ALL_SIGNALS & ~(1ull << (c->signal - 1)), err);
 	if (r >= 0)
 		r = ckpt_tracee_resume(c->t, PTRACE_CONT, err);
 	c->runs = r >= 0;

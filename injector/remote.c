@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/ptrace.h>
-#include <sys/wait.h>
 #include "engine/base/text.h"
 #include "injector/ask.h"
 #include "injector/caller.h"
@@ -18,7 +17,6 @@
 #define AGAIN_MAX 10
 #define XSTATE_MAX (64u << 10)
 #define CALLERS (1 + CKPT_SOON)
-#define ALL_SIGNALS (~0ull)
 
 struct ckpt_remote {
 	pthread_mutex_t lock; /* of the callers, for readers of memory in other threads */
@@ -166,7 +164,7 @@ int ckpt_remote_made(struct ckpt_tracee *t, int64_t *retp, struct ckpt_err *err)
 int ckpt_remote_make(struct ckpt_tracee *t, const struct user_regs_struct *regs, int64_t *retp,
 		     struct ckpt_err *err)
 {
-	int r = ckpt_tracee_enter(t, regs, ALL_SIGNALS, err);
+	int r = ckpt_tracee_enter(t, regs, CKPT_ALL_SIGNALS, err);
 
 	if (r >= 0)
 		r = ckpt_tracee_run(t, PTRACE_SYSCALL, CKPT_SYSCALL_STOP, err); /* its entry */

@@ -6,6 +6,8 @@
 #include "engine/base/err.h"
 #include "injector/freeze.h"
 
+#define CKPT_ALL_SIGNALS (~0ull) /* as a mask */
+
 /* It gets REGS and MASK of signals: from now on a frame is what it comes back to. */
 int ckpt_tracee_enter(struct ckpt_tracee *t, const struct user_regs_struct *regs, uint64_t mask,
 		      struct ckpt_err *err);

@@ -23,12 +23,12 @@
 #define CKPT_N_STACKS 512 /* of threads beyond these, in the handler, their own are used */
 #define CKPT_STACK 32768
 
-/* What is fixed at the start of the program. */
+/* What is fixed at the start of the program, but for ON_STACK. */
 struct ckpt_config {
-	bool on;           /* the handler is installed */
-	bool on_stack;     /* on alternate stacks: see ckpt_take_signal() */
-	int signal;        /* the reserved one */
-	uint64_t vdso;     /* its address */
+	bool on;       /* the handler is installed, */
+	bool on_stack; /* since the program asked for it on alternate stacks: ckpt_take_signal() */
+	int signal;    /* the reserved one */
+	uint64_t vdso; /* its address */
 	char **engine_env; /* environment for the engine */
 	const char *engine;
 };

@@ -153,12 +153,12 @@ int ckpt_image_fetch(const struct ckpt_image *img, uint64_t chunk, struct ckpt_e
 
 int ckpt_image_fetch_all(const struct ckpt_image *img, const bool *which, struct ckpt_err *err)
 {
+	const uint64_t first = img->base / CKPT_CHUNK;
 	unsigned int asked = 0;
 	int64_t r = 0;
 
-	which += img->base / CKPT_CHUNK;
 	for (uint64_t i = 0; img->lent >= 0 && i < img->n_crc && r >= 0; i++) {
-		if (!which[i])
+		if (!which[first + i])
 			continue;
 		r = ask(img, i, err);
 		if (r >= 0 && ++asked > AT_ONCE) {

@@ -15,7 +15,8 @@ serve() {
 	until_true 10 grep -q 'listens at' said || { sed 's/^/# /' "$T/said.err"; return 1; }
 	PORT=$(sed -n 's/.* listens at .*:\([0-9]*\)$/\1/p' said)
 }
-served() { until_true 20 gone "$SERVER" || kill "$SERVER"; wait "$SERVER"; }
+# served [SECONDS]: it has ended, or is ended then.
+served() { until_true "${1:-20}" gone "$SERVER" || kill "$SERVER"; wait "$SERVER"; }
 fresh() { rm -rf here there; rm -f p/pid1; }
 nothing_in() { [ -z "$(find "$@" -name image -o -name pages -o -name '.*.tmp' 2>/dev/null)" ]; }
 end() { kill -KILL "$PID" 2>/dev/null; until_true 5 gone "$PID"; }
@@ -155,8 +156,7 @@ for ms in 2 20 60 100 150; do
 		sleep "0.$(printf %03d $ms)"
 		if [ $who = server ]; then kill -KILL "$SERVER" 2>/dev/null; else kill -KILL $dumper 2>/dev/null; fi
 		wait $dumper 2>/dev/null
-		until_true 2 gone "$SERVER" || kill "$SERVER" # nobody has come to it
-		wait "$SERVER" 2>/dev/null
+		served 2 2>/dev/null # nobody may have come to it
 		until_true 10 unharmed "$PID"
 		check "$who killed after $ms ms: the program goes on" same_sums p
 		[ -e here/image ] && check "$who killed after $ms ms: all or nothing" "$CKPT" verify -D there >/dev/null
