@@ -133,11 +133,22 @@ static double count(struct fault *f, const struct sort *sort, int n)
 	return s.n_calls - s.n_waits;
 }
 
+static double calls_for_each(struct fault *f, const struct sort *sort)
+{
+	return (count(f, sort, MANY) - count(f, sort, FEW)) / (MANY - FEW);
+}
+
+/* On a busy machine a dump looks again for what was on its way: the least of some tries counts. */
 static void check(struct fault *f, const struct sort *sort, double most)
 {
 	const char *from = f->inside ? " from inside" : "";
-	double each = (count(f, sort, MANY) - count(f, sort, FEW)) / (MANY - FEW);
+	double each = calls_for_each(f, sort);
 
+	for (int i = 0; each > most && i < 4; i++) {
+		double again = calls_for_each(f, sort);
+
+		each = again < each ? again : each;
+	}
 	printf("# %.1f calls for each %s%s, at most %.0f are allowed\n", each, sort->name, from,
 	       most);
 	if (each > most)
