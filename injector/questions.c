@@ -17,6 +17,8 @@
 #ifndef PR_GET_MEMORY_MERGE
 #define PR_GET_MEMORY_MERGE 68 /* Linux 6.4 */
 #endif
+#define PR_FUTEX_HASH 78 /* Linux 6.16 */
+#define FUTEX_HASH_GET_SLOTS 2
 #define ARCH_GET_FS 0x1003
 #define ARCH_GET_GS 0x1004
 #define ARCH_GET_CPUID 0x1011 /* Linux 4.12 */
@@ -54,6 +56,7 @@ const struct ckpt_call ckpt_first_questions[] = {
 	{ SYS_prctl, { PR_GET_THP_DISABLE }, -1, NULL, 0, 0 },
 	{ SYS_prctl, { PR_GET_MDWE }, -1, NULL, 0, 0 },
 	{ SYS_prctl, { PR_GET_MEMORY_MERGE }, -1, NULL, 0, 0 },
+	{ SYS_prctl, { PR_FUTEX_HASH, FUTEX_HASH_GET_SLOTS }, -1, NULL, 0, 0 },
 	{ SYS_arch_prctl, { ARCH_GET_XCOMP_PERM }, 1, NULL, 8, 0 },
 	{ SYS_membarrier, { MEMBARRIER_GET }, -1, NULL, 0, 0 },
 	{ SYS_modify_ldt, { 0, 0, 8 }, 1, NULL, 8, 0 },
@@ -112,7 +115,8 @@ bool ckpt_only_asks(const struct ckpt_call *call)
 {
 	switch (call->nr) {
 	case SYS_prctl:
-		return prctl_asks(call->arg[0]);
+		return prctl_asks(call->arg[0]) ||
+		       (call->arg[0] == PR_FUTEX_HASH && call->arg[1] == FUTEX_HASH_GET_SLOTS);
 	case SYS_arch_prctl:
 		return call->arg[0] == ARCH_GET_FS || call->arg[0] == ARCH_GET_GS ||
 		       call->arg[0] == ARCH_GET_CPUID || call->arg[0] == ARCH_GET_XCOMP_SUPP ||

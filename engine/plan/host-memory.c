@@ -23,6 +23,7 @@
 #endif
 #define GUARD_INSTALL 102  /* MADV_GUARD_INSTALL: Linux 6.13 */
 #define SYS_MSEAL 462      /* Linux 6.10 */
+#define FUTEX_HASH 78      /* PR_FUTEX_HASH: Linux 6.16; 2: how many slots */
 #define SET_VMA 0x53564d41 /* PR_SET_VMA: Linux 5.17, and a choice of its configuration */
 
 static bool can_map_droppable(void)
@@ -97,6 +98,7 @@ void ckpt_host_probe_memory(struct ckpt_host *h)
 	munmap(p, CKPT_PAGE);
 	/* Of nothing: says -EINVAL where it is known and the flags are not. */
 	h->has_mseal = syscall(SYS_MSEAL, 0, 0, 1) < 0 && errno == EINVAL;
+	h->has_futex_slots = prctl(FUTEX_HASH, 2, 0, 0, 0) >= 0;
 	h->has_droppable = can_map_droppable();
 	h->can_fill = can_fill();
 }

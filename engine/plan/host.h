@@ -57,6 +57,7 @@ struct ckpt_host {
 	} huge[4];
 	size_t n_huge;
 	bool has_guards, has_mseal, has_droppable, has_area_names;
+	bool has_futex_slots; /* PR_FUTEX_HASH */
 	bool can_fill; /* processes can be filled with pages, and lose no huge ones by that */
 };
 

@@ -212,8 +212,43 @@ static void check_busy(void)
 		CHECK(!pthread_join(threads[i], NULL));
 }
 
+/* A table of futexes of the process's own, or none: PR_FUTEX_HASH, Linux 6.16. */
+#define PR_FUTEX_HASH 78
+
+static int slots;
+
+static int futex_slots(void)
+{
+	return prctl(PR_FUTEX_HASH, 2, 0, 0, 0);
+}
+
+static void choose_slots(int n)
+{
+	setup();
+	slots = prctl(PR_FUTEX_HASH, 1, n, 0, 0) < 0 ? futex_slots() : n;
+}
+
+static void setup_many_slots(void)
+{
+	choose_slots(4096);
+}
+
+static void setup_no_slots(void)
+{
+	choose_slots(0);
+}
+
+static void check_slots(void)
+{
+	CHECK_INT(futex_slots(), slots);
+	check();
+	CHECK_INT(futex_slots(), slots);
+}
+
 CASES({ "threads keep ids, names, own memory and locks, and end properly", setup, check },
       { "the lock of a thread that dies is passed on", setup_robust, check_robust },
+      { "futexes keep the table that the program chose", setup_many_slots, check_slots },
+      { "and the one of all processes", setup_no_slots, check_slots },
       { "restartable sequences stay registered", setup_rseq, check_rseq },
       { "a program that makes threads all the time goes on", setup_busy, check_busy,
 	.flags = CASE_LOSSY })
