@@ -5,6 +5,7 @@
  * our own a thread does it: credentials are those of a thread.
  */
 #include <errno.h>
+#include <limits.h>
 #include <linux/capability.h>
 #include <linux/sched.h>
 #include <linux/securebits.h>
@@ -17,6 +18,7 @@
 #include "engine/plan/actor.h"
 
 #define GROUPS_SEEN 256
+#define UNDONE INT_MIN /* as a code */
 
 struct act {
 	const struct ckpt_actor *as;
@@ -90,7 +92,7 @@ static void await_thread(pid_t pid, pid_t tid)
 int ckpt_act_as(const struct ckpt_actor *as, int (*fn)(void *arg, struct ckpt_err *err), void *arg,
 		pid_t *pidp, struct ckpt_err *err)
 {
-	struct act a = { .as = as, .fn = fn, .arg = arg, .err = err };
+	struct act a = { .as = as, .fn = fn, .arg = arg, .err = err, .code = UNDONE };
 	bool thread = as->pid == getpid();
 	pid_t pid = as->pid;
 	struct clone_args ca = {
@@ -121,5 +123,7 @@ int ckpt_act_as(const struct ckpt_actor *as, int (*fn)(void *arg, struct ckpt_er
 		waitpid(r, NULL, __WALL);
 	if (pidp)
 		*pidp = a.pid;
-	return a.code;
+	return a.code == UNDONE ?
+		       ckpt_fail(err, -EIO, "the process that was to do it ended early") :
+		       a.code;
 }

@@ -188,7 +188,14 @@ void ckpt_leader_first(struct ckpt_planner *p, enum ckpt_when when)
 	ckpt_program_call(p->program, p->thread, when, &call);
 }
 
-/* An error of one kind's plan() is a problem among the others. */
+/* An error is a problem among the others. What no dump writes comes of a damaged image. */
+static void add_problem(struct ckpt_planner *p, struct ckpt_err *err)
+{
+	if (err->code == -EBADMSG && !err->number)
+		err->number = CKPT_E_IMAGE_DAMAGED;
+	ckpt_problem_add_err(&p->plan->problems, err);
+}
+
 static void ask(struct ckpt_planner *p, const struct ckpt_object *obj)
 {
 	struct ckpt_err err = CKPT_ERR_INIT;
@@ -197,7 +204,7 @@ static void ask(struct ckpt_planner *p, const struct ckpt_object *obj)
 		return;
 	p->obj = obj;
 	if (obj->kind->plan(p, obj, &err) < 0)
-		ckpt_problem_add_err(&p->plan->problems, &err);
+		add_problem(p, &err);
 }
 
 static void ask_files(struct ckpt_planner *p)
@@ -253,7 +260,7 @@ static void ask_late(struct ckpt_planner *p, const struct ckpt_task *task)
 		p->obj = p->snap->objects[i];
 		if (p->obj->kind->scope == CKPT_PER_FILE && p->obj->kind->late &&
 		    p->obj->task == task->id && p->obj->kind->late(p, p->obj, &err) < 0)
-			ckpt_problem_add_err(&p->plan->problems, &err);
+			add_problem(p, &err);
 	}
 }
 
@@ -264,7 +271,7 @@ static void plan_task(struct ckpt_planner *p, const struct ckpt_task *task)
 	p->program = NULL;
 	if (p->host && ckpt_program_open(&p->program, p, task, &err) < 0) {
 		ckpt_in(&err, err.code, "process %d", task->pid);
-		ckpt_problem_add_err(&p->plan->problems, &err);
+		add_problem(p, &err);
 		p->program = NULL;
 	}
 	for (size_t i = 0; i < task->n_threads; i++)

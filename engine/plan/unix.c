@@ -127,6 +127,9 @@ static int check(const struct ckpt_object *obj, const Ckpt__Unix *m, struct ckpt
 	ok &= !m->waits || (m->type != SOCK_DGRAM && !m->peer && !m->n_queue);
 	ok &= m->state == LISTENING || !m->n_pending;
 	ok &= m->state != LISTENING || (m->has_name && m->type != SOCK_DGRAM && !m->n_queue);
+	/* Who was not made as a pair has connected to a name. */
+	ok &= m->type != SOCK_DGRAM || m->state != CONNECTED || m->peer || m->creds ||
+	      m->has_peer_name;
 	ok &= ckpt_unix_creds_sane(m->creds) && ckpt_unix_creds_sane(m->connector);
 	ok = ok && m->socket && ckpt_socket_sane(m->socket);
 	for (size_t i = 0; i < m->n_queue; i++)

@@ -270,6 +270,8 @@ static bool restore(struct stage *st)
 	struct ckpt_restore_opts opts = { .shell_job = st->story->shell_job };
 	struct ckpt_plan *plan;
 
+	for (size_t i = 0; st->story->spoil && i < st->snap.n_objects; i++)
+		st->story->spoil((ProtobufCMessage *)st->snap.objects[i]->msg);
 	if (ckpt_plan_make(&plan, st->arena, &st->snap, NULL, &opts, &st->err) < 0)
 		return give_up(st, "plan");
 	if (plan->problems.n) {

@@ -7,6 +7,7 @@
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
+#include <protobuf-c/protobuf-c.h>
 #include "engine/base/err.h"
 
 struct file_stage {
@@ -15,7 +16,8 @@ struct file_stage {
 	int hidden[8]; /* closed too, in the tree, but not restored: an outside end */
 	size_t n_hidden;
 	bool shell_job;
-	void (*between)(void *arg); /* when the originals are closed; may be NULL */
+	void (*spoil)(ProtobufCMessage *msg); /* of each object, as an enemy might; may be NULL */
+	void (*between)(void *arg);           /* when the originals are closed; may be NULL */
 	void *arg;
 	char problem[1024]; /* the first reason why it cannot be done: of collect() or of the plan
 			     */

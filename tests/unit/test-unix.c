@@ -3,13 +3,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stddef.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 #include "engine/base/codes.h"
+#include "engine/plan/actor.h"
+#include "proto/unix.pb-c.h"
 #include "tests/lib/file-stage.h"
 #include "tests/lib/tap.h"
 
@@ -380,6 +384,39 @@ static void test_refused(void)
 	close(p[0]), close(p[1]);
 }
 
+static void forget_creds(ProtobufCMessage *msg)
+{
+	((Ckpt__Unix *)msg)->creds = NULL;
+}
+
+static void test_hostile(void)
+{
+	struct file_stage s = { .n = 1, .spoil = forget_creds };
+	int p[2];
+
+	socketpair(AF_UNIX, SOCK_DGRAM, 0, p);
+	close(p[0]);
+	s.fd[0] = p[1];
+	ok(refused(&s, CKPT_E_IMAGE_DAMAGED), "neither a pair nor connected to a name");
+	close(p[1]);
+}
+
+static int die(void *arg, struct ckpt_err *err)
+{
+	(void)arg, (void)err;
+	kill(syscall(SYS_getpid), SIGKILL);
+	return 0;
+}
+
+static void test_actor(void)
+{
+	struct ckpt_err err = CKPT_ERR_INIT;
+	const struct ckpt_actor any = { .uid = -1 };
+
+	ok(ckpt_act_as(&any, die, NULL, NULL, &err) == -EIO,
+	   "who is killed before it has done it has failed: %s", err.text);
+}
+
 int main(void)
 {
 	int plain = socket(AF_UNIX, SOCK_STREAM, 0);
@@ -399,6 +436,8 @@ int main(void)
 	test_taken();
 	test_datagrams();
 	test_refused();
+	test_hostile();
+	test_actor();
 	ok(file_round_trip_of(plain, -1) && join(plain, "@ckpt-no-such") < 0,
 	   "one that does nothing");
 	ok(rmdir(dir) == 0, "nothing was left in the folder");
