@@ -109,7 +109,7 @@ static int emit_foreign_vdso(struct ckpt_program_builder *b, const Ckpt__Area *a
 	uint8_t *old;
 	int r;
 
-	if (!inv->has_vdso || inv->vdso.len > len || !to)
+	if (!inv->vdso.len || inv->vdso.len > len || !to)
 		return ckpt_refuse(err, CKPT_E_NO_ROOM, -ENOMEM,
 				   "no room for the vDSO of this kernel");
 	for (size_t i = 0; i < host->n_areas; i++) {
