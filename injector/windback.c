@@ -169,32 +169,6 @@ static void take_restart_back(struct ckpt_tracee *t)
 		ckpt_interrupted_once_more(&t->found);
 }
 
-int ckpt_tracee_settle(const struct ckpt_tree *tree, struct ckpt_tracee *t, uint64_t mask,
-		       struct ckpt_err *err)
-{
-	uint64_t signals;
-	int r = (long)t->found.orig_rax < 0 ? leave_sequence(t, err) : 0;
-
-	if (r < 0)
-		return r;
-	take_restart_back(t);
-	know_mask(t, mask);
-	t->now = &t->found;
-	t->back = t->found;
-	t->by = ckpt_interrupted_by(&t->found);
-	if (t->by == CKPT_INTERRUPTED_EINTR && t->proc->stopped) {
-		t->by = CKPT_NOT_INTERRUPTED; /* the stop signal did that, and the program sees it
-					       */
-		return set_eintr(t, false, err);
-	}
-	if (t->by == CKPT_NOT_INTERRUPTED)
-		return 0;
-	wind_back(tree, t);
-	return t->by == CKPT_INTERRUPTED_EINTR ?
-		       set_eintr(t, !ckpt_tracee_has_signal(t, &signals), err) :
-		       0;
-}
-
 /* A signal sent to the process goes to the first of its threads that lets it in. */
 static uint64_t left_over(const struct ckpt_tracee *t, uint64_t shared)
 {
@@ -228,32 +202,55 @@ static bool nothing_came(const struct ckpt_tracee *t)
 	return proc->queue_empty && ckpt_pt_peek_signal(t->tid, false, 0, &info) <= 0;
 }
 
-bool ckpt_tracee_has_signal(struct ckpt_tracee *t, uint64_t *signalsp)
+/* The signals that a handler of this thread will take as soon as it runs: if there is one, its call
+ * was interrupted after all. */
+static uint64_t caught(struct ckpt_tracee *t)
 {
 	char status[STATUS];
 	uint64_t taken, own, shared;
 
-	*signalsp = 0;
 	if (!any_signal(t))
-		return false;
+		return 0;
 	if (ckpt_proc_read(t->tid, "status", status, sizeof(status)) <= 0)
-		return false;
+		return 0;
 	taken = ckpt_status_number(status, "SigCgt", 16) & ~(t->mask | t->waits_with);
 	own = ckpt_status_number(status, "SigPnd", 16) & taken;
 	shared = left_over(t, ckpt_status_number(status, "ShdPnd", 16) & taken);
-	*signalsp = own | shared;
-	return *signalsp != 0;
+	return own | shared;
+}
+
+int ckpt_tracee_settle(const struct ckpt_tree *tree, struct ckpt_tracee *t, uint64_t mask,
+		       struct ckpt_err *err)
+{
+	int r = (long)t->found.orig_rax < 0 ? leave_sequence(t, err) : 0;
+
+	if (r < 0)
+		return r;
+	take_restart_back(t);
+	know_mask(t, mask);
+	t->now = &t->found;
+	t->back = t->found;
+	t->by = ckpt_interrupted_by(&t->found);
+	if (t->by == CKPT_INTERRUPTED_EINTR && t->proc->stopped) {
+		t->by = CKPT_NOT_INTERRUPTED; /* the stop signal did that, and the program sees it
+					       */
+		return set_eintr(t, false, err);
+	}
+	if (t->by == CKPT_NOT_INTERRUPTED)
+		return 0;
+	wind_back(tree, t);
+	return t->by == CKPT_INTERRUPTED_EINTR ? set_eintr(t, !caught(t), err) : 0;
 }
 
 /* The same, of one that is not settled. */
 static bool was_interrupted(struct ckpt_tracee *t)
 {
-	uint64_t signals, mask;
+	uint64_t mask;
 
 	if (!any_signal(t) || ckpt_pt_get_mask(t->tid, &mask) < 0)
 		return false;
 	know_mask(t, mask);
-	return ckpt_tracee_has_signal(t, &signals);
+	return caught(t);
 }
 
 /* A thread may have files of its own; only newer kernels tell. */
@@ -290,14 +287,13 @@ void ckpt_tracee_show_eintr(struct ckpt_tracee *t)
 
 const struct user_regs_struct *ckpt_tracee_goes_on(struct ckpt_tracee *t)
 {
-	uint64_t signals;
 	bool ours = t->by == CKPT_INTERRUPTED_EINTR;
 
 	/* Without the mask that a call waits with the kernel would take a signal that this mask
 	 * keeps out. */
 	if (t->by == CKPT_INTERRUPTED_NOHAND && t->mask_lost && t->waits_with != t->mask)
 		ours = true;
-	return ours && !ckpt_tracee_has_signal(t, &signals) ? &t->back : &t->found;
+	return ours && !caught(t) ? &t->back : &t->found;
 }
 
 /* Will the handler that takes one of SIGNALS let an interrupted call go on? */
@@ -329,7 +325,7 @@ int ckpt_tracee_regs(struct ckpt_tree *tree, struct ckpt_tracee *t, struct user_
 
 	*gp = t->back;
 	if (t->by == CKPT_NOT_INTERRUPTED || t->by == CKPT_INTERRUPTED_ALWAYS || nothing_came(t) ||
-	    !ckpt_tracee_has_signal(t, &signals))
+	    !(signals = caught(t)))
 		return 0;
 	if (t->by == CKPT_INTERRUPTED_SYS) {
 		r = restarts(tree, t, signals, &again, err);

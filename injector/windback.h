@@ -18,9 +18,6 @@ void ckpt_tracee_show_eintr(struct ckpt_tracee *t);
  * signal mask. */
 int ckpt_tracee_settle(const struct ckpt_tree *tree, struct ckpt_tracee *t, uint64_t mask,
 		       struct ckpt_err *err);
-/* Is there a signal that a handler of this thread will take as soon as it runs? Then its call was
- * interrupted after all. */
-bool ckpt_tracee_has_signal(struct ckpt_tracee *t, uint64_t *signalsp);
 /* With which of its registers the thread goes on here. */
 const struct user_regs_struct *ckpt_tracee_goes_on(struct ckpt_tracee *t);
 /* The registers that it has to go on with anywhere else: its call is made again there, unless a
