@@ -27,7 +27,8 @@
 #define STACK (256u << 10)
 #define FIRST_MS 5 /* in which nothing is filled but what the program asks for */
 
-void ckpt_lazy_started(struct ckpt_lazy_job *l)
+/* The coordinator is told that memory is served. */
+static void started(struct ckpt_lazy_job *l)
 {
 	if (!l->decided && send(l->control, "s", 1, MSG_NOSIGNAL) < 0)
 		return; /* that shows in the next wait for it */
@@ -111,7 +112,8 @@ static void tell(struct ckpt_lazy_job *l)
 			l->job->plan->snap->tasks[0]->pid, l->err.text);
 }
 
-void ckpt_lazy_fail(struct ckpt_lazy_job *l)
+/* The tree ends, the error is logged; who has escaped finds no memory where it was absent. */
+static void fail(struct ckpt_lazy_job *l)
 {
 	for (size_t i = 0; i < l->n_mm; i++)
 		if (l->mm[i].uffd >= 0)
@@ -139,12 +141,12 @@ static int serve(void *arg)
 
 	if (!l->decided && ckpt_numbers_are_wanted(l->job->plan->snap))
 		_exit(1);
-	ckpt_lazy_started(l);
+	started(l);
 	end = ckpt_lazy_serve(l, s->keeper);
 	if (end == CKPT_LAZY_ORPHAN)
 		keep(l);
 	if (end == CKPT_LAZY_FAILED)
-		ckpt_lazy_fail(l);
+		fail(l);
 	else if (l->decided)
 		ckpt_image_give_back(l->img, NULL);
 	_exit(0);
@@ -163,7 +165,7 @@ static bool run_server(struct ckpt_lazy_job *l)
 		pid = clone(serve, (char *)stack + STACK, CLONE_VM | CLONE_FILES | SIGCHLD, &s);
 	if (pid < 0) {
 		ckpt_fail(&l->err, -errno, "cannot start a process that serves its memory");
-		ckpt_lazy_fail(l);
+		fail(l);
 		return true;
 	}
 	while (waitpid(pid, &status, __WALL) < 0 && errno == EINTR)
@@ -181,7 +183,7 @@ static void __attribute__((noreturn)) keep(struct ckpt_lazy_job *l)
 		ckpt_refuse(
 			&l->err, CKPT_E_LAZY_ENDED, -EOWNERDEAD,
 			"the process that serves its memory was killed in the middle of a change");
-		ckpt_lazy_fail(l);
+		fail(l);
 		break;
 	}
 	_exit(0);
@@ -205,14 +207,14 @@ static void check_mapped(struct ckpt_lazy_job *l)
 {
 	size_t n = ckpt_image_n_chunks(l->img);
 
-	ckpt_lazy_started(l);
+	started(l);
 	while (!ckpt_lazy_is_over(l))
 		;
 	if (l->decided)
 		know_tasks(l);
 	for (size_t i = 0; l->decided && i < n; i++)
 		if (!l->needed[i] && ckpt_image_read_chunk(l->img, i, l->slot[0], &l->err) < 0) {
-			ckpt_lazy_fail(l);
+			fail(l);
 			break;
 		}
 }

@@ -89,8 +89,6 @@ struct ckpt_lazy_job {
 
 /* lazy-keep.c: the life of the keeper. */
 void ckpt_lazy_keep(struct ckpt_lazy_job *l) __attribute__((noreturn));
-/* The tree ends, the error is logged; who has escaped finds no memory where it was absent. */
-void ckpt_lazy_fail(struct ckpt_lazy_job *l);
 
 /* The living processes of the tree, at most CKPT_LAZY_FAMILY. */
 size_t ckpt_lazy_family(const struct ckpt_lazy_job *l, pid_t *v);
@@ -102,7 +100,6 @@ enum ckpt_lazy_end { CKPT_LAZY_DONE, CKPT_LAZY_FAILED, CKPT_LAZY_ORPHAN };
 /* lazy-serve.c: until all is there, or the process KEEPER (a pidfd) has ended. */
 enum ckpt_lazy_end ckpt_lazy_serve(struct ckpt_lazy_job *l, int keeper);
 /* Has the coordinator come to an end? Says whether the program runs. */
-void ckpt_lazy_started(struct ckpt_lazy_job *l);
 bool ckpt_lazy_is_over(struct ckpt_lazy_job *l);
 /* Room for N address spaces. */
 bool ckpt_lazy_reserve(struct ckpt_lazy_job *l, size_t n);

@@ -179,8 +179,6 @@ int ckpt_options_apply(struct ckpt_options *o, const char *arg, const char *orig
 /* All files that are to be read: CONFIG is that of --config, or NULL. PROGRAM: argv[0]. */
 int ckpt_config_read(struct ckpt_options *o, const char *program, const char *config,
 		     bool no_default, struct ckpt_err *err);
-/* Is the option understood by that command? */
-bool ckpt_option_belongs(const struct ckpt_option *opt, unsigned int command);
 
 void ckpt_help_general(void);
 void ckpt_help_command(const struct ckpt_command *cmd);

@@ -79,7 +79,8 @@ static const struct ckpt_option *by_letter(const struct ckpt_options *o, char le
 	return found;
 }
 
-bool ckpt_option_belongs(const struct ckpt_option *opt, unsigned int command)
+/* Is the option understood by that command? */
+static bool belongs(const struct ckpt_option *opt, unsigned int command)
 {
 	return (opt->in & command) || command == CKPT_CMD_CONFIG ||
 	       (!opt->ours && (command & CKPT_CMD_CRIU));
@@ -209,7 +210,7 @@ static int set(struct cursor *c, const struct ckpt_option *opt, const char *show
 	if (!value && opt->type == CKPT_OPT_METHOD)
 		value = "lz4";
 	/* A file is for all commands: it may say what means nothing to this one. */
-	if (c->origin && c->o->command && !ckpt_option_belongs(opt, c->o->command->bit))
+	if (c->origin && c->o->command && !belongs(opt, c->o->command->bit))
 		return check_value(c, opt, shown, value, NULL);
 	/* Asked for what is done anyway: no note. */
 	c->o->seen[i] = on && !(opt->fate == CKPT_NOTED && value && !strcmp(value, "ignore"));
@@ -360,7 +361,7 @@ static int judge(const struct ckpt_options *o, struct ckpt_err *err)
 		snprintf(shown, sizeof(shown), "--%s", p->name);
 		if (o->command->bit == CKPT_CMD_CONFIG)
 			continue;
-		if (!ckpt_option_belongs(p, o->command->bit))
+		if (!belongs(p, o->command->bit))
 			return ckpt_refuse(err, CKPT_E_NONE, -EINVAL,
 					   "%s: ckpt %s has no such option (see `ckpt help %s`)",
 					   shown, o->command->name, o->command->name);
