@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,6 +95,19 @@ static void check_title(void)
 }
 
 static long mce_kill, no_cpuid;
+static pthread_t timeless_thread;
+static sem_t timeless[2];
+static int tsc;
+
+/* Only a thread that never looks at the clock (the vDSO reads the counter) can do without. */
+static void *be_timeless(void *arg)
+{
+	CHECK_CALL(prctl(PR_SET_TSC, PR_TSC_SIGSEGV));
+	sem_post(&timeless[0]);
+	sem_wait(&timeless[1]);
+	CHECK_CALL(prctl(PR_GET_TSC, &tsc));
+	return arg;
+}
 
 static void setup_settings(void)
 {
@@ -101,7 +116,9 @@ static void setup_settings(void)
 	CHECK_CALL(prctl(PR_SET_TIMERSLACK, 123456));
 	CHECK_CALL(prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0));
 	CHECK_CALL(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
-	CHECK_CALL(prctl(PR_SET_TSC, PR_TSC_ENABLE));
+	CHECK(!sem_init(&timeless[0], 0, 0) && !sem_init(&timeless[1], 0, 0));
+	CHECK(!pthread_create(&timeless_thread, NULL, be_timeless, NULL));
+	CHECK_CALL(sem_wait(&timeless[0]));
 	/* A kernel without has none to keep. */
 	mce_kill = prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_EARLY, 0, 0);
 	no_cpuid = syscall(SYS_arch_prctl, ARCH_SET_CPUID, 0);
@@ -118,6 +135,11 @@ static void check_settings(void)
 	CHECK_INT(prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0), 1);
 	CHECK_INT(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0), 1);
 	CHECK_INT(prctl(PR_GET_DUMPABLE), 1);
+	CHECK_CALL(prctl(PR_GET_TSC, &value));
+	CHECK_INT(value, PR_TSC_ENABLE);
+	sem_post(&timeless[1]);
+	CHECK(!pthread_join(timeless_thread, NULL));
+	CHECK_INT(tsc, PR_TSC_SIGSEGV);
 	if (!mce_kill)
 		CHECK_INT(prctl(PR_MCE_KILL_GET, 0, 0, 0, 0), PR_MCE_KILL_EARLY);
 	if (!no_cpuid)
