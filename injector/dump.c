@@ -57,27 +57,24 @@ struct dump {
 	struct ckpt_room room;
 };
 
-static int check_signals(const struct dump *d, struct ckpt_err *err)
+/* Also between chunks of memory, which take as long as they take. */
+static int check_signals(void *arg, struct ckpt_err *err)
 {
+	const struct dump *d = arg;
+
 	return ckpt_stops_check(&d->stops, d->opts->pid, "dump", err);
 }
 
 /* Between the steps of a capture. */
 static int go_on(void *arg, struct ckpt_err *err)
 {
-	const struct dump *d = arg;
+	struct dump *d = arg;
 
 	if (d->deadline && ckpt_now_ns() > d->deadline)
 		return ckpt_refuse(err, CKPT_E_TIMEOUT, -ETIMEDOUT,
 				   "process %d: not captured within %u s", d->opts->pid,
 				   d->opts->timeout_s);
 	return check_signals(d, err);
-}
-
-/* Between chunks of memory, which take as long as they take. */
-static int go_on_copying(void *arg, struct ckpt_err *err)
-{
-	return check_signals(arg, err);
 }
 
 static int plan_problems(struct dump *d, struct ckpt_err *err)
@@ -161,6 +158,17 @@ static uint64_t frozen_for(const struct dump *d)
 	return until - d->src->frozen_at;
 }
 
+/* Between chunks, while it stands still for them. */
+static int go_on_standing(void *arg, struct ckpt_err *err)
+{
+	struct dump *d = arg;
+	int r = check_signals(d, err);
+
+	if (r < 0 || d->opts->copies)
+		return r;
+	return ckpt_precopy_check(&d->precopy, &d->precopy_opts, frozen_for(d), 0, err);
+}
+
 /* Before the memory is written: nothing more is read of it. */
 static int go_on_early(void *arg, struct ckpt_err *err)
 {
@@ -192,8 +200,6 @@ static int copy_from_copies(struct dump *d, struct ckpt_memory_copy *copy, size_
 	if (r < 0)
 		return r;
 	r = go_on_early(d, err);
-	if (d->opts->max_freeze_ms && frozen_for(d) > d->opts->max_freeze_ms * 1000000ull)
-		d->inc.note = "to make copies the tree stood still for longer than --max-freeze";
 	if (r >= 0)
 		r = ckpt_copies_settle(d->copies, err);
 	copy->which = CKPT_MEMORY_COPIED;
@@ -210,7 +216,7 @@ static int copy_memory(struct dump *d, struct ckpt_err *err)
 		.pack = ckpt_image_writer_pack(d->writer),
 		.progress = d->opts->progress,
 		.progress_arg = d->opts->progress_arg,
-		.go_on = go_on_copying,
+		.go_on = go_on_standing,
 		.go_on_arg = d,
 		.hold = d->room.hold,
 		.hold_len = d->room.hold_len,
@@ -234,6 +240,8 @@ static int copy_memory(struct dump *d, struct ckpt_err *err)
 	}
 	if (r < 0)
 		return r;
+	if (d->opts->max_freeze_ms && frozen_for(d) > d->opts->max_freeze_ms * 1000000ull)
+		d->inc.note = "the tree stood still for longer than --max-freeze";
 	ckpt_image_set_checksums(d->writer, size - ckpt_live_base(d->precopy.live), d->crc, n);
 	ckpt_logf(d->opts->log, 4, "memory is copied");
 	return 0;
@@ -251,12 +259,9 @@ static int commit(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err
 	Ckpt__Inventory *inv = d->snap->inventory;
 	int r;
 
-	stats->frozen_ns = frozen_for(d);
-	if (d->opts->leave_running && !waits_for_image(d)) {
+	if (d->opts->leave_running && !waits_for_image(d))
 		d->src->ops->thaw(d->src);
-		stats->frozen_ns = frozen_for(d);
-	}
-	stats->frozen_ns += d->precopy.frozen_ns;
+	stats->frozen_ns = frozen_for(d) + d->precopy.frozen_ns;
 	inv->has_frozen_ns = true;
 	inv->frozen_ns = stats->frozen_ns;
 	r = ckpt_areas_ahead_held(d->areas, err);
@@ -270,12 +275,12 @@ static int commit(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err
 		return r;
 	r = ckpt_image_commit(d->writer, d->snap, &stats->bytes, err);
 	if (r >= 0 && d->opts->handover)
-		r = ckpt_handover_leave(d->opts->handover, d->src, d->snap, go_on_copying, d, err);
+		r = ckpt_handover_leave(d->opts->handover, d->src, d->snap, check_signals, d, err);
 	if (r < 0)
 		return r;
 	d->committed = true;
 	if (d->opts->lend)
-		r = ckpt_lend(d->opts->lend, d->writer, d->src, d->snap, go_on_copying, d,
+		r = ckpt_lend(d->opts->lend, d->writer, d->src, d->snap, check_signals, d,
 			      d->opts->log, err);
 	if (r < 0)
 		return r;
@@ -321,19 +326,18 @@ static int copy_ahead(struct dump *d, struct ckpt_err *err)
 	int r = 0;
 
 	d->precopy.live =
-		ckpt_increment_begin(&d->inc, d->writer, go_on_copying, d, &d->precopy_opts);
-	d->precopy_opts.stands = d->opts->live;
-	d->precopy_opts.max_freeze_ns = d->opts->max_freeze_ms * 1000000ull;
+		ckpt_increment_begin(&d->inc, d->writer, check_signals, d, &d->precopy_opts);
 	d->precopy_opts.copied = d->opts->live && !d->opts->leave_running ? send_round : NULL;
 	d->precopy_opts.nearly = d->opts->live ? start_areas_ahead : NULL;
 	d->precopy_opts.arg = d;
-	d->precopy_opts.copies = d->opts->copies;
 	if (d->inc.before && !d->opts->live) {
 		r = ckpt_live_areas(d->precopy.live, err);
 		start_areas_ahead(d);
 	}
 	if (r >= 0)
 		r = ckpt_precopy(&d->precopy, d->arena, &d->precopy_opts, err);
+	if (d->precopy.note)
+		d->inc.note = d->precopy.note;
 	if (r >= 0)
 		ckpt_warm_start(&d->warm, d->helper, d->opts->pid);
 	return r;
@@ -352,7 +356,7 @@ static int make_room(struct dump *d, struct ckpt_err *err)
 
 	if (d->opts->inside || !d->opts->leave_running || fd < 0)
 		return 0;
-	return ckpt_room_make(&d->room, d->arena, fd, d->opts->pid, go_on_copying, d, err);
+	return ckpt_room_make(&d->room, d->arena, fd, d->opts->pid, check_signals, d, err);
 }
 
 /* Who goes on afterwards does not wait for a compressor, or for a reader. */
@@ -362,7 +366,7 @@ static int create_image(struct dump *d, struct ckpt_err *err)
 		.compress = d->opts->compress,
 		.later = d->opts->leave_running || is_ahead(d->opts),
 		.server = d->opts->server,
-		.go_on = go_on_copying,
+		.go_on = check_signals,
 		.go_on_arg = d,
 	};
 
@@ -375,8 +379,7 @@ static int run(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err *e
 
 	if (r >= 0)
 		r = open_source(d, err);
-	/* Before anything is stopped: a folder that cannot be written to costs the target nothing.
-	 */
+	/* Before anything is stopped: a folder that cannot be written to costs nothing. */
 	if (r >= 0)
 		r = create_image(d, err);
 	if (r >= 0)
@@ -428,10 +431,8 @@ static void made_name(void *arg, const char *path)
 static void init(struct dump *d, const struct ckpt_dump_opts *opts, struct ckpt_arena *arena,
 		 struct ckpt_problems *problems)
 {
-	*d = (struct dump){ .opts = opts,
-			    .arena = arena,
-			    .problems = problems,
-			    .files = opts->files };
+	*d = (struct dump){ .opts = opts, .arena = arena, .problems = problems };
+	d->files = opts->files;
 	d->files.made_name = made_name;
 	d->files.arg = d;
 	if (!problems->arena)
@@ -485,9 +486,8 @@ int ckpt_dump_check(const struct ckpt_dump_opts *opts, struct ckpt_arena *arena,
 {
 	struct ckpt_dump_stats stats;
 	struct dump d;
-	int r;
+	int r = ckpt_dump_in_box(opts, true, arena, &stats, problems, err);
 
-	r = ckpt_dump_in_box(opts, true, arena, &stats, problems, err);
 	if (r <= 0)
 		return r;
 	init(&d, opts, arena, problems);

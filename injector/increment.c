@@ -165,6 +165,9 @@ struct ckpt_live *ckpt_increment_begin(struct ckpt_increment *inc, struct ckpt_i
 			  .log = opts->log,
 			  .go_on = may_go_on,
 			  .go_on_arg = arg },
+		.stands = opts->live,
+		.max_freeze_ns = opts->max_freeze_ms * 1000000ull,
+		.copies = opts->copies,
 	};
 	live = ckpt_live_open(inc->arena, &optsp->live);
 	for (size_t i = 0; i < inc->known.n; i++)

@@ -39,15 +39,20 @@ static int go_on(void *arg, struct ckpt_err *err)
 
 static int copy_memory(struct pre_dump *d, struct ckpt_err *err)
 {
+	const char *why;
 	uint64_t bytes;
+	pid_t pid;
 	int r;
 
 	d->pre.live = ckpt_increment_begin(&d->inc, d->writer, go_on, d, &d->copy);
 	r = ckpt_precopy_begin(&d->pre, d->arena, &d->copy, err);
+	why = ckpt_live_untracked(d->pre.live, &pid);
 	if (r >= 0 && !ckpt_live_nth(d->pre.live, 0))
 		return ckpt_refuse(err, CKPT_E_NOT_TRACKED, -EOPNOTSUPP,
-				   "process %d: its memory cannot be tracked (see the log: -v1)",
-				   d->opts->pid);
+				   "process %d: its memory cannot be tracked: %s",
+				   why ? pid : d->opts->pid, why ? why : "it has none");
+	if (d->pre.note)
+		d->inc.note = d->pre.note;
 	if (r >= 0)
 		r = ckpt_live_find(d->pre.live, &bytes, err);
 	return r < 0 ? r : ckpt_live_copy(d->pre.live, UINT64_MAX, err);

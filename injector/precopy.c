@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The tree stands for a moment at the start, for the tracking to begin. */
 #include <errno.h>
+#include <stdio.h>
 #include "engine/base/pass.h"
 #include "injector/precopy.h"
 #include "injector/ptrace.h"
@@ -12,6 +13,22 @@
 #define PARTS 8              /* of the first round */
 #define NEARLY 24            /* that part of all of it takes as long as to read the areas */
 #define NS_PER_MS 1000000ull
+#define BYTES_PER_MS (1ull << 20) /* as long as nothing has been copied that would tell */
+
+/* Who has asked for a short stop has to know why it is none. */
+static const char *untracked(const struct ckpt_precopy *pre, struct ckpt_arena *arena)
+{
+	char text[200];
+	pid_t pid;
+	const char *why = ckpt_live_untracked(pre->live, &pid);
+
+	if (!why)
+		return NULL;
+	snprintf(text, sizeof(text),
+		 "process %d: its memory cannot be tracked, and is copied when it stands still: %s",
+		 pid, why);
+	return ckpt_strdup(arena, text);
+}
 
 int ckpt_precopy_begin(struct ckpt_precopy *pre, struct ckpt_arena *arena,
 		       const struct ckpt_precopy_opts *opts, struct ckpt_err *err)
@@ -31,12 +48,13 @@ int ckpt_precopy_begin(struct ckpt_precopy *pre, struct ckpt_arena *arena,
 			r = ckpt_live_add(pre->live, src, task[i].pid, err);
 	ckpt_source_close(src);
 	pre->frozen_ns = ckpt_now_ns() - src->frozen_at;
+	pre->note = untracked(pre, arena);
 	return r;
 }
 
 static uint64_t time_for(const struct ckpt_precopy *pre, uint64_t bytes)
 {
-	return pre->bytes_per_ms ? bytes * NS_PER_MS / pre->bytes_per_ms : 0;
+	return bytes * NS_PER_MS / (pre->bytes_per_ms ? pre->bytes_per_ms : BYTES_PER_MS);
 }
 
 int ckpt_precopy_check(const struct ckpt_precopy *pre, const struct ckpt_precopy_opts *opts,
@@ -54,7 +72,7 @@ int ckpt_precopy_check(const struct ckpt_precopy *pre, const struct ckpt_precopy
 	return ckpt_refuse(
 		err, CKPT_E_MAX_FREEZE, -ETIME,
 		"process %d: it would stand still for %llu ms: %llu KiB of memory change "
-		"faster than they are copied",
+		"faster than they are copied, or cannot be tracked",
 		opts->pid, (unsigned long long)(all / NS_PER_MS + 1),
 		(unsigned long long)bytes >> 10);
 }

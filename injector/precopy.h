@@ -21,7 +21,8 @@ struct ckpt_precopy_opts {
 struct ckpt_precopy {
 	struct ckpt_live *live;
 	uint64_t frozen_ns;    /* to begin with it */
-	uint64_t bytes_per_ms; /* that are copied */
+	uint64_t bytes_per_ms; /* that are copied; 0: not known */
+	const char *note;      /* what it takes longer for; or NULL */
 };
 
 /* The tree stands still for a moment; then all that can be tracked is, by PRE->live. */

@@ -47,7 +47,7 @@ struct ckpt_dump_opts ckpt_tool_dump_opts(struct ckpt_tool *t)
 		.tcp_close = t->opts.tcp_close,
 		.packages = t->opts.packages,
 		.rules = &t->rules,
-		.live = t->opts.live,
+		.live = t->opts.live || t->opts.max_freeze,
 		.prev_dir = t->opts.prev_images_dir,
 		.track_mem = t->opts.track_mem,
 		.track_timeout_s = t->opts.track_timeout,

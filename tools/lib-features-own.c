@@ -290,7 +290,7 @@ const struct ckpt_feature ckpt_features_own[] = {
 	{ "TFD_IOC_SET_TICKS", false, timerfd_ticks,
 	  "a timerfd that has expired cannot be restored" },
 	{ "UFFD_FEATURE_WP_ASYNC", false, wp_async,
-	  "nothing so far: memory is copied while the program stands still" },
+	  "memory cannot be tracked: no pre-dumps, and --live copies it while the program stands still" },
 	{ "AMX", false, amx, "programs that use AMX tiles cannot be restored" },
 	{ "CAP_SYS_PTRACE", false, has_sys_ptrace, "only processes of your own can be dumped" },
 	{ "CAP_CHECKPOINT_RESTORE", false, has_checkpoint_restore,

@@ -73,7 +73,7 @@ const struct ckpt_option ckpt_option_table[] = {
 	      "give up when the dump takes longer (default 10; 0: never)"),
 	OUR_FLAG("live", live, ONLY_DUMP, "copy memory while the tree runs, and stop it for what changed meanwhile"),
 	{ .name = "max-freeze", .type = CKPT_OPT_NUMBER, .ours = true, .in = DUMP, AT(max_freeze), .value = "MS",
-	  .text = "of a live dump: do not let the tree stand still for longer" },
+	  .text = "do not let the tree stand still for longer; memory is copied live" },
 	{ .name = "max-freeze-action", .type = CKPT_OPT_CHOICE, .ours = true, .in = ONLY_DUMP, AT(max_freeze_action), .value = "fail|copy",
 	  .text = "if that cannot be kept, or nothing is said: fail (the default), or let processes go on while copies of them are written (with -R)" },
 	{ .name = "compress", .letter = 'c', .type = CKPT_OPT_METHOD, .optional = true, .in = DUMP, AT(compress),

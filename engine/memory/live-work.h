@@ -28,6 +28,8 @@ struct ckpt_live {
 	size_t n, room;
 	bool areas_known;            /* by ckpt_live_areas(), to the next round */
 	bool held;                   /* others go on with the tracks */
+	pid_t untracked_pid;         /* the first that cannot be, */
+	const char *untracked;       /* and why; or NULL */
 	uint64_t size;               /* the end of the pages file so far */
 	struct ckpt_live_item *item; /* of this round, by offset */
 	size_t n_items, items_room;

@@ -44,12 +44,22 @@ int ckpt_live_add(struct ckpt_live *live, struct ckpt_source *src, pid_t pid, st
 	if (r > 0)
 		ckpt_logf(live->opts.log, 1,
 			  "process %d: its memory is copied while it stands still: %s", pid, why);
+	if (r > 0 && !live->untracked) {
+		live->untracked = why;
+		live->untracked_pid = pid;
+	}
 	if (r)
 		return r < 0 ? r : 0;
 	live->task =
 		ckpt_grow(live->arena, live->task, live->n, &live->room, 16, sizeof(*live->task));
 	live->task[live->n++] = task;
 	return 0;
+}
+
+const char *ckpt_live_untracked(const struct ckpt_live *live, pid_t *pidp)
+{
+	*pidp = live->untracked_pid;
+	return live->untracked;
 }
 
 static struct ckpt_live_task *find(const struct ckpt_live *live, pid_t pid)

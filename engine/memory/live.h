@@ -30,6 +30,8 @@ void ckpt_live_hold(struct ckpt_live *live);
 void ckpt_live_let_go(struct ckpt_live *live);
 /* Begins to track a task that SRC has frozen. One that cannot be tracked is named in the log. */
 int ckpt_live_add(struct ckpt_live *live, struct ckpt_source *src, pid_t pid, struct ckpt_err *err);
+/* Why the first that could not be is not, and its number; NULL: all are. */
+const char *ckpt_live_untracked(const struct ckpt_live *live, pid_t *pidp);
 
 /* Goes on with what a dump before this one has tracked, and with where PAGES have been since. Takes
  * the descriptors of TRACK. */
