@@ -5,6 +5,7 @@
  * has a queue in turn.
  */
 #include <errno.h>
+#include <string.h>
 #include <sys/socket.h>
 #include "engine/base/cleanup.h"
 #include "engine/capture/state.h"
@@ -82,4 +83,18 @@ const struct ckpt_unix_queue *ckpt_unix_queue_seen(const struct ckpt_collect *c)
 
 	return cap && c->object && c->object <= cap->n_files ? cap->files[c->object - 1]->queue :
 							       NULL;
+}
+
+bool ckpt_unix_seen_elsewhere(const struct ckpt_collect *c, const void *name, size_t len)
+{
+	const struct ckpt_capture *cap = c->capture;
+
+	for (size_t i = 0; cap && i < cap->n_files; i++) {
+		const struct ckpt_unix_queue *q = cap->files[i]->queue;
+
+		for (size_t k = 0; q && q->of_any && k < q->n; k++)
+			if (q->v[k].from_len == len && !memcmp(q->v[k].from, name, len))
+				return true;
+	}
+	return false;
 }

@@ -263,6 +263,14 @@ static int may_have_messages(const struct peek *p)
 	return n && f.revents & POLLERR ? -EIO : n != 0;
 }
 
+static bool is_connected(int fd)
+{
+	struct sockaddr_un a;
+	socklen_t len = sizeof(a);
+
+	return getpeername(fd, (void *)&a, &len) == 0;
+}
+
 int ckpt_unix_peek(struct ckpt_arena *arena, int fd, int type, struct ckpt_unix_queue *queue,
 		   struct ckpt_err *err)
 {
@@ -270,7 +278,7 @@ int ckpt_unix_peek(struct ckpt_arena *arena, int fd, int type, struct ckpt_unix_
 	socklen_t len = sizeof(p.old), pass_len = sizeof(p.pass);
 	int n = 0, r = 0;
 
-	*queue = (struct ckpt_unix_queue){ 0 };
+	*queue = (struct ckpt_unix_queue){ .of_any = type == SOCK_DGRAM && !is_connected(fd) };
 	if (getsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &p.old, &len) < 0 ||
 	    getsockopt(fd, SOL_SOCKET, SO_PASSCRED, &p.pass, &pass_len) < 0 ||
 	    ioctl(fd, FIONREAD, &n) < 0)

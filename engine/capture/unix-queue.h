@@ -27,6 +27,7 @@ struct ckpt_unix_message {
 struct ckpt_unix_queue {
 	struct ckpt_unix_message *v; /* in the arena; of a stream: pieces that are read apart */
 	size_t n, room;
+	bool of_any; /* it is connected to nobody: others may have sent, too */
 };
 
 /* All that FD has received and nobody has read. After a failure there may be rights to close, too.
@@ -41,3 +42,6 @@ void ckpt_unix_queue_close(struct ckpt_unix_queue *queue);
 /* That of the socket that is being collected: it was peeked at when files were looked for. NULL
  * without a capture. */
 const struct ckpt_unix_queue *ckpt_unix_queue_seen(const struct ckpt_collect *c);
+/* Was there a datagram of a socket of that name (LEN 0: of none) in one that is connected to
+ * nobody? */
+bool ckpt_unix_seen_elsewhere(const struct ckpt_collect *c, const void *name, size_t len);

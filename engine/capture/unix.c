@@ -234,8 +234,23 @@ static int collect_connector(struct ckpt_collect *c, Ckpt__Unix *m, struct ckpt_
 	return 0;
 }
 
+/* What PEER has sent to this one; 0: not known. Another datagram socket may have
+ * got some of it; of the tree's own it can be seen. */
+static uint32_t sent_by(struct ckpt_collect *c, const Ckpt__Unix *m,
+			const struct ckpt_unix_diag *peer)
+{
+	struct sockaddr_un a;
+	socklen_t len = sizeof(a);
+
+	if (m->type == SOCK_DGRAM &&
+	    (getpeername(c->fd, (void *)&a, &len) < 0 ||
+	     ckpt_unix_seen_elsewhere(c, a.sun_path, len > NAME_AT ? len - NAME_AT : 0)))
+		return 0;
+	return peer->sent;
+}
+
 /* One that waits to be accepted has no inode yet, like one that was closed; but only that shuts
- * down both ways. What it has sent to this one goes to *SENTP, if it sends to no other. */
+ * down both ways. What it has sent to this one goes to *SENTP. */
 static int collect_peer(struct ckpt_collect *c, Ckpt__Unix *m, const struct ckpt_unix_diag *d,
 			uint32_t *sentp, struct ckpt_err *err)
 {
@@ -268,7 +283,7 @@ static int collect_peer(struct ckpt_collect *c, Ckpt__Unix *m, const struct ckpt
 	if (m->type != SOCK_STREAM && m->peer && ckpt_unix_diag(m->peer, &theirs, &ignored) == 0 &&
 	    theirs.peer == (uint32_t)c->probe->st.st_ino) {
 		m->has_peer_name &= m->type != SOCK_DGRAM;
-		*sentp = theirs.sent;
+		*sentp = sent_by(c, m, &theirs);
 	}
 	return 0;
 }

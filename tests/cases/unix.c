@@ -334,6 +334,30 @@ static void check_placeless(void)
 	CHECK(read(d[1], buf, sizeof(buf)) == 300);
 }
 
+/* What one end of a pair has sent to a third is not in the queue of the other. */
+static void setup_third(void)
+{
+	struct sockaddr_un a = { AF_UNIX, "\0ckpt-third" };
+	socklen_t len = offsetof(struct sockaddr_un, sun_path) + 11;
+
+	CHECK_CALL(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, d));
+	CHECK_CALL(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, q));
+	s[0] = CHECK_CALL(socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0));
+	CHECK_CALL(bind(s[0], (void *)&a, len));
+	CHECK(send(d[0], "", 0, 0) == 0 && write(q[0], "q", 1) == 1);
+	CHECK(sendto(d[0], "", 0, 0, (void *)&a, len) == 0);
+	CHECK(sendto(q[0], "third", 5, 0, (void *)&a, len) == 5);
+}
+
+static void check_third(void)
+{
+	CHECK(recv(d[1], buf, 9, 0) == 0);
+	CHECK(recv(d[1], buf, 9, 0) < 0 && errno == EAGAIN);
+	CHECK(recv(q[1], buf, 9, 0) == 1 && recv(q[1], buf, 9, 0) < 0 && errno == EAGAIN);
+	CHECK(recv(s[0], buf, 9, 0) == 0 && recv(s[0], buf, 9, 0) == 5);
+	CHECK(recv(s[0], buf, 9, 0) < 0 && errno == EAGAIN);
+}
+
 CASES({ "socket pairs keep queues, boundaries and options", setup, check },
       { "closed and shut down sides stay so", setup_half, check_half },
       { "a full socket keeps all of it", setup_full, check_full },
@@ -346,5 +370,6 @@ CASES({ "socket pairs keep queues, boundaries and options", setup, check },
       { "empty messages are kept that were peeked at before", setup_peeked, check_peeked },
       { "empty messages are kept that earlier dumps have peeked at", setup_empty, check_peeked,
 	.chain = 3 },
+      { "what one of a pair has sent to a third is there only", setup_third, check_third },
       { "one that was peeked at is refused where its place is not told", setup_placeless,
 	check_placeless, .refused = { "CKPT-E0254", "empty messages (1)", "its receiver" } })
