@@ -252,8 +252,10 @@ static int check_can_free(int fd, const struct ckpt_image *img, struct ckpt_err 
 int ckpt_given_up_write(const struct ckpt_image *img, const struct ckpt_given_up *g,
 			struct ckpt_err *err)
 {
+	/* Of one that was killed; nobody else is here. Whatever it is, it is not written to. */
+	unlinkat(img->dirfd, TEMPORARY, 0);
 	CKPT_FD fd = openat(img->dirfd, TEMPORARY,
-			    O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+			    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	int r = fd < 0 ? ckpt_image_write_error(err, -errno, img->dir, CKPT_GIVEN_UP_NAME) :
 			 check_can_free(fd, img, err);
 

@@ -129,7 +129,10 @@ check 'restored with its memory mapped' test "$status" = 0
 expect 'not while a program has it mapped' 1 '^ckpt: CKPT-E0356: ' dedup -D kept/4
 check 'which goes on' goes_on
 end
+echo precious >precious
+ln precious kept/1/.given-up.tmp
 expect 'then it is' 0 '' dedup -D kept/4
+check 'what had the name of its temporary file is left alone' test "$(cat precious)" = precious
 expect 'and is whole' 0 '' verify -D kept/4
 
 # ---- as it is dumped, and compressed ----
