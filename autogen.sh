@@ -45,6 +45,6 @@ programs() { # VARIABLE LDADD FILE...: a program of one source each
 	list man3_pages man/*.3
 	list other_files LICENSE *.md .clang-format .ci/* tools/check tools/packages tools/quickstart tools/demo/* \
 		injector/blob/*.c engine/*/README.md tests/README.md tests/*/README.md tests/lib/*.sh tests/apps/*.bash \
-		tests/golden/* tests/bench/*.sh tests/images/*/* tests/fuzz/* tests/unit/*.h tests/look/*.py tests/look/*.cc tests/look/*.rs libinproc/*/README.md
+		tests/golden/* tests/bench/*.sh tests/images/*/* tests/fuzz/* tests/unit/*.h tests/look/*.py tests/look/*.cc tests/look/*.rs libinproc/*/README.md libinproc/*.ld
 } | put lists.am
 [ "${1-}" = lists ] || autoreconf -fi

@@ -16,9 +16,9 @@
 #define PR_SET_VMA_ANON_NAME 0
 #endif
 
-struct ckpt_config ckpt_config;
-struct ckpt_session *ckpt_session;
-char *ckpt_stacks;
+CKPT_EARLY struct ckpt_config ckpt_config;
+CKPT_EARLY struct ckpt_session *ckpt_session;
+CKPT_EARLY char *ckpt_stacks;
 
 /* A fork finds it cleared, whoever made it and however. */
 static struct ckpt_session *make_session(void)

@@ -18,6 +18,8 @@
 #define CKPT_SIGNAL_DEFAULT 64 /* the last of the real-time ones */
 #define CKPT_LOWEST_FD 900     /* own descriptors are not below */
 #define CKPT_EXPORT __attribute__((visibility("default")))
+/* Written at the start of the program: layout.ld puts it all on one page. */
+#define CKPT_EARLY __attribute__((section(".early")))
 #define CKPT_TEXT 512
 #define CKPT_N_AGAIN 16
 #define CKPT_N_STACKS 512 /* of threads beyond these, in the handler, their own are used */

@@ -27,7 +27,7 @@ struct header {
 	} at[];
 };
 
-static const struct header *header; /* NULL: it is not as we know it */
+CKPT_EARLY static const struct header *header; /* NULL: it is not as we know it */
 
 /* Of a thread that is on its way out. */
 static __thread struct {

@@ -11,8 +11,8 @@
 
 #define SPINS 1000 /* as often who holds the lock may not run; a fork may have copied it taken */
 
-static struct sigaction pretended;
-static uint32_t taken;
+CKPT_EARLY static struct sigaction pretended;
+CKPT_EARLY static uint32_t taken;
 
 /* No handler runs between these in this thread, so none finds the lock taken by who it interrupts.
  */

@@ -18,15 +18,15 @@
 
 /* Strings of our own: those of the start may be overwritten, by setproctitle() for one. The first
  * is LD_PRELOAD with nothing but us. */
-static char text[TEXT_MAX];
-static const char *kept[CKPT_KEPT_MAX];
-static size_t n_kept;
+__attribute__((section(".bss.first"))) static char text[TEXT_MAX];
+CKPT_EARLY static const char *kept[CKPT_KEPT_MAX];
+CKPT_EARLY static size_t n_kept;
 /* Our name as the dynamic linker was given it. */
-static const char *library;
+CKPT_EARLY static const char *library;
 
 /* Of the engine: ours, and these. NULL at the end. */
-static char *engine_env[CKPT_KEPT_MAX + 5];
-static size_t n_engine;
+CKPT_EARLY static char *engine_env[CKPT_KEPT_MAX + 5];
+CKPT_EARLY static size_t n_engine;
 static const char *const engine_names[] = { "PATH=", "HOME=", "TMPDIR=", "LD_LIBRARY_PATH=" };
 
 static char *store(size_t *usedp, const char *first, const char *second)

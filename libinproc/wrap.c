@@ -7,7 +7,7 @@
 #include <errno.h>
 #include "libinproc/wrap.h"
 
-void *ckpt_reals[CKPT_N_REALS];
+CKPT_EARLY void *ckpt_reals[CKPT_N_REALS];
 
 static const char names[] =
 #define X(name) #name "\0"

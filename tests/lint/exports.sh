@@ -42,6 +42,9 @@ tls=$(($(section .tbss) + $(section .tdata)))
 # One of ours, one of the compiler's.
 [ "$(section .init_array)" -le 16 ] || bad "more than one constructor"
 [ "$(section .fini_array)" -le 8 ] || bad "a destructor"
+# What is written at the start, and what a child looks into, as layout.ld has it.
+pages=$(objdump -h "$lib" | awk '$2 ~ /^\.(got|gnu\.hash|early|first)$/ { print substr($4, 1, 13) }')
+[ "$(echo "$pages" | wc -l) $(echo "$pages" | uniq | wc -l)" = '4 1' ] || bad "not on one page: .got .gnu.hash .early .first"
 objdump -p "$lib" | grep -q TEXTREL && bad "code that has to be written to"
 [ "$failed" = 0 ] && echo "ok - exports what it must, $(section .text) bytes of code, $tls for each thread"
 exit "$failed"
