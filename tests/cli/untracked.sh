@@ -78,6 +78,23 @@ without 'no PAGEMAP_SCAN' $ENOTTY $SCAN
 without 'another PAGEMAP_SCAN' $EINVAL $SCAN
 without 'no tracking by userfaultfd' $EINVAL $API
 
+# ---- a container that forbids userfaultfd(2) to who restores ----
+EPERM=1 USERFAULTFD=323 was=$CKPT
+printf '#!/bin/sh\nexec perl %s/filter.pl %s %s 0 %s "$@"\n' "$T" $EPERM $USERFAULTFD "$was" >without
+CKPT=$T/without
+ckpt check --feature UFFD_FEATURE_WP_ASYNC
+check 'no userfaultfd: what it costs is told' grep -q '^missing .*memory cannot be tracked' "$T/out"
+expect 'no userfaultfd: a dump' 0 '' dump -t "$PID" -D u
+until_true 5 gone "$PID"
+expect 'no userfaultfd: none to serve memory with' 1 '^ckpt: (CKPT-E0440: )?.*userfaultfd' restore -d -D u --lazy
+check 'no userfaultfd: nothing is left' gone "$PID"
+[ -n "$BOXED" ] || expect 'no userfaultfd: restored all the same' 0 '^note: .*no_new_privs' restore -d -D u
+[ -z "$BOXED" ] || ckpt restore -d -D u
+check 'no userfaultfd: it goes on' until_true 20 beyond $(($(count) + 2))
+CKPT=$was
+[ -n "$BOXED" ] || end
+prog
+
 # ---- in the middle of a round ----
 for what in fork exec; do
 	touch n.$what
