@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # What checkpoints from inside cost: the pause that the program sees, against a plain fork of it; and what the library
-# costs as long as there is none, against the same program without it. Medians of 5; of the costs, of 41. Run in the build
-# folder, on a quiet machine, with images on tmpfs; prints a table and judges nothing.
+# costs as long as there is none, against the same program without it. Medians of 5; of the costs, of 41, with quartiles. Run in
+# the build folder, on a quiet machine, with images on tmpfs; prints a table and judges nothing. $BENCH_COSTS: only these.
 set -u
 program=$PWD/tests/bench/inside reaper=$PWD/tests/fault/reaper
 [ -x "$program" ] && [ -x "$reaper" ] || { echo "build first: make check TESTS= in the build folder"; exit 77; }
@@ -44,23 +44,35 @@ pause() {
 	wait "$pid" 2>/dev/null
 }
 
-# Short runs in pairs that take turns, and the median of what they differ by: the machine has slow moments and slow seconds.
+# quartiles NUMBER...: the middle one, and where half of them are
+quartiles() {
+	printf '%s\n' "$@" | sort -n | awk '{ v[NR] = $1 }
+		END { printf "%s (%s to %s)", v[int((NR + 1) / 2)], v[int((NR + 3) / 4)], v[int((3 * NR + 1) / 4)] }'
+}
+# beside BEFORE MEASURED AFTER
+beside() { awk -v a="$1" -v x="$2" -v b="$3" 'BEGIN { printf "%.3f", 2 * x / (a + b) }'; }
+# Short runs that take turns, and what those with the library differ by from those before and after: the machine has slow
+# moments and slow seconds. What is left of these is seen in how those without it differ from each other.
 cost() {
-	local plain=() with=() ratios=() i
+	local plain=() with=() ratios=() same=() i
+	plain+=("$("$program" cost "$1")")
 	for ((i = 0; i < 41; i++)); do
-		((i % 2)) && plain+=("$("$program" cost "$1")")
 		with+=("$(./ckpt-run -- "$program" cost "$1")")
-		((i % 2)) || plain+=("$("$program" cost "$1")")
-		ratios+=("$(awk -v a="${plain[i]}" -v b="${with[i]}" 'BEGIN { printf "%.3f", b / a }')")
+		plain+=("$("$program" cost "$1")")
+		ratios+=("$(beside "${plain[i]}" "${with[i]}" "${plain[i + 1]}")")
+		((i < 1)) || same+=("$(beside "${plain[i - 1]}" "${plain[i]}" "${plain[i + 1]}")")
 	done
-	printf '%-28s plain %10s ns   with %10s ns   %s\n' "$1" "$(printf '%s\n' "${plain[@]}" | median)" \
-		"$(printf '%s\n' "${with[@]}" | median)" "$(printf '%s\n' "${ratios[@]}" | median)"
+	printf '%-16s plain %10s ns   with %10s ns   %s   plain among themselves %s\n' "$1" \
+		"$(printf '%s\n' "${plain[@]}" | median)" "$(printf '%s\n' "${with[@]}" | median)" \
+		"$(quartiles "${ratios[@]}")" "$(quartiles "${same[@]}")"
 }
 
-pause '16 MiB' 16 small 2
-pause '16 MiB, 200 threads' 16 small 200
-pause '1 GiB of small pages' 1024 small 2
-pause '1 GiB of huge pages' 1024 huge 2
-for name in open-read-close malloc-free clock_gettime stat pipe mutex poll thread fork fork-exec; do
+[ -n "${BENCH_COSTS-}" ] || {
+	pause '16 MiB' 16 small 2
+	pause '16 MiB, 200 threads' 16 small 200
+	pause '1 GiB of small pages' 1024 small 2
+	pause '1 GiB of huge pages' 1024 huge 2
+}
+for name in ${BENCH_COSTS:-open-read-close malloc-free clock_gettime stat pipe mutex poll thread fork fork-exec}; do
 	cost "$name"
 done
