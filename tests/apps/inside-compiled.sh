@@ -181,7 +181,9 @@ build malloc.cc -o malloc
 story "malloc of libc" "$T/malloc"
 for library in jemalloc tcmalloc_minimal; do
 	preload=$(/sbin/ldconfig -p | sed -n "s/.*lib$library\.so.* => //p" | head -n 1)
-	if [ -n "$preload" ]; then
+	if grep -q __asan_init "$T/ckpt-run"; then
+		echo "skip - $library: ckpt-run has a sanitizer, and starts with no other malloc"
+	elif [ -n "$preload" ]; then
 		story "$library" "$T/malloc"
 	else
 		echo "skip - $library: it is not installed"
