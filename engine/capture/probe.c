@@ -140,7 +140,8 @@ static const char *sort_name(const char *link)
 	static const struct {
 		const char *begin, *name;
 	} sorts[] = {
-		{ "anon_inode:[io_uring]", "an io_uring" },
+		{ "anon_inode:[io_uring]", "an io_uring, which most programs do without where the "
+					   "sysctl kernel.io_uring_disabled is 2" },
 		{ "anon_inode:[userfaultfd]", "a userfaultfd" },
 		{ "anon_inode:[perf_event]", "a counter of perf_event_open(2)" },
 		{ "anon_inode:bpf-map", "a BPF map" },

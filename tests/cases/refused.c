@@ -168,7 +168,7 @@ static void check_outside(void)
 
 CASES({ "files that cannot be captured are named all at once", setup, check,
 	.refused = { "fd 41", "fd 42", "fd 43", "fd 44", "fd 45", "an io_uring", "a userfaultfd",
-		     "CKPT-E0201" } },
+		     "kernel.io_uring_disabled", "CKPT-E0201" } },
       { "what a child holds is named", setup_in_child, NULL,
 	.refused = { "fd 47", "a userfaultfd" } },
       { "a file lock is refused", setup_lock, check_lock,
