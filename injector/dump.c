@@ -21,9 +21,7 @@
 #include "injector/inside.h"
 #include "injector/inventory.h"
 #include "injector/lend.h"
-#include "injector/pre-dump.h"
 #include "injector/precopy.h"
-#include "injector/ptrace.h"
 #include "injector/source-ptrace.h"
 #include "injector/room.h"
 #include "injector/stops.h"
@@ -109,6 +107,7 @@ static int capture(struct dump *d, struct ckpt_err *err)
 		.shell_job = d->opts->shell_job,
 		.file_locks = d->opts->file_locks || d->opts->inside,
 		.tcp_close = d->opts->tcp_close,
+		.skip_in_flight = d->opts->skip_in_flight,
 		.rules = d->opts->rules,
 		.files = &d->files,
 		.log = d->opts->log,

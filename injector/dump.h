@@ -32,7 +32,7 @@ struct ckpt_dump_opts {
 	int dirfd;                             /* images folder, or where a stream goes; borrowed */
 	const char *dir;                       /* its name, for messages */
 	struct ckpt_compression compress;      /* of the pages */
-	bool leave_running, leave_stopped, shell_job, file_locks, tcp_close;
+	bool leave_running, leave_stopped, shell_job, file_locks, tcp_close, skip_in_flight;
 	bool packages;              /* that programs and libraries belong to are kept */
 	bool areas_frozen;          /* with LIVE: areas are not read before the freeze */
 	bool live;                  /* memory is copied while it runs, and again where it changed */

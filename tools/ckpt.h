@@ -159,7 +159,7 @@ struct ckpt_options {
 	const char *max_freeze_action;
 	bool leave_running, leave_stopped, shell_job, file_locks, detached, sibling, display_stats,
 		json;
-	bool tcp_close;
+	bool tcp_close, skip_in_flight;
 	const char *config;
 	bool no_default_config;
 	bool seen[CKPT_MAX_OPTIONS];          /* by index in the table */

@@ -24,6 +24,7 @@ static int check_tree(struct ckpt_tool *t)
 		.shell_job = t->opts.shell_job,
 		.file_locks = t->opts.file_locks,
 		.tcp_close = t->opts.tcp_close,
+		.skip_in_flight = t->opts.skip_in_flight,
 		.rules = &t->rules,
 		.timeout_s = t->opts.timeout,
 		.files = ckpt_tool_file_policy(&t->opts),

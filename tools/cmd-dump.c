@@ -45,6 +45,7 @@ struct ckpt_dump_opts ckpt_tool_dump_opts(struct ckpt_tool *t)
 		.shell_job = t->opts.shell_job,
 		.file_locks = t->opts.file_locks,
 		.tcp_close = t->opts.tcp_close,
+		.skip_in_flight = t->opts.skip_in_flight,
 		.packages = t->opts.packages,
 		.rules = &t->rules,
 		.live = t->opts.live || t->opts.max_freeze,

@@ -69,6 +69,7 @@ const struct ckpt_option ckpt_option_table[] = {
 	{ .name = "rules", .type = CKPT_OPT_LIST, .ours = true, .in = DUMP | CHECK | RESTORE | PLAN, AT(rules), .value = "FILE",
 	  .text = "rules, one a line" },
 	FLAG("tcp-close", 0, tcp_close, DUMP | CHECK, "TCP connections may be lost: they come back closed by their peer"),
+	FLAG("skip-in-flight", 0, skip_in_flight, DUMP | CHECK, "connections that nobody has accepted yet may be lost, likewise"),
 	VALUE("timeout", 0, CKPT_OPT_NUMBER, timeout, DUMP | PRE_DUMP | CHECK, "SECONDS",
 	      "give up when the dump takes longer (default 10; 0: never)"),
 	OUR_FLAG("live", live, ONLY_DUMP, "copy memory while the tree runs, and stop it for what changed meanwhile"),
@@ -155,7 +156,6 @@ const struct ckpt_option ckpt_option_table[] = {
 
 	/* ---- what changes nothing here ---- */
 	QUIET("tcp-established", 0, CKPT_OPT_FLAG, NULL, "a TCP connection is refused by name all the same; see --tcp-close"),
-	QUIET("skip-in-flight", 0, CKPT_OPT_FLAG, NULL, "a TCP connection that is not accepted yet is refused by name all the same; see --tcp-close"),
 	QUIET("network-lock", 0, CKPT_OPT_CHOICE, "iptables|nftables|skip", "no TCP connection is dumped: nothing to lock"),
 	{ .name = "ext-unix-sk", .letter = 'x', .type = CKPT_OPT_TEXT, .optional = true,
 	  .fate = CKPT_HARMLESS,

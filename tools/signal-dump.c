@@ -26,6 +26,7 @@ static int dump(struct ckpt_tool *t, const struct ckpt_signal_options *o)
 		.compress = t->opts.compress,
 		.file_locks = t->opts.file_locks,
 		.tcp_close = t->opts.tcp_close,
+		.skip_in_flight = t->opts.skip_in_flight,
 		.rules = &t->rules,
 		.prev_dir = t->opts.prev_images_dir,
 		.track_mem = t->opts.track_mem,

@@ -28,7 +28,7 @@
 	X(NO_COPY,           117, 1, "raise --max-freeze, or give it room for one more process of its size") \
 	X(FILE_KIND,         201, 3, "close it before the dump") \
 	X(EXTERNAL_PEER,     202, 3, "dump the process at the other end too, or close this descriptor before the dump") \
-	X(NOT_ACCEPTED,      491, 3, "dump it again once they are accepted, or the other ends too; --tcp-close closes those of TCP") \
+	X(NOT_ACCEPTED,      491, 3, "dump it again once they are accepted, or the other ends too; --skip-in-flight closes them") \
 	X(DELETED_FILE,      203, 3, "close it before the dump, or put a file at the path") \
 	X(SHELL_JOB,         204, 1, "add --shell-job (-j)") \
 	X(AREA_KIND,         205, 3, "unmap it before the dump") \

@@ -26,6 +26,7 @@ struct ckpt_capture_opts {
 	bool file_locks;          /* locks are captured, not refused */
 	struct ckpt_rules *rules; /* of the user; may be NULL */
 	bool tcp_close;           /* connections of TCP may be lost */
+	bool skip_in_flight;      /* those that nobody has accepted yet may be */
 	struct ckpt_log *log;     /* may be NULL */
 	const struct ckpt_file_policy *files; /* may be NULL */
 	struct ckpt_live *live;               /* memory that has been copied before, or NULL */

@@ -27,6 +27,7 @@ struct ckpt_collect ckpt_collect_of(struct ckpt_capture *c, pid_t pid, pid_t tid
 		.fd = -1,
 		.shell_job = c->opts->shell_job,
 		.tcp_close = c->opts->tcp_close,
+		.skip_in_flight = c->opts->skip_in_flight,
 		.policy = c->opts->files,
 	};
 }

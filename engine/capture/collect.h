@@ -50,6 +50,7 @@ struct ckpt_collect {
 	const struct ckpt_rule *rule; /* of kind "external": why it is */
 	const char *was;              /* the same: the kind that would have claimed it, or "" */
 	bool tcp_close;               /* connections of TCP may be lost */
+	bool skip_in_flight;          /* those that nobody has accepted yet may be */
 	const struct ckpt_file_policy *policy; /* policy.h; may be NULL */
 };
 

@@ -234,6 +234,17 @@ static int collect_connector(struct ckpt_collect *c, Ckpt__Unix *m, struct ckpt_
 	return 0;
 }
 
+/* As the user has it: N connections, of which this one is an end, are lost. */
+static bool skip(struct ckpt_collect *c, unsigned int n)
+{
+	if (c->skip_in_flight)
+		ckpt_lost(
+			c,
+			"process %d: fd %d: %s: connections (%u) that are not accepted yet: will be closed",
+			c->pid, c->number, c->probe->link, n);
+	return c->skip_in_flight;
+}
+
 /* What PEER has sent to this one; 0: not known. Another datagram socket may have
  * got some of it; of the tree's own it can be seen. */
 static uint32_t sent_by(struct ckpt_collect *c, const Ckpt__Unix *m,
@@ -269,7 +280,7 @@ static int collect_peer(struct ckpt_collect *c, Ckpt__Unix *m, const struct ckpt
 	m->has_peer = true;
 	m->peer = d->peer;
 	if (m->type != SOCK_DGRAM && !m->peer) {
-		m->has_waits = m->waits = d->shutdown != BOTH_WAYS;
+		m->has_waits = m->waits = d->shutdown != BOTH_WAYS && !skip(c, 1);
 		if (m->waits && (ioctl(c->fd, SIOCOUTQ, &sent) < 0 || sent))
 			return ckpt_refuse(err, CKPT_E_NOT_ACCEPTED, -EOPNOTSUPP,
 					   "%s: its connection has not been accepted yet, and it "
@@ -292,6 +303,8 @@ static int collect_peer(struct ckpt_collect *c, Ckpt__Unix *m, const struct ckpt
 static int collect_pending(struct ckpt_collect *c, Ckpt__Unix *m, const struct ckpt_unix_diag *d,
 			   struct ckpt_err *err)
 {
+	if (d->waiting && skip(c, d->waiting))
+		return 0;
 	m->pending = ckpt_alloc(c->arena, (d->n_pending + 1) * sizeof(*m->pending));
 	m->n_pending = d->n_pending;
 	for (size_t i = 0; i < d->n_pending; i++)

@@ -175,7 +175,7 @@ static int collect_listener(struct ckpt_collect *c, Ckpt__Inet *m, const struct 
 		return 0;
 	if (m->local)
 		show(m->local, local);
-	if (!c->tcp_close)
+	if (!c->tcp_close && !c->skip_in_flight)
 		return ckpt_refuse(err, CKPT_E_NOT_ACCEPTED, -EOPNOTSUPP,
 				   "%s: %u connections to %s have not been accepted yet",
 				   c->probe->link, info->tcpi_unacked, local);

@@ -110,9 +110,30 @@ static void setup_closed(void)
 	CHECK_CALL(close(client[0]));
 }
 
+/* One has sent something, one was closed. */
+static void setup_skipped(void)
+{
+	start();
+	client[0] = join("first");
+	CHECK(write(client[0], "early", 5) == 5);
+	close(join(""));
+}
+
+static void check_skipped(void)
+{
+	CHECK(read(client[0], buf, 9) == 0);
+	CHECK_CALL(fcntl(listener, F_SETFL, O_NONBLOCK));
+	CHECK(accept(listener, NULL, NULL) < 0 && errno == EAGAIN);
+	client[1] = join("");
+	CHECK(accept(listener, NULL, NULL) >= 0);
+}
+
 CASES({ "connections wait to be accepted, in order", setup, check },
       { "the same of packets", setup_packets, check },
       { "what was sent before is refused by name", setup_sent, NULL,
 	.refused = { "CKPT-E0491", "has not been accepted yet" } },
       { "one that was closed is refused by name", setup_closed, NULL,
-	.refused = { "CKPT-E0491", "some of them are closed" } })
+	.refused = { "CKPT-E0491", "some of them are closed", "--skip-in-flight" } },
+      { "with --skip-in-flight they are closed", setup_skipped, check_skipped,
+	CASE_GOES | CASE_ONCE, .options = { "--skip-in-flight" }, .differs = { "*/open/[3-5]/*" },
+	.not_inside = "ckpt-signal has no --skip-in-flight" })
