@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# What checkpoints from inside cost: the pause that the program sees, against a plain fork of it; and what the library
-# costs as long as there is none, against the same program without it. Medians of 5; of the costs, of 41, with quartiles. Run in
-# the build folder, on a quiet machine, with images on tmpfs; prints a table and judges nothing. $BENCH_COSTS: only these.
+# What checkpoints from inside cost: the pause that the program sees, against its longest gap in half a second without one and a
+# plain fork of it; and what the library costs as long as there is none, against the same program without it. Medians of 5; of
+# the costs, of 41, with quartiles. Run in the build folder, on a quiet machine, with images on tmpfs; prints a table and judges
+# nothing. $BENCH_COSTS: only these costs.
 set -u
 program=$PWD/tests/bench/inside reaper=$PWD/tests/fault/reaper
 [ -x "$program" ] && [ -x "$reaper" ] || { echo "build first: make check TESTS= in the build folder"; exit 77; }
@@ -23,22 +24,26 @@ gap() { # since the last time
 
 # pause NAME MIB small|huge THREADS
 pause() {
-	local gaps=() totals=() i start pid
+	local gaps=() without=() totals=() i start pid
 	rm -rf "$dir/t" && mkdir "$dir/t"
 	setsid ./ckpt-run -- "$program" run "$2" "$3" "$4" "$dir/t" </dev/null >/dev/null 2>&1 &
 	pid=$!
 	for ((i = 0; i < 6000; i++)); do [ -e "$dir/t/fork" ] && break; sleep 0.01; done
 	for i in 1 2 3 4 5; do
+		# To remove the image of before takes the processors, too.
+		rm -rf "$dir/img"
 		sleep 0.3
 		gap >/dev/null
-		rm -rf "$dir/img"
+		sleep 0.5
+		without+=("$(gap)")
 		start=$(date +%s%N)
 		./ckpt-signal -D "$dir/img" "$pid" >/dev/null 2>"$dir/err" || { cat "$dir/err"; break; }
 		totals+=($((($(date +%s%N) - start) / 1000)))
 		sleep 0.1
 		gaps+=("$(gap)")
 	done
-	printf '%-28s pause %8s us   fork %8s us   total %9s us\n' "$1" "$(printf '%s\n' "${gaps[@]}" | median)" \
+	printf '%-28s pause %8s us   without %8s us   fork %8s us   total %9s us\n' "$1" \
+		"$(printf '%s\n' "${gaps[@]}" | median)" "$(printf '%s\n' "${without[@]}" | median)" \
 		"$(cat "$dir/t/fork")" "$(printf '%s\n' "${totals[@]}" | median)"
 	kill "$pid"
 	wait "$pid" 2>/dev/null
