@@ -48,6 +48,19 @@ tame 1 plan -D img
 tame 1 restore -d -D img
 tame 0 plan -D img --on-files list
 
+# On a terminal one line says how far it is, where that takes longer than half a second, and goes away.
+if command -v script >/dev/null; then
+	start perl -e 'my $m = ""; for (1 .. 64) { $m .= pack("w", rand(1 << 30)) for 1 .. 1e5; $m .= "x" x (1 << 19); }
+		open(my $f, ">", "slow"); close($f); sleep(1000)'
+	until_true 60 test -e slow
+	ckpt dump -s -t "$PID" -D slowly --compress=zstd:14
+	check 'no bar but on a terminal' test "$status" = 0 -a ! -s "$T/err" -a "$(wc -l <"$T/out")" = 1
+	timeout 100 script -qec "$CKPT dump -t $PID -D slowly2 --compress=zstd:14" /dev/null >tty </dev/null
+	check 'a bar on a terminal' grep -q \
+		$'\r\e\\[Kdumping [0-9.]* [KMG]*i*B of [0-9.]* MiB ([0-9]* %), [0-9.]* [KMG]*i*B/s, [0-9]*:[0-9][0-9] left' tty
+	check 'it goes away, the summary stays' grep -q $'\r\e\\[Kdumped 1 process, 1 thread, ' tty
+fi
+
 [ -c /dev/full ] || finish
 # full STATUS ARGS...
 full() {
