@@ -25,7 +25,8 @@ static bool has(const struct ckpt_problems *problems, enum ckpt_code number)
 /* It passes by itself: somebody is about to read it; a thread of our own library has descriptors of
  * its own for a moment; a SIGSTOP has just been sent; a ckpt that was killed still tracks memory (a
  * program that does has a descriptor for it, too, which does not pass). Of a connection that waits
- * to be accepted, or was seen to (VISITED), it is likely: whoever asks, is answered, and leaves. */
+ * to be accepted, or was seen or is said to (VISITED), it is likely: whoever asks, is answered, and
+ * leaves. */
 static bool passes(enum ckpt_code number, unsigned int tried, bool visited)
 {
 	switch (number) {
@@ -68,7 +69,7 @@ static int dump_when_it_passed(const struct ckpt_dump_opts *opts, struct ckpt_at
 	bool once = opts->prev_dir || opts->track_mem || (opts->inside && opts->inside->answer);
 	uint64_t until = ckpt_now_ns() + AT_MOST_NS;
 	int r = ckpt_dump_once(opts, attempt, arena, stats, problems, err);
-	bool visited = has(problems, CKPT_E_NOT_ACCEPTED);
+	bool visited = opts->skip_in_flight || has(problems, CKPT_E_NOT_ACCEPTED);
 
 	for (unsigned int n = 0; r < 0 && !attempt->sent && !once &&
 				 all_pass(problems, n, visited) && ckpt_now_ns() < until;

@@ -82,7 +82,22 @@ ckpt dump -t "$PID" -D img -R
 check 'nobody accepts it: refused' test "$status" = 3
 check "nobody accepts it: what and why" \
 	grep -q '^ckpt: CKPT-E0491: process '"$PID"' (perl): fd [0-9]*: socket:.*has not been accepted yet' "$T/err"
+rm -rf img
+ckpt dump -t "$PID" -D img -R --skip-in-flight
+check 'nobody accepts it, --skip-in-flight: dumped' test "$status" = 0
+check '--skip-in-flight: what is lost is said' grep -q 'connections (1) that are not accepted yet: will be closed' "$T/err"
+rm -rf img
 kill $client
+start perl -MSocket -e 'socket(S, PF_UNIX, SOCK_STREAM, 0); bind(S, sockaddr_un("slow")) or die; listen(S, 8);
+	while (accept(C, S)) { open(F, ">accepted"); select(undef, undef, undef, 0.15); syswrite(C, "answer"); close C }'
+until_true 5 test -S slow
+python3 client.py slow & client=$!
+until_true 5 test -e accepted
+ckpt dump -t "$PID" -D img -R --skip-in-flight
+check '--skip-in-flight: clients come and go, a dump waits for them' test "$status" = 0
+wait $client
+check 'who is answered meanwhile' test $? = 0
+rm -rf img
 
 start sleep 1000
 refused=0
