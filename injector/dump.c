@@ -14,15 +14,12 @@
 #include "injector/areas-ahead.h"
 #include "injector/copies.h"
 #include "injector/dump-once.h"
-#include "injector/dump.h"
 #include "injector/fd-room.h"
 #include "injector/holder.h"
 #include "injector/increment.h"
 #include "injector/inside.h"
 #include "injector/inventory.h"
 #include "injector/lend.h"
-#include "injector/precopy.h"
-#include "injector/source-ptrace.h"
 #include "injector/room.h"
 #include "injector/stops.h"
 #include "injector/warm.h"
@@ -81,12 +78,10 @@ static int plan_problems(struct dump *d, struct ckpt_err *err)
 	struct ckpt_plan *plan;
 	int r = ckpt_plan_make(&plan, d->arena, d->snap, NULL, &opts, err);
 
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < plan->problems.n; i++)
+	for (size_t i = 0; r >= 0 && i < plan->problems.n; i++)
 		ckpt_problem_add(d->problems, plan->problems.v[i].number, "%s",
 				 plan->problems.v[i].text);
-	return 0;
+	return r < 0 ? r : 0;
 }
 
 /* Of one process; what is to end stands still anyway, and so does what is copied then. */
@@ -348,14 +343,17 @@ static bool is_ahead(const struct ckpt_dump_opts *opts)
 	return opts->live || opts->prev_dir || opts->track_mem;
 }
 
-/* In all it takes longer: who ends anyway does not mind standing still. */
+/* In all it takes longer, but for what is made while we wait for other things. */
 static int make_room(struct dump *d, struct ckpt_err *err)
 {
 	int fd = ckpt_image_writer_pages_fd(d->writer);
 
-	if (d->opts->inside || !d->opts->leave_running || fd < 0)
+	if (d->opts->inside || d->inc.before || fd < 0 || ckpt_image_writer_pack(d->writer))
 		return 0;
-	return ckpt_room_make(&d->room, d->arena, fd, d->opts->pid, check_signals, d, err);
+	if (d->opts->leave_running && !is_ahead(d->opts))
+		return ckpt_room_make(&d->room, d->arena, fd, d->opts->pid, check_signals, d, err);
+	ckpt_room_begin(&d->room, fd, d->opts->pid);
+	return 0;
 }
 
 /* Who goes on afterwards does not wait for a compressor, or for a reader. */
@@ -388,7 +386,9 @@ static int run(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err *e
 		r = ckpt_increment_open(&d->inc, d->opts, d->known, d->writer, d->arena, err);
 	stats->note = d->inc.note;
 	if (r >= 0)
-		r = is_ahead(d->opts) ? copy_ahead(d, err) : make_room(d, err);
+		r = make_room(d, err);
+	if (r >= 0 && is_ahead(d->opts))
+		r = copy_ahead(d, err);
 	if (r >= 0)
 		r = capture(d, err);
 	if (r >= 0)
@@ -446,6 +446,7 @@ static void init(struct dump *d, const struct ckpt_dump_opts *opts, struct ckpt_
 
 static void finish(struct dump *d, int result)
 {
+	ckpt_room_end(&d->room);
 	ckpt_live_close(d->precopy.live); /* meanwhile the copies end */
 	ckpt_copies_end(d->copies);
 	ckpt_memory_close(d->work);

@@ -5,7 +5,11 @@
  * that.
  */
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include "engine/base/pass.h"
 #include "injector/freeze.h"
 #include "injector/ptrace.h"
 #include "injector/room.h"
@@ -14,6 +18,8 @@
 #define STEP (64ull << 20)
 #define HOLD_MOST (16ull << 20)
 #define HUGE (2ull << 20)
+#define LEAST (64ull << 20) /* for less nobody waits long enough */
+#define BIT (1ull << 20)
 #define MORE(size) ((size) + (size) / 4 + (256u << 10)) /* than there is by now */
 
 /* Pages that it shares with its children count once in all. */
@@ -58,4 +64,48 @@ int ckpt_room_make(struct ckpt_room *room, struct ckpt_arena *arena, int fd, pid
 		r = go_on(arg, err);
 	}
 	return r;
+}
+
+/* ---- beside other things ---- */
+
+static bool is_wanted(const struct ckpt_room *room, uint64_t at)
+{
+	struct stat st;
+
+	return !room->ends && at < room->most && !fstat(room->fd, &st) &&
+	       (uint64_t)st.st_size <= at;
+}
+
+static void *make_more(void *arg)
+{
+	struct ckpt_room *room = arg;
+
+	ckpt_pass_always();
+	for (uint64_t at = 0; is_wanted(room, at) && !fallocate(room->fd, 0, at, BIT); at += BIT)
+		;
+	return NULL;
+}
+
+/* Of the root alone, and not all of it: more may not be copied. */
+void ckpt_room_begin(struct ckpt_room *room, int fd, pid_t pid)
+{
+	char status[8192];
+	struct statfs fs;
+
+	if (ckpt_proc_read(pid, "status", status, sizeof(status)) <= 0)
+		return;
+	room->fd = fd;
+	room->most = (ckpt_status_number(status, "RssAnon", 10) << 10) / 2;
+	/* Other file systems look for room when they write it out. */
+	if (room->most < LEAST || fstatfs(fd, &fs) < 0 || fs.f_type != TMPFS_MAGIC)
+		return;
+	room->started = !pthread_create(&room->thread, NULL, make_more, room);
+}
+
+void ckpt_room_end(struct ckpt_room *room)
+{
+	room->ends = true;
+	if (room->started)
+		pthread_join(room->thread, NULL);
+	room->started = false;
 }

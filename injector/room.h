@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Room for the memory of a tree, made while the tree still runs. */
 #pragma once
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
 #include "engine/base/arena.h"
 #include "engine/base/err.h"
 
@@ -8,9 +13,20 @@ struct ckpt_room {
 	char *hold; /* in our memory, for that of a small tree; NULL: there is none, and the file
 		       has room */
 	size_t hold_len;
+	/* What is made by a thread: */
+	bool started;
+	pthread_t thread;
+	atomic_bool ends;
+	int fd;
+	uint64_t most;
 };
 
 /* For what the tree of PID needs by now, which is not known exactly: in our memory, or in FD, an
  * empty file, which whoever writes cuts in the end. Nothing but GO_ON can fail. */
 int ckpt_room_make(struct ckpt_room *room, struct ckpt_arena *arena, int fd, pid_t pid,
 		   int (*go_on)(void *arg, struct ckpt_err *err), void *arg, struct ckpt_err *err);
+/* The same beside other things, as much as there is time for: until whoever fills FD, a file of a
+ * tmpfs, gives it its size, or until the end. Elsewhere it would not pay, and nothing is done. */
+void ckpt_room_begin(struct ckpt_room *room, int fd, pid_t pid);
+/* Before FD is closed; of one that was not begun, too. */
+void ckpt_room_end(struct ckpt_room *room);

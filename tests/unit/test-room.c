@@ -14,6 +14,7 @@
 
 #define OWN (24ull << 20)
 #define LITTLE (1ull << 20)
+#define LARGE (160ull << 20)
 
 static int goes_on(void *arg, struct ckpt_err *err)
 {
@@ -64,6 +65,23 @@ static void end(pid_t pid)
 	waitpid(pid, NULL, 0);
 }
 
+/* For the one process of SIZE, until the file has its size. */
+static void make_beside(pid_t pid, uint64_t size)
+{
+	int fd = memfd_create("beside", MFD_CLOEXEC);
+	struct ckpt_room room = { 0 };
+
+	ckpt_room_begin(&room, fd, pid);
+	for (int i = 0; size && !allocated(fd) && i < 10000; i++)
+		usleep(1000);
+	must(ftruncate(fd, 4 * LARGE) == 0, "a file gets its size");
+	ckpt_room_end(&room);
+	ok(!size == !allocated(fd), "there is room if it is worth it");
+	ok(allocated(fd) <= size, "and not too much of it");
+	is(lseek(fd, 0, SEEK_END), 4 * LARGE, "the file keeps its size");
+	close(fd);
+}
+
 int main(void)
 {
 	struct ckpt_err err = CKPT_ERR_INIT;
@@ -92,6 +110,10 @@ int main(void)
 	     "room for little is made");
 	ok(little.hold && little.hold_len >= 2 * LITTLE, "in our memory");
 	ok(!allocated(empty), "and not in the file");
+	make_beside(pid, 0);
+	end(pid);
+	pid = start(LARGE);
+	make_beside(pid, LARGE);
 	end(pid);
 	ckpt_arena_close(arena);
 	return tap_end();
