@@ -204,7 +204,7 @@ static int fork_one(struct ckpt_copies *all, struct copy *copy, struct ckpt_tree
 	ckpt_remote_finish(tree); /* nothing of ours is to be in the copy but this: */
 	r = ckpt_remote_caller(tree, t, &room, &c, err);
 	if (r >= 0 && t->n_filters)
-		return ckpt_refuse(err, CKPT_E_SECCOMP, -EPERM,
+		return ckpt_refuse(err, CKPT_E_NO_COPY, -EPERM,
 				   "process %d: a seccomp filter may keep it from making a copy",
 				   t->proc->pid);
 	if (r < 0)

@@ -13,7 +13,7 @@ struct ckpt_copies;
  * done yet. *STANDINGP: bytes that are in no copy. */
 struct ckpt_copies *ckpt_copies_plan(struct ckpt_arena *arena, const struct ckpt_snapshot *snap,
 				     const struct ckpt_memory_work *work, uint64_t *standingp);
-/* Makes them; WORK reads from them. CKPT_E_NO_COPY where the system has no room. */
+/* Makes them; WORK reads from them. CKPT_E_NO_COPY where there can be none. */
 int ckpt_copies_make(struct ckpt_copies *copies, struct ckpt_source *src,
 		     struct ckpt_memory_work *work, struct ckpt_err *err);
 /* Right after the thaw: they let go of what they have in common with those that they are copies of.

@@ -25,7 +25,7 @@
 	X(HOOK_REFUSED,      114, 1, "ask again later") \
 	X(NOT_PRELOADABLE,   115, 3, "run it without ckpt-run and use ckpt dump -t PID") \
 	X(MAX_FREEZE,        116, 1, "raise --max-freeze, or dump it when it is less busy") \
-	X(NO_COPY,           117, 1, "raise --max-freeze, or give it room for one more process of its size") \
+	X(NO_COPY,           117, 1, "raise --max-freeze, leave out --max-freeze-action, or make room for one more process of its size") \
 	X(FILE_KIND,         201, 3, "close it before the dump") \
 	X(EXTERNAL_PEER,     202, 3, "dump the process at the other end too, or close this descriptor before the dump") \
 	X(NOT_ACCEPTED,      491, 3, "dump it again once they are accepted, or the other ends too; --skip-in-flight closes them") \
@@ -46,7 +46,7 @@
 	X(CONTENT_CHANGED,   260, 1, "dump again, or dump who changes it along with the tree") \
 	X(AIO_LIMIT,         265, 1, "raise /proc/sys/fs/aio-max-nr") \
 	X(DISPATCH,          264, 3, "dump it again when it is in the code that makes its calls") \
-	X(SECCOMP,           230, 3, "run ckpt dump as root; a filter must not end or trap the process for what ckpt asks") \
+	X(SECCOMP,           230, 3, "run ckpt dump as root, and before it is under a filter that ends or traps it, or asks another process") \
 	X(RULE_UNUSED,       252, 1, "look at the names and numbers that `ckpt show` or /proc/PID/fd tell") \
 	X(IN_FLIGHT,         254, 3, "let its receiver take it before the dump") \
 	X(RULE_FAILS,        253, 1, "leave the rule out to let it pass") \

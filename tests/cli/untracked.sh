@@ -134,6 +134,12 @@ if is_root; then # others may not suspend it
 	ckpt dump -t "$PID" -D f2 --track-mem -R
 	check 'under a filter: a dump is there' test "$status" = 0
 	check 'under a filter: no image can go on from it' grep -Eq '^note: .*no image can go on' "$T/err"
+	refused=1 no_copy='CKPT-E0117: process [0-9]+: a seccomp filter may keep it from .*; raise --max-freeze, leave out '
+else
+	refused=3 no_copy='CKPT-E0230: process [0-9]+ .*: .*, which only root may suspend; run ckpt dump as root, '
 fi
+expect 'under a filter: no copy, and what to do' $refused "^ckpt: $no_copy" \
+	dump -t "$PID" -D f3 -R --max-freeze-action copy
+check 'under a filter: no image' test ! -e f3
 still 'under a filter'
 finish_as_both
