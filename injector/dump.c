@@ -208,6 +208,7 @@ static int copy_memory(struct dump *d, struct ckpt_err *err)
 	struct ckpt_memory_copy copy = {
 		.fd = ckpt_image_writer_pages_fd(d->writer),
 		.pack = ckpt_image_writer_pack(d->writer),
+		.uncached = ckpt_image_writer_is_last(d->writer),
 		.progress = d->opts->progress,
 		.progress_arg = d->opts->progress_arg,
 		.go_on = go_on_standing,
@@ -288,16 +289,13 @@ static int commit(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err
 
 static int end_tree(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err *err)
 {
-	int r;
+	int r = 0;
 
 	if (d->opts->leave_running)
 		return 0;
-	if (d->opts->handover || d->opts->lend)
-		r = 0; /* it is done */
-	else if (d->opts->leave_stopped)
-		r = d->src->ops->stop(d->src, err);
-	else
-		r = d->src->ops->kill(d->src, err);
+	if (!d->opts->handover && !d->opts->lend) /* with these it is done */
+		r = d->opts->leave_stopped ? d->src->ops->stop(d->src, err) :
+					     d->src->ops->kill(d->src, err);
 	stats->frozen_ns = frozen_for(d) + d->precopy.frozen_ns;
 	/* Some may have died: the image is all that is left of them. */
 	return ckpt_in(err, r, "the image in %s is complete, but", d->opts->dir);

@@ -126,7 +126,7 @@ static int replace(struct round *r, size_t chunk, const char *buf, size_t at, si
 					  CKPT_CHUNK - at - len);
 	}
 	*crc = new;
-	return ckpt_pages_write(opts->fd, buf, len, offset, err);
+	return ckpt_pages_write(opts->fd, buf, len, offset, false, err);
 }
 
 static int copy(struct round *r, struct job *job, char *buf, struct ckpt_pass *pass,

@@ -13,6 +13,7 @@
 #include "engine/base/clocks.h"
 #include "engine/base/pass.h"
 #include "engine/memory/pages-work.h"
+#include "engine/store/cache.h"
 #include "engine/store/image.h"
 #include "engine/store/pack.h"
 
@@ -40,6 +41,7 @@ struct job {
 struct copy {
 	struct ckpt_memory_work *w;
 	const struct ckpt_memory_copy *opts;
+	bool uncached;
 	uint32_t *crc;
 	pthread_mutex_t lock;    /* of all that follows */
 	size_t part, run, chunk; /* what comes next */
@@ -280,12 +282,13 @@ static int read_job(struct copy *c, const struct job *job, char *buf, struct ckp
 	return r;
 }
 
-int ckpt_pages_write(int fd, const char *buf, size_t len, uint64_t offset, struct ckpt_err *err)
+int ckpt_pages_write(int fd, const char *buf, size_t len, uint64_t offset, bool uncached,
+		     struct ckpt_err *err)
 {
 	size_t done = 0;
 
 	while (done < len) {
-		ssize_t n = pwrite(fd, buf + done, len - done, offset + done);
+		ssize_t n = ckpt_cache_pwrite(fd, buf + done, len - done, offset + done, uncached);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -337,7 +340,8 @@ static bool work_once(struct worker *w)
 			r = ckpt_pack_put(c->opts->pack, w->job.chunk, buf, w->job.len, crc, &err);
 		else if (!w->job.stored)
 			r = ckpt_pages_write(c->opts->fd, buf, w->job.len,
-					     w->job.chunk * (uint64_t)CKPT_CHUNK, &err);
+					     w->job.chunk * (uint64_t)CKPT_CHUNK,
+					     c->uncached && c->w->src->thawed_at, &err);
 	}
 	if (r < 0) {
 		fail(c, &err);
@@ -459,6 +463,7 @@ int ckpt_memory_copy(struct ckpt_memory_work *w, const struct ckpt_memory_copy *
 	size_t n_chunks = (size + CKPT_CHUNK - 1) / CKPT_CHUNK;
 	struct copy c = { .w = w,
 			  .opts = opts,
+			  .uncached = opts->uncached && ckpt_cache_is_short(size),
 			  .lock = PTHREAD_MUTEX_INITIALIZER,
 			  .chunk = (w->kept - w->base) / CKPT_CHUNK,
 			  .done = w->kept - w->base };

@@ -65,7 +65,8 @@ bool ckpt_span_has(const struct ckpt_span *span, size_t n, uint64_t address);
 
 /* ---- pages-copy.c ---- */
 /* All of it, at OFFSET of the pages file. */
-int ckpt_pages_write(int fd, const char *buf, size_t len, uint64_t offset, struct ckpt_err *err);
+int ckpt_pages_write(int fd, const char *buf, size_t len, uint64_t offset, bool uncached,
+		     struct ckpt_err *err);
 
 /* LEN bytes at AT of a part that is the content of something. */
 int ckpt_pages_read(struct ckpt_memory_work *w, const struct ckpt_memory_part *part, uint64_t at,

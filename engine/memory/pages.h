@@ -104,6 +104,9 @@ struct ckpt_memory_copy {
 	int fd;                 /* the pages file, borrowed */
 	struct ckpt_pack *pack; /* chunks go there instead; NULL: to FD */
 	enum ckpt_memory_which which;
+	/* Where memory is short, what is written to FD does not stay in the page cache. While the
+	 * tree stands still that would take too long. */
+	bool uncached;
 	unsigned int n_threads; /* at most; 0: as many as are useful here */
 	void (*progress)(void *arg, uint64_t done, uint64_t total); /* by the calling thread; may be
 								       NULL */

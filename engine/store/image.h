@@ -50,8 +50,9 @@ struct ckpt_page_server {
 };
 struct ckpt_image_how {
 	struct ckpt_compression compress;
-	/* Pages go to a file that has no name first, and are packed by the commit; else as soon as
-	 * they come. */
+	/* The tree goes on, and nobody waits for the image: pages go to a file that has no name
+	 * first, and are packed by the commit; else as soon as they come. Where memory is short,
+	 * the image does not stay in the page cache. */
 	bool later;
 	const struct ckpt_page_server *server; /* borrowed; NULL: none */
 	/* While a reader of a stream is waited for, and between chunks; a failure ends it. By any
@@ -64,6 +65,8 @@ int ckpt_image_create_as(struct ckpt_image_writer **wp, struct ckpt_arena *arena
 			 const char *dir, const struct ckpt_image_how *how, struct ckpt_err *err);
 /* The pages file, to be written with pwrite(2). Borrowed. */
 int ckpt_image_writer_pages_fd(struct ckpt_image_writer *w);
+/* Does nobody read it soon: is it what the image will have, of a tree that goes on? */
+bool ckpt_image_writer_is_last(const struct ckpt_image_writer *w);
 /* The checksums of the pages as they were set. */
 const uint32_t *ckpt_image_writer_checksums(const struct ckpt_image_writer *w, uint64_t *sizep);
 /* Where chunks go instead; NULL: to the pages file. */

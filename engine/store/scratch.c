@@ -7,25 +7,12 @@
 #include <sys/mman.h>
 #include <sys/vfs.h>
 #include "engine/base/cleanup.h"
+#include "engine/store/cache.h"
 #include "engine/store/scratch.h"
-
-static uint64_t available(void)
-{
-	char line[128];
-	unsigned long long kib = ~0ull >> 10;
-	FILE *f = fopen("/proc/meminfo", "re");
-
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "MemAvailable: %llu", &kib) == 1)
-			break;
-	if (f)
-		fclose(f);
-	return kib << 10;
-}
 
 bool ckpt_scratch_fits(uint64_t size)
 {
-	uint64_t free = available();
+	uint64_t free = ckpt_meminfo("MemAvailable");
 
 	/* The machine has to go on. */
 	return size < free - free / 16;

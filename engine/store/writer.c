@@ -11,6 +11,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "engine/store/cache.h"
 #include "engine/store/image.h"
 #include "engine/store/pack.h"
 #include "engine/store/page-server.h"
@@ -131,6 +132,11 @@ int ckpt_image_create(struct ckpt_image_writer **wp, struct ckpt_arena *arena, i
 int ckpt_image_writer_pages_fd(struct ckpt_image_writer *w)
 {
 	return w->raw_fd >= 0 ? w->raw_fd : w->temp.pages_fd;
+}
+
+bool ckpt_image_writer_is_last(const struct ckpt_image_writer *w)
+{
+	return w->how.later && w->raw_fd < 0;
 }
 
 struct ckpt_pack *ckpt_image_writer_pack(struct ckpt_image_writer *w)
@@ -352,6 +358,8 @@ int ckpt_image_commit(struct ckpt_image_writer *w, const struct ckpt_snapshot *s
 	}
 	if (r >= 0)
 		r = ckpt_temp_sync(&w->temp, stored_size(w), err);
+	if (r >= 0 && w->how.later)
+		ckpt_cache_drop(w->temp.pages_fd);
 	if (r >= 0)
 		r = w->stream ? publish_with_server(w, err) :
 				ckpt_temp_publish(&w->temp, stored_size(w), err);
