@@ -40,8 +40,8 @@ both() {
 		end
 		rm -f "$T/root.pid"
 		small "$2 $1, restore $how" "$CKPT" restore -d -D img --pidfile "$T/root.pid"
-		PID=$(cat root.pid 2>/dev/null || echo 0)
-		STARTED+=("$PID")
+		PID=$(cat root.pid 2>/dev/null)
+		STARTED+=("${PID:=none}")
 		check "$2 $1, restore $how: it is there" unharmed "$PID"
 		rm -rf img
 	done

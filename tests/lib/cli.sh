@@ -143,5 +143,5 @@ restored() {
 	ckpt restore -d --pidfile "$T/root.pid" "$@"
 	check "restore $*" test "$status" = 0
 	ROOT=$(cat "$T/root.pid" 2>/dev/null || echo 0)
-	STARTED+=("$ROOT")
+	[ "$ROOT" = 0 ] || STARTED+=("$ROOT") # 0 would be all of us
 }

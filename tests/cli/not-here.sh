@@ -1,0 +1,135 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# What a program needs and this machine does not have when it is restored: segments, terminals, addresses, devices, room.
+# That is said, with what can be done about it; nothing is left, what was in the way is untouched, and without it the
+# shellcheck disable=SC2016  # it is perl that expands
+# program comes back.
+. "$(dirname "$0")/../lib/cli.sh"
+cd "$T" || exit 1
+command -v perl >/dev/null || skip 'there is no perl'
+
+# run NAME CODE: the program that perl makes of it; it writes the file ready, and waits.
+run() {
+	rm -f ready
+	start perl -e "$1"'; open(my $r, ">", "'"$T"'/ready"); close($r); sleep(1000) while 1;'
+	until_true 10 test -e ready || return 1
+	rm -f ready
+}
+dumped() { # NAME ARG...
+	rm -rf img
+	expect "$1: dumped" 0 '' dump -t "$PID" -D img "${@:2}"
+	until_true 10 gone "$PID"
+}
+# refused NAME CODE SENTENCE ARGS...: by the plan and the restore, and nothing is left.
+refused() {
+	expect "$1: refused" 1 "^ckpt: CKPT-E$2: $3" restore -d -D img "${@:4}"
+	check "$1: nothing is left" gone "$PID"
+}
+back() { # NAME ARG...
+	restored -D img "${@:2}"
+	check "$1: is back" unharmed "$ROOT"
+	[ "$ROOT" = 0 ] || kill -KILL "$ROOT"
+	until_true 5 gone "$ROOT"
+}
+
+# ---- System V shared memory: somebody is attached to it, or it is another one. Who may not choose ids has a namespace. ----
+# 29 shmget, 30 shmat, 31 shmctl
+attach='syscall(30, $id, 0, 0) != -1 or die;'
+if [ -z "$BOXED" ] && run 'my $id = syscall(29, 0x636b7074 + $$, 8192, 01600); '"$attach"; then
+	segment=$(ipcs -mp | awk -v pid="$PID" '$3 == pid { print $1 }') program=$PID key=$((0x636b7074 + PID))
+	dumped 'a segment'
+	run "my \$id = $segment; $attach"
+	other=$PID PID=$program
+	refused 'a segment that is attached' 0417 \
+		"shared memory segment $segment \(key 0x[0-9a-f]+\): a process is attached to it; end the programs that are .*ipcs -mp"
+	check 'who is attached is unharmed' unharmed "$other"
+	kill -KILL "$other"
+	until_true 5 gone "$other"
+	ipcrm -m "$segment"
+	other=$(perl -e 'print syscall(29, $ARGV[0] + 0, 4096, 01600)' "$key")
+	refused 'another segment' 0418 \
+		"shared memory segment $segment \(key 0x[0-9a-f]+\): another one has its id or its key; remove that one \(ipcrm -m\)"
+	check 'the other segment is untouched' test "$(ipcs -m | awk -v id="$other" '$2 == id { print $5 }')" = 4096
+	ipcrm -m "$other"
+	back 'a segment'
+	ipcrm -m "$segment"
+fi
+
+# ---- a terminal with both ends: its number is taken ----
+master='sysopen(my $m, "/dev/ptmx", 2) or die; my $n = pack("I", 0); ioctl($m, 0x80045430, $n) or die; $n = unpack("I", $n);'
+slave='my $no = pack("I", 0); ioctl($m, 0x40045431, $no) or die; sysopen(my $s, "/dev/pts/$n", 0x102) or die;'
+if perl -e "$master$slave"; then
+	run "$master$slave"
+	number=$(readlink "/proc/$PID/fd/"* | sed -n 's/^\/dev\/pts\/\([0-9]\)/\1/p') program=$PID
+	dumped 'a terminal'
+	run 'my @all; while (1) { '"$master"' push(@all, $m); last if $n >= '"$number"'; }'
+	other=$PID PID=$program
+	refused 'a terminal' 0421 \
+		".*terminal /dev/pts/$number: the number is taken; end the program that has it, or restore where it is free"
+	check 'who has the terminal is unharmed' unharmed "$other"
+	kill -KILL "$other"
+	until_true 5 gone "$other"
+	back 'a terminal'
+fi
+
+# ---- a terminal whose other end is outside: the restore has to have one; of the leader of its session, the same ----
+if command -v script >/dev/null; then
+	wait='open(my $r, ">", "shell"); print $r "$$\n"; close($r); sleep(1000) while 1;'
+	# job NAME SENTENCE PERL
+	job() {
+		local terminal
+		rm -f shell job.pl
+		echo "$3$wait" >job.pl
+		start script -qec 'exec perl job.pl' /dev/null
+		outer=$PID
+		until_true 10 test -s shell || { fail "$1: no target"; return; }
+		PID=$(cat shell)
+		STARTED+=("$PID")
+		terminal=$(readlink "/proc/$PID/fd/0")
+		dumped "$1" --shell-job
+		kill -KILL "$outer" 2>/dev/null
+		until_true 5 test ! -e "$terminal"
+		refused "$1" 0406 ".*terminal $terminal: $2; run the restore from a terminal with --shell-job" --shell-job
+	}
+	job 'a job' 'standard input is no terminal that could take its place' 'if (fork()) { sleep(1000) while 1; }'
+	job 'a shell' 'is not there any more' ''
+fi
+
+# ---- an address and network devices that are not here: in a network of its own there is nothing but a loopback ----
+udp='use IO::Socket::INET; my $s = IO::Socket::INET->new(Proto => "udp", PeerAddr => "198.51.100.1", PeerPort => 9) or die;'
+if is_root && unshare -n ip link set lo up 2>/dev/null && address=$(perl -e "$udp"' print $s->sockhost;' 2>/dev/null); then
+	device=$(ip -o -4 addr | awk -v a="$address" 'index($4, a "/") == 1 { print $2 }')
+	was=$CKPT
+	# alone COMMAND: the restores have such a network. Where all is down every address could be had.
+	alone() {
+		printf '#!/bin/sh\nexec unshare -n sh -c "ip link set lo up && %s && exec \\"\\$@\\"" sh %s "$@"\n' \
+			"$1" "$was" >alone
+		chmod +x alone
+	}
+	alone true
+	# network NAME CODE SENTENCE PERL
+	network() {
+		run "$4" || { fail "$1: no target"; return; }
+		dumped "$1"
+		CKPT=$T/alone
+		refused "$1" "$2" "$3"
+		CKPT=$was
+		back "$1"
+	}
+	network 'an address' 0420 \
+		".*TCP address $address:[0-9]+: this machine does not have it; give this machine the address, or a way to it" \
+		'use IO::Socket::INET; my $l = IO::Socket::INET->new(Listen => 1, LocalAddr => "'"$address"'") or die;'
+	none="network device $device: is not there"
+	network 'a device' 0419 ".*$none; put the device there under that name" \
+		'use Socket; socket(my $s, AF_INET, SOCK_DGRAM, 0); setsockopt($s, 1, 25, "'"$device"'\0") or die;'
+	network 'a multicast group' 0419 ".*$none \(of a multicast group\); put the device there under that name" \
+		'use Socket; socket(my $s, AF_INET, SOCK_DGRAM, 0);
+		setsockopt($s, 0, 35, inet_aton("239.7.7.7") . inet_aton("'"$address"'")) or die;'
+	network 'a packet socket' 0419 "$none; put the device there under that name" \
+		'use Socket; socket(my $s, 17, SOCK_RAW, 0) or die;
+		bind($s, pack("SnlSCCx8", 17, 0x88b5, '"$(cat "/sys/class/net/$device/ifindex")"', 0, 0, 0)) or die;'
+	alone "ip addr add $address/32 dev lo"
+	network 'a way' 0420 '.*UDP address 198\.51\.100\.1:9: cannot be reached: .*; give this machine the address, or a way to it' \
+		"$udp"
+fi
+finish_as_both
