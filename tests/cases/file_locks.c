@@ -154,7 +154,34 @@ static void check_lease(void)
 	CHECK(EVENTUALLY(broken == lease + 1));
 }
 
+/* Somebody wants the file, and the lease has not been given up yet. */
+static void setup_breaking(void)
+{
+	pid_t pid;
+	int status;
+
+	CHECK(signal(SIGIO, SIG_IGN) != SIG_ERR);
+	lease = make("lease", O_RDWR);
+	CHECK_CALL(fcntl(lease, F_SETLEASE, F_WRLCK));
+	pid = fork();
+	if (pid == 0)
+		_exit(open("lease", O_RDONLY | O_NONBLOCK) < 0 && errno == EWOULDBLOCK ? 0 : 1);
+	CHECK_INT(waitpid(pid, &status, 0), pid);
+	CHECK_INT(status, 0);
+}
+
+static void check_breaking(void)
+{
+	CHECK_INT(fcntl(lease, F_GETLEASE), F_RDLCK); /* what it is to become */
+	CHECK_CALL(fcntl(lease, F_SETLEASE, F_UNLCK));
+	CHECK_INT(fcntl(lease, F_GETLEASE), F_UNLCK);
+}
+
 CASES({ "locks of every sort are held again", setup, check, .options = { "--file-locks" } },
       { "a lock belongs to the process or to the open file", setup_shared, check_shared,
 	.options = { "--file-locks" } },
-      { "a lease is broken with its signal", setup_lease, check_lease, .options = { "-l" } })
+      { "a lease is broken with its signal", setup_lease, check_lease, .options = { "-l" } },
+      { "a lease that somebody waits for is refused", setup_breaking, check_breaking,
+	.options = { "-l" },
+	.refused = { "CKPT-E0221", "somebody waits for its lease to end",
+		     "; let the process give its lease up before the dump" } })

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/rseq.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -166,6 +167,75 @@ static void check_outside(void)
 	CHECK(write(52, "x", 1) == 1);
 }
 
+/*
+ * A process that has unmapped all but a page that counts, libc and vDSO with it: there is no code
+ * in it that a frame of ckpt's could return to.
+ */
+struct bare {
+	uint8_t code[64];
+	volatile int64_t below, above, count;
+};
+
+static struct bare *bare;
+static pid_t bare_pid;
+
+static const uint8_t bare_code[] = {
+	0x0f, 0x05,                         /* syscall: munmap what is below */
+	0x49, 0x89, 0x45, 0x40,             /* mov %rax, 64(%r13) */
+	0x4c, 0x89, 0xe7,                   /* mov %r12, %rdi */
+	0x4c, 0x89, 0xf6,                   /* mov %r14, %rsi */
+	0xb8, 0x0b, 0x00, 0x00, 0x00,       /* mov $SYS_munmap, %eax */
+	0x0f, 0x05,                         /* syscall: what is above */
+	0x49, 0x89, 0x45, 0x48,             /* mov %rax, 72(%r13) */
+	0x49, 0xff, 0x45, 0x50, 0xf3, 0x90, /* incq 80(%r13); pause */
+	0xeb, 0xf8,                         /* jmp to the incq */
+};
+
+static void __attribute__((noreturn)) unmap_all(void)
+{
+	const uint64_t page = (uintptr_t)bare, end = 0x7ffffffff000;
+	register uint64_t above asm("r12") = page + 4096;
+	register struct bare *self asm("r13") = bare;
+	register uint64_t len asm("r14") = end - above;
+
+	asm volatile("jmp *%4" ::"a"(SYS_munmap), "D"(0x10000), "S"(page - 0x10000), "r"(above),
+		     "r"(self), "r"(len)
+		     : "rcx", "r11", "memory");
+	__builtin_unreachable();
+}
+
+static void setup_bare(void)
+{
+	bare = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_SHARED | MAP_ANONYMOUS, -1,
+		    0);
+	CHECK(bare != MAP_FAILED);
+	memcpy(bare->code, bare_code, sizeof(bare_code));
+	bare->below = bare->above = 1;
+	bare_pid = CHECK_CALL(fork());
+	if (!bare_pid) {
+		/* The kernel would write to it. */
+		if (__rseq_size)
+			syscall(SYS_rseq, (char *)__builtin_thread_pointer() + __rseq_offset,
+				__rseq_size < 32 ? 32 : __rseq_size, RSEQ_FLAG_UNREGISTER,
+				RSEQ_SIG);
+		unmap_all();
+	}
+	CHECK(EVENTUALLY(bare->count > 0));
+	if (bare->below || bare->above) {
+		kill(bare_pid, SIGKILL);
+		case_skip("this kernel does not let go of the vDSO");
+	}
+}
+
+static void check_bare(void)
+{
+	int64_t count = bare->count;
+
+	CHECK(EVENTUALLY(bare->count > count));
+	CHECK_CALL(kill(bare_pid, SIGKILL));
+	CHECK_INT(waitpid(bare_pid, NULL, 0), bare_pid);
+}
+
 CASES({ "files that cannot be captured are named all at once", setup, check,
 	.refused = { "fd 41", "fd 42", "fd 43", "fd 44", "fd 45", "an io_uring", "a userfaultfd",
 		     "kernel.io_uring_disabled", "CKPT-E0201" } },
@@ -176,4 +246,10 @@ CASES({ "files that cannot be captured are named all at once", setup, check,
 	.not_inside = "from inside locks are kept without being asked for" },
       { "secret memory is refused", setup_area, check_area, .refused = { "CKPT-E0205" } },
       { "files that lead outside of the tree are named", setup_outside, check_outside,
-	.refused = { "fd 51", "fd 52", "CKPT-E0202" } })
+	.refused = { "fd 51", "fd 52", "CKPT-E0202" } },
+      { "a process without code to run a system call with", setup_bare, check_bare,
+	.flags = CASE_RUNS,
+	.refused = { "CKPT-E0108", "cannot find code of it that runs a system call",
+		     "; the program "
+		     "offers no place to run a system call safely; use ckpt-run" },
+	.not_inside = "it has unmapped the library" })
