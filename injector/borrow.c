@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "engine/base/progress.h"
 #include "engine/base/words.h"
 #include "engine/store/image-inside.h"
 #include "engine/store/lent.h"
@@ -110,6 +111,7 @@ static int hear_server(struct borrowing *b)
 	waited = b->state[chunk] == WAITED_FOR;
 	b->state[chunk] = HERE;
 	b->on_way--;
+	ckpt_progress_add(ckpt_arena_progress(b->opts->img->arena), CKPT_CHUNK);
 	if (waited) /* who does not hear it any more is noticed when it is listened to */
 		ckpt_lent_say(b->socket, CKPT_LENT_HAVE, chunk, NULL);
 	return 0;
@@ -139,6 +141,7 @@ static int meet_restore(struct borrowing *b)
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
 		return ckpt_fail(b->err, -errno, "cannot make a socket");
 	b->socket = ends[0];
+	ckpt_progress_begin(ckpt_arena_progress(b->opts->img->arena), NULL, b->n * CKPT_CHUNK);
 	r = ckpt_lent_greet(b->control, ckpt_image_content_id(b->opts->img), ends[1],
 			    b->talk.to < 0 ? -1 : b->got.pages_fd, b->err);
 	close(ends[1]);

@@ -209,8 +209,6 @@ static int copy_memory(struct dump *d, struct ckpt_err *err)
 		.fd = ckpt_image_writer_pages_fd(d->writer),
 		.pack = ckpt_image_writer_pack(d->writer),
 		.uncached = ckpt_image_writer_is_last(d->writer),
-		.progress = d->opts->progress,
-		.progress_arg = d->opts->progress_arg,
 		.go_on = go_on_standing,
 		.go_on_arg = d,
 		.hold = d->room.hold,
@@ -275,7 +273,7 @@ static int commit(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err
 		return r;
 	d->committed = true;
 	if (d->opts->lend)
-		r = ckpt_lend(d->opts->lend, d->writer, d->src, d->snap, check_signals, d,
+		r = ckpt_lend(d->opts->lend, d->writer, d->src, d->snap, check_signals, d, d->arena,
 			      d->opts->log, err);
 	if (r < 0)
 		return r;

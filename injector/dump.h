@@ -52,9 +52,6 @@ struct ckpt_dump_opts {
 	struct ckpt_rules *rules; /* of the user; may be NULL */
 	unsigned int timeout_s;   /* for the freeze and the capture; 0: none */
 	struct ckpt_log *log;
-	void (*progress)(void *arg, uint64_t done, uint64_t total); /* bytes of memory; may be NULL;
-								       called by one thread */
-	void *progress_arg;
 	/* The image is whole, the tree is about to be killed or stopped; may be NULL. */
 	void (*committed)(void *arg, const struct ckpt_dump_stats *stats);
 	void *committed_arg;

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "engine/base/progress.h"
 #include "engine/base/words.h"
 #include "engine/store/pack.h"
 #include "engine/store/stream.h"
@@ -20,6 +21,7 @@ struct lending {
 	uint64_t size;
 	const uint32_t *crc;
 	unsigned char *buf; /* CKPT_CHUNK */
+	struct ckpt_progress *progress;
 };
 
 static int answer(struct ckpt_handover_later *later, const char *word, struct ckpt_err *err)
@@ -30,6 +32,7 @@ static int answer(struct ckpt_handover_later *later, const char *word, struct ck
 
 	if (sscanf(word, "get %8u%c", &chunk, &end) != 1 || chunk * (uint64_t)CKPT_CHUNK >= l->size)
 		return ckpt_word_strange(&l->talk, err);
+	ckpt_progress_add(l->progress, CKPT_CHUNK);
 	return ckpt_pack_put_from(l->pack, chunk, l->pages_fd, l->size, l->crc[chunk], l->buf, err);
 }
 
@@ -82,7 +85,7 @@ static int lend_to(struct lending *l, const struct ckpt_lend *lend, struct ckpt_
 
 int ckpt_lend(const struct ckpt_lend *lend, struct ckpt_image_writer *w, struct ckpt_source *src,
 	      const struct ckpt_snapshot *snap, int (*go_on)(void *arg, struct ckpt_err *err),
-	      void *arg, struct ckpt_log *log, struct ckpt_err *err)
+	      void *arg, struct ckpt_arena *arena, struct ckpt_log *log, struct ckpt_err *err)
 {
 	CKPT_FREE unsigned char *buf = malloc(CKPT_CHUNK);
 	struct lending l = { .later = { answer, say_go, false },
@@ -99,6 +102,8 @@ int ckpt_lend(const struct ckpt_lend *lend, struct ckpt_image_writer *w, struct 
 		int r = fd;
 
 		l.talk.to = l.talk.from = fd;
+		l.progress = ckpt_arena_progress(arena);
+		ckpt_progress_begin(l.progress, NULL, l.size);
 		if (r >= 0)
 			r = lend_to(&l, lend, w, src, snap, err);
 		if (r >= 0 || fd < 0 || l.later.stopped || go_on(arg, &stopped) < 0)

@@ -25,4 +25,4 @@ struct ckpt_lend {
  * may come. */
 int ckpt_lend(const struct ckpt_lend *lend, struct ckpt_image_writer *w, struct ckpt_source *src,
 	      const struct ckpt_snapshot *snap, int (*go_on)(void *arg, struct ckpt_err *err),
-	      void *arg, struct ckpt_log *log, struct ckpt_err *err);
+	      void *arg, struct ckpt_arena *arena, struct ckpt_log *log, struct ckpt_err *err);

@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "engine/base/progress.h"
 #include "engine/plan/host.h"
 #include "engine/plan/lazy.h"
 #include "engine/plan/program.h"
@@ -196,27 +197,23 @@ static int check_lives(struct ckpt_job *job, struct ckpt_err *err)
 	return 0;
 }
 
-static void report(const struct ckpt_restore_run *run, struct ckpt_job *job, uint64_t total)
+/* Of what the tasks read by themselves. */
+static void report(const struct ckpt_job *job, uint64_t total)
 {
+	struct ckpt_progress *progress = ckpt_arena_progress(job->arena);
+	const struct ckpt_snapshot *snap = job->plan->snap;
+	unsigned long size, resident;
 	uint64_t done = 0;
+	char text[64];
 
-	if (!run->progress)
-		return;
-	for (size_t i = 0; i < job->plan->snap->n_tasks; i++) {
-		unsigned long size, resident;
-		char text[64];
-
-		if (ckpt_proc_read(job->plan->snap->tasks[i]->pid, "statm", text, sizeof(text)) <=
-		    0)
-			continue;
-		if (sscanf(text, "%lu %lu", &size, &resident) == 2)
+	for (size_t i = 0; progress && i < snap->n_tasks; i++)
+		if (ckpt_proc_read(snap->tasks[i]->pid, "statm", text, sizeof(text)) > 0 &&
+		    sscanf(text, "%lu %lu", &size, &resident) == 2)
 			done += resident * CKPT_PAGE;
-	}
-	run->progress(run->progress_arg, done < total ? done : total, total);
+	ckpt_progress_at(progress, done < total ? done : total, total);
 }
 
-static int await_all(struct ckpt_job *job, uint32_t *word, const struct ckpt_restore_run *run,
-		     uint64_t total, struct ckpt_err *err)
+static int await_all(struct ckpt_job *job, uint32_t *word, uint64_t total, struct ckpt_err *err)
 {
 	for (unsigned int i = 1; !ckpt_gate_await_ms(word, job->n_threads, POLL_MS); i++) {
 		int r = check_tasks(job, err);
@@ -225,7 +222,7 @@ static int await_all(struct ckpt_job *job, uint32_t *word, const struct ckpt_res
 			r = check_lives(job, err);
 		if (r < 0)
 			return r;
-		report(run, job, total);
+		report(job, total);
 	}
 	return check_tasks(job, err);
 }
@@ -351,7 +348,7 @@ static int build(struct ckpt_job *job, const struct ckpt_image *img,
 	r = check_pages(job, img, job->lazy || ckpt_image_is_lent(img) ? needed : NULL, err);
 	if (r >= 0 && job->lazy)
 		r = await_lazy(job, err);
-	return r < 0 ? r : await_all(job, &job->gates->ready, run, total, err);
+	return r < 0 ? r : await_all(job, &job->gates->ready, total, err);
 }
 
 static int commit(struct ckpt_job *job, const struct ckpt_restore_run *run, uint64_t total,
@@ -364,7 +361,7 @@ static int commit(struct ckpt_job *job, const struct ckpt_restore_run *run, uint
 	ckpt_logf(run->log, 3, "all in place, %llu bytes of pages: committed",
 		  (unsigned long long)total);
 	ckpt_gate_arrive(&job->gates->commit);
-	r = await_all(job, &job->gates->done, run, total, err);
+	r = await_all(job, &job->gates->done, total, err);
 	if (r >= 0)
 		r = ckpt_undo_do_decided(job, err);
 	return r < 0 ? r : ckpt_finish_rest(job, err);

@@ -24,8 +24,6 @@ struct ckpt_restore_run {
 	bool lent;
 	struct ckpt_restore_opts plan;
 	struct ckpt_log *log;
-	void (*progress)(void *arg, uint64_t done, uint64_t total);
-	void *progress_arg;
 };
 
 struct ckpt_restore_stats {

@@ -186,23 +186,16 @@ void ckpt_help_command(const struct ckpt_command *cmd);
 void ckpt_help_options(void);
 
 /* ---- one invocation ---- */
-struct ckpt_progress {
-	bool on;              /* stderr is a terminal */
-	bool shown;           /* there is a line to be cleared */
-	uint64_t start, last; /* CLOCK_MONOTONIC in ns */
-	const char *verb;
-};
-
 struct ckpt_tool {
 	const char *name; /* in front of failures; NULL: ckpt */
 	struct ckpt_options opts;
 	struct ckpt_arena *arena;
 	struct ckpt_log log;
 	struct ckpt_rules rules;
-	int dirfd;     /* images folder, -1: not opened */
-	bool made_dir; /* by this dump */
-	int logfd;     /* what the log owns, -1: nothing */
-	struct ckpt_progress progress;
+	int dirfd;            /* images folder, -1: not opened */
+	bool made_dir;        /* by this dump */
+	int logfd;            /* what the log owns, -1: nothing */
+	struct ckpt_bar *bar; /* NULL: none was begun */
 	struct ckpt_problems problems;
 	struct ckpt_err err;
 };
@@ -252,10 +245,11 @@ int ckpt_report_failure(const struct ckpt_tool *t);
 /* On FD, with control characters replaced: names out of images and of /proc go to terminals. */
 void ckpt_print(int fd, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-void ckpt_progress_init(struct ckpt_progress *p, const char *verb);
-/* What dump and restore call; ARG is a struct ckpt_progress. */
-void ckpt_progress_show(void *arg, uint64_t done, uint64_t total);
-void ckpt_progress_end(struct ckpt_progress *p);
+/* How far it is with what begins now and works with t->arena: a line on a terminal, if it takes
+ * longer. VERB lives for ever. */
+void ckpt_bar_begin(struct ckpt_tool *t, const char *verb);
+/* The line goes away: before anything else is said. Again, or without a beginning, is fine. */
+void ckpt_bar_end(struct ckpt_tool *t);
 
 /* ---- features of this machine ---- */
 struct ckpt_feature_site {

@@ -30,6 +30,7 @@ static int dedup(struct ckpt_tool *t, struct ckpt_image *img, struct ckpt_image 
 	size_t n;
 	int r = ckpt_image_dedup(img, &opts, t->arena, &done, &n, &t->err);
 
+	ckpt_bar_end(t);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < n; i++)
@@ -53,12 +54,15 @@ static int open_other(struct ckpt_tool *t, const char *dir, struct ckpt_image **
 int ckpt_tool_dedup(struct ckpt_tool *t)
 {
 	struct ckpt_image *img = NULL, *other[CKPT_MAX_WORDS] = { NULL };
-	int r = ckpt_image_open_whole(&img, t->arena, t->dirfd, t->opts.images_dir, &t->err);
+	int r;
 
+	ckpt_bar_begin(t, "freeing");
+	r = ckpt_image_open_whole(&img, t->arena, t->dirfd, t->opts.images_dir, &t->err);
 	for (unsigned int i = 0; r >= 0 && i < t->opts.n_words; i++)
 		r = open_other(t, t->opts.words[i], &other[i]);
 	if (r >= 0)
 		r = dedup(t, img, other);
+	ckpt_bar_end(t);
 	for (unsigned int i = 0; i < t->opts.n_words; i++)
 		ckpt_image_close(other[i]);
 	ckpt_image_close(img);

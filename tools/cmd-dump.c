@@ -20,9 +20,9 @@ int ckpt_tool_dump(struct ckpt_tool *t, const struct ckpt_dump_opts *opts, const
 	struct ckpt_dump_stats stats = { 0 };
 	int r;
 
-	ckpt_progress_init(&t->progress, doing);
+	ckpt_bar_begin(t, doing);
 	r = ckpt_dump(opts, t->arena, &stats, &t->problems, &t->err);
-	ckpt_progress_end(&t->progress);
+	ckpt_bar_end(t);
 	if (r < 0)
 		return r;
 	ckpt_report_notes(stats.losses, stats.n_losses);
@@ -57,8 +57,6 @@ struct ckpt_dump_opts ckpt_tool_dump_opts(struct ckpt_tool *t)
 		.timeout_s = t->opts.timeout,
 		.files = ckpt_tool_file_policy(&t->opts),
 		.log = &t->log,
-		.progress = ckpt_progress_show,
-		.progress_arg = &t->progress,
 	};
 }
 
@@ -102,14 +100,18 @@ static int accept_one(void *arg, int (*go_on)(void *arg, struct ckpt_err *err), 
 		      const char **namep, struct ckpt_err *err)
 {
 	struct lending *l = arg;
-	int r = l->said ? 0 : ckpt_net_ready(l->t, &l->listener);
+	int r;
 
+	ckpt_bar_end(l->t);
+	r = l->said ? 0 : ckpt_net_ready(l->t, &l->listener);
 	l->said = true;
 	if (r < 0) {
 		*err = l->t->err;
 		return r;
 	}
-	return ckpt_net_accept(&l->listener, go_on, go_on_arg, namep, l->t->arena, err);
+	r = ckpt_net_accept(&l->listener, go_on, go_on_arg, namep, l->t->arena, err);
+	ckpt_bar_begin(l->t, "lending");
+	return r;
 }
 
 /* Who goes on cannot be somewhere else, and who goes elsewhere has no next image here. */

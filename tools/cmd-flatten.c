@@ -22,6 +22,7 @@ static int flatten(struct ckpt_tool *t, struct ckpt_image *img, int out)
 		return r;
 	r = ckpt_image_flatten(img, w, t->arena, &bytes, &t->err);
 	ckpt_image_writer_close(w);
+	ckpt_bar_end(t);
 	if (r >= 0)
 		ckpt_print(STDOUT_FILENO, "%s: %s, of %u image%s\n", t->opts.output,
 			   ckpt_size_text(bytes, size), n, n == 1 ? "" : "s");
@@ -47,10 +48,13 @@ static int to_folder(struct ckpt_tool *t, struct ckpt_image *img)
 int ckpt_cmd_flatten(struct ckpt_tool *t)
 {
 	struct ckpt_image *img = NULL;
-	int r = ckpt_image_open(&img, t->arena, t->dirfd, t->opts.images_dir, &t->err);
+	int r;
 
+	ckpt_bar_begin(t, "flattening");
+	r = ckpt_image_open(&img, t->arena, t->dirfd, t->opts.images_dir, &t->err);
 	if (r >= 0)
 		r = to_folder(t, img);
+	ckpt_bar_end(t);
 	ckpt_image_close(img);
 	return r;
 }

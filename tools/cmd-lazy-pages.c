@@ -34,8 +34,12 @@ static int accept_one(void *arg, int (*may_go_on)(void *arg, struct ckpt_err *er
 {
 	const struct service *s = arg;
 	const char *name;
+	int r;
 
-	return ckpt_net_accept(&s->listener, may_go_on, go_on_arg, &name, s->t->arena, err);
+	ckpt_bar_end(s->t);
+	r = ckpt_net_accept(&s->listener, may_go_on, go_on_arg, &name, s->t->arena, err);
+	ckpt_bar_begin(s->t, "bringing");
+	return r;
 }
 
 static int serve(struct service *s, struct ckpt_image *img, int server, const char *name)
@@ -56,6 +60,7 @@ static int serve(struct service *s, struct ckpt_image *img, int server, const ch
 		r = ckpt_net_ready(t, &s->listener);
 	if (r >= 0)
 		r = ckpt_borrow_run(&borrow, &t->err);
+	ckpt_bar_end(t);
 	ckpt_net_close(&s->listener);
 	if (r < 0 && t->opts.detached)
 		ckpt_logf(&t->log, 1, "%s", t->err.text);

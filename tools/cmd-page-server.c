@@ -44,7 +44,9 @@ static int serve_one(struct server *s)
 		return fd;
 	talk.to = talk.from = fd;
 	ckpt_logf(&s->t->log, 3, "%s is there", talk.where);
+	ckpt_bar_begin(s->t, "taking");
 	r = ckpt_taker_take(&s->taker, &talk, &bytes, err);
+	ckpt_bar_end(s->t);
 	if (r >= 0)
 		ckpt_print(STDOUT_FILENO, "took an image of %s from %s\n",
 			   ckpt_size_text(bytes, human), talk.where);

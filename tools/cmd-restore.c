@@ -11,7 +11,7 @@ static void started(const struct ckpt_restore_stats *stats, void *arg)
 {
 	struct ckpt_tool *t = arg;
 
-	ckpt_progress_end(&t->progress);
+	ckpt_bar_end(t);
 	ckpt_report_notes(stats->losses, stats->n_losses);
 	ckpt_report_restore(t, stats);
 }
@@ -57,8 +57,6 @@ int ckpt_cmd_restore(struct ckpt_tool *t)
 		.sibling = t->opts.sibling,
 		.pidfile = t->opts.pidfile ? ckpt_work_path(t, t->opts.pidfile) : NULL,
 		.log = &t->log,
-		.progress = ckpt_progress_show,
-		.progress_arg = &t->progress,
 	};
 	struct ckpt_handover handover = { .from = t->dirfd, .where = "the sender" };
 	const char *unused =
@@ -74,9 +72,9 @@ int ckpt_cmd_restore(struct ckpt_tool *t)
 		r = be_lent(t, &run, &handover);
 	if (r < 0)
 		return r;
-	ckpt_progress_init(&t->progress, "restoring");
+	ckpt_bar_begin(t, "restoring");
 	r = ckpt_restore(&run, t->arena, &stats, started, t, &t->problems, &t->err);
-	ckpt_progress_end(&t->progress);
+	ckpt_bar_end(t);
 	if (r < 0)
 		return r;
 	if (run.detached)

@@ -18,6 +18,7 @@ static int verify(struct ckpt_tool *t, struct ckpt_image *img)
 		r = ckpt_image_check_kept(img, snap, &t->err);
 	if (r >= 0)
 		r = ckpt_image_verify_pages(img, cpus < 1 ? 1 : cpus > 16 ? 16 : cpus, &t->err);
+	ckpt_bar_end(t);
 	if (r < 0)
 		return r;
 	ckpt_print(STDOUT_FILENO, "ok: %s: %zu process%s, %llu records, %s, content id %016llx",
@@ -36,10 +37,13 @@ static int verify(struct ckpt_tool *t, struct ckpt_image *img)
 int ckpt_cmd_verify(struct ckpt_tool *t)
 {
 	struct ckpt_image *img = NULL;
-	int r = ckpt_image_open_brief(&img, t->arena, t->dirfd, t->opts.images_dir, &t->err);
+	int r;
 
+	ckpt_bar_begin(t, "verifying");
+	r = ckpt_image_open_brief(&img, t->arena, t->dirfd, t->opts.images_dir, &t->err);
 	if (r >= 0)
 		r = verify(t, img);
+	ckpt_bar_end(t);
 	if (img)
 		ckpt_image_close(img);
 	return r;

@@ -35,15 +35,13 @@ static int dump(struct ckpt_tool *t, const struct ckpt_signal_options *o)
 		/* To wait less for the threads is not to have less time for what they hold. */
 		.timeout_s = o->wait_s > CAPTURE_S ? o->wait_s : CAPTURE_S,
 		.log = &t->log,
-		.progress = ckpt_progress_show,
-		.progress_arg = &t->progress,
 	};
 	struct ckpt_dump_stats stats = { 0 };
 	int r;
 
-	ckpt_progress_init(&t->progress, "dumping");
+	ckpt_bar_begin(t, "dumping");
 	r = ckpt_dump(&opts, t->arena, &stats, &t->problems, &t->err);
-	ckpt_progress_end(&t->progress);
+	ckpt_bar_end(t);
 	if (r < 0)
 		return r;
 	ckpt_report_notes(stats.losses, stats.n_losses);

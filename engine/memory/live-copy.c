@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include "engine/base/cleanup.h"
 #include "engine/base/pass.h"
+#include "engine/base/progress.h"
 #include "engine/memory/live-work.h"
 #include "engine/store/image.h"
 
@@ -26,6 +27,7 @@ struct round {
 /* What of one chunk is to be copied: pieces of items, by offset. */
 struct job {
 	size_t chunk, n;
+	uint64_t bytes;
 	struct ckpt_live_item piece[CKPT_CHUNK / CKPT_PAGE];
 };
 
@@ -37,9 +39,8 @@ static size_t n_chunks(const struct ckpt_live *live)
 static bool claim(struct round *r, struct job *job)
 {
 	struct ckpt_live *live = r->live;
-	uint64_t bytes = 0;
 
-	job->n = 0;
+	job->n = job->bytes = 0;
 	pthread_mutex_lock(&r->lock);
 	while (!r->failed && r->left && live->next < live->n_items) {
 		const struct ckpt_live_item *item = &live->item[live->next];
@@ -54,14 +55,14 @@ static bool claim(struct round *r, struct job *job)
 			left = end - offset;
 		job->piece[job->n++] =
 			(struct ckpt_live_item){ item->task, item->at + live->done, left, offset };
-		bytes += left;
+		job->bytes += left;
 		live->done += left;
 		if (live->done == item->len) {
 			live->next++;
 			live->done = 0;
 		}
 	}
-	r->left -= bytes < r->left ? bytes : r->left;
+	r->left -= job->bytes < r->left ? job->bytes : r->left;
 	pthread_mutex_unlock(&r->lock);
 	return job->n;
 }
@@ -166,11 +167,13 @@ static void work(struct round *r, bool asks)
 	CKPT_FREE struct job *job = malloc(sizeof(*job));
 	const struct ckpt_live_opts *opts = &r->live->opts;
 	struct ckpt_err err = CKPT_ERR_INIT;
+	struct ckpt_progress *progress = ckpt_arena_progress(r->live->arena);
 	struct ckpt_pass pass = { 0 };
 	int code = buf && job ? 0 : ckpt_fail(&err, -ENOMEM, "memory: cannot copy");
 
 	while (code >= 0 && claim(r, job)) {
 		code = copy(r, job, buf, &pass, &err);
+		ckpt_progress_add(progress, job->bytes);
 		if (code >= 0 && asks && opts->go_on)
 			code = opts->go_on(opts->go_on_arg, &err);
 	}

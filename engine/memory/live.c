@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "engine/base/progress.h"
 #include "engine/memory/live-work.h"
 #include "engine/store/image.h"
 
@@ -281,6 +282,7 @@ int ckpt_live_find(struct ckpt_live *live, uint64_t *bytesp, struct ckpt_err *er
 		*bytesp += live->item[i].len;
 	if (live->n_items)
 		qsort(live->item, live->n_items, sizeof(*live->item), by_offset);
+	ckpt_progress_begin(ckpt_arena_progress(live->arena), NULL, *bytesp);
 	return r;
 }
 

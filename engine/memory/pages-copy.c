@@ -10,8 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-#include "engine/base/clocks.h"
 #include "engine/base/pass.h"
+#include "engine/base/progress.h"
 #include "engine/memory/pages-work.h"
 #include "engine/store/cache.h"
 #include "engine/store/image.h"
@@ -19,7 +19,6 @@
 
 #define MAX_THREADS 4
 #define MAX_RANGES (CKPT_CHUNK / CKPT_PAGE)
-#define PROGRESS_NS 50000000ull
 
 struct range {
 	const struct ckpt_memory_part *part;
@@ -48,7 +47,6 @@ struct copy {
 	uint64_t page;           /* pages of that run that are done with */
 	const struct job *held;  /* what comes next, of N_HELD; NULL: nothing is held */
 	size_t n_held;
-	uint64_t done;
 	bool failed;
 	struct ckpt_err err; /* the first one */
 };
@@ -347,9 +345,7 @@ static bool work_once(struct worker *w)
 		fail(c, &err);
 		return false;
 	}
-	pthread_mutex_lock(&c->lock);
-	c->done += w->job.len;
-	pthread_mutex_unlock(&c->lock);
+	ckpt_progress_add(ckpt_arena_progress(c->w->arena), w->job.len);
 	return true;
 }
 
@@ -360,29 +356,13 @@ static void *run_worker(void *arg)
 	return NULL;
 }
 
-static void report(struct copy *c, uint64_t *lastp)
-{
-	uint64_t now = ckpt_now_ns();
-	uint64_t done;
-
-	if (!c->opts->progress || now - *lastp < PROGRESS_NS)
-		return;
-	*lastp = now;
-	pthread_mutex_lock(&c->lock);
-	done = c->done;
-	pthread_mutex_unlock(&c->lock);
-	c->opts->progress(c->opts->progress_arg, done, c->w->size - c->w->base);
-}
-
 /* The calling thread works too, and between two chunks sees to the rest. */
 static void run_first(struct worker *w)
 {
 	struct copy *c = w->copy;
-	uint64_t last = ckpt_now_ns();
 	struct ckpt_err err = CKPT_ERR_INIT;
 
 	while (work_once(w)) {
-		report(c, &last);
 		if (c->opts->go_on && c->opts->go_on(c->opts->go_on_arg, &err) < 0) {
 			fail(c, &err);
 			return;
@@ -465,8 +445,7 @@ int ckpt_memory_copy(struct ckpt_memory_work *w, const struct ckpt_memory_copy *
 			  .opts = opts,
 			  .uncached = opts->uncached && ckpt_cache_is_short(size),
 			  .lock = PTHREAD_MUTEX_INITIALIZER,
-			  .chunk = (w->kept - w->base) / CKPT_CHUNK,
-			  .done = w->kept - w->base };
+			  .chunk = (w->kept - w->base) / CKPT_CHUNK };
 	size_t n_left = n_chunks - c.chunk;
 	bool held = opts->hold && w->size - w->kept <= opts->hold_len;
 	int r;
@@ -486,15 +465,12 @@ int ckpt_memory_copy(struct ckpt_memory_work *w, const struct ckpt_memory_copy *
 		ckpt_pages_clone(w, opts->fd);
 	if (held && (r = hold(&c, n_left, err)) < 0)
 		return r;
+	if (opts->which != CKPT_MEMORY_COPIED)
+		ckpt_progress_begin(ckpt_arena_progress(w->arena), NULL, w->size - w->kept);
 	run(&c, useful_threads(opts, n_left));
 	if (c.failed) {
 		*err = c.err;
 		return err->code;
 	}
-	r = held || opts->which == CKPT_MEMORY_COPIED ? 0 : ckpt_pages_check_files(w, err);
-	if (r < 0)
-		return r;
-	if (opts->progress)
-		opts->progress(opts->progress_arg, size, size);
-	return 0;
+	return held || opts->which == CKPT_MEMORY_COPIED ? 0 : ckpt_pages_check_files(w, err);
 }

@@ -108,11 +108,8 @@ struct ckpt_memory_copy {
 	 * tree stands still that would take too long. */
 	bool uncached;
 	unsigned int n_threads; /* at most; 0: as many as are useful here */
-	void (*progress)(void *arg, uint64_t done, uint64_t total); /* by the calling thread; may be
-								       NULL */
-	void *progress_arg;
-	int (*go_on)(void *arg, struct ckpt_err *err); /* the same; a failure ends the copy; may be
-							  NULL */
+	/* Between chunks, by the calling thread; a failure ends the copy; may be NULL. */
+	int (*go_on)(void *arg, struct ckpt_err *err);
 	void *go_on_arg;
 	/* Where all of it is put before any of it is written, if HOLD_LEN bytes are enough; NULL:
 	 * that is not wanted. What stood still for it may go on then, of which ALL_READ is told. */

@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "engine/base/progress.h"
 #include "engine/store/dedup.h"
 #include "engine/store/image-inside.h"
 #include "engine/store/record.h"
@@ -221,7 +222,9 @@ static int gather(const struct dedup *d, const struct link *l, struct ckpt_given
 	if (img->given_up.page)
 		memcpy(g->page, img->given_up.page, words * sizeof(*g->page));
 	add_heir(d, g, &img->given_up);
+	ckpt_progress_begin(ckpt_arena_progress(d->arena), NULL, img->pages_size);
 	for (size_t i = 0; r >= 0 && i < img->n_crc; i++) {
+		ckpt_progress_add(ckpt_arena_progress(d->arena), CKPT_CHUNK);
 		spare(l, i, bits);
 		if (!ckpt_any_bit(bits, CKPT_CHUNK_WORDS))
 			continue;

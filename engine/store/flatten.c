@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "engine/base/progress.h"
 #include "engine/store/flatten.h"
 #include "engine/store/image-inside.h"
 
@@ -141,6 +142,7 @@ static int copy(const struct flatten *f, struct ckpt_image_writer *w, struct ckp
 	char *buf = ckpt_alloc(f->arena, CKPT_CHUNK);
 	uint64_t done = 0;
 
+	ckpt_progress_begin(ckpt_arena_progress(f->arena), NULL, f->size);
 	for (size_t i = 0; i < n; i++) {
 		uint64_t at = i * (uint64_t)CKPT_CHUNK;
 		size_t len = f->size - at < CKPT_CHUNK ? f->size - at : CKPT_CHUNK;
@@ -151,6 +153,7 @@ static int copy(const struct flatten *f, struct ckpt_image_writer *w, struct ckp
 		if (r < 0)
 			return r;
 		crc[i] = ckpt_crc32c(0, buf, len);
+		ckpt_progress_add(ckpt_arena_progress(f->arena), len);
 	}
 	ckpt_image_set_checksums(w, f->size, crc, n);
 	return 0;

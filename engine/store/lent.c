@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "engine/base/progress.h"
 #include "engine/store/image.h"
 #include "engine/store/image-inside.h"
 #include "engine/store/lent.h"
@@ -153,10 +154,15 @@ int ckpt_image_fetch(const struct ckpt_image *img, uint64_t chunk, struct ckpt_e
 
 int ckpt_image_fetch_all(const struct ckpt_image *img, const bool *which, struct ckpt_err *err)
 {
+	struct ckpt_progress *progress = ckpt_arena_progress(img->arena);
 	const uint64_t first = img->base / CKPT_CHUNK;
+	uint64_t n = 0;
 	unsigned int asked = 0;
 	int64_t r = 0;
 
+	for (uint64_t i = 0; img->lent >= 0 && i < img->n_crc; i++)
+		n += which[first + i];
+	ckpt_progress_begin(progress, "receiving", n * CKPT_CHUNK);
 	for (uint64_t i = 0; img->lent >= 0 && i < img->n_crc && r >= 0; i++) {
 		if (!which[first + i])
 			continue;
@@ -164,10 +170,13 @@ int ckpt_image_fetch_all(const struct ckpt_image *img, const bool *which, struct
 		if (r >= 0 && ++asked > AT_ONCE) {
 			r = hear(img, err);
 			asked--;
+			ckpt_progress_add(progress, CKPT_CHUNK);
 		}
 	}
-	for (; asked && r >= 0; asked--)
+	for (; asked && r >= 0; asked--) {
 		r = hear(img, err);
+		ckpt_progress_add(progress, CKPT_CHUNK);
+	}
 	return r < 0 ? (int)r : 0;
 }
 

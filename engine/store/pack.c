@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "engine/base/progress.h"
 #include "engine/store/image.h"
 #include "engine/store/pack.h"
 #include "engine/store/record.h"
@@ -321,8 +322,10 @@ static void *work(void *arg)
 	int r = buf ? 0 : ckpt_fail(&err, -ENOMEM, "image: cannot read pages");
 
 	while (r >= 0 && !__atomic_load_n(&f->failed, __ATOMIC_RELAXED) &&
-	       (chunk = __atomic_fetch_add(&f->next, 1, __ATOMIC_RELAXED)) < n)
+	       (chunk = __atomic_fetch_add(&f->next, 1, __ATOMIC_RELAXED)) < n) {
 		r = put_from(f, chunk, buf, &err);
+		ckpt_progress_add(f->pack->opts.progress, CKPT_CHUNK);
+	}
 	if (r >= 0)
 		return NULL;
 	pthread_mutex_lock(&f->lock);
@@ -349,6 +352,7 @@ int ckpt_pack_file(struct ckpt_pack *p, int fd, uint64_t size, const uint32_t *c
 	unsigned int most = ckpt_pack_threads((size + CKPT_CHUNK - 1) / CKPT_CHUNK), n = 0;
 	pthread_t thread[THREADS_MAX];
 
+	ckpt_progress_begin(p->opts.progress, p->opts.stream ? "sending" : "packing", size);
 	/* This one works too; where no more can be had it works alone. */
 	while (n + 1 < most && pthread_create(&thread[n], NULL, work, &f) == 0)
 		n++;

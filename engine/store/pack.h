@@ -10,6 +10,7 @@
 #include "engine/base/err.h"
 #include "engine/store/codec.h"
 
+struct ckpt_progress;
 struct ckpt_stream_out;
 
 /* Where a chunk is in a pages file. */
@@ -27,6 +28,7 @@ struct ckpt_pack_opts {
 	/* Between chunks; a failure ends it. By any thread. May be NULL. */
 	int (*go_on)(void *arg, struct ckpt_err *err);
 	void *go_on_arg;
+	struct ckpt_progress *progress; /* of ckpt_pack_file() */
 };
 
 struct ckpt_pack;

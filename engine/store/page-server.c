@@ -127,7 +127,8 @@ int ckpt_taker_take(struct ckpt_taker *k, const struct ckpt_talk *t, uint64_t *b
 						.more = true,
 						.into = &k->temp,
 						.go_on = t->go_on,
-						.go_on_arg = t->go_on_arg };
+						.go_on_arg = t->go_on_arg,
+						.progress = ckpt_arena_progress(k->arena) };
 	struct ckpt_err nobody_there = CKPT_ERR_INIT;
 	struct ckpt_received got;
 	bool pages;

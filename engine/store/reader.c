@@ -228,11 +228,13 @@ static int check_received(struct ckpt_image *img, struct ckpt_received *got, con
 static int open_stream(struct ckpt_image *img, const char *name,
 		       const struct ckpt_receive_opts *opts, struct ckpt_err *err)
 {
+	struct ckpt_receive_opts shown = *opts;
 	struct ckpt_received got;
 	int fd = img->dirfd, r;
 
 	img->dirfd = -1;
-	r = ckpt_stream_receive(&got, fd, name, opts, err);
+	shown.progress = ckpt_arena_progress(img->arena);
+	r = ckpt_stream_receive(&got, fd, name, &shown, err);
 	if (r >= 0)
 		r = check_received(img, &got, name, err);
 	ckpt_received_close(&got);

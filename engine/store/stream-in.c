@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "engine/base/progress.h"
 #include "engine/store/image.h"
 #include "engine/store/record.h"
 #include "engine/store/scratch.h"
@@ -69,6 +70,7 @@ static int read_all(struct receiving *r, void *buf, size_t len)
 				(unsigned long long)r->got->bytes);
 		done += n;
 		r->got->bytes += n;
+		ckpt_progress_add(r->opts->progress, n);
 	}
 	return 0;
 }
@@ -270,6 +272,7 @@ int ckpt_stream_receive(struct ckpt_received *got, int fd, const char *name,
 					     memfd_create("ckpt-pages", MFD_CLOEXEC);
 	if (!in || !out || got->image_fd < 0 || (opts->keep && got->pages_fd < 0))
 		return ckpt_fail(err, -ENOMEM, "%s: cannot keep what comes", name);
+	ckpt_progress_begin(opts->progress, "receiving", 0);
 	n = check_header(&r);
 	while (n == 0)
 		n = take_frame(&r);

@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "engine/base/progress.h"
 #include "engine/store/image.h"
 #include "engine/store/record.h"
 #include "engine/store/stream.h"
@@ -56,6 +57,7 @@ static int write_error(const struct ckpt_stream_out *o, int code, struct ckpt_er
 
 static int go_on(const struct ckpt_stream_out *o, struct ckpt_err *err)
 {
+	ckpt_progress_add(o->opts.progress, 0);
 	return o->opts.go_on ? o->opts.go_on(o->opts.go_on_arg, err) : 0;
 }
 

@@ -11,6 +11,7 @@
 #include "engine/store/image-inside.h"
 #include "engine/store/pack.h"
 
+struct ckpt_progress;
 struct ckpt_temp;
 
 #define CKPT_STREAM_MAGIC "CKPTSTR\n"
@@ -41,6 +42,7 @@ struct ckpt_stream_opts {
 	/* While it waits for the reader; a failure ends it. By any thread. May be NULL. */
 	int (*go_on)(void *arg, struct ckpt_err *err);
 	void *go_on_arg;
+	struct ckpt_progress *progress; /* that waits likewise */
 };
 
 int ckpt_stream_open(struct ckpt_stream_out **op, const struct ckpt_stream_opts *opts,
@@ -80,6 +82,7 @@ struct ckpt_receive_opts {
 	/* While nothing comes; a failure ends it. May be NULL. */
 	int (*go_on)(void *arg, struct ckpt_err *err);
 	void *go_on_arg;
+	struct ckpt_progress *progress;
 };
 /* Reads all of FD (borrowed). */
 int ckpt_stream_receive(struct ckpt_received *got, int fd, const char *name,

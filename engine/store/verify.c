@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "engine/base/progress.h"
 #include "engine/store/image.h"
 #include "engine/store/image-inside.h"
 #include "engine/store/unpack.h"
@@ -132,6 +133,8 @@ static void *work(void *arg)
 				       end_of(v->img, chunk) - chunk * CKPT_CHUNK);
 		if (r < 0 || crc != v->img->crc[chunk])
 			report(v, chunk, r);
+		ckpt_progress_add(ckpt_arena_progress(v->img->arena),
+				  end_of(v->img, chunk) - chunk * CKPT_CHUNK);
 	}
 	ckpt_unpacker_close(&u);
 	return NULL;
@@ -262,10 +265,28 @@ int ckpt_image_copy_pages(struct ckpt_image *img, int fd, const bool *which, uns
 			       .to = fd,
 			       .bad = UINT64_MAX,
 			       .lock = PTHREAD_MUTEX_INITIALIZER };
-	int r = run(&v, n_threads, err);
+	int r;
 
+	ckpt_progress_begin(ckpt_arena_progress(img->arena), "unpacking",
+			    count(&v, UINT64_MAX) * CKPT_CHUNK);
+	r = run(&v, n_threads, err);
 	img->own = r >= 0;
 	return r;
+}
+
+/* All the way: own ones have been compared. */
+static uint64_t count_chain(const struct ckpt_image *img, const bool *which, bool own)
+{
+	uint64_t n = 0;
+
+	for (; img; img = img->parent) {
+		const struct verifying v = { .img = img,
+					     .which = which ? which + img->base / CKPT_CHUNK :
+							      NULL };
+
+		n += own || !img->own ? count(&v, UINT64_MAX) : 0;
+	}
+	return n;
 }
 
 int ckpt_image_put_chunks(const struct ckpt_image *img, const bool *which, unsigned int n_threads,
@@ -273,6 +294,8 @@ int ckpt_image_put_chunks(const struct ckpt_image *img, const bool *which, unsig
 {
 	int r = 0;
 
+	ckpt_progress_begin(ckpt_arena_progress(img->arena), put ? NULL : "checking",
+			    count_chain(img, which, put) * CKPT_CHUNK);
 	for (; r >= 0 && img; img = img->parent) {
 		struct verifying v = { .img = img,
 				       .which = which ? which + img->base / CKPT_CHUNK : NULL,

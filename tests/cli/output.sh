@@ -48,17 +48,62 @@ tame 1 plan -D img
 tame 1 restore -d -D img
 tame 0 plan -D img --on-files list
 
-# On a terminal one line says how far it is, where that takes longer than half a second, and goes away.
-if command -v script >/dev/null; then
-	start perl -e 'my $m = ""; for (1 .. 64) { $m .= pack("w", rand(1 << 30)) for 1 .. 1e5; $m .= "x" x (1 << 19); }
-		open(my $f, ">", "slow"); close($f); sleep(1000)'
-	until_true 60 test -e slow
-	ckpt dump -s -t "$PID" -D slowly --compress=zstd:14
+# On a terminal one line says how far it is, where that takes longer than half a second, and goes away. To ckpt each large
+# piece of a file takes long here; and who is waited for waits until it is told.
+sluggish=$(dirname "$CKPT")/tests/cli/sluggish.so
+if command -v script >/dev/null && test -e "$sluggish"; then
+	start perl -e 'my $m = ""; $m .= pack("w", rand(1 << 30)) for 1 .. 3e5; open(my $f, ">", "small"); close($f); sleep(1000)'
+	until_true 60 test -e small
+	# sluggishly ARGS...: with a terminal, what is shown there in ./tty.
+	sluggishly() {
+		timeout 100 script -qefc "LD_PRELOAD=$sluggish $CKPT $*" /dev/null >tty </dev/null
+		check "$*: status" test $? = 0
+	}
+	# told WHAT: how far it is with that, of MiB.
+	told() { grep -q $'\r\e\\[K'"$1"' [0-9.]* [KM]iB of [0-9.]* MiB ([0-9]* %), [0-9.]* [KM]*i*B/s, 0:[0-9][0-9] left' tty; }
+	come() { grep -q $'\r\e\\[Kreceiving [0-9.]* [KM]iB, [0-9.]* [KM]*i*B/s' tty; }
+
+	LD_PRELOAD=$sluggish ckpt dump -t "$PID" -D quietly -R
 	check 'no bar but on a terminal' test "$status" = 0 -a ! -s "$T/err" -a "$(wc -l <"$T/out")" = 1
-	timeout 100 script -qec "$CKPT dump -t $PID -D slowly2 --compress=zstd:14" /dev/null >tty </dev/null
-	check 'a bar on a terminal' grep -q \
-		$'\r\e\\[Kdumping [0-9.]* [KMG]*i*B of [0-9.]* MiB ([0-9]* %), [0-9.]* [KMG]*i*B/s, [0-9]*:[0-9][0-9] left' tty
+	sluggishly dump -t "$PID" -D of-all -R
+	check 'a dump: told' told dumping
 	check 'it goes away, the summary stays' grep -q $'\r\e\\[Kdumped 1 process, 1 thread, ' tty
+	sluggishly dump -t "$PID" -D live -R --live --compress=zstd
+	check 'rounds while it runs: told' told dumping
+	check 'and not at the end alone' grep -q $'\r\e\\[Kdumping [^\r]* ([0-9]\{1,2\} %)' tty
+	check 'what is packed when it goes on: told' told packing
+	sluggishly dump -t "$PID" -D copied -R --max-freeze-action copy
+	check 'what copies of it have: told' told dumping
+	sluggishly pre-dump -t "$PID" -D before
+	check 'a pre-dump: told' told 'dumping memory'
+	sluggishly dump -t "$PID" -D after --prev-images-dir ../before
+	until_true 5 gone "$PID"
+	sluggishly verify -D after
+	check 'what is verified: told' told checking
+	sluggishly flatten -D after -o whole
+	check 'what is compared first: told' told checking
+	check 'what is flattened: told' told flattening
+	sluggishly dedup -D after
+	check 'what nothing is freed for before it is compared: told' told checking
+	sluggishly restore -d -D whole --pidfile ../pid.flat
+	check 'a restore: told' told '\(restoring\|checking\)'
+	PID=$(cat pid.flat)
+	STARTED+=("$PID")
+
+	# A reader who does not read until he is told, and none is told without reading.
+	# shellcheck disable=SC2016  # another shell expands
+	timeout 100 script -qefc "$CKPT dump -R -t $PID -D - | bash -c '
+		for ((i = 0; i < 400; i++)); do grep -q sending tty && break; sleep 0.05; done; cat >stream'" /dev/null >tty </dev/null
+	check 'a stream: told' grep -q $'\r\e\\[Ksending [0-9.]* MiB' tty
+	sluggishly restore -d -D - '<stream' '--pidfile $PWD/pid.stream' '|| true'
+	check 'a stream that comes: told' come
+	timeout 100 script -qefc "LD_PRELOAD=$sluggish $CKPT page-server -D there --address $T/sock" /dev/null >tty </dev/null &
+	server=$!
+	until_true 20 test -S sock
+	ckpt dump -t "$PID" -D here --page-server --address "$T/sock"
+	wait "$server"
+	check 'a page server takes it' test "$?.$status" = 0.0
+	check 'and told' come
 fi
 
 [ -c /dev/full ] || finish
