@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # What a program needs and this machine does not have when it is restored: segments, terminals, addresses, devices, room.
 # That is said, with what can be done about it; nothing is left, what was in the way is untouched, and without it the
-# shellcheck disable=SC2016  # it is perl that expands
 # program comes back.
+# shellcheck disable=SC2016  # it is perl that expands
 . "$(dirname "$0")/../lib/cli.sh"
 cd "$T" || exit 1
 command -v perl >/dev/null || skip 'there is no perl'
@@ -129,7 +129,49 @@ if is_root && unshare -n ip link set lo up 2>/dev/null && address=$(perl -e "$ud
 		'use Socket; socket(my $s, 17, SOCK_RAW, 0) or die;
 		bind($s, pack("SnlSCCx8", 17, 0x88b5, '"$(cat "/sys/class/net/$device/ifindex")"', 0, 0, 0)) or die;'
 	alone "ip addr add $address/32 dev lo"
-	network 'a way' 0420 '.*UDP address 198\.51\.100\.1:9: cannot be reached: .*; give this machine the address, or a way to it' \
+	network 'a way' 0420 \
+		'.*UDP address 198\.51\.100\.1:9: cannot be reached: .*; give this machine the address, or a way to it' \
 		"$udp"
+fi
+# ---- room: contexts of io_setup(2), of which the machine has so many in all; here a filter says that they are used up ----
+cat >full.pl <<'P'
+# Loads the number of the call; is it io_setup, EAGAIN, else it is made.
+my $code = pack("SCCL" x 4, 0x20, 0, 0, 0, 0x15, 0, 1, 206, 0x06, 0, 0, 0x5000b, 0x06, 0, 0, 0x7fff0000);
+my $prog = pack("Sx6P", 4, $code);
+syscall(157, 38, 1, 0, 0, 0) == 0 && syscall(317, 1, 0, $prog) == 0 or die;
+exec(@ARGV);
+P
+if perl full.pl true 2>/dev/null && run 'my $context = pack("Q", 0); syscall(206, 10, $context) == 0 or die;'; then
+	rm -rf img
+	ckpt dump -t "$PID" -D img # with a note on what is not done
+	until_true 10 gone "$PID"
+	printf '#!/bin/sh\nexec perl %s/full.pl %s "$@"\n' "$T" "$CKPT" >full
+	chmod +x full
+	was=$CKPT CKPT=$T/full
+	refused 'contexts' 0265 '.*no room for [0-9]+ requests; raise /proc/sys/fs/aio-max-nr'
+	CKPT=$was
+	back 'contexts'
+fi
+
+# ---- room to unpack pages: in a machine that has no memory left, in a folder that is full ----
+if is_root && unshare -m --propagation private mount -t tmpfs none "$T" 2>/dev/null && run 'my $m = "x" x (200 << 20);'; then
+	sed 's/^\(MemAvailable:\) .*/\1 20000 kB/' /proc/meminfo >meminfo
+	mkdir small
+	cat >poor <<-P
+		#!/bin/sh
+		exec unshare -m --propagation private sh -c '
+			mount -t tmpfs -o size=8m none small && cp -r img small && mount --bind meminfo /proc/meminfo || exit
+			cd small && { [ ! -e ../stream ] || exec <../stream; } && exec "\$@"' sh $CKPT "\$@"
+	P
+	chmod +x poor
+	"$CKPT" dump -R -t "$PID" -D - >streamed 2>/dev/null
+	dumped 'packed pages' -c
+	was=$CKPT CKPT=$T/poor
+	refused 'packed pages' 0333 \
+		'img/pages: cannot unpack [0-9]+ MiB of pages: there is neither .*; free memory, or space in that folder'
+	mv streamed stream
+	LIMIT=30 refused 'a stream' 0333 '.*: no memory is left after [0-9]+ MiB of pages; free memory, or space in that folder' -D -
+	CKPT=$was
+	back 'packed pages'
 fi
 finish_as_both
