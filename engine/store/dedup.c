@@ -257,9 +257,11 @@ static int check_alone(const struct link *l, int fd, struct ckpt_err *err)
 	if (alone > 0 || (alone < 0 && !l->usable))
 		return 0;
 	if (alone < 0)
-		return ckpt_refuse(err, CKPT_E_CANNOT_FREE, -EOPNOTSUPP,
-				   "%s: this file system does not tell whether somebody reads it",
-				   l->img->pages_path);
+		return ckpt_refuse(
+			err, CKPT_E_CANNOT_FREE, -EOPNOTSUPP, "%s: %s", l->img->pages_path,
+			errno == EACCES ?
+				"only its owner is told whether somebody reads it" :
+				"this file system does not tell whether somebody reads it");
 	return ckpt_refuse(err, CKPT_E_IMAGE_IN_USE, -EBUSY, "%s: somebody has it open, or mapped",
 			   l->img->pages_path);
 }

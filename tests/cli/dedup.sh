@@ -117,6 +117,32 @@ cp record kept/2/given-up
 expect 'one of another image counts for nothing' 0 '' verify -D kept/4
 rm kept/2/given-up
 
+# ---- where nothing can be freed ----
+cannot='; make one image of them with ckpt flatten, and remove the others$'
+if is_root && mkdir ram && mount -t ramfs ram ram 2>/dev/null; then
+	cp -a kept ram/
+	expect 'a file system without holes' 3 \
+		"^ckpt: CKPT-E0357: ram/.*/[12]/pages: this file system cannot free a part of a file: Operation not supported$cannot" \
+		dedup -D ram/kept/4
+	check 'a file system without holes: nothing is recorded' test -z "$(find ram -name '*given-up*')"
+	expect 'a file system without holes: it is whole' 0 '' verify -D ram/kept/4
+	expect 'a file system without holes: as one image' 0 '' flatten -D ram/kept/4 -o ram/flat
+	umount ram
+	cp -a kept others
+	chmod -R a+rwX others
+	chmod 755 .
+	CKPT_WAS=$CKPT
+	printf '#!/bin/sh\nexec setpriv --reuid 65534 --regid 65534 --clear-groups %s "$@"\n' "$CKPT" >as-nobody
+	chmod 755 as-nobody
+	CKPT=$T/as-nobody
+	expect 'images of somebody else' 3 \
+		"^ckpt: CKPT-E0357: others/.*/pages: only its owner is told whether somebody reads it$cannot" \
+		dedup -D others/4 --give-up-parents
+	expect 'images of somebody else: they are whole' 0 '' verify -D others/3
+	CKPT=$CKPT_WAS
+	rm -rf others
+fi
+
 # ---- somebody reads ----
 perl -e 'open(my $f, "<", "kept/1/pages"); select(undef, undef, undef, 100);' 251>&- &
 reader=$!
