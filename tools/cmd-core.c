@@ -26,8 +26,11 @@ static int write_one(struct ckpt_tool *t, struct ckpt_look *look, const struct c
 	const char *path = name_for(t, task, only);
 	char bytes[24], written[24], missing[24];
 	struct ckpt_core_stats st;
-	int r = ckpt_core_write(look, task, path, &st, &t->err);
+	int r;
 
+	ckpt_bar_begin(t, "writing");
+	r = ckpt_core_write(look, task, path, &st, &t->err);
+	ckpt_bar_end(t);
 	if (r < 0)
 		return r;
 	ckpt_print(STDOUT_FILENO, "%s: process %d \"%s\", %zu thread%s, %s, %s of it written\n",

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "engine/base/progress.h"
 #include "engine/look/core.h"
 #include "engine/look/output.h"
 #include "engine/look/views.h"
@@ -166,6 +167,7 @@ static int put_piece(struct writing *w, const struct ckpt_look_piece *piece, uin
 		at += n;
 		to += n;
 		w->stats->written += n;
+		ckpt_progress_add(ckpt_arena_progress(w->look->arena), n);
 	}
 	return 0;
 }
@@ -216,7 +218,9 @@ static int lay_out(struct writing *w, struct ckpt_err *err)
 	}
 	w->notes_at = sizeof(Elf64_Ehdr) + (mm->n_areas + 1) * sizeof(Elf64_Phdr);
 	w->memory_at = (w->notes_at + w->notes_len + CKPT_PAGE - 1) / CKPT_PAGE * CKPT_PAGE;
-	return ckpt_output_room(&w->out, (stored < total ? stored : total) + w->memory_at, err);
+	total = stored < total ? stored : total;
+	ckpt_progress_begin(ckpt_arena_progress(w->look->arena), NULL, total);
+	return ckpt_output_room(&w->out, total + w->memory_at, err);
 }
 
 int ckpt_core_write(struct ckpt_look *look, const struct ckpt_task *task, const char *path,

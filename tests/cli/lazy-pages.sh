@@ -51,6 +51,22 @@ lend --page-server --address "$T/sock" -c zstd
 borrow --page-server --address "$T/sock"
 restore_there; moved 'a Unix socket, compressed'
 
+# Told on terminals how far it is; to ckpt each large piece of a file takes long here.
+sluggish=$(dirname "$CKPT")/tests/cli/sluggish.so
+if command -v script >/dev/null && test -e "$sluggish"; then
+	on_tty() { timeout 100 script -qefc "LD_PRELOAD=$sluggish $CKPT $*" /dev/null </dev/null; }
+	told() { grep -q $'\r\e\\[K'"$1"' [0-9.]* MiB of [0-9.]* MiB ([0-9]* %), ' "$2"; }
+	rm -rf here there; rm -f p/said sock
+	on_tty dump -t "$PID" -D here --lazy-pages --address "$T/sock" >lent & DUMPER=$!
+	until_true 20 grep -q 'listens at' lent
+	cp -r here there
+	on_tty lazy-pages -D there --page-server --address "$T/sock" >borrowed & BORROWER=$!
+	until_true 20 grep -q 'listens at' borrowed
+	restore_there; moved 'on terminals'
+	check 'on terminals: the dump tells' told lending lent
+	check 'on terminals: the one between tells' told bringing borrowed
+fi
+
 # Only what changed since an image whose pages are there already.
 timeout 60 "$CKPT" page-server -D kept --address "$T/kept.sock" >/dev/null 2>&1 & SERVER=$!
 STARTED+=("$SERVER")

@@ -83,6 +83,8 @@ if command -v script >/dev/null && test -e "$sluggish"; then
 	sluggishly flatten -D after -o whole
 	check 'what is compared first: told' told checking
 	check 'what is flattened: told' told flattening
+	sluggishly core -D after -o core
+	check 'a core file: told' told writing
 	sluggishly dedup -D after
 	check 'what nothing is freed for before it is compared: told' told checking
 	sluggishly restore -d -D whole --pidfile ../pid.flat
