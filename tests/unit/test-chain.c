@@ -19,8 +19,9 @@ static int top; /* the folder that has the others in it */
 
 static int folder(int i)
 {
-	char name[2] = { '0' + i, 0 };
+	char name[8];
 
+	snprintf(name, sizeof(name), "%d", i);
 	mkdirat(top, name, 0700);
 	return openat(top, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
@@ -93,6 +94,15 @@ static void forget(int i)
 	ckpt_image_remove(fd);
 	unlinkat(fd, CKPT_PARENT_LINK, 0);
 	close(fd);
+}
+
+static void remove_one(int i)
+{
+	char name[8];
+
+	forget(i);
+	snprintf(name, sizeof(name), "%d", i);
+	unlinkat(top, name, AT_REMOVEDIR);
 }
 
 static void offsets(void)
@@ -251,24 +261,42 @@ static void made_up(void)
 	   err.text);
 }
 
+/* No dump makes one: it would be a whole image. */
+static void too_long(void)
+{
+	struct ckpt_image *img;
+	char line[1200];
+
+	for (int i = 0; i <= CKPT_CHAIN_MAX + 1; i++)
+		add(i, "none");
+	is(open_one(CKPT_CHAIN_MAX, &img), 0, "the longest one opens");
+	is(ckpt_image_depth(img), CKPT_CHAIN_MAX, "it goes on from so many");
+	ckpt_image_close(img);
+	ok(open_one(CKPT_CHAIN_MAX + 1, &img) < 0 && err.number == CKPT_E_CHAIN_LONG,
+	   "a longer one is refused: %s", err.text);
+	ckpt_err_sentence(&err, line, sizeof(line));
+	ok(strstr(line, ": more than 100 images go on from each other; make one image of it with "
+			"ckpt flatten, "),
+	   "and it is said what can be done");
+	for (int i = 0; i <= CKPT_CHAIN_MAX + 1; i++)
+		remove_one(i);
+}
+
 int main(void)
 {
 	static const char *const method[] = { "none", "lz4", "zstd" };
 	char name[32];
 
-	must(ckpt_arena_open(&arena, 64 << 20, &err) == 0, "an arena opens");
+	must(ckpt_arena_open(&arena, 512 << 20, &err) == 0, "an arena opens");
 	top = sample_folder(name);
 	for (int i = 0; i < N; i++)
 		add(i, method[i]);
 	offsets();
 	given_up();
 	made_up();
-	for (int i = 0; i < N; i++) {
-		char dir[2] = { '0' + i, 0 };
-
-		forget(i);
-		unlinkat(top, dir, AT_REMOVEDIR);
-	}
+	for (int i = 0; i < N; i++)
+		remove_one(i);
+	too_long();
 	sample_folder_remove(top, name);
 	ckpt_arena_close(arena);
 	return tap_end();
