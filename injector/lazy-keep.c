@@ -104,12 +104,14 @@ static void tell(struct ckpt_lazy_job *l)
 {
 	const int how = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW;
 	int fd = l->job->log ? l->job->log->fd : -1;
+	char why[2048];
 
+	ckpt_err_sentence(&l->err, why, sizeof(why));
 	if (fd < 0)
 		fd = l->detached ? openat(l->dirfd, "lazy.log", how, 0600) : STDERR_FILENO;
 	if (fd >= 0)
 		dprintf(fd, "ckpt-lazy: the restored tree of process %d was ended: %s\n",
-			l->job->plan->snap->tasks[0]->pid, l->err.text);
+			l->job->plan->snap->tasks[0]->pid, why);
 }
 
 /* The tree ends, the error is logged; who has escaped finds no memory where it was absent. */

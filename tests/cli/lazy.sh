@@ -60,6 +60,35 @@ for who in none serving keeping; do
 	end
 done
 
+# Killed while its lists are between two states, it has nobody who could go on: here as it lets go of an address space.
+# 101 ptrace: 0x4206 SEIZE, 0x4207 INTERRUPT, 24 SYSCALL, 3 PEEKUSER, there 120: the number; 3 close; 0x40000000 __WALL.
+cat >at-close.pl <<'KILLER'
+my $pid = $ARGV[0] + 0;
+syscall(101, 0x4206, $pid, 0, 1) == 0 && syscall(101, 0x4207, $pid, 0, 0) == 0 or exit 77;
+my $number = pack("Q", 0);
+# It can be asked while it stands.
+while (waitpid($pid, 0x40000000) == $pid && syscall(101, 3, $pid, 120, $number) == 0) {
+	if (unpack("Q", $number) == 3) { kill("KILL", $pid); waitpid($pid, 0x40000000); exit 0; }
+	syscall(101, 24, $pid, 0, 0);
+}
+exit 1;
+KILLER
+ckpt restore -d -D img --lazy -o "$T/changes.log"
+held=$(serving)
+[ -z "$held" ] || kill -STOP "$held"
+perl at-close.pl "$held"
+status=$?
+if [ "$status" = 77 ]; then
+	[ -z "$held" ] || kill -CONT "$held" # it was done, or may not be traced
+else
+	check 'killed in the middle of a change' test "$status" = 0
+	check 'killed in the middle of a change: the tree is ended' ended
+	check 'killed in the middle of a change: why, and what to do' until_true 10 grep -q \
+		'was ended: CKPT-E0441: .* in the middle of a change; restore again from a good image$' changes.log
+	check 'killed in the middle of a change: nothing serves nobody' until_true 10 unserved
+fi
+end
+
 # It is waited for, to a certain degree.
 ckpt restore -d -D img --lazy
 ckpt dump -R -t "$PID" -D early
