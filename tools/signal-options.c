@@ -22,6 +22,7 @@ enum {
 	PREV_IMAGES_DIR,
 	RULE,
 	RULES,
+	SKIP_IN_FLIGHT,
 	TCP_CLOSE,
 	TRACK_MEM,
 	TRACK_TIMEOUT,
@@ -55,6 +56,7 @@ static const struct option table[] = {
 	{ "prev-images-dir", required_argument, NULL, PREV_IMAGES_DIR },
 	{ "rule", required_argument, NULL, RULE },
 	{ "rules", required_argument, NULL, RULES },
+	{ "skip-in-flight", no_argument, NULL, SKIP_IN_FLIGHT },
 	{ "tcp-close", no_argument, NULL, TCP_CLOSE },
 	{ "track-mem", no_argument, NULL, TRACK_MEM },
 	{ "track-timeout", required_argument, NULL, TRACK_TIMEOUT },
@@ -89,8 +91,8 @@ void ckpt_signal_help(int fd)
 		"      --list            list the processes that can be asked, and do nothing\n"
 		"      --carry WHAT, --compress[=METHOD], --display-stats, --external KEY, --file-locks,\n"
 		"      --file-validation HOW, --ghost-limit SIZE, --no-link-remap,\n"
-		"      --prev-images-dir DIR, --rule RULE, --rules FILE, --tcp-close, --track-mem,\n"
-		"      --track-timeout SECONDS\n"
+		"      --prev-images-dir DIR, --rule RULE, --rules FILE, --skip-in-flight, --tcp-close,\n"
+		"      --track-mem, --track-timeout SECONDS\n"
 		"                        as of ckpt dump (see `ckpt help dump`)\n"
 		"      --answer PID      for the library: PID asks by itself; the image is a new one below\n"
 		"                        $CKPT_DIR, nothing is printed\n"

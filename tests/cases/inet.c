@@ -470,8 +470,7 @@ CASES({ "who listens does so again, with its backlog", setup_listeners, check_li
 	.refused = { "CKPT-E0250", "TCP connection 127.0.0.1:", "--tcp-close",
 		     "1 connections to 127.0.0.1:" } },
       { "connections of TCP may come back closed", setup_connection, check_closed,
-	CASE_GOES | CASE_ONCE, .options = { "--tcp-close" }, .differs = { "*/open/[3-6]/*" },
-	.not_inside = "ckpt-signal has no --tcp-close" },
+	CASE_GOES | CASE_ONCE, .options = { "--tcp-close" }, .differs = { "*/open/[3-6]/*" } },
       { "sockets of MPTCP listen and connect", setup_mptcp, connect_mptcp },
       { "its connections are refused by name", setup_mptcp_connection, check_mptcp_connection,
 	.refused = { "CKPT-E0250", "connection 127.0.0.1:" } })

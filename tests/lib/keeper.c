@@ -66,13 +66,20 @@ char *keeper_image(struct keeper *k)
 	return test_text("%s/img%d", k->r->dir, k->n_images);
 }
 
-/* Every other time it stands still until the image is written, otherwise there is a copy of it. */
+/* Every other time it stands still until the image is written, otherwise there is a copy of it.
+ * Short options are not the requester's. */
 static int ask(struct keeper *k, char *dir, char *pid, bool goes_on)
 {
 	char *way = (k->n_images + k->r->user) % 2 ? "--snapshot" : "--stop";
+	char *argv[16] = { (char *)k->r->inside->requester, "--wait", "30", "-D", dir,
+			   goes_on ? way : "--kill" };
+	int n = 6;
 
-	return run(k, (char *[]){ (char *)k->r->inside->requester, "--wait", "30", "-D", dir,
-				  goes_on ? way : "--kill", pid, NULL });
+	for (int i = 0; i < 4 && k->r->story->options[i]; i++)
+		if (!strncmp(k->r->story->options[i], "--", 2))
+			argv[n++] = (char *)k->r->story->options[i];
+	argv[n] = pid;
+	return run(k, argv);
 }
 
 /* The Nth of the images in front; LINK: to the one before it. */
