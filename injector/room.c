@@ -18,7 +18,7 @@
 #define STEP (64ull << 20)
 #define HOLD_MOST (16ull << 20)
 #define HUGE (2ull << 20)
-#define LEAST (64ull << 20) /* for less nobody waits long enough */
+#define LEAST (16ull << 20) /* for less nobody waits long enough */
 #define BIT (1ull << 20)
 #define MORE(size) ((size) + (size) / 4 + (256u << 10)) /* than there is by now */
 
@@ -86,7 +86,7 @@ static void *make_more(void *arg)
 	return NULL;
 }
 
-/* Of the root alone, and not all of it: more may not be copied. */
+/* As much as there is time for where others wait: once they copy, it is in their way. */
 void ckpt_room_begin(struct ckpt_room *room, int fd, pid_t pid)
 {
 	char status[8192];
@@ -95,7 +95,7 @@ void ckpt_room_begin(struct ckpt_room *room, int fd, pid_t pid)
 	if (ckpt_proc_read(pid, "status", status, sizeof(status)) <= 0)
 		return;
 	room->fd = fd;
-	room->most = (ckpt_status_number(status, "RssAnon", 10) << 10) / 2;
+	room->most = (ckpt_status_number(status, "RssAnon", 10) << 10) / 8;
 	/* Other file systems look for room when they write it out. */
 	if (room->most < LEAST || fstatfs(fd, &fs) < 0 || fs.f_type != TMPFS_MAGIC)
 		return;
