@@ -96,9 +96,6 @@ int ckpt_read_runs(const struct ckpt_job *job, struct ckpt_pages runs, uint64_t 
 
 /* numbers.c: waits a moment for numbers that nobody has any more but that are not free yet. */
 void ckpt_numbers_await(const struct ckpt_snapshot *snap);
-/* Waits a moment for those that have ended to be reaped: a stream comes right after its tree died.
- */
-void ckpt_numbers_await_reaped(const struct ckpt_snapshot *snap);
 
 /* Forks a process that helps us and has none of the numbers that the tree, or a session or a group
  * of it, will get. */

@@ -7,8 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -22,19 +20,6 @@
 static bool is_nobodys(int fd, pid_t tid)
 {
 	return fcntl(fd, F_SETOWN, tid) == 0 && kill(tid, 0) < 0 && errno == ESRCH;
-}
-
-static bool is_zombie(pid_t pid)
-{
-	char path[32], text[512], *end;
-	ssize_t n;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	CKPT_FD fd = open(path, O_RDONLY | O_CLOEXEC);
-	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-	text[n > 0 ? n : 0] = '\0';
-	end = strrchr(text, ')');
-	return end && (!strncmp(end, ") Z", 3) || !strncmp(end, ") X", 3));
 }
 
 static bool is_wanted(const struct ckpt_snapshot *snap, pid_t pid)
@@ -69,16 +54,6 @@ pid_t ckpt_numbers_fork(const struct ckpt_snapshot *snap)
 bool ckpt_numbers_are_wanted(const struct ckpt_snapshot *snap)
 {
 	return is_wanted(snap, getpid());
-}
-
-void ckpt_numbers_await_reaped(const struct ckpt_snapshot *snap)
-{
-	struct timespec ms = { 0, 1000000 };
-	int left = AWAIT_MS;
-
-	for (size_t t = 0; t < snap->n_tasks; t++)
-		for (; left && is_zombie(snap->tasks[t]->pid); left--)
-			nanosleep(&ms, NULL);
 }
 
 void ckpt_numbers_await(const struct ckpt_snapshot *snap)

@@ -29,6 +29,7 @@
 #include "injector/ptrace.h"
 #include "injector/restore.h"
 
+#define STREAM_REAP_NS 2000000000ull /* a stream comes right after its tree died */
 #define POLL_MS 20
 #define VERIFY_THREADS 2
 
@@ -49,7 +50,7 @@ static int load_and_plan(const struct ckpt_restore_run *run, struct ckpt_arena *
 	if (r >= 0)
 		r = ckpt_image_load(*imgp, &snap, err);
 	if (r >= 0 && ckpt_image_is_stream(*imgp) && !run->handover)
-		ckpt_numbers_await_reaped(snap);
+		ckpt_host_await_reapers(snap, STREAM_REAP_NS);
 	if (r >= 0)
 		r = ckpt_host_probe(&host, arena, snap, err);
 	if (r >= 0)

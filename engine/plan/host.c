@@ -113,14 +113,13 @@ static bool is_unreaped(pid_t pid)
 	return end && (!strncmp(end, ") Z", 3) || !strncmp(end, ") X", 3));
 }
 
-/* After a dump shells and init are about to do so. */
-static void await_reapers(const struct ckpt_snapshot *snap)
+void ckpt_host_await_reapers(const struct ckpt_snapshot *snap, uint64_t ns)
 {
-	uint64_t until = ckpt_now_ns() + REAP_NS;
+	uint64_t until = ckpt_now_ns() + ns;
 
 	for (size_t i = 0; i < snap->n_tasks; i++)
 		while (is_unreaped(snap->tasks[i]->pid) && ckpt_now_ns() < until)
-			nanosleep(&(struct timespec){ .tv_nsec = REAP_NS / 1000 }, NULL);
+			nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
 }
 
 /* A number is busy as long as a process, a group or a session has it. */
@@ -128,7 +127,7 @@ static void probe_pids(struct ckpt_host *h, struct ckpt_arena *arena,
 		       const struct ckpt_snapshot *snap)
 {
 	h->pid_taken = ckpt_alloc(arena, snap->n_tasks);
-	await_reapers(snap);
+	ckpt_host_await_reapers(snap, REAP_NS);
 	for (size_t i = 0; i < snap->n_tasks; i++) {
 		const struct ckpt_task *t = snap->tasks[i];
 

@@ -61,6 +61,10 @@ struct ckpt_host {
 	bool can_fill; /* processes can be filled with pages, and lose no huge ones by that */
 };
 
+/* Waits until the parents of those who have died with a number of SNAP's have taken note of that,
+ * as shells and init are about to do after a dump; NS at most. */
+void ckpt_host_await_reapers(const struct ckpt_snapshot *snap, uint64_t ns);
+/* Awaits them for a second. */
 int ckpt_host_probe(struct ckpt_host **hostp, struct ckpt_arena *arena,
 		    const struct ckpt_snapshot *snap, struct ckpt_err *err);
 /* Its part that concerns credentials, scheduling and limits; called by ckpt_host_probe(). */
