@@ -338,8 +338,8 @@ static bool work_once(struct worker *w)
 			r = ckpt_pack_put(c->opts->pack, w->job.chunk, buf, w->job.len, crc, &err);
 		else if (!w->job.stored)
 			r = ckpt_pages_write(c->opts->fd, buf, w->job.len,
-					     w->job.chunk * (uint64_t)CKPT_CHUNK,
-					     c->uncached && c->w->src->thawed_at, &err);
+					     w->job.chunk * (uint64_t)CKPT_CHUNK, c->uncached,
+					     &err);
 	}
 	if (r < 0) {
 		fail(c, &err);
@@ -443,7 +443,8 @@ int ckpt_memory_copy(struct ckpt_memory_work *w, const struct ckpt_memory_copy *
 	size_t n_chunks = (size + CKPT_CHUNK - 1) / CKPT_CHUNK;
 	struct copy c = { .w = w,
 			  .opts = opts,
-			  .uncached = opts->uncached && ckpt_cache_is_short(size),
+			  .uncached = opts->uncached && w->src->thawed_at &&
+				      ckpt_cache_is_short(size),
 			  .lock = PTHREAD_MUTEX_INITIALIZER,
 			  .chunk = (w->kept - w->base) / CKPT_CHUNK };
 	size_t n_left = n_chunks - c.chunk;

@@ -104,8 +104,9 @@ struct ckpt_memory_copy {
 	int fd;                 /* the pages file, borrowed */
 	struct ckpt_pack *pack; /* chunks go there instead; NULL: to FD */
 	enum ckpt_memory_which which;
-	/* Where memory is short, what is written to FD does not stay in the page cache. While the
-	 * tree stands still that would take too long. */
+	/* Where memory is short, what is written to FD does not stay in the page cache. If the tree
+	 * still stands when the copy begins, that would take too long, and is not even asked for.
+	 */
 	bool uncached;
 	unsigned int n_threads; /* at most; 0: as many as are useful here */
 	/* Between chunks, by the calling thread; a failure ends the copy; may be NULL. */

@@ -36,11 +36,14 @@ bool ckpt_cache_is_short(uint64_t bytes)
 ssize_t ckpt_cache_pwrite(int fd, const void *data, size_t len, uint64_t at, bool uncached)
 {
 	const struct iovec v = { (void *)data, len };
-	ssize_t n = uncached ? pwritev2(fd, &v, 1, at, DONTCACHE) : -1;
+	ssize_t n;
 
-	return n >= 0 || (uncached && errno != EOPNOTSUPP && errno != EINVAL) ?
-		       n :
-		       pwrite(fd, data, len, at);
+	if (uncached) {
+		n = pwritev2(fd, &v, 1, at, DONTCACHE);
+		if (n >= 0 || (errno != EOPNOTSUPP && errno != EINVAL))
+			return n;
+	}
+	return pwrite(fd, data, len, at);
 }
 
 void ckpt_cache_drop(int fd)
