@@ -5,7 +5,7 @@
 . "$(dirname "$0")/../lib/cli.sh"
 cd "$T" || exit 1
 command -v perl >/dev/null || skip 'perl is missing'
-"$CKPT" check --feature PAGEMAP_SCAN 2>/dev/null | grep -q 'not' && skip 'this kernel cannot track memory'
+takes_tracking
 
 # What is of the program it says in "who"; asked by a file it becomes another program, with other memory.
 cat >prog.pl <<'P'

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/../lib/cli.sh"
 cd "$T" || exit 1
 command -v perl >/dev/null || skip 'perl is missing'
-"$CKPT" check --feature PAGEMAP_SCAN 2>/dev/null | grep -q 'not' && skip 'this kernel cannot track memory'
+takes_tracking
 
 # Has 16 MiB, writes the first 4 of them again and again, and looks at all of it.
 cat >writer.pl <<'P'

@@ -4,7 +4,7 @@
 . "$(dirname "$0")/../lib/cli.sh"
 cd "$T" || exit 1
 command -v perl >/dev/null || skip 'perl is missing'
-"$CKPT" check --feature PAGEMAP_SCAN 2>/dev/null | grep -q 'not' && skip 'this kernel cannot track memory'
+takes_tracking
 
 # Has 8 MiB; each pass looks at what every page had a pass ago and writes a sixteenth of the first half of them.
 cat >writer.pl <<'P'

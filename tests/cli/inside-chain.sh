@@ -7,7 +7,7 @@ cd "$T" || exit 1
 command -v perl >/dev/null || skip 'perl is missing'
 RUN=${CKPT%/*}/ckpt-run SIGNAL=${CKPT%/*}/ckpt-signal
 [ -x "$RUN" ] && [ -e "${CKPT%/*}/libckpt-inproc.so" ] || skip 'the library is not built'
-"$CKPT" check --feature PAGEMAP_SCAN 2>/dev/null | grep -q 'not' && skip 'this kernel cannot track memory'
+takes_tracking
 
 # Two processes of 8 MiB each that look at what every page had a pass ago and write a sixteenth of them; asked by a
 # file one becomes another program.

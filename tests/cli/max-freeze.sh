@@ -5,7 +5,7 @@
 . "$(dirname "$0")/../lib/cli.sh"
 cd "$T" || exit 1
 command -v perl >/dev/null || skip 'there is no perl'
-"$CKPT" check --feature PAGEMAP_SCAN 2>/dev/null | grep -q 'not' && skip 'this kernel cannot track memory'
+takes_tracking
 
 # Writes to all of its memory all the time, or to none of it; MIB.
 cat >writer.pl <<'P'

@@ -7,7 +7,7 @@ cd "$T" || exit 1
 command -v perl >/dev/null || skip 'perl is missing'
 RUN=${CKPT%/*}/ckpt-run
 [ -x "$RUN" ] && [ -e "${CKPT%/*}/libckpt-inproc.so" ] || skip 'the library is not built'
-"$CKPT" check --feature PAGEMAP_SCAN 2>/dev/null | grep -q 'not' && skip 'this kernel cannot track memory'
+takes_tracking
 
 # 8 MiB, of which each pass looks at all and writes 1/32; passes are counted, one a line.
 cat >writer.pl <<'P'

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/../lib/cli.sh"
 cd "$T" || exit 1
 command -v perl >/dev/null || skip 'perl is missing'
-"$CKPT" check --feature PAGEMAP_SCAN 2>/dev/null | grep -q 'not' && skip 'this kernel cannot track memory'
+takes_tracking
 
 # filter.pl ERRNO NR COMMAND ARG...: runs ARG... under a filter (seccomp(2)) in which call NR, with COMMAND as its second
 # argument unless that is 0, fails.

@@ -100,6 +100,9 @@ check() {
 	if "$@"; then pass "$name"; else fail "$name"; fi
 }
 
+# What takes PAGEMAP_SCAN of Linux 6.7.
+takes_tracking() { "$CKPT" check --feature PAGEMAP_SCAN 2>/dev/null | grep -q 'not' && skip 'this kernel cannot track memory'; }
+
 # until_true SECONDS COMMAND...: bounded waiting.
 until_true() {
 	local tries=$(($1 * 20))

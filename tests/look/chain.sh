@@ -4,7 +4,7 @@
 . "$(dirname "$0")/../lib/cli.sh"
 cd "$T" || exit 1
 command -v perl >/dev/null || skip 'perl is missing'
-"$CKPT" check --feature PAGEMAP_SCAN 2>/dev/null | grep -q 'not' && skip 'this kernel cannot track memory'
+takes_tracking
 
 # Memory of 8 MiB and a memfd; a little of both changes all the time, most of it stays that of the first image.
 cat >writer.pl <<'P'
