@@ -206,7 +206,7 @@ static int copy_from_copies(struct dump *d, struct ckpt_memory_copy *copy, size_
 static int copy_memory(struct dump *d, struct ckpt_err *err)
 {
 	struct ckpt_memory_copy copy = {
-		.fd = ckpt_image_writer_pages_fd(d->writer),
+		.files = ckpt_image_writer_files(d->writer),
 		.pack = ckpt_image_writer_pack(d->writer),
 		.uncached = ckpt_image_writer_is_last(d->writer),
 		.go_on = go_on_standing,
@@ -216,10 +216,11 @@ static int copy_memory(struct dump *d, struct ckpt_err *err)
 		.all_read = go_on_early,
 		.all_read_arg = d,
 	};
-	uint64_t size = ckpt_memory_size(d->work);
+	uint64_t size = ckpt_memory_size(d->work), own = ckpt_memory_own(d->work);
 	size_t n;
 	int r = 0;
 
+	ckpt_image_spread(d->writer, own);
 	if (!d->opts->copies)
 		ckpt_areas_ahead_check(d->areas);
 	if (d->precopy.live)
@@ -235,8 +236,7 @@ static int copy_memory(struct dump *d, struct ckpt_err *err)
 		return r;
 	if (d->opts->max_freeze_ms && frozen_for(d) > d->opts->max_freeze_ms * 1000000ull)
 		d->inc.note = "the tree stood still for longer than --max-freeze";
-	ckpt_image_set_checksums(d->writer, size - ckpt_live_base(d->precopy.live), d->crc, n);
-	ckpt_logf(d->opts->log, 4, "memory is copied");
+	ckpt_image_set_checksums(d->writer, own, d->crc, n);
 	return 0;
 }
 
@@ -342,14 +342,18 @@ static bool is_ahead(const struct ckpt_dump_opts *opts)
 /* In all it takes longer, but for what is made while we wait for other things. */
 static int make_room(struct dump *d, struct ckpt_err *err)
 {
-	int fd = ckpt_image_writer_pages_fd(d->writer);
+	const struct ckpt_pages_files *files = ckpt_image_writer_files(d->writer);
+	uint64_t size;
 
-	if (d->opts->inside || d->inc.before || fd < 0 || ckpt_image_writer_pack(d->writer))
+	if (d->opts->inside || d->inc.before || !files->n || ckpt_image_writer_pack(d->writer))
 		return 0;
-	if (d->opts->leave_running && !is_ahead(d->opts))
-		return ckpt_room_make(&d->room, d->arena, fd, d->opts->pid, check_signals, d, err);
-	ckpt_room_begin(&d->room, fd, d->opts->pid);
-	return 0;
+	if (!d->opts->leave_running || is_ahead(d->opts)) {
+		ckpt_room_begin(&d->room, files->part[0].fd, d->opts->pid);
+		return 0;
+	}
+	size = ckpt_room_size(d->arena, d->opts->pid);
+	ckpt_image_spread(d->writer, size);
+	return ckpt_room_make(&d->room, d->arena, files, size, check_signals, d, err);
 }
 
 /* Who goes on afterwards does not wait for a compressor, or for a reader. */

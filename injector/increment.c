@@ -160,11 +160,12 @@ struct ckpt_live *ckpt_increment_begin(struct ckpt_increment *inc, struct ckpt_i
 	*optsp = (struct ckpt_precopy_opts){
 		.pid = opts->pid,
 		.ptrace = { .timeout_s = opts->timeout_s, .log = opts->log },
-		.live = { .fd = ckpt_image_writer_pages_fd(writer),
+		.live = { .files = ckpt_image_writer_files(writer),
 			  .base = inc->before ? ckpt_image_next_base(inc->before) : 0,
 			  .log = opts->log,
 			  .go_on = may_go_on,
 			  .go_on_arg = arg },
+		.writer = writer,
 		.stands = opts->live,
 		.max_freeze_ns = opts->max_freeze_ms * 1000000ull,
 		.copies = opts->copies,

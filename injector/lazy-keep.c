@@ -247,8 +247,12 @@ static bool is_ours(const struct ckpt_lazy_job *l, int fd)
 	bool ours = fd < 3 || fd == l->control || fd == l->mine || fd == l->dirfd ||
 		    fd == ckpt_image_lender(l->img) || (l->job->log && fd == l->job->log->fd);
 
-	for (const struct ckpt_image *img = l->img; img; img = ckpt_image_parent(img))
-		ours |= fd == ckpt_image_pages_fd(img);
+	for (const struct ckpt_image *img = l->img; img; img = ckpt_image_parent(img)) {
+		const struct ckpt_pages_files *files = ckpt_image_files(img);
+
+		for (size_t i = 0; i < files->n; i++)
+			ours |= fd == files->part[i].fd;
+	}
 	return ours;
 }
 

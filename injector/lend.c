@@ -90,7 +90,7 @@ int ckpt_lend(const struct ckpt_lend *lend, struct ckpt_image_writer *w, struct 
 	CKPT_FREE unsigned char *buf = malloc(CKPT_CHUNK);
 	struct lending l = { .later = { answer, say_go, false },
 			     .talk = { .go_on = go_on, .go_on_arg = arg },
-			     .pages_fd = ckpt_image_writer_pages_fd(w),
+			     .pages_fd = ckpt_image_writer_files(w)->part[0].fd,
 			     .buf = buf };
 
 	l.crc = ckpt_image_writer_checksums(w, &l.size);

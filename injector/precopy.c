@@ -156,6 +156,9 @@ static int copy_round(struct ckpt_precopy *pre, const struct ckpt_precopy_opts *
 
 	if (r == 0)
 		r = ckpt_live_find(pre->live, &round->bytes, err);
+	if (r == 0)
+		ckpt_image_spread(opts->writer,
+				  ckpt_live_size(pre->live) - ckpt_live_base(pre->live));
 	if (r == 0 && is_first && opts->copies && round->bytes > SMALL &&
 	    !ckpt_live_base(pre->live))
 		r = copy_part(pre, opts, start, round->bytes, err);

@@ -2,12 +2,14 @@
 /* Memory that is copied before the freeze, while the tree runs. */
 #pragma once
 #include "engine/memory/live.h"
+#include "engine/store/image.h"
 #include "injector/source-ptrace.h"
 
 struct ckpt_precopy_opts {
 	pid_t pid;
 	struct ckpt_ptrace_opts ptrace;
 	struct ckpt_live_opts live;
+	struct ckpt_image_writer *writer; /* borrowed */
 	bool stands;            /* the tree stands still first, for the tracking to begin */
 	uint64_t max_freeze_ns; /* 0: as it comes */
 	bool copies;            /* if that cannot be kept, or is not said, there will be copies */

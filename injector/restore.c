@@ -468,7 +468,7 @@ int ckpt_restore(const struct ckpt_restore_run *run, struct ckpt_arena *arena,
 	if (r >= 0)
 		r = unpack(img, plan, arena, err);
 	if (r >= 0)
-		ckpt_image_parts(img, plan->snap->parts);
+		ckpt_image_know_parts(img, plan->snap);
 	if (r >= 0 && boxed)
 		r = ckpt_box_restore(&box, plan, img, run, arena, err);
 	else if (r >= 0)

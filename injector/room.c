@@ -45,21 +45,40 @@ static void make_hold(struct ckpt_room *room, struct ckpt_arena *arena, uint64_t
 	ckpt_touch(room->hold, size);
 }
 
-int ckpt_room_make(struct ckpt_room *room, struct ckpt_arena *arena, int fd, pid_t pid,
-		   int (*go_on)(void *arg, struct ckpt_err *err), void *arg, struct ckpt_err *err)
+/* STEP bytes, or what is left of a file. 0: there is no room. */
+static uint64_t find_room(const struct ckpt_pages_files *files, uint64_t at, uint64_t size)
 {
-	uint64_t kib = 0, size;
+	uint64_t end;
+	const struct ckpt_pages_part *part = ckpt_pages_part_of(files->part, files->n, at, &end);
+
+	end = end < size ? end : size;
+	end = end < at + STEP ? end : at + STEP;
+	return fallocate(part->fd, 0, at - part->base, end - at) < 0 ? 0 : end - at;
+}
+
+uint64_t ckpt_room_size(struct ckpt_arena *arena, pid_t pid)
+{
+	uint64_t kib = 0;
 	const struct ckpt_each each = { NULL, add_process, &kib };
-	int r = 0;
 
 	ckpt_each_below(arena, pid, &each);
-	size = kib << 10;
+	return kib << 10;
+}
+
+int ckpt_room_make(struct ckpt_room *room, struct ckpt_arena *arena,
+		   const struct ckpt_pages_files *files, uint64_t size,
+		   int (*go_on)(void *arg, struct ckpt_err *err), void *arg, struct ckpt_err *err)
+{
+	uint64_t n;
+	int r = 0;
+
 	if (MORE(size) <= HOLD_MOST) {
 		make_hold(room, arena, MORE(size));
 		return go_on(arg, err);
 	}
-	for (uint64_t at = 0; r >= 0 && at < size; at += STEP) {
-		if (fallocate(fd, 0, at, size - at < STEP ? size - at : STEP) < 0)
+	for (uint64_t at = 0; r >= 0 && at < size; at += n) {
+		n = find_room(files, at, size);
+		if (!n)
 			return 0;
 		r = go_on(arg, err);
 	}

@@ -8,6 +8,7 @@
 #include <sys/types.h>
 #include "engine/base/arena.h"
 #include "engine/base/err.h"
+#include "engine/model/pages.h"
 
 struct ckpt_room {
 	char *hold; /* in our memory, for that of a small tree; NULL: there is none, and the file
@@ -21,9 +22,12 @@ struct ckpt_room {
 	uint64_t most;
 };
 
-/* For what the tree of PID needs by now, which is not known exactly: in our memory, or in FD, an
- * empty file, which whoever writes cuts in the end. Nothing but GO_ON can fail. */
-int ckpt_room_make(struct ckpt_room *room, struct ckpt_arena *arena, int fd, pid_t pid,
+/* What the memory of the tree of PID takes by now, which is not known exactly. */
+uint64_t ckpt_room_size(struct ckpt_arena *arena, pid_t pid);
+/* For SIZE bytes: in our memory, or in FILES, which are empty, and which whoever writes cuts in the
+ * end. Nothing but GO_ON can fail. */
+int ckpt_room_make(struct ckpt_room *room, struct ckpt_arena *arena,
+		   const struct ckpt_pages_files *files, uint64_t size,
 		   int (*go_on)(void *arg, struct ckpt_err *err), void *arg, struct ckpt_err *err);
 /* The same beside other things, as much as there is time for: until whoever fills FD, a file of a
  * tmpfs, gives it its size, or until the end. Elsewhere it would not pay, and nothing is done. */

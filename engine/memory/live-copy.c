@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Copies the items of a round, chunk by chunk, with two threads: one reads while the other writes.
+ * Copies the items of a round, chunk by chunk, with two threads: one reads while the other writes,
+ * or each writes to a file of its own.
  * The program runs: a page may be gone, or change while it is read; the latter the next round sees.
  */
 #include <errno.h>
@@ -13,6 +14,7 @@
 #include "engine/base/progress.h"
 #include "engine/memory/live-work.h"
 #include "engine/store/image.h"
+#include "engine/store/pages-files.h"
 
 #define STEP (256u << 10) /* that is read before others may pass */
 
@@ -36,35 +38,64 @@ static size_t n_chunks(const struct ckpt_live *live)
 	return (ckpt_live_size(live) - live->opts.base) / CKPT_CHUNK;
 }
 
-static bool claim(struct round *r, struct job *job)
+/* The next chunk of one file. */
+static void take(struct round *r, struct ckpt_live_cursor *at, struct job *job)
+{
+	const struct ckpt_live *live = r->live;
+
+	while (!r->failed && r->left && at->item < live->n_items) {
+		const struct ckpt_live_item *item = &live->item[at->item];
+		uint64_t offset = item->offset + at->done, left = item->len - at->done, end;
+
+		if (!job->n)
+			job->chunk = offset / CKPT_CHUNK;
+		end = (job->chunk + 1) * (uint64_t)CKPT_CHUNK;
+		if (offset >= end || offset >= at->end)
+			break;
+		if (left > end - offset)
+			left = end - offset;
+		job->piece[job->n++] =
+			(struct ckpt_live_item){ item->task, item->at + at->done, left, offset };
+		job->bytes += left;
+		at->done += left;
+		if (at->done == item->len) {
+			at->item++;
+			at->done = 0;
+		}
+	}
+}
+
+/* Of the file that the thread prefers, or else of any. */
+static bool claim(struct round *r, size_t first, struct job *job)
 {
 	struct ckpt_live *live = r->live;
 
 	job->n = job->bytes = 0;
 	pthread_mutex_lock(&r->lock);
-	while (!r->failed && r->left && live->next < live->n_items) {
-		const struct ckpt_live_item *item = &live->item[live->next];
-		uint64_t offset = item->offset + live->done, left = item->len - live->done, end;
-
-		if (!job->n)
-			job->chunk = offset / CKPT_CHUNK;
-		end = (job->chunk + 1) * (uint64_t)CKPT_CHUNK;
-		if (offset >= end)
-			break;
-		if (left > end - offset)
-			left = end - offset;
-		job->piece[job->n++] =
-			(struct ckpt_live_item){ item->task, item->at + live->done, left, offset };
-		job->bytes += left;
-		live->done += left;
-		if (live->done == item->len) {
-			live->next++;
-			live->done = 0;
-		}
-	}
+	for (size_t i = 0; !job->n && i < live->n_cursors; i++)
+		take(r, &live->cursor[(first + i) % live->n_cursors], job);
 	r->left -= job->bytes < r->left ? job->bytes : r->left;
 	pthread_mutex_unlock(&r->lock);
 	return job->n;
+}
+
+/* Items are sorted by offset; one may be in several files. */
+static void make_cursors(struct ckpt_live *live)
+{
+	const struct ckpt_pages_files *files = live->opts.files;
+	struct ckpt_live_cursor at = { 0 };
+
+	for (size_t i = 0; i < files->n; i++) {
+		at.end = i + 1 < files->n ? files->part[i + 1].base : UINT64_MAX;
+		live->cursor[live->n_cursors++] = at;
+		while (at.item < live->n_items &&
+		       live->item[at.item].offset + live->item[at.item].len <= at.end) {
+			at.item++;
+			at.done = 0;
+		}
+		if (at.item < live->n_items && live->item[at.item].offset < at.end)
+			at.done = at.end - live->item[at.item].offset;
+	}
 }
 
 static void lose(struct round *r, const struct ckpt_live_item *piece, uint64_t done)
@@ -118,16 +149,17 @@ static int replace(struct round *r, size_t chunk, const char *buf, size_t at, si
 {
 	const struct ckpt_live_opts *opts = &r->live->opts;
 	uint32_t *crc = &r->live->crc[chunk], new = ckpt_crc32c(0, buf, len);
-	uint64_t offset = chunk * (uint64_t)CKPT_CHUNK + at;
+	uint64_t offset = chunk * (uint64_t)CKPT_CHUNK + at, in_file = offset;
+	int fd = ckpt_pages_at(opts->files, &in_file);
 
 	if (len < CKPT_CHUNK) {
-		if (pread(opts->fd, old, len, offset) != (ssize_t)len)
+		if (pread(fd, old, len, in_file) != (ssize_t)len)
 			return ckpt_fail(err, -EIO, "image: cannot read pages");
 		new = ckpt_crc32c_replace(*crc, ckpt_crc32c(0, old, len), new,
 					  CKPT_CHUNK - at - len);
 	}
 	*crc = new;
-	return ckpt_pages_write(opts->fd, buf, len, offset, false, err);
+	return ckpt_pages_write(opts->files, buf, len, offset, false, err);
 }
 
 static int copy(struct round *r, struct job *job, char *buf, struct ckpt_pass *pass,
@@ -160,8 +192,8 @@ static void fail(struct round *r, const struct ckpt_err *err)
 	pthread_mutex_unlock(&r->lock);
 }
 
-/* ASKS: this is the thread that may ask whether to go on. */
-static void work(struct round *r, bool asks)
+/* Thread 0 may ask whether to go on. */
+static void work(struct round *r, size_t number)
 {
 	CKPT_FREE char *buf = malloc(2 * CKPT_CHUNK);
 	CKPT_FREE struct job *job = malloc(sizeof(*job));
@@ -171,10 +203,10 @@ static void work(struct round *r, bool asks)
 	struct ckpt_pass pass = { 0 };
 	int code = buf && job ? 0 : ckpt_fail(&err, -ENOMEM, "memory: cannot copy");
 
-	while (code >= 0 && claim(r, job)) {
+	while (code >= 0 && claim(r, number, job)) {
 		code = copy(r, job, buf, &pass, &err);
 		ckpt_progress_add(progress, job->bytes);
-		if (code >= 0 && asks && opts->go_on)
+		if (code >= 0 && !number && opts->go_on)
 			code = opts->go_on(opts->go_on_arg, &err);
 	}
 	ckpt_pass_end(&pass);
@@ -184,7 +216,7 @@ static void work(struct round *r, bool asks)
 
 static void *run(void *arg)
 {
-	work(arg, false);
+	work(arg, 1);
 	return NULL;
 }
 
@@ -193,6 +225,7 @@ static int grow(struct ckpt_live *live, size_t n, struct ckpt_err *err)
 {
 	CKPT_FREE char *zeroes = calloc(1, CKPT_CHUNK);
 	uint32_t *crc = ckpt_alloc(live->arena, n * sizeof(*crc)), of_zeroes;
+	int r;
 
 	if (!zeroes)
 		return ckpt_fail(err, -ENOMEM, "memory: cannot copy");
@@ -201,18 +234,31 @@ static int grow(struct ckpt_live *live, size_t n, struct ckpt_err *err)
 		crc[i] = i < live->n_chunks ? live->crc[i] : of_zeroes;
 	live->crc = crc;
 	live->n_chunks = n;
-	if (ftruncate(live->opts.fd, n * (uint64_t)CKPT_CHUNK) < 0)
-		return ckpt_fail(err, -errno, "image: cannot make room for the memory");
-	return 0;
+	r = ckpt_pages_grow(live->opts.files, n * (uint64_t)CKPT_CHUNK);
+	return r < 0 ? ckpt_fail(err, r, "image: cannot make room for the memory") : 0;
+}
+
+static uint64_t left_of(const struct ckpt_live *live, const struct ckpt_live_cursor *at)
+{
+	uint64_t left = 0;
+
+	for (size_t i = at->item; i < live->n_items && live->item[i].offset < at->end; i++) {
+		const struct ckpt_live_item *item = &live->item[i];
+		uint64_t end = item->offset + item->len;
+
+		left += (end < at->end ? end : at->end) - item->offset;
+	}
+	return left ? left - at->done : 0;
 }
 
 uint64_t ckpt_live_left(const struct ckpt_live *live)
 {
-	uint64_t left = 0;
+	const struct ckpt_live_cursor all = { .end = UINT64_MAX };
+	uint64_t left = live->n_cursors ? 0 : left_of(live, &all);
 
-	for (size_t i = live->next; i < live->n_items; i++)
-		left += live->item[i].len;
-	return left - live->done;
+	for (size_t i = 0; i < live->n_cursors; i++)
+		left += left_of(live, &live->cursor[i]);
+	return left;
 }
 
 int ckpt_live_copy_items(struct ckpt_live *live, uint64_t bytes, struct ckpt_err *err)
@@ -223,11 +269,13 @@ int ckpt_live_copy_items(struct ckpt_live *live, uint64_t bytes, struct ckpt_err
 	pthread_t second;
 	bool two;
 
+	if (!live->n_cursors)
+		make_cursors(live);
 	if (n > live->n_chunks && grow(live, n, err) < 0)
 		return err->code;
 	two = (all < bytes ? all : bytes) > 4 * CKPT_CHUNK &&
 	      !pthread_create(&second, NULL, run, &r);
-	work(&r, true);
+	work(&r, 0);
 	if (two)
 		pthread_join(second, NULL);
 	if (r.failed)

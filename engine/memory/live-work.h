@@ -13,7 +13,14 @@ struct ckpt_live_task {
 struct ckpt_live_item {
 	struct ckpt_live_task *task;
 	uint64_t at, len; /* addresses */
-	uint64_t offset;  /* in the pages file */
+	uint64_t offset;  /* in the pages files */
+};
+
+/* What comes next of one pages file. */
+struct ckpt_live_cursor {
+	size_t item;   /* to be copied, */
+	uint64_t done; /* and bytes of it that have been */
+	uint64_t end;  /* offset at which the next file begins */
 };
 
 struct ckpt_live_lost {
@@ -33,8 +40,8 @@ struct ckpt_live {
 	uint64_t size;               /* the end of the pages file so far */
 	struct ckpt_live_item *item; /* of this round, by offset */
 	size_t n_items, items_room;
-	size_t next;                 /* item to be copied, */
-	uint64_t done;               /* and bytes of it that have been */
+	struct ckpt_live_cursor cursor[CKPT_PAGES_FILES];
+	size_t n_cursors;            /* 0: nothing of this round has been copied yet */
 	struct ckpt_live_lost *lost; /* could not be read */
 	size_t n_lost, lost_room;
 	uint32_t *crc;   /* of each chunk, as it is in the pages file now, */

@@ -268,7 +268,7 @@ int ckpt_live_find(struct ckpt_live *live, uint64_t *bytesp, struct ckpt_err *er
 {
 	int r = 0;
 
-	live->n_items = live->next = live->done = 0;
+	live->n_items = live->n_cursors = 0;
 	for (size_t i = 0; r >= 0 && i < live->n; i++) {
 		struct ckpt_pages written;
 

@@ -13,7 +13,7 @@
 struct ckpt_live;
 
 struct ckpt_live_opts {
-	int fd;        /* the pages file, borrowed */
+	const struct ckpt_pages_files *files; /* borrowed */
 	uint64_t base; /* of it: pages below are in images before this one; whole chunks */
 	struct ckpt_log *log;
 	/* Between chunks; a failure ends it. As in struct ckpt_memory_copy. */

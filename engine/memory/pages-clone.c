@@ -17,21 +17,23 @@ static uint64_t shareable(const struct ckpt_memory_part *p, const struct ckpt_ru
 	return end < run->at ? 0 : (end < stop ? end : stop) - run->at;
 }
 
-static void clone_part(struct ckpt_memory_work *w, struct ckpt_memory_part *p, int fd)
+/* As far as it is in one pages file; the rest is copied. */
+static void clone_part(struct ckpt_memory_work *w, struct ckpt_memory_part *p,
+		       const struct ckpt_pages_files *files)
 {
 	for (size_t i = 0; i < p->n; i++) {
 		const struct ckpt_run *run = &p->run[i];
-		const struct file_clone_range range = {
-			.src_fd = p->fd,
-			.src_offset = run->at,
-			.src_length = shareable(p, run),
-			.dest_offset = run->offset - w->base,
-		};
+		uint64_t offset = run->offset - w->base, end, len = shareable(p, run);
+		const struct ckpt_pages_part *to;
+		struct file_clone_range range = { .src_fd = p->fd, .src_offset = run->at };
 
-		if (run->offset < p->base || range.src_length < LEAST)
+		if (run->offset < p->base || len < LEAST)
 			continue;
+		to = ckpt_pages_part_of(files->part, files->n, offset, &end);
+		range.src_length = len < end - offset ? len : end - offset;
+		range.dest_offset = offset - to->base;
 		/* Another file system, or one that cannot: nor will it the next time. */
-		if (ioctl(fd, FICLONERANGE, &range) < 0)
+		if (ioctl(to->fd, FICLONERANGE, &range) < 0)
 			return;
 		if (!p->cloned)
 			p->cloned = ckpt_alloc(w->arena, p->n * sizeof(*p->cloned));
@@ -39,9 +41,9 @@ static void clone_part(struct ckpt_memory_work *w, struct ckpt_memory_part *p, i
 	}
 }
 
-void ckpt_pages_clone(struct ckpt_memory_work *w, int fd)
+void ckpt_pages_clone(struct ckpt_memory_work *w, const struct ckpt_pages_files *files)
 {
 	for (size_t i = 0; i < w->n; i++)
 		if (w->part[i].sort == CKPT_PART_FILE)
-			clone_part(w, &w->part[i], fd);
+			clone_part(w, &w->part[i], files);
 }

@@ -1,31 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Copies what was listed into the pages file, chunk by chunk: read, checksum, write. Several
- * threads, because one of them can read while another writes; they take the chunks in order, from
- * one cursor over the runs.
+ * Copies what was listed into the pages files, chunk by chunk: read, checksum, write. Several
+ * threads, because one of them can read while another writes, and each file can be written to by
+ * one; they take the chunks of a file in order, from a cursor over the runs.
  */
 #include <errno.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 #include "engine/base/pass.h"
+#include "engine/base/processors.h"
 #include "engine/base/progress.h"
 #include "engine/memory/pages-work.h"
 #include "engine/store/cache.h"
 #include "engine/store/image.h"
 #include "engine/store/pack.h"
+#include "engine/store/pages-files.h"
 
 #define MAX_THREADS 4
-#define MAX_RANGES (CKPT_CHUNK / CKPT_PAGE)
-
-struct range {
-	const struct ckpt_memory_part *part;
-	uint64_t at, len;
-	int stored_in;   /* the pages file, where it is there already; -1: it is not, */
-	uint64_t stored; /* there */
-};
 
 /* What one chunk is made of. */
 struct job {
@@ -34,7 +27,14 @@ struct job {
 	bool stands; /* not all of it is in copies */
 	bool stored; /* all of it is in the pages file */
 	char *held;  /* its bytes, which have been read; NULL: they have not */
-	struct range range[MAX_RANGES];
+	struct ckpt_range range[CKPT_MAX_RANGES];
+};
+
+/* What comes next of one pages file. */
+struct cursor {
+	size_t part, run, chunk;
+	uint64_t page; /* pages of that run that are done with */
+	size_t end;    /* this chunk is of the next file */
 };
 
 struct copy {
@@ -42,10 +42,10 @@ struct copy {
 	const struct ckpt_memory_copy *opts;
 	bool uncached;
 	uint32_t *crc;
-	pthread_mutex_t lock;    /* of all that follows */
-	size_t part, run, chunk; /* what comes next */
-	uint64_t page;           /* pages of that run that are done with */
-	const struct job *held;  /* what comes next, of N_HELD; NULL: nothing is held */
+	pthread_mutex_t lock; /* of all that follows */
+	struct cursor cursor[CKPT_PAGES_FILES];
+	size_t n_cursors;
+	const struct job *held; /* what comes next, of N_HELD; NULL: nothing is held */
 	size_t n_held;
 	bool failed;
 	struct ckpt_err err; /* the first one */
@@ -57,16 +57,17 @@ struct worker {
 	struct job job;
 	struct ckpt_pass pass;
 	pthread_t thread;
+	size_t first; /* the cursor that it prefers */
 };
 
 /* Steps over what is stored by another part and over what is empty; false at the end. */
-static bool find_run(struct copy *c)
+static bool find_run(const struct copy *c, struct cursor *at)
 {
-	for (; c->part < c->w->n; c->part++, c->run = 0) {
-		const struct ckpt_memory_part *p = &c->w->part[c->part];
+	for (; at->part < c->w->n; at->part++, at->run = 0) {
+		const struct ckpt_memory_part *p = &c->w->part[at->part];
 
-		for (; c->run < p->n; c->run++) {
-			if (p->run[c->run].offset >= p->base)
+		for (; at->run < p->n; at->run++) {
+			if (p->run[at->run].offset >= p->base)
 				return true;
 		}
 	}
@@ -74,48 +75,85 @@ static bool find_run(struct copy *c)
 }
 
 /* As much of the run that comes next as is in one place; ROOM pages at most. */
-static struct range next_range(const struct copy *c, uint64_t room)
+static struct ckpt_range next_range(const struct copy *c, const struct cursor *at, uint64_t room)
 {
-	const struct ckpt_memory_part *p = &c->w->part[c->part];
-	const struct ckpt_run *run = &p->run[c->run];
-	uint64_t n = run->n_pages - c->page, cloned = p->cloned ? p->cloned[c->run] : 0;
-	struct range range = { .part = p, .at = run->at + c->page * CKPT_PAGE, .stored_in = -1 };
+	const struct ckpt_memory_part *p = &c->w->part[at->part];
+	const struct ckpt_run *run = &p->run[at->run];
+	uint64_t n = run->n_pages - at->page, cloned = p->cloned ? p->cloned[at->run] : 0;
+	struct ckpt_range range = { .part = p,
+				    .at = run->at + at->page * CKPT_PAGE,
+				    .stored_in = -1 };
 
-	if (c->page < cloned) {
-		n = cloned - c->page;
-		range.stored_in = c->opts->fd;
-		range.stored = run->offset - c->w->base + c->page * CKPT_PAGE;
+	if (at->page < cloned) {
+		n = cloned - at->page;
+		range.stored = run->offset - c->w->base + at->page * CKPT_PAGE;
+		range.stored_in = ckpt_pages_at(c->opts->files, &range.stored);
 	}
 	range.len = (n < room ? n : room) * CKPT_PAGE;
 	return range;
 }
 
-/* The next chunk, by the holder of the lock. */
-static void take(struct copy *c, struct job *job)
+static void step(const struct copy *c, struct cursor *at, uint64_t n_pages)
 {
-	uint64_t room = MAX_RANGES;
+	at->page += n_pages;
+	if (at->page == c->w->part[at->part].run[at->run].n_pages) {
+		at->page = 0;
+		at->run++;
+	}
+}
+
+/* The next chunk, by the holder of the lock. */
+static void take(struct copy *c, struct cursor *at, struct job *job)
+{
+	uint64_t room = CKPT_MAX_RANGES;
 
 	job->n = job->len = 0;
 	job->held = NULL;
 	job->stands = false;
 	job->stored = true;
-	while (!c->failed && room && find_run(c)) {
-		const struct ckpt_memory_part *p = &c->w->part[c->part];
-		const struct ckpt_run *run = &p->run[c->run];
-		const struct range range = job->range[job->n++] = next_range(c, room);
-		uint64_t n = range.len / CKPT_PAGE;
+	while (!c->failed && room && at->chunk < at->end && find_run(c, at)) {
+		const struct ckpt_memory_part *p = &c->w->part[at->part];
+		const struct ckpt_range range = job->range[job->n++] = next_range(c, at, room);
 
 		job->len += range.len;
-		job->stands |= !ckpt_part_has_copy(p, run->at);
+		job->stands |= !ckpt_part_has_copy(p, p->run[at->run].at);
 		job->stored &= range.stored_in >= 0;
-		room -= n;
-		c->page += n;
-		if (c->page == run->n_pages) {
-			c->page = 0;
-			c->run++;
-		}
+		room -= range.len / CKPT_PAGE;
+		step(c, at, range.len / CKPT_PAGE);
 	}
-	job->chunk = c->chunk++;
+	job->chunk = at->chunk++;
+}
+
+/* Of the file of the cursor that is preferred, or else of any. */
+static void take_any(struct copy *c, size_t first, struct job *job)
+{
+	job->len = 0;
+	for (size_t i = 0; !job->len && i < c->n_cursors; i++)
+		take(c, &c->cursor[(first + i) % c->n_cursors], job);
+}
+
+/* A cursor for each file, at what is to be copied of it. */
+static void make_cursors(struct copy *c, size_t chunk, size_t n_chunks)
+{
+	const struct ckpt_pages_files *files = c->opts->files;
+	size_t n = c->opts->pack ? 1 : files->n;
+	struct cursor at = { .chunk = chunk };
+
+	for (size_t i = 0; i < n; i++) {
+		at.end = i + 1 < n ? files->part[i + 1].base / CKPT_CHUNK : n_chunks;
+		if (at.chunk >= at.end)
+			continue;
+		c->cursor[c->n_cursors++] = at;
+		for (uint64_t left = (at.end - at.chunk) * CKPT_MAX_RANGES;
+		     left && find_run(c, &at);) {
+			uint64_t rest = c->w->part[at.part].run[at.run].n_pages - at.page;
+
+			rest = rest < left ? rest : left;
+			step(c, &at, rest);
+			left -= rest;
+		}
+		at.chunk = at.end;
+	}
 }
 
 /* The same of those that are held. */
@@ -129,7 +167,7 @@ static void take_held(struct copy *c, struct job *job)
 }
 
 /* The next one of those that are asked for. False: there is none, or somebody failed. */
-static bool claim(struct copy *c, struct job *job)
+static bool claim(struct copy *c, size_t first, struct job *job)
 {
 	enum ckpt_memory_which which = c->opts->which;
 
@@ -138,151 +176,17 @@ static bool claim(struct copy *c, struct job *job)
 		if (c->held)
 			take_held(c, job);
 		else
-			take(c, job);
+			take_any(c, first, job);
 	} while (job->len && which != CKPT_MEMORY_ALL &&
 		 job->stands != (which == CKPT_MEMORY_STANDING));
 	pthread_mutex_unlock(&c->lock);
 	return job->len;
 }
 
-/* By its "mem", or by that of its copy, which shares pages with it. */
-static bool is_shared(const struct ckpt_memory_part *p, uint64_t address)
+int ckpt_pages_write(const struct ckpt_pages_files *files, const char *buf, size_t len,
+		     uint64_t offset, bool uncached, struct ckpt_err *err)
 {
-	return ckpt_part_has_copy(p, address) ||
-	       (p->n_shared && ckpt_span_has(p->shared, p->n_shared, address));
-}
-
-/* A range of pages that others may have too. */
-static int read_shared(const struct range *range, char *buf, struct ckpt_err *err)
-{
-	bool copied = ckpt_part_has_copy(range->part, range->at);
-	int fd = copied ? range->part->copy_fd : range->part->fd;
-
-	for (size_t done = 0; done < range->len;) {
-		ssize_t n = pread(fd, buf + done, range->len - done, range->at + done);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return ckpt_fail(err, n ? -errno : -EIO,
-					 "process %d: memory at %llx: cannot read",
-					 range->part->pid, (unsigned long long)(range->at + done));
-		done += n;
-	}
-	return 0;
-}
-
-/* As many ranges of one task as follow each other, in one call. */
-static int read_task(struct copy *c, const struct job *job, size_t *ip, char **bufp,
-		     struct ckpt_err *err)
-{
-	const struct ckpt_memory_part *part = job->range[*ip].part;
-	struct iovec iov[MAX_RANGES];
-	size_t n = 0, len = 0;
-	int r;
-
-	for (; *ip < job->n; ++*ip) {
-		const struct range *range = &job->range[*ip];
-
-		if (range->part != part || is_shared(part, range->at))
-			break;
-		iov[n++] = (struct iovec){ (void *)range->at, range->len };
-		len += range->len;
-	}
-	r = c->w->src->ops->read_mem(c->w->src, part->pid, iov, n, *bufp, err);
-	*bufp += len;
-	return ckpt_in(err, r, "process %d", part->pid);
-}
-
-/* Behind the end of the file the page is filled with zeroes. */
-static int read_file(const struct range *range, char *buf, struct ckpt_err *err)
-{
-	bool stored = range->stored_in >= 0;
-	int fd = stored ? range->stored_in : range->part->fd;
-	uint64_t at = stored ? range->stored : range->at;
-	size_t done = 0;
-
-	while (done < range->len) {
-		ssize_t n = pread(fd, buf + done, range->len - done, at + done);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return ckpt_fail(err, -errno, "content of a file: cannot read");
-		if (!n)
-			break;
-		done += n;
-	}
-	memset(buf + done, 0, range->len - done);
-	return 0;
-}
-
-/* Pieces are sorted by offset and hold every page of every run. */
-static int read_mapped(struct ckpt_memory_work *w, const struct range *range, char *buf,
-		       struct ckpt_err *err)
-{
-	const struct ckpt_piece *p = range->part->piece, *stop = p + range->part->n_pieces;
-	uint64_t at = range->at, end = range->at + range->len;
-
-	for (; at < end; p++) {
-		uint64_t p_end;
-		struct iovec iov;
-		int r;
-
-		if (p == stop)
-			return ckpt_fail(err, -EFAULT, "content of a mapped file: cannot read");
-		p_end = p->offset + (p->end - p->start);
-		if (p_end <= at)
-			continue;
-		iov.iov_base = (void *)(p->start + (at - p->offset));
-		iov.iov_len = (p_end < end ? p_end : end) - at;
-		r = w->src->ops->read_mem(w->src, p->pid, &iov, 1, buf, err);
-		if (r < 0)
-			return ckpt_in(err, r, "process %d: content of a mapped file", p->pid);
-		at += iov.iov_len;
-		buf += iov.iov_len;
-	}
-	return 0;
-}
-
-static int read_content(struct ckpt_memory_work *w, const struct range *range, char *buf,
-			struct ckpt_err *err)
-{
-	return range->part->sort == CKPT_PART_FILE ? read_file(range, buf, err) :
-						     read_mapped(w, range, buf, err);
-}
-
-int ckpt_pages_read(struct ckpt_memory_work *w, const struct ckpt_memory_part *part, uint64_t at,
-		    size_t len, char *buf, struct ckpt_err *err)
-{
-	return read_content(w, &(struct range){ part, at, len, -1, 0 }, buf, err);
-}
-
-static int read_job(struct copy *c, const struct job *job, char *buf, struct ckpt_err *err)
-{
-	size_t i = 0;
-	int r = 0;
-
-	while (r >= 0 && i < job->n) {
-		const struct range *range = &job->range[i];
-
-		if (range->part->sort == CKPT_PART_TASK && !is_shared(range->part, range->at)) {
-			r = read_task(c, job, &i, &buf, err);
-			continue;
-		}
-		if (range->part->sort == CKPT_PART_TASK)
-			r = read_shared(range, buf, err);
-		else
-			r = read_content(c->w, range, buf, err);
-		buf += range->len;
-		i++;
-	}
-	return r;
-}
-
-int ckpt_pages_write(int fd, const char *buf, size_t len, uint64_t offset, bool uncached,
-		     struct ckpt_err *err)
-{
+	int fd = ckpt_pages_at(files, &offset);
 	size_t done = 0;
 
 	while (done < len) {
@@ -324,12 +228,12 @@ static bool work_once(struct worker *w)
 	char *buf;
 	int r = 0;
 
-	if (!claim(c, &w->job))
+	if (!claim(c, w->first, &w->job))
 		return false;
 	buf = w->job.held ? w->job.held : w->buf;
 	let_pass(w);
 	if (!w->job.held)
-		r = read_job(c, &w->job, buf, &err);
+		r = ckpt_ranges_read(c->w, w->job.range, w->job.n, buf, &err);
 	let_pass(w);
 	if (r >= 0) {
 		uint32_t crc = c->crc[w->job.chunk] = ckpt_crc32c(0, buf, w->job.len);
@@ -337,7 +241,7 @@ static bool work_once(struct worker *w)
 		if (c->opts->pack)
 			r = ckpt_pack_put(c->opts->pack, w->job.chunk, buf, w->job.len, crc, &err);
 		else if (!w->job.stored)
-			r = ckpt_pages_write(c->opts->fd, buf, w->job.len,
+			r = ckpt_pages_write(c->opts->files, buf, w->job.len,
 					     w->job.chunk * (uint64_t)CKPT_CHUNK, c->uncached,
 					     &err);
 	}
@@ -373,13 +277,12 @@ static void run_first(struct worker *w)
 /* More than the chunks are of no use; neither are more than the processors. */
 static unsigned int useful_threads(const struct ckpt_memory_copy *opts, size_t n_chunks)
 {
-	cpu_set_t set;
 	unsigned int n = opts->n_threads;
 
 	if (!n && opts->pack)
 		return ckpt_pack_threads(n_chunks);
 	if (!n) {
-		n = sched_getaffinity(0, sizeof(set), &set) < 0 ? 1 : CPU_COUNT(&set);
+		n = ckpt_processors();
 		/* On one processor the second thread still works while the first waits for the
 		 * disk. */
 		n = n < 2 ? 2 : n > MAX_THREADS ? MAX_THREADS : n;
@@ -397,6 +300,7 @@ static void run(struct copy *c, unsigned int n_threads)
 		char *buf = ckpt_alloc(c->w->arena, CKPT_CHUNK + CKPT_PAGE);
 
 		w[i].copy = c;
+		w[i].first = i;
 		w[i].buf = (char *)(((uintptr_t)buf + CKPT_PAGE - 1) & ~(CKPT_PAGE - 1));
 	}
 	while (n + 1 < n_threads && !pthread_create(&w[n + 1].thread, NULL, run_worker, &w[n + 1]))
@@ -414,11 +318,11 @@ static int hold(struct copy *c, size_t n, struct ckpt_err *err)
 	char *at = c->opts->hold;
 	int r = 0;
 
-	for (size_t i = 0; r >= 0 && claim(c, &job[i]); i++) {
+	for (size_t i = 0; r >= 0 && claim(c, 0, &job[i]); i++) {
 		job[i].held = at;
 		at += job[i].len;
 		c->n_held++;
-		r = read_job(c, &job[i], job[i].held, err);
+		r = ckpt_ranges_read(c->w, job[i].range, job[i].n, job[i].held, err);
 		if (r >= 0 && c->opts->go_on)
 			r = c->opts->go_on(c->opts->go_on_arg, err);
 	}
@@ -426,14 +330,6 @@ static int hold(struct copy *c, size_t n, struct ckpt_err *err)
 	if (r >= 0)
 		r = ckpt_pages_check_files(c->w, err);
 	return r < 0 ? r : c->opts->all_read(c->opts->all_read_arg, err);
-}
-
-/* Or more: who commits it cuts it, which takes its time. */
-static bool has_size(int fd, uint64_t size)
-{
-	struct stat st;
-
-	return !fstat(fd, &st) && (uint64_t)st.st_size >= size;
 }
 
 int ckpt_memory_copy(struct ckpt_memory_work *w, const struct ckpt_memory_copy *opts,
@@ -445,9 +341,8 @@ int ckpt_memory_copy(struct ckpt_memory_work *w, const struct ckpt_memory_copy *
 			  .opts = opts,
 			  .uncached = opts->uncached && w->src->thawed_at &&
 				      ckpt_cache_is_short(size),
-			  .lock = PTHREAD_MUTEX_INITIALIZER,
-			  .chunk = (w->kept - w->base) / CKPT_CHUNK };
-	size_t n_left = n_chunks - c.chunk;
+			  .lock = PTHREAD_MUTEX_INITIALIZER };
+	size_t first = (w->kept - w->base) / CKPT_CHUNK, n_left = n_chunks - first;
 	bool held = opts->hold && w->size - w->kept <= opts->hold_len;
 	int r;
 
@@ -457,13 +352,14 @@ int ckpt_memory_copy(struct ckpt_memory_work *w, const struct ckpt_memory_copy *
 	if (!n_chunks)
 		return 0;
 	/* Chunks come out of order: a file that has its size already does not grow under each of
-	 * them. */
-	if (!opts->pack && !has_size(opts->fd, size) && ftruncate(opts->fd, size) < 0 &&
-	    errno != EINVAL)
-		return ckpt_fail(err, -errno, "image: cannot make room for %llu bytes of memory",
+	 * them. What it has more is cut by who commits it, which takes its time. */
+	r = opts->pack ? 0 : ckpt_pages_grow(opts->files, size);
+	if (r < 0 && r != -EINVAL)
+		return ckpt_fail(err, r, "image: cannot make room for %llu bytes of memory",
 				 (unsigned long long)size);
+	make_cursors(&c, first, n_chunks);
 	if (!opts->pack && opts->which != CKPT_MEMORY_COPIED)
-		ckpt_pages_clone(w, opts->fd);
+		ckpt_pages_clone(w, opts->files);
 	if (held && (r = hold(&c, n_left, err)) < 0)
 		return r;
 	if (opts->which != CKPT_MEMORY_COPIED)

@@ -3,6 +3,7 @@
 #pragma once
 #include <sys/stat.h>
 #include "engine/memory/pages.h"
+#include "engine/store/image.h"
 
 #define CKPT_UNASSIGNED UINT64_MAX /* ckpt_run.offset: not yet in the pages file */
 
@@ -65,9 +66,21 @@ bool ckpt_span_has(const struct ckpt_span *span, size_t n, uint64_t address);
 
 /* ---- pages-copy.c ---- */
 /* All of it, at OFFSET of the pages file. */
-int ckpt_pages_write(int fd, const char *buf, size_t len, uint64_t offset, bool uncached,
-		     struct ckpt_err *err);
+int ckpt_pages_write(const struct ckpt_pages_files *files, const char *buf, size_t len,
+		     uint64_t offset, bool uncached, struct ckpt_err *err);
 
+/* ---- pages-read.c ---- */
+/* A part of a chunk that is in one place. */
+struct ckpt_range {
+	const struct ckpt_memory_part *part;
+	uint64_t at, len;
+	int stored_in;   /* the pages file, where it is there already; -1: it is not, */
+	uint64_t stored; /* there */
+};
+#define CKPT_MAX_RANGES (CKPT_CHUNK / CKPT_PAGE)
+/* One after the other, to BUF; N is at most CKPT_MAX_RANGES. */
+int ckpt_ranges_read(struct ckpt_memory_work *w, const struct ckpt_range *all, size_t n, char *buf,
+		     struct ckpt_err *err);
 /* LEN bytes at AT of a part that is the content of something. */
 int ckpt_pages_read(struct ckpt_memory_work *w, const struct ckpt_memory_part *part, uint64_t at,
 		    size_t len, char *buf, struct ckpt_err *err);
@@ -78,7 +91,7 @@ int ckpt_pages_check_files(const struct ckpt_memory_work *w, struct ckpt_err *er
 
 /* ---- pages-clone.c ---- */
 /* Puts into the pages file FD what can be without being copied. It has its size. */
-void ckpt_pages_clone(struct ckpt_memory_work *w, int fd);
+void ckpt_pages_clone(struct ckpt_memory_work *w, const struct ckpt_pages_files *files);
 
 /* ---- pages-before.c ---- */
 /* PAGES of PART, the content of OBJ, that the image before has get the place that they have there.

@@ -50,6 +50,11 @@ uint64_t ckpt_memory_size(const struct ckpt_memory_work *w)
 	return w->size;
 }
 
+uint64_t ckpt_memory_own(const struct ckpt_memory_work *work)
+{
+	return work->size - work->base;
+}
+
 void ckpt_run_add(struct ckpt_run_list *list, uint64_t at, uint64_t n_pages, uint64_t offset,
 		  uint64_t barrier)
 {

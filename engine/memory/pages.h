@@ -87,6 +87,8 @@ struct ckpt_pages ckpt_pages_below(const struct ckpt_pages *pages, struct ckpt_a
 
 /* Where the pages file ends; it begins at the base of what is gone on with. */
 uint64_t ckpt_memory_size(const struct ckpt_memory_work *work);
+/* Bytes of it. */
+uint64_t ckpt_memory_own(const struct ckpt_memory_work *work);
 
 /* The pages of PID are read from FD from now on: the "mem" of a copy of it. Takes FD. What a fork
  * leaves out or clears, and huge pages, which a copy may lose, are still read from PID. */
@@ -101,11 +103,12 @@ enum ckpt_memory_which {
 };
 
 struct ckpt_memory_copy {
-	int fd;                 /* the pages file, borrowed */
-	struct ckpt_pack *pack; /* chunks go there instead; NULL: to FD */
+	const struct ckpt_pages_files *files; /* borrowed; NULL if there is a PACK */
+	struct ckpt_pack *pack;               /* chunks go there instead */
 	enum ckpt_memory_which which;
-	/* Where memory is short, what is written to FD does not stay in the page cache. If the tree
-	 * still stands when the copy begins, that would take too long, and is not even asked for.
+	/* Where memory is short, what is written to FILES does not stay in the page cache. If the
+	 * tree still stands when the copy begins, that would take too long, and is not even asked
+	 * for.
 	 */
 	bool uncached;
 	unsigned int n_threads; /* at most; 0: as many as are useful here */

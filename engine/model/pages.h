@@ -18,6 +18,15 @@ struct ckpt_pages_part {
 	int fd;
 };
 
+/* The pages of one image, from offset 0 on: in one file, or in several, each a whole number of
+ * chunks but the last. A file has one writer at a time (Linux: the inode is locked for all of a
+ * write(2)), so as many threads can write. N of 0: there are none. */
+#define CKPT_PAGES_FILES 4
+struct ckpt_pages_files {
+	size_t n;
+	struct ckpt_pages_part part[CKPT_PAGES_FILES];
+};
+
 /* Sorted by AT, not overlapping. */
 struct ckpt_pages {
 	struct ckpt_run *run;
@@ -53,4 +62,18 @@ ckpt_pages_part_of(const struct ckpt_pages_part *part, size_t n, uint64_t offset
 	while (n > 1 && part[n - 1].base > offset)
 		*endp = part[--n].base;
 	return &part[n - 1];
+}
+
+/* The descriptor of the file that has *OFFSETP, which is one of that file then; -1: there is none.
+ */
+static inline int ckpt_pages_at(const struct ckpt_pages_files *files, uint64_t *offsetp)
+{
+	const struct ckpt_pages_part *part;
+	uint64_t end;
+
+	if (!files->n)
+		return -1;
+	part = ckpt_pages_part_of(files->part, files->n, *offsetp, &end);
+	*offsetp -= part->base;
+	return part->fd;
 }

@@ -45,9 +45,3 @@ ssize_t ckpt_cache_pwrite(int fd, const void *data, size_t len, uint64_t at, boo
 	}
 	return pwrite(fd, data, len, at);
 }
-
-void ckpt_cache_drop(int fd)
-{
-	if (ckpt_cache_is_short(0))
-		posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
-}

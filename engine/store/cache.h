@@ -14,5 +14,3 @@ bool ckpt_cache_is_short(uint64_t bytes);
 /* pwrite(2). UNCACHED: what is written leaves the cache as soon as it is on disk, where the kernel
  * (Linux 6.14) and the file system can. */
 ssize_t ckpt_cache_pwrite(int fd, const void *data, size_t len, uint64_t at, bool uncached);
-/* Where memory is short, FD leaves the cache: what is on disk of it. */
-void ckpt_cache_drop(int fd);

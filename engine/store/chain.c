@@ -261,11 +261,30 @@ int ckpt_image_check_kept(const struct ckpt_image *img, const struct ckpt_snapsh
 	return ckpt_snapshot_each_pages(snap, check_kept, &(struct checking){ img, err });
 }
 
-size_t ckpt_image_parts(const struct ckpt_image *img, struct ckpt_pages_part *part)
+struct ckpt_pages_part *ckpt_image_parts(const struct ckpt_image *img, size_t *np)
 {
-	size_t n = ckpt_image_depth(img) + 1;
+	struct ckpt_pages_part *part;
+	size_t n = 0;
 
-	for (size_t i = n; i-- > 0; img = img->parent)
-		part[i] = (struct ckpt_pages_part){ img->base, img->pages_fd };
-	return n;
+	for (const struct ckpt_image *i = img; i; i = i->parent)
+		n += i->files.n ? i->files.n : 1;
+	*np = n;
+	part = ckpt_alloc(img->arena, n * sizeof(*part));
+	for (; img; img = img->parent) {
+		part[n - 1] = (struct ckpt_pages_part){ img->base, -1 };
+		n -= !img->files.n;
+		for (size_t i = img->files.n; i-- > 0;) {
+			part[--n] = img->files.part[i];
+			part[n].base += img->base;
+		}
+	}
+	return part;
+}
+
+void ckpt_image_know_parts(const struct ckpt_image *img, const struct ckpt_snapshot *snap)
+{
+	size_t n;
+	const struct ckpt_pages_part *part = ckpt_image_parts(img, &n);
+
+	memcpy(snap->parts, part, n * sizeof(*part));
 }

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * For each image of the chain: which of its pages are needed, by itself or by younger ones? The
- * others are given up: recorded first, then freed. Somebody who has the pages open may know nothing
- * of the record yet, so nobody may have: a lease on the file, which the kernel grants to who has it
- * alone, says so.
+ * others are given up: recorded first, then freed (pages-free.h).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,6 +17,7 @@
 #include "engine/base/progress.h"
 #include "engine/store/dedup.h"
 #include "engine/store/image-inside.h"
+#include "engine/store/pages-free.h"
 #include "engine/store/record.h"
 #include "engine/store/unpack.h"
 
@@ -235,144 +234,20 @@ static int gather(const struct dedup *d, const struct link *l, struct ckpt_given
 	return r < 0 ? r : any;
 }
 
-/* ---- nobody else has it ---- */
-
-/* 1: nobody has it open, or mapped; 0: somebody; -1: that cannot be told here. */
-static int is_alone(int fd)
-{
-	/* Who opens it in this moment has a signal sent to us. One that nobody dies of. */
-	if (fcntl(fd, F_SETSIG, SIGURG) < 0)
-		return -1;
-	if (fcntl(fd, F_SETLEASE, F_WRLCK) < 0)
-		return errno == EAGAIN ? 0 : -1;
-	fcntl(fd, F_SETLEASE, F_UNLCK);
-	return 1;
-}
-
-/* Where it could be restored, what is read of it would be wrong; else only checksums would. */
-static int check_alone(const struct link *l, int fd, struct ckpt_err *err)
-{
-	int alone = is_alone(fd);
-
-	if (alone > 0 || (alone < 0 && !l->usable))
-		return 0;
-	if (alone < 0)
-		return ckpt_refuse(
-			err, CKPT_E_CANNOT_FREE, -EOPNOTSUPP, "%s: %s", l->img->pages_path,
-			errno == EACCES ?
-				"only its owner is told whether somebody reads it" :
-				"this file system does not tell whether somebody reads it");
-	return ckpt_refuse(err, CKPT_E_IMAGE_IN_USE, -EBUSY, "%s: somebody has it open, or mapped",
-			   l->img->pages_path);
-}
-
 /* ---- freeing ---- */
-
-static int punch(const struct ckpt_image *img, int fd, uint64_t from, uint64_t to,
-		 struct ckpt_err *err)
-{
-	const int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
-
-	while (from < to && fallocate(fd, mode, from, to - from) < 0)
-		if (errno != EINTR)
-			return ckpt_image_write_error(err, -errno, img->dir, CKPT_PAGES_NAME);
-	return 0;
-}
-
-static int free_pages(const struct ckpt_image *img, const struct ckpt_given_up *g, int fd,
-		      struct ckpt_err *err)
-{
-	uint64_t n = img->pages_size / CKPT_PAGE, page = 0;
-	int r = 0;
-
-	while (r >= 0 && page < n) {
-		uint64_t first;
-
-		while (page < n && !ckpt_bit(g->page, page))
-			page++;
-		first = page;
-		while (page < n && ckpt_bit(g->page, page))
-			page++;
-		r = punch(img, fd, first * CKPT_PAGE, page * CKPT_PAGE, err);
-	}
-	return r;
-}
-
-struct span {
-	uint64_t from, to;
-};
-
-static int by_start(const void *a, const void *b)
-{
-	const struct span *x = a, *y = b;
-
-	return (x->from > y->from) - (x->from < y->from);
-}
-
-/* All that is between chunks that are still there: one that is stored once may be several. */
-static int free_packed(const struct ckpt_image *img, const struct ckpt_given_up *g, int fd,
-		       struct ckpt_arena *arena, struct ckpt_err *err)
-{
-	struct span *kept = ckpt_alloc(arena, (img->n_stored + 1) * sizeof(*kept));
-	uint64_t at = 0;
-	size_t n = 0;
-	int r = 0;
-
-	for (size_t i = 0; i < img->n_stored; i++) {
-		const struct ckpt_stored *s = &img->stored[i];
-
-		if (s->length && !ckpt_bit(g->page, i * CKPT_CHUNK_PAGES))
-			kept[n++] = (struct span){ s->offset, s->offset + s->length };
-	}
-	qsort(kept, n, sizeof(*kept), by_start);
-	for (size_t i = 0; r >= 0 && i < n; i++) {
-		r = punch(img, fd, at, kept[i].from, err);
-		at = at > kept[i].to ? at : kept[i].to;
-	}
-	return r < 0 ? r : punch(img, fd, at, img->packed_size, err);
-}
-
-static uint64_t on_disk(int fd)
-{
-	struct stat st;
-
-	return fstat(fd, &st) < 0 ? 0 : st.st_blocks * 512ull;
-}
-
-/* ---- one image ---- */
-
-static int open_alone(const struct link *l, struct ckpt_err *err)
-{
-	struct ckpt_image *img = l->img;
-	CKPT_FD fd = openat(img->dirfd, CKPT_PAGES_NAME,
-			    O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	int *ours = img->stored ? &img->packed_fd : &img->pages_fd;
-	struct stat a, b;
-
-	if (fd < 0)
-		return ckpt_image_write_error(err, -errno, img->dir, CKPT_PAGES_NAME);
-	if (fstat(fd, &a) < 0 || fstat(*ours, &b) < 0 || a.st_dev != b.st_dev ||
-	    a.st_ino != b.st_ino)
-		return ckpt_refuse(err, CKPT_E_IMAGE_IN_USE, -EBUSY, "%s: it changes",
-				   img->pages_path);
-	/* In its place: it counts as somebody who reads. */
-	if (dup3(fd, *ours, O_CLOEXEC) < 0)
-		return ckpt_fail(err, -errno, "%s: cannot open", img->pages_path);
-	return ckpt_take_fd(&fd);
-}
 
 /* The record first; and again whether somebody has come before it was there, who knows nothing of
  * it. */
 static int record(const struct dedup *d, const struct link *l, const struct ckpt_given_up *g,
-		  int fd)
+		  const struct ckpt_pages_files *own)
 {
-	int r = check_alone(l, fd, d->err);
+	int r = ckpt_free_check(l->img, own, l->usable, d->err);
 
 	if (r >= 0)
 		r = ckpt_given_up_write(l->img, g, d->err);
 	if (r < 0)
 		return r;
-	r = check_alone(l, fd, d->err);
+	r = ckpt_free_check(l->img, own, l->usable, d->err);
 	if (r >= 0)
 		return 0;
 	/* What was there has not changed. */
@@ -383,22 +258,27 @@ static int record(const struct dedup *d, const struct link *l, const struct ckpt
 	return r;
 }
 
-static int give_up(const struct dedup *d, struct link *l)
+static int give_up_in(const struct dedup *d, struct link *l, const struct ckpt_pages_files *own)
 {
-	CKPT_FD fd = open_alone(l, d->err);
 	struct ckpt_given_up g = { 0 };
-	uint64_t before;
-	int r = fd < 0 ? fd : gather(d, l, &g);
+	int r = gather(d, l, &g);
 
 	if (r > 0)
-		r = record(d, l, &g, fd);
+		r = record(d, l, &g, own);
 	if (r < 0)
 		return r;
-	before = on_disk(fd);
 	/* Also what was given up before, by one that was killed then. */
-	r = l->img->stored ? free_packed(l->img, &g, fd, d->arena, d->err) :
-			     free_pages(l->img, &g, fd, d->err);
-	l->done->freed = before - on_disk(fd);
+	return ckpt_free_given_up(l->img, own, &g, d->arena, &l->done->freed, d->err);
+}
+
+static int give_up(const struct dedup *d, struct link *l)
+{
+	struct ckpt_pages_files own;
+	int r = ckpt_free_open(l->img, &own, d->err);
+
+	if (r >= 0)
+		r = give_up_in(d, l, &own);
+	ckpt_free_close(&own);
 	return r;
 }
 

@@ -171,7 +171,7 @@ int ckpt_image_flatten(struct ckpt_image *img, struct ckpt_image_writer *w,
 		r = ckpt_image_unpack(img, NULL, 2, err);
 	if (r < 0)
 		return r;
-	ckpt_image_parts(img, f.snap->parts);
+	ckpt_image_know_parts(img, f.snap);
 	ckpt_snapshot_each_pages(f.snap, count, &f);
 	f.piece = ckpt_alloc(arena, (f.n + 1) * sizeof(*f.piece));
 	f.n = 0;

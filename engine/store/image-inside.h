@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include "engine/base/arena.h"
 #include "engine/base/err.h"
+#include "engine/model/pages.h"
 #include "engine/store/given-up.h"
 #include "engine/store/pack.h"
 
@@ -17,12 +18,13 @@ struct ckpt_image {
 	struct ckpt_arena *arena;
 	const char *dir, *image_path, *pages_path; /* for messages */
 	int dirfd; /* borrowed, but for OWN_DIRFD; -1: it came as a stream, or is a parent */
-	int image_fd, pages_fd; /* PAGES_FD -1: there are none, or they are not unpacked */
+	int image_fd;
+	struct ckpt_pages_files files; /* none: there are no pages, or they are not unpacked */
 	uint64_t image_size, pages_size;
 	uint64_t content_id, n_records;
 	const uint32_t *crc; /* of each started chunk of the pages */
 	size_t n_crc;
-	bool own; /* PAGES_FD is a file of ours, and was compared with CRC */
+	bool own; /* FILES is one of ours, and was compared with CRC */
 	/* Packed pages: PACKED_FD holds them, STORED tells where; else NULL. */
 	const struct ckpt_stored *stored;
 	size_t n_stored;
@@ -53,6 +55,18 @@ void ckpt_slots_close(struct ckpt_slots *s); /* NULL is fine */
 
 struct ckpt_pages;
 
+/* ---- reader-files.c ---- */
+char *ckpt_path_in(struct ckpt_arena *arena, const char *dir, const char *name);
+/* A regular file, for reading. */
+int ckpt_image_open_file(int dirfd, const char *name, const char *path, uint64_t *sizep,
+			 struct ckpt_err *err);
+/* Of the size that the records, which have been read, say. */
+int ckpt_image_open_pages(struct ckpt_image *img, struct ckpt_err *err);
+/* Its pages are in that file; -1: in none. Takes FD. */
+void ckpt_image_set_file(struct ckpt_image *img, int fd);
+/* For messages: the file that has the byte at OFFSET of them, which becomes one of that file. */
+const char *ckpt_image_path_of(const struct ckpt_image *img, uint64_t *offsetp);
+/* ---- reader.c ---- */
 /* Without what it goes on from. AWAY: its pages may be missing. */
 int ckpt_image_open_one(struct ckpt_image **imgp, struct ckpt_arena *arena, int dirfd,
 			const char *dir, bool away, struct ckpt_err *err);

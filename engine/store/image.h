@@ -7,7 +7,8 @@
  * "image": 16 bytes of header { "CKPTIMG\n", u32 format, u32 CRC32C of the 12 bytes before }, then
  * records: { u32 length, u32 CRC32C of the length and the body, body: message Record }. The last
  * one is the trailer, nothing follows. Format 2 is the same with the pages packed (pack.h): a
- * record "chunks" tells where each of them is.
+ * record "chunks" tells where each of them is. Format 3 has them in several files: "pages-2" goes
+ * on where "pages" ends, and so on; the record "checksums" tells where.
  *
  * The same as one stream: stream.h. Where a folder DIRFD is asked for here, a pipe, a socket or a
  * file takes a stream.
@@ -24,6 +25,7 @@
 
 #define CKPT_IMAGE_FORMAT 1
 #define CKPT_IMAGE_PACKED 2         /* format */
+#define CKPT_IMAGE_SPREAD 3         /* format: pages in several files */
 #define CKPT_CHUNK (1u << 20)       /* bytes of the pages file under one checksum */
 #define CKPT_CHAIN_MAX 100          /* images that go on from each other */
 #define CKPT_PARENT_LINK "parent"   /* a link to the folder of the image before */
@@ -63,8 +65,11 @@ struct ckpt_image_how {
 /* The same, packed, or as a stream. */
 int ckpt_image_create_as(struct ckpt_image_writer **wp, struct ckpt_arena *arena, int dirfd,
 			 const char *dir, const struct ckpt_image_how *how, struct ckpt_err *err);
-/* The pages file, to be written with pwrite(2). Borrowed. */
-int ckpt_image_writer_pages_fd(struct ckpt_image_writer *w);
+/* The pages files, to be written with pwrite(2). Borrowed. */
+const struct ckpt_pages_files *ckpt_image_writer_files(const struct ckpt_image_writer *w);
+/* SIZE bytes of pages are going to be written, by several threads: so there are as many files as
+ * that is good for. Said once; more, or less, may be written. */
+void ckpt_image_spread(struct ckpt_image_writer *w, uint64_t size);
 /* Does nobody read it soon: is it what the image will have, of a tree that goes on? */
 bool ckpt_image_writer_is_last(const struct ckpt_image_writer *w);
 /* The checksums of the pages as they were set. */
@@ -146,8 +151,8 @@ bool ckpt_image_is_packed(const struct ckpt_image *img);
 /* Of these: bytes at OFFSET of the pages, compared with their checksum; LEN at most. */
 ssize_t ckpt_image_read(struct ckpt_image *img, void *buf, size_t len, uint64_t offset,
 			struct ckpt_err *err);
-int ckpt_image_pages_fd(const struct ckpt_image *img); /* borrowed; -1 if there are none, or packed
-							  ones */
+/* Borrowed; none if there are no pages, or packed ones. */
+const struct ckpt_pages_files *ckpt_image_files(const struct ckpt_image *img);
 uint64_t ckpt_image_pages_size(const struct ckpt_image *img);
 uint64_t ckpt_image_content_id(const struct ckpt_image *img);
 uint64_t ckpt_image_bytes(const struct ckpt_image *img);     /* both files */
@@ -169,9 +174,11 @@ unsigned int ckpt_image_depth(const struct ckpt_image *img); /* how many it goes
 const char *ckpt_image_folder(const struct ckpt_image *img); /* for messages */
 /* Which image of the chain has the page at OFFSET: in its pages file at OFFSET less its base. */
 const struct ckpt_image *ckpt_image_of(const struct ckpt_image *img, uint64_t offset);
-/* Every pages file of the chain, the oldest first; PART has room for ckpt_image_depth() + 1. Their
- * descriptors are borrowed. Returns how many. */
-size_t ckpt_image_parts(const struct ckpt_image *img, struct ckpt_pages_part *part);
+/* Every pages file of the chain, the oldest first, *NP of them, in the arena of IMG. Their
+ * descriptors are borrowed; of an image that has no pages, or packed ones, there is one, -1. */
+struct ckpt_pages_part *ckpt_image_parts(const struct ckpt_image *img, size_t *np);
+/* Its images have been unpacked since SNAP was loaded: its parts have descriptors. */
+void ckpt_image_know_parts(const struct ckpt_image *img, const struct ckpt_snapshot *snap);
 
 /* Compares every chunk of the pages files of the chain with its checksum, with up to N_THREADS
  * threads. Names file and chunk. */

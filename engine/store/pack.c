@@ -6,11 +6,11 @@
  */
 #include <errno.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "engine/base/processors.h"
 #include "engine/base/progress.h"
 #include "engine/store/image.h"
 #include "engine/store/pack.h"
@@ -338,8 +338,7 @@ static void *work(void *arg)
 
 unsigned int ckpt_pack_threads(uint64_t n_chunks)
 {
-	cpu_set_t set;
-	unsigned int n = sched_getaffinity(0, sizeof(set), &set) < 0 ? 1 : CPU_COUNT(&set);
+	unsigned int n = ckpt_processors();
 
 	n = n > THREADS_MAX ? THREADS_MAX : n;
 	return n_chunks < n ? (n_chunks ? n_chunks : 1) : n;

@@ -59,7 +59,7 @@ int ckpt_taker_open(struct ckpt_taker *k, struct ckpt_arena *arena, int dirfd, c
 		    const char *prev_dir, struct ckpt_err *err)
 {
 	*k = (struct ckpt_taker){ .arena = arena, .prev_dir = prev_dir };
-	k->temp.image_fd = k->temp.pages_fd = -1;
+	ckpt_temp_init(&k->temp);
 	return ckpt_temp_begin(&k->temp, dirfd, dir, err);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Two temporary files become an image: what makes them one is the last rename. Up to there every
+ * Temporary files become an image: what makes them one is the last rename. Up to there every
  * failure, and every kill, leaves a folder without one.
  */
 #include <errno.h>
@@ -12,23 +12,27 @@
 #include <unistd.h>
 #include "engine/base/cleanup.h"
 #include "engine/store/image.h"
+#include "engine/store/pages-files.h"
 #include "engine/store/record.h"
 #include "engine/store/temp.h"
 
-static int refuse_existing(int dirfd, const char *dir, struct ckpt_err *err)
+static int refuse_one(int dirfd, const char *dir, const char *name, struct ckpt_err *err)
 {
-	static const char *const names[] = { CKPT_IMAGE_NAME, CKPT_PAGES_NAME };
 	struct stat st;
 
-	for (int i = 0; i < 2; i++) {
-		if (fstatat(dirfd, names[i], &st, AT_SYMLINK_NOFOLLOW) == 0)
-			return ckpt_refuse(err, CKPT_E_IMAGE_EXISTS, -EEXIST,
-					   "%s/%s: cannot write: it is there already", dir,
-					   names[i]);
-		if (errno != ENOENT)
-			return ckpt_image_write_error(err, -errno, dir, names[i]);
-	}
-	return 0;
+	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return ckpt_refuse(err, CKPT_E_IMAGE_EXISTS, -EEXIST,
+				   "%s/%s: cannot write: it is there already", dir, name);
+	return errno == ENOENT ? 0 : ckpt_image_write_error(err, -errno, dir, name);
+}
+
+static int refuse_existing(int dirfd, const char *dir, struct ckpt_err *err)
+{
+	int r = refuse_one(dirfd, dir, CKPT_IMAGE_NAME, err);
+
+	for (size_t i = 0; r >= 0 && i < CKPT_PAGES_FILES; i++)
+		r = refuse_one(dirfd, dir, ckpt_pages_name(i), err);
+	return r;
 }
 
 int ckpt_temp_begin(struct ckpt_temp *temp, int dirfd, const char *dir, struct ckpt_err *err)
@@ -40,15 +44,16 @@ int ckpt_temp_begin(struct ckpt_temp *temp, int dirfd, const char *dir, struct c
 	return r < 0 ? r : ckpt_temp_create(temp, dirfd, dir, err);
 }
 
-int ckpt_temp_sync(const struct ckpt_temp *temp, bool pages, struct ckpt_err *err)
+int ckpt_temp_sync(const struct ckpt_temp *temp, size_t n_pages, struct ckpt_err *err)
 {
 	struct statfs fs;
 
-	if (fstatfs(temp->image_fd, &fs) == 0 && fs.f_type == TMPFS_MAGIC)
+	if (fstatfs(temp->image.fd, &fs) == 0 && fs.f_type == TMPFS_MAGIC)
 		return 0;
-	if (pages && fdatasync(temp->pages_fd) < 0)
-		return ckpt_image_write_error(err, -errno, temp->dir, CKPT_PAGES_NAME);
-	if (fdatasync(temp->image_fd) < 0)
+	for (size_t i = 0; i < n_pages; i++)
+		if (fdatasync(temp->pages[i].fd) < 0)
+			return ckpt_image_write_error(err, -errno, temp->dir, ckpt_pages_name(i));
+	if (fdatasync(temp->image.fd) < 0)
 		return ckpt_image_write_error(err, -errno, temp->dir, CKPT_IMAGE_NAME);
 	return 0;
 }
@@ -81,53 +86,63 @@ static int rename_new(int dirfd, const char *from, const char *to)
 	return renameat(dirfd, from, dirfd, to) < 0 ? -errno : 0;
 }
 
-static int publish(struct ckpt_temp *temp, bool *therep, const char *from, const char *to,
+static int publish(const struct ckpt_temp *temp, struct ckpt_temp_file *file, const char *to,
 		   struct ckpt_err *err)
 {
-	int r = rename_new(temp->dirfd, from, to);
+	int r = rename_new(temp->dirfd, file->name, to);
 
 	if (r == -EEXIST)
 		return ckpt_refuse(err, CKPT_E_IMAGE_EXISTS, r,
 				   "%s/%s: cannot commit: it is there already", temp->dir, to);
 	if (r < 0)
 		return ckpt_image_write_error(err, r, temp->dir, to);
-	*therep = false;
+	file->there = false;
 	return 0;
 }
 
-int ckpt_temp_publish(struct ckpt_temp *temp, bool pages, struct ckpt_err *err)
+static void drop(const struct ckpt_temp *temp, struct ckpt_temp_file *file)
+{
+	if (file->there)
+		unlinkat(temp->dirfd, file->name, 0);
+	file->there = false;
+}
+
+/* The first pages file goes first, see temp.c. */
+static int publish_all(struct ckpt_temp *temp, size_t n_pages, struct ckpt_err *err)
 {
 	int r = 0;
 
-	if (pages) {
-		r = publish(temp, &temp->pages_there, temp->pages, CKPT_PAGES_NAME, err);
-	} else {
-		unlinkat(temp->dirfd, temp->pages, 0);
-		temp->pages_there = false;
-	}
-	if (r < 0)
-		return r;
-	r = publish(temp, &temp->image_there, temp->image, CKPT_IMAGE_NAME, err);
+	for (size_t i = n_pages; i < CKPT_PAGES_FILES; i++)
+		drop(temp, &temp->pages[i]);
+	for (size_t i = 0; r >= 0 && i < n_pages; i++)
+		r = publish(temp, &temp->pages[i], ckpt_pages_name(i), err);
 	if (r >= 0)
-		r = ckpt_image_sync_folder(temp->dirfd, temp->image_fd, temp->dir, err);
+		r = publish(temp, &temp->image, CKPT_IMAGE_NAME, err);
+	return r < 0 ? r : ckpt_image_sync_folder(temp->dirfd, temp->image.fd, temp->dir, err);
+}
+
+int ckpt_temp_publish(struct ckpt_temp *temp, size_t n_pages, struct ckpt_err *err)
+{
+	int r = publish_all(temp, n_pages, err);
+
 	if (r >= 0)
 		return 0;
-	if (!temp->image_there)
+	if (!temp->image.there)
 		unlinkat(temp->dirfd, CKPT_IMAGE_NAME, 0);
-	if (pages)
-		unlinkat(temp->dirfd, CKPT_PAGES_NAME, 0);
+	for (size_t i = 0; i < n_pages; i++)
+		if (!temp->pages[i].there)
+			unlinkat(temp->dirfd, ckpt_pages_name(i), 0);
 	return r;
 }
 
 void ckpt_temp_end(struct ckpt_temp *temp)
 {
 	/* In this order, see temp.c; the locks go last. */
-	if (temp->image_there)
-		unlinkat(temp->dirfd, temp->image, 0);
-	if (temp->pages_there)
-		unlinkat(temp->dirfd, temp->pages, 0);
-	ckpt_close_fd(&temp->pages_fd);
-	ckpt_close_fd(&temp->image_fd);
-	temp->pages_fd = temp->image_fd = -1;
-	temp->image_there = temp->pages_there = false;
+	drop(temp, &temp->image);
+	for (size_t i = 0; i < CKPT_PAGES_FILES; i++)
+		drop(temp, &temp->pages[i]);
+	for (size_t i = 0; i < CKPT_PAGES_FILES; i++)
+		ckpt_close_fd(&temp->pages[i].fd);
+	ckpt_close_fd(&temp->image.fd);
+	ckpt_temp_init(temp);
 }

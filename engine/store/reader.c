@@ -10,53 +10,14 @@
 #include "engine/base/cleanup.h"
 #include "engine/store/image.h"
 #include "engine/store/image-inside.h"
+#include "engine/store/pages-files.h"
 #include "engine/store/record.h"
 #include "engine/store/stream.h"
 #include "engine/store/unpack.h"
 
-#define LEASE_MS 200
-
-static char *path_in(struct ckpt_arena *arena, const char *dir, const char *name)
-{
-	size_t size = strlen(dir) + strlen(name) + 2;
-	char *path = ckpt_alloc(arena, size);
-
-	snprintf(path, size, "%s/%s", dir, name);
-	return path;
-}
-
-/* Not to hang at a FIFO that somebody put there: O_NONBLOCK. But then it does not wait for who
- * holds a lease for a moment, either. */
-static int open_waiting(int dirfd, const char *name)
-{
-	int fd, tries = 0;
-
-	while ((fd = openat(dirfd, name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)) < 0 &&
-	       errno == EWOULDBLOCK && tries++ < LEASE_MS)
-		usleep(1000);
-	return fd;
-}
-
-static int open_file(int dirfd, const char *name, const char *path, uint64_t *sizep,
-		     struct ckpt_err *err)
-{
-	CKPT_FD fd = open_waiting(dirfd, name);
-	struct stat st;
-
-	if (fd < 0 && errno == ENOENT)
-		return ckpt_refuse(err, CKPT_E_NO_IMAGE, -ENOENT, "%s: no such file", path);
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return ckpt_fail(err, -errno, "%s: cannot open", path);
-	if (!S_ISREG(st.st_mode))
-		return ckpt_refuse(err, CKPT_E_IMAGE_FOREIGN, -EBADMSG, "%s: not a regular file",
-				   path);
-	*sizep = st.st_size;
-	return ckpt_take_fd(&fd);
-}
-
 struct opening {
 	struct ckpt_image *img;
-	bool packed;
+	uint32_t format;
 	struct ckpt_chain chain;
 	bool sums_seen;
 };
@@ -76,11 +37,31 @@ static int take_parent(struct ckpt_image *img, const Ckpt__Checksums *sums,
 	return 0;
 }
 
+/* Where its files begin: they are opened later. */
+static int take_files(struct opening *o, const Ckpt__Checksums *sums,
+		      const struct ckpt_record_in *in, struct ckpt_err *err)
+{
+	struct ckpt_pages_files *files = &o->img->files;
+	bool sound = sums->n_next < CKPT_PAGES_FILES &&
+		     (sums->n_next > 0) == (o->format == CKPT_IMAGE_SPREAD);
+
+	ckpt_image_set_file(o->img, -1);
+	files->n = 1;
+	for (size_t i = 0; sound && i < sums->n_next; i++) {
+		uint64_t base = sums->next[i];
+
+		sound = base % CKPT_CHUNK == 0 && base > files->part[i].base && base < sums->size;
+		files->part[files->n++] = (struct ckpt_pages_part){ base, -1 };
+	}
+	return sound ? 0 : ckpt_record_damaged(err, in, "the files of the pages are impossible");
+}
+
 static int take_checksums(struct opening *o, const struct ckpt_record_in *in, struct ckpt_err *err)
 {
 	struct ckpt_image *img = o->img;
 	Ckpt__Checksums *sums =
 		(void *)ckpt_record_unpack_body(in, &ckpt__checksums__descriptor, img->arena, err);
+	int r;
 
 	if (!sums)
 		return err->code;
@@ -92,7 +73,8 @@ static int take_checksums(struct opening *o, const struct ckpt_record_in *in, st
 	img->crc = sums->crc;
 	img->n_crc = sums->n_crc;
 	img->pages_at = sums->pages_at;
-	return take_parent(img, sums, in, err);
+	r = take_files(o, sums, in, err);
+	return r < 0 ? r : take_parent(img, sums, in, err);
 }
 
 static int take_trailer(struct opening *o, const struct ckpt_record_in *in, struct ckpt_err *err)
@@ -103,8 +85,8 @@ static int take_trailer(struct opening *o, const struct ckpt_record_in *in, stru
 		return r;
 	if (!o->sums_seen)
 		return ckpt_record_damaged(err, in, "the checksums of the pages are missing");
-	if (o->packed != (o->img->stored != NULL) ||
-	    (o->packed && o->img->n_stored != o->img->n_crc))
+	if ((o->format == CKPT_IMAGE_PACKED) != (o->img->stored != NULL) ||
+	    (o->img->stored && o->img->n_stored != o->img->n_crc))
 		return ckpt_record_damaged(err, in, "the places of the chunks are missing");
 	o->img->content_id = o->chain.content_id;
 	o->img->n_records = o->chain.n_records;
@@ -133,41 +115,13 @@ static int check_records(struct ckpt_image *img, struct ckpt_err *err)
 
 	if (r < 0)
 		return r;
-	o.packed = r == CKPT_IMAGE_PACKED;
+	o.format = r;
 	r = ckpt_records_scan(img->image_fd, img->image_size, img->image_path, check_one, &o, err);
 	if (r == 0)
 		return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, -EBADMSG,
 				   "%s: it ends after record %llu, without a trailer",
 				   img->image_path, (unsigned long long)o.chain.n_records);
 	return r < 0 ? r : 0;
-}
-
-static int open_pages(struct ckpt_image *img, int dirfd, struct ckpt_err *err)
-{
-	uint64_t size = 0;
-	uint64_t was = img->stored ? img->packed_size : img->pages_size;
-	int r = open_file(dirfd, CKPT_PAGES_NAME, img->pages_path, &size, err);
-
-	if (r == -ENOENT && (!was || (img->pages_at && img->away))) {
-		*err = (struct ckpt_err)CKPT_ERR_INIT;
-		return 0;
-	}
-	if (r == -ENOENT && img->pages_at)
-		return ckpt_refuse(err, CKPT_E_PAGES_AWAY, r,
-				   "%s: missing: the dump sent the pages to the page server at %s",
-				   img->pages_path, img->pages_at);
-	if (r == -ENOENT)
-		return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, r, "%s: the file is missing",
-				   img->pages_path);
-	if (r < 0)
-		return r;
-	*(img->stored ? &img->packed_fd : &img->pages_fd) = r;
-	if (size != was)
-		return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, -EBADMSG,
-				   "%s: has %llu bytes, had %llu when it was written",
-				   img->pages_path, (unsigned long long)size,
-				   (unsigned long long)was);
-	return 0;
 }
 
 static bool is_folder(int fd)
@@ -180,9 +134,9 @@ static bool is_folder(int fd)
 /* After the pages: who has opened them before is seen by those who give up some (dedup.c). */
 static int open_given_up(struct ckpt_image *img, const char *dir, struct ckpt_err *err)
 {
-	const char *path = path_in(img->arena, dir, CKPT_GIVEN_UP_NAME);
+	const char *path = ckpt_path_in(img->arena, dir, CKPT_GIVEN_UP_NAME);
 	uint64_t size = 0;
-	CKPT_FD fd = open_file(img->dirfd, CKPT_GIVEN_UP_NAME, path, &size, err);
+	CKPT_FD fd = ckpt_image_open_file(img->dirfd, CKPT_GIVEN_UP_NAME, path, &size, err);
 
 	if (fd == -ENOENT) {
 		*err = (struct ckpt_err)CKPT_ERR_INIT;
@@ -196,13 +150,13 @@ static int open_folder(struct ckpt_image *img, const char *dir, struct ckpt_err 
 	int r;
 
 	dir = img->dir = ckpt_image_folder_name(img->arena, dir);
-	img->image_path = path_in(img->arena, dir, CKPT_IMAGE_NAME);
-	img->pages_path = path_in(img->arena, dir, CKPT_PAGES_NAME);
-	img->image_fd =
-		open_file(img->dirfd, CKPT_IMAGE_NAME, img->image_path, &img->image_size, err);
+	img->image_path = ckpt_path_in(img->arena, dir, CKPT_IMAGE_NAME);
+	img->pages_path = ckpt_path_in(img->arena, dir, CKPT_PAGES_NAME);
+	img->image_fd = ckpt_image_open_file(img->dirfd, CKPT_IMAGE_NAME, img->image_path,
+					     &img->image_size, err);
 	r = img->image_fd < 0 ? img->image_fd : check_records(img, err);
 	if (r >= 0)
-		r = open_pages(img, img->dirfd, err);
+		r = ckpt_image_open_pages(img, err);
 	return r < 0 ? r : open_given_up(img, dir, err);
 }
 
@@ -214,11 +168,11 @@ static int check_received(struct ckpt_image *img, struct ckpt_received *got, con
 
 	img->dir = img->image_path = img->pages_path = name;
 	img->image_fd = got->image_fd;
-	img->pages_fd = got->pages_fd;
 	img->image_size = got->image_size;
 	img->stream_bytes = got->bytes;
 	img->own = true;
 	r = check_records(img, err);
+	ckpt_image_set_file(img, got->pages_fd);
 	if (r >= 0)
 		r = ckpt_received_compare(got, name, img->pages_size, img->crc, err);
 	got->image_fd = got->pages_fd = -1;
@@ -247,7 +201,7 @@ static struct ckpt_image *new_image(struct ckpt_arena *arena, int dirfd)
 
 	img->arena = arena;
 	img->dirfd = dirfd;
-	img->image_fd = img->pages_fd = img->packed_fd = img->lender = img->lent = -1;
+	img->image_fd = img->packed_fd = img->lender = img->lent = -1;
 	return img;
 }
 
@@ -332,11 +286,11 @@ int ckpt_image_open_lent(struct ckpt_image **imgp, struct ckpt_arena *arena, int
 
 	if (r < 0)
 		return r;
-	if (opts.away && img->pages_size && !img->stored && img->pages_fd < 0) {
+	if (opts.away && img->pages_size && !img->stored && !img->files.n) {
 		if (fstat(fds[1], &st) < 0 || (uint64_t)st.st_size != img->pages_size)
 			return ckpt_refuse(err, CKPT_E_LENDER, -EBADMSG,
 					   "%s: what is lent is not of this image", dir);
-		img->pages_fd = ckpt_take_fd(&fds[1]);
+		ckpt_image_set_file(img, ckpt_take_fd(&fds[1]));
 		img->lent = fds[0];
 	}
 	img->lender = ckpt_take_fd(&fds[0]);
@@ -361,10 +315,12 @@ void ckpt_image_close(struct ckpt_image *img)
 {
 	for (; img; img = img->parent) {
 		ckpt_close_fd(&img->image_fd);
-		ckpt_close_fd(&img->pages_fd);
+		for (size_t i = 0; i < img->files.n; i++)
+			ckpt_close_fd(&img->files.part[i].fd);
+		img->files.n = 0;
 		ckpt_close_fd(&img->packed_fd);
 		ckpt_close_fd(&img->lender);
-		img->image_fd = img->pages_fd = img->packed_fd = img->lender = img->lent = -1;
+		img->image_fd = img->packed_fd = img->lender = img->lent = -1;
 		if (img->own_dirfd)
 			ckpt_close_fd(&img->dirfd);
 		img->own_dirfd = false;
@@ -414,15 +370,14 @@ int ckpt_image_load_any(struct ckpt_image *img, struct ckpt_snapshot **snapp, st
 		r = ckpt_image_check_runs(img, snap, err);
 	if (r < 0)
 		return ckpt_in(err, r, "%s", img->image_path);
-	snap->parts = ckpt_alloc(img->arena, (ckpt_image_depth(img) + 1) * sizeof(*snap->parts));
-	snap->n_parts = ckpt_image_parts(img, snap->parts);
+	snap->parts = ckpt_image_parts(img, &snap->n_parts);
 	*snapp = snap;
 	return 0;
 }
 
-int ckpt_image_pages_fd(const struct ckpt_image *img)
+const struct ckpt_pages_files *ckpt_image_files(const struct ckpt_image *img)
 {
-	return img->pages_fd;
+	return &img->files;
 }
 
 uint64_t ckpt_image_pages_size(const struct ckpt_image *img)

@@ -141,10 +141,10 @@ int ckpt_records_header(int fd, const char *path, struct ckpt_err *err)
 	if (ckpt_crc32c(0, &head, offsetof(struct ckpt_image_header, crc)) != head.crc)
 		return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, -EBADMSG,
 				   "%s: header: checksum does not match", path);
-	if (head.format > CKPT_IMAGE_PACKED)
+	if (head.format > CKPT_IMAGE_SPREAD)
 		return ckpt_refuse(err, CKPT_E_IMAGE_NEWER, -EBADMSG,
 				   "%s: format %u is newer than %d", path, head.format,
-				   CKPT_IMAGE_PACKED);
+				   CKPT_IMAGE_SPREAD);
 	if (!head.format)
 		return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, -EBADMSG, "%s: header: format 0",
 				   path);

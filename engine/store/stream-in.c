@@ -263,12 +263,12 @@ int ckpt_stream_receive(struct ckpt_received *got, int fd, const char *name,
 	int n;
 
 	*got = (struct ckpt_received){
-		.image_fd = opts->into ? fcntl(opts->into->image_fd, F_DUPFD_CLOEXEC, 3) :
+		.image_fd = opts->into ? fcntl(opts->into->image.fd, F_DUPFD_CLOEXEC, 3) :
 					 memfd_create("ckpt-image", MFD_CLOEXEC),
 		.pages_fd = -1,
 	};
 	if (opts->keep)
-		got->pages_fd = opts->into ? fcntl(opts->into->pages_fd, F_DUPFD_CLOEXEC, 3) :
+		got->pages_fd = opts->into ? fcntl(opts->into->pages[0].fd, F_DUPFD_CLOEXEC, 3) :
 					     memfd_create("ckpt-pages", MFD_CLOEXEC);
 	if (!in || !out || got->image_fd < 0 || (opts->keep && got->pages_fd < 0))
 		return ckpt_fail(err, -ENOMEM, "%s: cannot keep what comes", name);

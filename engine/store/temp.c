@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Temporary files of an image, ".image.PID.N.tmp" and ".pages.PID.N.tmp". A writer may be killed at
- * any time: what it leaves is known by a lock that nobody holds any more, and goes with the next
- * dump into the folder.
+ * Temporary files of an image, ".image.PID.N.tmp", ".pages.PID.N.tmp" and so on. A writer may be
+ * killed at any time: what it leaves is known by a lock that nobody holds any more, and goes with
+ * the next dump into the folder.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "engine/store/pages-files.h"
 #include "engine/store/record.h"
 #include "engine/store/temp.h"
 
@@ -48,50 +49,59 @@ static int create_locked(int dirfd, const char *name)
 	return ckpt_take_fd(&fd);
 }
 
-static int create_pair(struct ckpt_temp *temp, int dirfd)
+static int create(struct ckpt_temp *temp, struct ckpt_temp_file *file, const char *what)
+{
+	snprintf(file->name, sizeof(file->name), ".%s.%s.tmp", what, temp->key);
+	file->fd = create_locked(temp->dirfd, file->name);
+	file->there = file->fd >= 0;
+	return file->fd;
+}
+
+static int create_pair(struct ckpt_temp *temp)
 {
 	/* The image is made last and goes first: one without its pages is what is left of a commit,
 	 * and only that. */
-	temp->pages_fd = create_locked(dirfd, temp->pages);
-	if (temp->pages_fd < 0)
-		return temp->pages_fd;
-	temp->image_fd = create_locked(dirfd, temp->image);
-	if (temp->image_fd >= 0)
-		return 0;
-	unlinkat(dirfd, temp->pages, 0);
-	close(temp->pages_fd);
-	temp->pages_fd = -1;
-	return temp->image_fd;
+	int r = create(temp, &temp->pages[0], ckpt_pages_name(0));
+
+	if (r >= 0)
+		r = create(temp, &temp->image, CKPT_IMAGE_NAME);
+	if (r < 0)
+		ckpt_temp_end(temp);
+	return r;
 }
 
 int ckpt_temp_create(struct ckpt_temp *temp, int dirfd, const char *dir, struct ckpt_err *err)
 {
 	int r = -EEXIST;
 
+	ckpt_temp_init(temp);
 	temp->dirfd = dirfd;
 	temp->dir = dir;
 	/* The name may be taken: by another thread of this process, or by one of this number in
 	 * another container. */
 	for (unsigned int n = 0; r == -EEXIST && n < ATTEMPTS; n++) {
-		snprintf(temp->image, sizeof(temp->image), ".%s.%d.%u.tmp", CKPT_IMAGE_NAME,
-			 getpid(), n);
-		snprintf(temp->pages, sizeof(temp->pages), ".%s.%d.%u.tmp", CKPT_PAGES_NAME,
-			 getpid(), n);
-		r = create_pair(temp, dirfd);
+		snprintf(temp->key, sizeof(temp->key), "%d.%u", getpid(), n);
+		r = create_pair(temp);
 	}
-	temp->image_there = temp->pages_there = r >= 0;
-	return r < 0 ? ckpt_image_write_error(err, r, dir, temp->image) : 0;
+	return r < 0 ? ckpt_image_write_error(err, r, dir, CKPT_IMAGE_NAME) : 0;
+}
+
+int ckpt_temp_add(struct ckpt_temp *temp, size_t i)
+{
+	return create(temp, &temp->pages[i], ckpt_pages_name(i));
 }
 
 /* The "PID.N" of a temporary name, NULL if it is not one. */
 static const char *key_of(const char *name, const char *what, char *key, size_t size)
 {
+	size_t len = strlen(what);
 	unsigned int pid, n;
 	int end = 0;
 
-	if (*name != '.' || strncmp(name + 1, what, 5) || name[6] != '.')
+	if (*name != '.' || strncmp(name + 1, what, len) || name[1 + len] != '.')
 		return NULL;
-	if (sscanf(name + 7, "%9u.%9u.tmp%n", &pid, &n, &end) != 2 || !end || name[7 + end])
+	name += len + 2;
+	if (sscanf(name, "%9u.%9u.tmp%n", &pid, &n, &end) != 2 || !end || name[end])
 		return NULL;
 	snprintf(key, size, "%u.%u", pid, n);
 	return key;
@@ -114,15 +124,20 @@ static void sweep_image(int dirfd, const char *name, const char *key)
 {
 	char pages[48];
 	CKPT_FD fd = take_dead(dirfd, name);
+	bool half;
 
 	if (fd < 0)
 		return;
-	snprintf(pages, sizeof(pages), ".%s.%s.tmp", CKPT_PAGES_NAME, key);
-	/* Without its pages: it died between the two renames of its commit. */
-	if (!exists(dirfd, pages) && !exists(dirfd, CKPT_IMAGE_NAME))
-		unlinkat(dirfd, CKPT_PAGES_NAME, 0);
+	snprintf(pages, sizeof(pages), ".%s.%s.tmp", ckpt_pages_name(0), key);
+	/* Without its pages: it died between the renames of its commit. */
+	half = !exists(dirfd, pages) && !exists(dirfd, CKPT_IMAGE_NAME);
+	for (size_t i = 0; half && i < CKPT_PAGES_FILES; i++)
+		unlinkat(dirfd, ckpt_pages_name(i), 0);
 	unlinkat(dirfd, name, 0);
-	unlinkat(dirfd, pages, 0);
+	for (size_t i = 0; i < CKPT_PAGES_FILES; i++) {
+		snprintf(pages, sizeof(pages), ".%s.%s.tmp", ckpt_pages_name(i), key);
+		unlinkat(dirfd, pages, 0);
+	}
 }
 
 static void sweep_pages(int dirfd, const char *name, const char *key)
@@ -152,8 +167,9 @@ void ckpt_temp_sweep(int dirfd)
 	while ((entry = readdir(folder))) {
 		if (key_of(entry->d_name, CKPT_IMAGE_NAME, key, sizeof(key)))
 			sweep_image(dirfd, entry->d_name, key);
-		else if (key_of(entry->d_name, CKPT_PAGES_NAME, key, sizeof(key)))
-			sweep_pages(dirfd, entry->d_name, key);
+		for (size_t i = 0; i < CKPT_PAGES_FILES; i++)
+			if (key_of(entry->d_name, ckpt_pages_name(i), key, sizeof(key)))
+				sweep_pages(dirfd, entry->d_name, key);
 	}
 	closedir(folder);
 }

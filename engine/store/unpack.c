@@ -102,7 +102,7 @@ static int unpack_one(struct ckpt_image *img, int dirfd, const bool *which, unsi
 {
 	int fd, r;
 
-	if (!img->stored || img->pages_fd >= 0 || !img->pages_size)
+	if (!img->stored || img->files.n || !img->pages_size)
 		return 0;
 	fd = ckpt_scratch_open(img->pages_size, dirfd, img->pages_path, err);
 	if (fd < 0)
@@ -115,7 +115,7 @@ static int unpack_one(struct ckpt_image *img, int dirfd, const bool *which, unsi
 		close(fd);
 		return r;
 	}
-	img->pages_fd = fd;
+	ckpt_image_set_file(img, fd);
 	return 0;
 }
 
@@ -204,5 +204,5 @@ ssize_t ckpt_image_read(struct ckpt_image *img, void *buf, size_t len, uint64_t 
 
 bool ckpt_image_is_packed(const struct ckpt_image *img)
 {
-	return img->stored && img->pages_fd < 0;
+	return img->stored && !img->files.n;
 }

@@ -95,7 +95,9 @@ static int sum_chunk(const struct verifying *v, uint64_t chunk, struct ckpt_unpa
 	if (img->stored)
 		return sum_packed(v, chunk, u, crcp);
 	while (r >= 0 && at < end) {
-		ssize_t n = pread(img->pages_fd, buf, end - at < PIECE ? end - at : PIECE, at);
+		uint64_t in_file = at;
+		int fd = ckpt_pages_at(&img->files, &in_file);
+		ssize_t n = pread(fd, buf, end - at < PIECE ? end - at : PIECE, in_file);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -142,24 +144,26 @@ static void *work(void *arg)
 
 static int describe(const struct verifying *v, struct ckpt_err *err)
 {
-	unsigned long long start = v->bad * CKPT_CHUNK, end = end_of(v->img, v->bad);
+	uint64_t in_file = v->bad * CKPT_CHUNK, len = end_of(v->img, v->bad) - in_file;
+	const char *path = ckpt_image_path_of(v->img, &in_file);
+	unsigned long long start = in_file, end = start + len;
 
 	if (v->bad_code == -ENOSPC)
 		return ckpt_refuse(err, CKPT_E_NO_UNPACK_ROOM, v->bad_code,
-				   "%s: chunk %llu: no room to unpack it", v->img->pages_path,
+				   "%s: chunk %llu: no room to unpack it", path,
 				   (unsigned long long)v->bad);
 	if (v->bad_code == -EBADMSG)
 		return ckpt_refuse(
 			err, CKPT_E_IMAGE_DAMAGED, -EBADMSG,
 			"%s: chunk %llu (bytes %llu to %llu): what is stored of it is damaged",
-			v->img->pages_path, (unsigned long long)v->bad, start, end - 1);
+			path, (unsigned long long)v->bad, start, end - 1);
 	if (v->bad_code)
 		return ckpt_fail(err, v->bad_code,
-				 "%s: chunk %llu (bytes %llu to %llu): cannot read",
-				 v->img->pages_path, (unsigned long long)v->bad, start, end - 1);
+				 "%s: chunk %llu (bytes %llu to %llu): cannot read", path,
+				 (unsigned long long)v->bad, start, end - 1);
 	return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, -EBADMSG,
-			   "%s: chunk %llu (bytes %llu to %llu): checksum does not match",
-			   v->img->pages_path, (unsigned long long)v->bad, start, end - 1);
+			   "%s: chunk %llu (bytes %llu to %llu): checksum does not match", path,
+			   (unsigned long long)v->bad, start, end - 1);
 }
 
 int ckpt_image_fetch_chunk(const struct ckpt_image *img, struct ckpt_unpacker *u, uint64_t chunk,
@@ -192,7 +196,8 @@ int ckpt_image_read_own(const struct ckpt_image *img, uint64_t chunk, void *buf,
 			struct ckpt_err *err)
 {
 	struct verifying v = { .img = img, .bad = chunk };
-	uint64_t start = chunk * CKPT_CHUNK, len;
+	uint64_t start = chunk * CKPT_CHUNK, in_file = start, len;
+	int fd = ckpt_pages_at(&img->files, &in_file);
 
 	if (chunk >= img->n_crc)
 		return ckpt_fail(err, -ERANGE, "%s: chunk %llu: it has none of that number",
@@ -204,7 +209,7 @@ int ckpt_image_read_own(const struct ckpt_image *img, uint64_t chunk, void *buf,
 		return n < 0 ? n : 0;
 	}
 	for (uint64_t at = 0; at < len && !v.bad_code;) {
-		ssize_t n = pread(img->pages_fd, (char *)buf + at, len - at, start + at);
+		ssize_t n = pread(fd, (char *)buf + at, len - at, in_file + at);
 
 		if (n > 0)
 			at += n;

@@ -15,6 +15,7 @@
 #include "engine/store/image.h"
 #include "engine/store/pack.h"
 #include "engine/store/page-server.h"
+#include "engine/store/pages-files.h"
 #include "engine/store/record.h"
 #include "engine/store/stream.h"
 #include "engine/store/temp.h"
@@ -32,6 +33,8 @@ struct ckpt_image_writer {
 	struct ckpt_pack *pack;         /* NULL: pages are written as they are */
 	struct ckpt_stream_out *stream; /* NULL: into the folder */
 	int raw_fd;                     /* HOW.later: the pages as they are; else -1 */
+	struct ckpt_pages_files files;  /* that pages are written to; they are of TEMP, or RAW_FD */
+	bool spread;                    /* as many as they will be */
 	const char *parent_dir;         /* NULL: it goes on from none */
 	uint64_t parent_id, base, content_id;
 };
@@ -56,7 +59,7 @@ static int open_pack(struct ckpt_image_writer *w, struct ckpt_err *err)
 {
 	const struct ckpt_pack_opts opts = {
 		.how = w->how.compress,
-		.fd = w->temp.pages_fd,
+		.fd = w->temp.pages[0].fd,
 		.dir = w->dir,
 		.stream = w->stream,
 		.go_on = w->how.go_on,
@@ -92,8 +95,8 @@ static int open_folder(struct ckpt_image_writer *w, struct ckpt_err *err)
 
 static int open_pipe(struct ckpt_image_writer *w, struct ckpt_err *err)
 {
-	w->temp.image_fd = memfd_create("ckpt-image", MFD_CLOEXEC);
-	if (w->temp.image_fd < 0)
+	w->temp.image.fd = memfd_create("ckpt-image", MFD_CLOEXEC);
+	if (w->temp.image.fd < 0)
 		return ckpt_image_write_error(err, -errno, w->dir, CKPT_IMAGE_NAME);
 	return open_stream(w, w->dirfd, w->dir, err);
 }
@@ -110,7 +113,8 @@ int ckpt_image_create_as(struct ckpt_image_writer **wp, struct ckpt_arena *arena
 	w->dirfd = dirfd;
 	w->dir = ckpt_image_folder_name(arena, dir);
 	w->how = *how;
-	w->raw_fd = w->temp.image_fd = w->temp.pages_fd = -1;
+	w->raw_fd = -1;
+	ckpt_temp_init(&w->temp);
 	if (fstat(dirfd, &st) == 0 && !S_ISDIR(st.st_mode))
 		r = open_pipe(w, err);
 	else
@@ -119,6 +123,8 @@ int ckpt_image_create_as(struct ckpt_image_writer **wp, struct ckpt_arena *arena
 		ckpt_image_writer_close(w);
 		return r;
 	}
+	w->files.part[0].fd = w->raw_fd >= 0 ? w->raw_fd : w->temp.pages[0].fd;
+	w->files.n = w->files.part[0].fd >= 0;
 	*wp = w;
 	return 0;
 }
@@ -131,9 +137,30 @@ int ckpt_image_create(struct ckpt_image_writer **wp, struct ckpt_arena *arena, i
 	return ckpt_image_create_as(wp, arena, dirfd, dir, &plain, err);
 }
 
-int ckpt_image_writer_pages_fd(struct ckpt_image_writer *w)
+const struct ckpt_pages_files *ckpt_image_writer_files(const struct ckpt_image_writer *w)
 {
-	return w->raw_fd >= 0 ? w->raw_fd : w->temp.pages_fd;
+	return &w->files;
+}
+
+/* What is packed is in one file, and so is what others read as one. */
+void ckpt_image_spread(struct ckpt_image_writer *w, uint64_t size)
+{
+	size_t n = ckpt_pages_useful(size);
+
+	if (w->spread || w->raw_fd >= 0 || w->pack)
+		return;
+	w->spread = true;
+	while (w->files.n && w->files.n < n) {
+		size_t i = w->files.n;
+		int fd = ckpt_temp_add(&w->temp, i);
+
+		if (fd < 0)
+			return;
+		w->files.part[i] = (struct ckpt_pages_part){
+			(size / n * i + CKPT_CHUNK - 1) / CKPT_CHUNK * CKPT_CHUNK, fd
+		};
+		w->files.n++;
+	}
 }
 
 bool ckpt_image_writer_is_last(const struct ckpt_image_writer *w)
@@ -150,8 +177,11 @@ int ckpt_image_put_pages(struct ckpt_image_writer *w, const void *data, size_t l
 			 struct ckpt_err *err)
 {
 	for (size_t done = 0; done < len;) {
-		ssize_t n = pwrite(ckpt_image_writer_pages_fd(w), (const char *)data + done,
-				   len - done, offset + done);
+		uint64_t at = offset + done, end;
+		const struct ckpt_pages_part *part =
+			ckpt_pages_part_of(w->files.part, w->files.n, at, &end);
+		ssize_t n = pwrite(part->fd, (const char *)data + done,
+				   len - done < end - at ? len - done : end - at, at - part->base);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -214,7 +244,7 @@ uint64_t ckpt_image_writer_content_id(const struct ckpt_image_writer *w)
 /* The pages file may have been allocated ahead, or end in a hole. */
 static int settle_pages(struct ckpt_image_writer *w, struct ckpt_err *err)
 {
-	struct stat st;
+	int r;
 
 	if (w->n_crc != (w->pages_size + CKPT_CHUNK - 1) / CKPT_CHUNK)
 		return ckpt_fail(err, -EINVAL, "%s/%s: cannot commit %zu checksums", w->dir,
@@ -225,11 +255,8 @@ static int settle_pages(struct ckpt_image_writer *w, struct ckpt_err *err)
 		return w->how.later ?
 			       ckpt_pack_file(w->pack, w->raw_fd, w->pages_size, w->crc, err) :
 			       0;
-	if (fstat(w->temp.pages_fd, &st) < 0)
-		return ckpt_image_write_error(err, -errno, w->dir, CKPT_PAGES_NAME);
-	if ((uint64_t)st.st_size != w->pages_size && ftruncate(w->temp.pages_fd, w->pages_size) < 0)
-		return ckpt_image_write_error(err, -errno, w->dir, CKPT_PAGES_NAME);
-	return 0;
+	r = ckpt_pages_settle(&w->files, w->pages_size);
+	return r < 0 ? ckpt_image_write_error(err, r, w->dir, CKPT_PAGES_NAME) : 0;
 }
 
 int ckpt_image_send_ahead(struct ckpt_image_writer *w, uint64_t size, const uint32_t *crc,
@@ -240,10 +267,17 @@ int ckpt_image_send_ahead(struct ckpt_image_writer *w, uint64_t size, const uint
 	return ckpt_pack_file(w->pack, w->raw_fd, size, crc, err);
 }
 
-/* What the pages file takes. */
+/* What the pages files take. */
 static uint64_t stored_size(const struct ckpt_image_writer *w)
 {
 	return holds_pages(w) ? 0 : w->pack ? ckpt_pack_size(w->pack) : w->pages_size;
+}
+
+/* How many there are. */
+static size_t n_files(const struct ckpt_image_writer *w)
+{
+	return w->pack || holds_pages(w) ? stored_size(w) > 0 :
+					   ckpt_pages_count(&w->files, w->pages_size);
 }
 
 static int write_chunks(struct ckpt_image_writer *w, struct ckpt_record_out *out,
@@ -274,6 +308,7 @@ static int write_end(struct ckpt_image_writer *w, struct ckpt_record_out *out, s
 {
 	Ckpt__Checksums sums = CKPT__CHECKSUMS__INIT;
 	Ckpt__Record rec = CKPT__RECORD__INIT;
+	uint64_t next[CKPT_PAGES_FILES];
 	int r;
 
 	sums.size = w->pages_size;
@@ -284,6 +319,9 @@ static int write_end(struct ckpt_image_writer *w, struct ckpt_record_out *out, s
 	sums.parent_id = w->parent_id;
 	sums.parent_dir = (char *)w->parent_dir;
 	sums.begins = w->base;
+	sums.next = next;
+	for (size_t i = 1; i < n_files(w); i++)
+		next[sums.n_next++] = w->files.part[i].base;
 	sums.pages_at = w->how.server ? (char *)w->how.server->name : NULL;
 	rec.kind = (char *)"checksums";
 	r = ckpt_record_write(out, &rec, &sums.base, err);
@@ -298,12 +336,14 @@ static int write_image(struct ckpt_image_writer *w, const struct ckpt_snapshot *
 {
 	struct ckpt_record_out out;
 	bool packed = w->pack && !w->stream;
-	int r = ckpt_record_out_open(&out, w->temp.image_fd, w->dir, err);
+	int r = ckpt_record_out_open(&out, w->temp.image.fd, w->dir, err);
 
 	if (r < 0)
 		return r;
 	if (packed)
 		ckpt_record_out_format(&out, CKPT_IMAGE_PACKED);
+	else if (n_files(w) > 1)
+		ckpt_record_out_format(&out, CKPT_IMAGE_SPREAD);
 	r = ckpt_snapshot_write(&out, snap, w->arena, err);
 	if (r >= 0 && packed)
 		r = write_chunks(w, &out, err);
@@ -316,7 +356,7 @@ static int write_image(struct ckpt_image_writer *w, const struct ckpt_snapshot *
 
 static int send_image(struct ckpt_image_writer *w, struct ckpt_err *err)
 {
-	int r = ckpt_stream_put_image(w->stream, w->temp.image_fd, err);
+	int r = ckpt_stream_put_image(w->stream, w->temp.image.fd, err);
 
 	return r < 0 ? r : ckpt_stream_end(w->stream, err);
 }
@@ -331,13 +371,25 @@ static int publish_with_server(struct ckpt_image_writer *w, struct ckpt_err *err
 	if (r >= 0)
 		r = ckpt_server_await_ready(&talk, err);
 	if (r >= 0)
-		r = ckpt_temp_publish(&w->temp, false, err);
+		r = ckpt_temp_publish(&w->temp, 0, err);
 	if (r < 0)
 		return r;
 	r = ckpt_server_keep(&talk, err);
 	if (r < 0)
 		ckpt_image_remove(w->dirfd);
 	return r;
+}
+
+/* Nobody reads it soon. On tmpfs it has no other place. */
+static void drop_cache(const struct ckpt_image_writer *w)
+{
+	struct statfs fs;
+
+	if (fstatfs(w->temp.image.fd, &fs) < 0 || fs.f_type == TMPFS_MAGIC ||
+	    !ckpt_cache_is_short(0))
+		return;
+	for (size_t i = 0; i < n_files(w); i++)
+		posix_fadvise(w->temp.pages[i].fd, 0, 0, POSIX_FADV_DONTNEED);
 }
 
 int ckpt_image_commit(struct ckpt_image_writer *w, const struct ckpt_snapshot *snap,
@@ -359,12 +411,12 @@ int ckpt_image_commit(struct ckpt_image_writer *w, const struct ckpt_snapshot *s
 		return r;
 	}
 	if (r >= 0)
-		r = ckpt_temp_sync(&w->temp, stored_size(w), err);
+		r = ckpt_temp_sync(&w->temp, n_files(w), err);
 	if (r >= 0 && w->how.later)
-		ckpt_cache_drop(w->temp.pages_fd);
+		drop_cache(w);
 	if (r >= 0)
 		r = w->stream ? publish_with_server(w, err) :
-				ckpt_temp_publish(&w->temp, stored_size(w), err);
+				ckpt_temp_publish(&w->temp, n_files(w), err);
 	if (r < 0)
 		return r;
 	w->made_link = false;
@@ -392,7 +444,8 @@ void ckpt_image_remove(int dirfd)
 	CKPT_FD fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	unlinkat(dirfd, CKPT_IMAGE_NAME, 0);
-	unlinkat(dirfd, CKPT_PAGES_NAME, 0);
+	for (size_t i = 0; i < CKPT_PAGES_FILES; i++)
+		unlinkat(dirfd, ckpt_pages_name(i), 0);
 	if (fd >= 0)
 		fsync(fd);
 }

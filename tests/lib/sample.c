@@ -331,7 +331,8 @@ int sample_write(struct ckpt_arena *arena, const struct ckpt_snapshot *snap, int
 		return r;
 	for (size_t i = 0; i < sizeof(pages); i++)
 		pages[i] = i * 7 + i / 4096;
-	if (pwrite(ckpt_image_writer_pages_fd(w), pages, sizeof(pages), 0) != sizeof(pages)) {
+	if (pwrite(ckpt_image_writer_files(w)->part[0].fd, pages, sizeof(pages), 0) !=
+	    sizeof(pages)) {
 		ckpt_image_writer_close(w);
 		return ckpt_fail(err, -EIO, "pages: cannot write");
 	}

@@ -103,8 +103,8 @@ static bool copy_pages(struct ckpt_image *img, struct ckpt_image_writer *w)
 	uint32_t *crc = ckpt_alloc(arena, n * sizeof(*crc));
 	char *all = ckpt_alloc(arena, size);
 
-	if (pread(ckpt_image_pages_fd(img), all, size, 0) != (ssize_t)size ||
-	    pwrite(ckpt_image_writer_pages_fd(w), all, size, 0) != (ssize_t)size)
+	if (pread(ckpt_image_files(img)->part[0].fd, all, size, 0) != (ssize_t)size ||
+	    pwrite(ckpt_image_writer_files(w)->part[0].fd, all, size, 0) != (ssize_t)size)
 		return false;
 	for (size_t i = 0; i < n; i++)
 		crc[i] = ckpt_crc32c(0, all + i * CKPT_CHUNK,

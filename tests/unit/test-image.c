@@ -183,7 +183,7 @@ static void without_pages(void)
 	is(n_files(name), 1, "is one file");
 	again = load(dirfd, &img);
 	must(again, "that can be read");
-	is(ckpt_image_pages_fd(img), -1, "and has no pages file");
+	is(ckpt_image_files(img)->n, 0, "and has no pages file");
 	ok(again->objects[0]->has_content && again->objects[0]->content_size == 4097,
 	   "but contents, if of holes");
 	is(ckpt_image_bytes(img), bytes, "its size is told the same by writer and reader");

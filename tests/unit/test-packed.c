@@ -50,7 +50,8 @@ static int write_pages(struct ckpt_image_writer *w)
 	int r = 0;
 
 	if (!pack)
-		return pwrite(ckpt_image_writer_pages_fd(w), pages, SIZE, 0) == (ssize_t)SIZE ?
+		return pwrite(ckpt_image_writer_files(w)->part[0].fd, pages, SIZE, 0) ==
+				       (ssize_t)SIZE ?
 			       0 :
 			       -EIO;
 	for (uint64_t i = 0; r >= 0 && i < CHUNKS; i++)
@@ -95,7 +96,7 @@ static bool same_here_and_there(struct ckpt_image *img)
 static bool same_pages(struct ckpt_image *img)
 {
 	unsigned char *buf = malloc(SIZE);
-	bool same = pread(ckpt_image_pages_fd(img), buf, SIZE, 0) == (ssize_t)SIZE &&
+	bool same = pread(ckpt_image_files(img)->part[0].fd, buf, SIZE, 0) == (ssize_t)SIZE &&
 		    !memcmp(buf, pages, SIZE);
 
 	free(buf);
@@ -299,7 +300,7 @@ static void streamed(const char *method, bool later)
 	ckpt_image_close(img);
 	lseek(fd, 0, SEEK_SET);
 	must(ckpt_image_open_brief(&img, arena, fd, "stream", &err) >= 0, "it is looked at");
-	is(ckpt_image_pages_fd(img), -1, "and its pages not kept");
+	is(ckpt_image_files(img)->n, 0, "and its pages not kept");
 	ckpt_image_close(img);
 	stream_damage(fd, size, 150001);
 	close(fd);

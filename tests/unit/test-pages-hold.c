@@ -36,7 +36,9 @@ static int copy(size_t len, int answer, uint32_t **crcp)
 	struct ckpt_source source = { 0 };
 	struct ckpt_memory_work *work = ckpt_memory_open(&source, arena);
 	struct ckpt_object obj = { .id = 1, .has_content = true, .content_size = SIZE };
-	struct ckpt_memory_copy how = { .hold = ckpt_alloc(arena, len),
+	struct ckpt_pages_files files = { 1, { { 0, -1 } } };
+	struct ckpt_memory_copy how = { .files = &files,
+					.hold = ckpt_alloc(arena, len),
 					.hold_len = len,
 					.all_read = all_read,
 					.all_read_arg = &answer };
@@ -45,7 +47,7 @@ static int copy(size_t len, int answer, uint32_t **crcp)
 	int r;
 
 	fill('a');
-	how.fd = pages = memfd_create("pages", 0);
+	files.part[0].fd = pages = memfd_create("pages", 0);
 	must(ckpt_memory_add_file(work, &obj, dup(content), true, &err) >= 0, "a file");
 	asked = 0;
 	*crcp = NULL;

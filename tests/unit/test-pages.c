@@ -16,6 +16,7 @@
 #include "engine/memory/pages.h"
 #include "engine/store/image.h"
 #include "tests/lib/self-source.h"
+#include "tests/lib/pages.h"
 #include "tests/lib/tap.h"
 
 #define PAGE 4096ul
@@ -140,9 +141,11 @@ static int64_t stored(const struct ckpt_pages *pages, uint64_t address)
 	return -1;
 }
 
+/* By so many threads, into so many files, which are one afterwards. */
 static int copy(struct ckpt_memory_work *work, unsigned int n_threads)
 {
-	struct ckpt_memory_copy how = { .fd = memfd_create("pages", 0), .n_threads = n_threads };
+	const struct ckpt_pages_files files = test_pages_files(ckpt_memory_size(work), n_threads);
+	struct ckpt_memory_copy how = { .files = &files, .n_threads = n_threads };
 	struct ckpt_err err = CKPT_ERR_INIT;
 	uint32_t *crc = NULL;
 	size_t n, wrong = 0;
@@ -151,17 +154,17 @@ static int copy(struct ckpt_memory_work *work, unsigned int n_threads)
 	if (!ok(ckpt_memory_copy(work, &how, &crc, &n, &err) == 0, "copied by %u threads",
 		n_threads))
 		diag("%s", err.text);
-	all = mmap(NULL, ckpt_memory_size(work), PROT_READ, MAP_SHARED, how.fd, 0);
+	is(test_pages_join(&files), ckpt_memory_size(work),
+	   "the files have the size that was said");
+	all = mmap(NULL, ckpt_memory_size(work), PROT_READ, MAP_SHARED, files.part[0].fd, 0);
 	for (size_t i = 0; i < n; i++) {
 		size_t at = i * CKPT_CHUNK, left = ckpt_memory_size(work) - at;
 
 		wrong += ckpt_crc32c(0, all + at, left < CKPT_CHUNK ? left : CKPT_CHUNK) != crc[i];
 	}
 	is(wrong, 0, "checksums fit");
-	is(lseek(how.fd, 0, SEEK_END), ckpt_memory_size(work),
-	   "the file has the size that was said");
 	munmap(all, ckpt_memory_size(work));
-	return how.fd;
+	return files.part[0].fd;
 }
 
 /* Pages in the file against the memory of the task. */
@@ -432,8 +435,9 @@ static void test_stops(void)
 	char *p = anonymous(64 * MIB);
 	struct ckpt_memory_work *work = ckpt_memory_open(&source, arena);
 	struct ckpt_err err = CKPT_ERR_INIT;
-	int asked = 0, pages = memfd_create("pages", 0);
-	struct ckpt_memory_copy how = { .fd = pages,
+	const struct ckpt_pages_files files = { 1, { { 0, memfd_create("pages", 0) } } };
+	int asked = 0;
+	struct ckpt_memory_copy how = { .files = &files,
 					.n_threads = 2,
 					.go_on = stop,
 					.go_on_arg = &asked };
@@ -451,7 +455,7 @@ static void test_stops(void)
 	how.go_on = NULL;
 	is(ckpt_memory_copy(work, &how, &crc, &n, &err), -EFAULT,
 	   "a target that has gone is an error");
-	close(pages);
+	close(files.part[0].fd);
 	munmap(p, 64 * MIB);
 }
 

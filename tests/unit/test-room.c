@@ -82,34 +82,46 @@ static void make_beside(pid_t pid, uint64_t size)
 	close(fd);
 }
 
+static struct ckpt_arena *arena;
+static struct ckpt_pages_files file;
+
+static int make(struct ckpt_room *room, uint64_t size, int *answer)
+{
+	struct ckpt_err err = CKPT_ERR_INIT;
+
+	return ckpt_room_make(room, arena, &file, size, goes_on, answer, &err);
+}
+
 int main(void)
 {
 	struct ckpt_err err = CKPT_ERR_INIT;
 	struct ckpt_room large = { 0 }, little = { 0 };
-	struct ckpt_arena *arena;
-	int fd = memfd_create("room", MFD_CLOEXEC), none = memfd_create("none", MFD_CLOEXEC),
-	    empty = memfd_create("empty", MFD_CLOEXEC);
 	int ok_to_go = 0, stop = -ECANCELED;
 	uint64_t size;
 	pid_t pid;
 
 	must(ckpt_arena_open(&arena, 1 << 26, &err) == 0, "an arena");
+	file = (struct ckpt_pages_files){ 2,
+					  { { 0, memfd_create("room", MFD_CLOEXEC) },
+					    { OWN, memfd_create("more", MFD_CLOEXEC) } } };
 	pid = start(OWN);
-	must(ckpt_room_make(&large, arena, fd, pid, goes_on, &ok_to_go, &err) == 0, "room is made");
-	size = allocated(fd);
-	ok(size >= 2 * OWN, "for the memory of both");
+	size = ckpt_room_size(arena, pid);
+	ok(size >= 2 * OWN, "the memory of both");
 	ok(size < 3 * OWN, "once");
+	must(make(&large, size, &ok_to_go) == 0, "room is made");
+	ok(allocated(file.part[0].fd) == OWN, "in the one file up to where the other begins");
+	ok(allocated(file.part[1].fd) >= size - OWN, "and for the rest there");
 	ok(!large.hold, "not in our memory");
-	ok(ckpt_room_make(&large, arena, none, pid, goes_on, &stop, &err) == -ECANCELED,
-	   "it can be stopped");
-	ok(ckpt_room_make(&large, arena, -1, pid, goes_on, &ok_to_go, &err) == 0,
-	   "no room is no failure");
+	ok(make(&large, size, &stop) == -ECANCELED, "it can be stopped");
+	file.part[0].fd = -1;
+	ok(make(&large, size, &ok_to_go) == 0, "no room is no failure");
 	end(pid);
 	pid = start(LITTLE);
-	must(ckpt_room_make(&little, arena, empty, pid, goes_on, &ok_to_go, &err) == 0,
-	     "room for little is made");
+	file.part[0].fd = memfd_create("empty", MFD_CLOEXEC);
+	size = ckpt_room_size(arena, pid);
+	must(make(&little, size, &ok_to_go) == 0, "room for little is made");
 	ok(little.hold && little.hold_len >= 2 * LITTLE, "in our memory");
-	ok(!allocated(empty), "and not in the file");
+	ok(!allocated(file.part[0].fd), "and not in the file");
 	make_beside(pid, 0);
 	end(pid);
 	pid = start(LARGE);
