@@ -10,11 +10,15 @@ cd "$T" || exit 1
 [ "$(stat -f -c %T .)" != tmpfs ] || skip 'no file system with a cache: $TMPDIR is on tmpfs'
 command -v perl >/dev/null || skip 'there is no perl'
 
-# cached FILE: how many MiB of it are in the page cache, by cachestat(2) of Linux 6.5
+# cached FILE...: how many MiB of them are in the page cache, by cachestat(2) of Linux 6.5
 cached() {
-	perl -e 'open(my $f, "<", $ARGV[0]) or exit 1; my ($s, $all) = ("\0" x 40, pack("QQ", 0, 0));
-		syscall(451, fileno($f), $all, $s, 0) == 0 or exit 1;
-		print((unpack("Q5", $s))[0] >> 8)' "$1"
+	perl -e 'my $mib = 0;
+		for (@ARGV) {
+			open(my $f, "<", $_) or exit 1; my ($s, $all) = ("\0" x 40, pack("QQ", 0, 0));
+			syscall(451, fileno($f), $all, $s, 0) == 0 or exit 1;
+			$mib += (unpack("Q5", $s))[0] >> 8;
+		}
+		print($mib)' "$@"
 }
 echo x >file
 cached file >/dev/null || skip 'cachestat(2) is missing: Linux 6.5'
@@ -32,7 +36,7 @@ keeps() {
 	rm -rf img
 	ckpt dump -t "$PID" -D img "${@:4}"
 	check "$1: is dumped" test "$status" = 0
-	check "$1: what stays in the cache" test "$(cached img/pages)" "$2" "$3"
+	check "$1: what stays in the cache" test "$(cached img/pages*)" "$2" "$3"
 	check "$1: is whole" "$CKPT" verify -D img
 }
 

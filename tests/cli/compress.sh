@@ -5,7 +5,6 @@
 . "$(dirname "$0")/../lib/sums.sh"
 start_sums "$T/p"
 i=0
-size() { stat -c %s "$1/pages"; }
 ckpt dump -t "$PID" -D plain -R
 check 'a plain image' test "$status" = 0
 for how in --compress -c -clz4 --compress=lz4:5 '--compress lz4' '--compress zstd' --compress=zstd:9 '-c zstd:1'; do
@@ -13,11 +12,11 @@ for how in --compress -c -clz4 --compress=lz4:5 '--compress lz4' '--compress zst
 	# shellcheck disable=SC2086  # two words
 	ckpt dump $how -t "$PID" -D "$dir" -R
 	check "$how: an image" test "$status" = 0
-	check "$how: is small" test "$(size "$dir")" -lt $(($(size plain) * 3 / 4))
+	check "$how: is small" test "$(pages_size "$dir")" -lt $(($(pages_size plain) * 3 / 4))
 	expect "$how: is sound" 0 '' verify -D "$dir"
 done
 ckpt dump --compress none -t "$PID" -D none -R
-check 'none is none' test "$(size none)" -gt $(($(size plain) * 3 / 4))
+check 'none is none' test "$(pages_size none)" -gt $(($(pages_size plain) * 3 / 4))
 for how in lz5 zstd:0 zstd:23 zstd: lz4:x none:1 ''; do
 	expect "not a method: $how" 2 'is not lz4, zstd, zstd:LEVEL or none' dump --compress="$how" -t "$PID" -D no
 done
@@ -69,7 +68,7 @@ fi
 
 # Damage is found by whoever reads it, before anything runs.
 kill -KILL "$PID"; until_true 5 gone "$PID"
-at=$(($(size img1) / 2))
+at=$(($(pages_size img1) / 2))
 perl -e 'open(my $f, "+<", "img1/pages"); seek($f, $ARGV[0], 0); read($f, my $b, 1); seek($f, $ARGV[0], 0);
 	print $f chr(ord($b) ^ 4);' "$at"
 expect 'a flipped byte: verify' 1 '^ckpt: CKPT-E0302: img1/pages: chunk [0-9]+ .*damaged' verify -D img1
@@ -80,7 +79,7 @@ rm img2/pages
 expect 'the pages are missing' 1 '^ckpt: CKPT-E0302: img2/pages: the file is missing' restore -d -D img2
 check 'nothing runs' gone "$PID"
 
-room=$(($(size img3) / 1024 + 4096))k
+room=$(($(pages_size img3) / 1024 + 4096))k
 # Disks that are too small for it leave nothing.
 if is_root && mkdir small && mount -t tmpfs -o "size=$room" small small 2>/dev/null; then
 	start_sums "$T/p"

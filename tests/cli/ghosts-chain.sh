@@ -16,8 +16,7 @@ cp large large.1
 start bash -c 'exec 10<>large 11<sparse 12<>data; rm large sparse; mkfifo never; while :; do read -r _ <>never; done'
 until_true 5 test -e never
 until_true 5 asleep "$PID" bash
-size() { stat -c %s "$1/pages"; }
-smaller() { [ "$(size "$1")" -lt "$2" ]; }
+smaller() { [ "$(pages_size "$1")" -lt "$2" ]; }
 sum_of() { head -c "$2" "/proc/$1/fd/$3" | sha256sum; }
 # write_to FILE OFFSET TEXT
 write_to() { perl -e 'open(F, "+<", $ARGV[0]) or die; seek(F, $ARGV[1], 0); print F $ARGV[2]; close(F) or die' "$@"; }
@@ -33,7 +32,7 @@ next() { dumped "$1" --prev-images-dir "../$2" "${@:3}"; check "$1 goes on from 
 
 cp --sparse=always "/proc/$PID/fd/11" sparse.1
 dumped 1
-check 'the first has all of it' test "$(size 1)" -gt $((7 * MB))
+check 'the first has all of it' test "$(pages_size 1)" -gt $((7 * MB))
 next 2 1
 check 'unchanged: none of it' smaller 2 $((2 * MB))
 write_to "/proc/$PID/fd/10" 3000000 changed
@@ -41,9 +40,9 @@ next 3 2
 check 'a page of it: that page' smaller 3 $((2 * MB))
 head -c $((2 * MB)) /dev/urandom >>"/proc/$PID/fd/10"
 next 4 3 -c
-check 'grown: what is new' test "$(size 4)" -gt $((2 * MB)) -a "$(size 4)" -lt $((3 * MB))
+check 'grown: what is new' test "$(pages_size 4)" -gt $((2 * MB)) -a "$(pages_size 4)" -lt $((3 * MB))
 next 5 4 --carry written
-check 'what is carried is there for the first time' test "$(size 5)" -gt $((3 * MB)) -a "$(size 5)" -lt $((4 * MB))
+check 'what is carried is there for the first time' test "$(pages_size 5)" -gt $((3 * MB)) -a "$(pages_size 5)" -lt $((4 * MB))
 next 6 5 --carry written
 check 'then it is not' smaller 6 $MB
 want=$(sha256sum <"/proc/$PID/fd/10")
@@ -56,7 +55,7 @@ cut=$(sha256sum <"/proc/$PID/fd/10")
 { echo; cat "/proc/$PID/fd/10"; } >moved
 cat moved >"/proc/$PID/fd/10"
 next 8 7 --carry written
-check 'moved by a byte: all of it' test "$(size 8)" -gt $((4 * MB))
+check 'moved by a byte: all of it' test "$(pages_size 8)" -gt $((4 * MB))
 moved=$(sha256sum <"/proc/$PID/fd/10")
 
 # A page of an older image is damaged: who looks before it refers to it has it anew.
@@ -64,7 +63,7 @@ cp -r 8 8.good
 at=$(perl -e 'local $/; open(F, "<", $ARGV[0]); open(I, "<", $ARGV[1]); print index(<I>, substr(<F>, 0, 4096))' moved 8/pages)
 write_to 8/pages "$at" damaged
 next 9 8 --carry written
-check 'from a damaged one: it has itself what is bad there' test "$(size 9)" -gt 900000
+check 'from a damaged one: it has itself what is bad there' test "$(pages_size 9)" -gt 900000
 rm -r 8; mv 8.good 8
 kill -KILL "$PID"; until_true 5 gone "$PID"; until_true 5 test ! -e "/proc/$PID"
 
@@ -77,7 +76,7 @@ restored -D 8 --files rollback
 check 'put back from an image before' cmp -s data data.now
 end
 expect 'flattened' 0 '' flatten -D 7 -o flat
-check 'once' test "$(size flat)" -gt $((8 * MB)) -a "$(size flat)" -lt $((11 * MB))
+check 'once' test "$(pages_size flat)" -gt $((8 * MB)) -a "$(pages_size flat)" -lt $((11 * MB))
 mv 2 away
 want=$cut; restored -D flat; holds 'alone'; end
 for c in verify plan restore; do
@@ -94,5 +93,5 @@ until_true 5 test -e is-mapped
 until_true 5 asleep "$PID" python3
 dumped m1
 next m2 m1
-check 'mapped: there, then not' test $(($(size m1) - $(size m2))) -gt $((3 * MB))
+check 'mapped: there, then not' test $(($(pages_size m1) - $(pages_size m2))) -gt $((3 * MB))
 finish_as_both

@@ -33,7 +33,6 @@ writer() {
 	start perl writer.pl "$T/$1"
 	until_true 10 passes "$1" 1 || { fail 'no target'; finish; }
 }
-size() { stat -c %s "$1/pages"; }
 holder() { pgrep -x ckpt-track -f "^ckpt-track $1\$" 2>/dev/null || pgrep -f "^ckpt-track $1\$"; }
 held() { holder "$1" >/dev/null; }
 not_held() { ! held "$1"; }
@@ -45,7 +44,7 @@ expect 'a pre-dump' 0 '' pre-dump -t "$PID" -D 1
 check 'the target goes on' unharmed "$PID"
 check 'the tracking is held' held "$PID"
 expect 'a second one' 0 '' pre-dump -t "$PID" -D 2 --prev-images-dir ../1
-check 'is smaller' test "$(size 2)" -lt "$(size 1)"
+check 'is smaller' test "$(pages_size 2)" -lt "$(pages_size 1)"
 check 'names the one before' test "$(readlink 2/parent)" = ../1
 expect 'a dump in between' 0 '' dump -t "$PID" -D 3 --prev-images-dir ../2 --track-mem -R
 before=3

@@ -38,7 +38,6 @@ goes_on() {
 		until_true 20 passes $f $((now + 2)) && ! [ -e $f.bad ] || return 1
 	done
 }
-size() { stat -c %s "$1/pages"; }
 fds() { readlink "/proc/$PID"/fd/* | sort; }
 held() { pgrep -f "^ckpt-track $PID\$" >/dev/null; }
 not_held() { ! held; }
@@ -56,7 +55,7 @@ before=$(fds)
 expect_signal 'the first one' 0 '' -D 1 --track-mem "$PID"
 check 'the tracking is held' held
 expect_signal 'what changed' 0 '' -D 2 --prev-images-dir ../1 --track-mem "$PID"
-check 'is less' test "$(size 2)" -lt $(($(size 1) * 3 / 4))
+check 'is less' test "$(pages_size 2)" -lt $(($(pages_size 1) * 3 / 4))
 check 'names the one before' test "$(readlink 2/parent)" = ../1
 last=2
 for i in 3 4 5 6 7; do
@@ -73,7 +72,7 @@ expect 'it is whole still' 0 '' verify -D 7
 expect 'from outside it goes on from that, too' 0 '' dump -t "$PID" -D 8 --prev-images-dir ../7 --track-mem -R
 check 'from outside: less' test -L 8/parent
 expect_signal 'from inside on from there' 0 '' -D 9 --prev-images-dir ../8 --track-mem "$PID"
-check 'from inside: less' test "$(size 9)" -lt "$(size 1)" -a -L 9/parent
+check 'from inside: less' test "$(pages_size 9)" -lt "$(pages_size 1)" -a -L 9/parent
 
 # ---- another program, tracking that is gone, a requester that is killed ----
 touch w.become; until_true 10 test ! -e w.become; until_true 20 goes_on

@@ -97,7 +97,7 @@ end
 
 # A byte of memory, far from the end, which comes first.
 cp -r img flipped
-printf '\x55' | dd of=flipped/pages bs=1 seek=$((MB * 524288 + 77)) conv=notrunc 2>/dev/null
+printf '\x55' | dd of=flipped/pages bs=1 seek=$((MB * 262144 + 77)) conv=notrunc 2>/dev/null
 for how in serve map; do
 	ckpt restore -d -D flipped --lazy=$how
 	check "flipped byte, $how: the tree is ended" ended

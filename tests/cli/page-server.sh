@@ -100,7 +100,7 @@ if "$CKPT" check --feature UFFD_FEATURE_WP_ASYNC | grep -q ^ok; then
 		check "chain $i: taken" served
 	done
 	check 'no pages here' test -z "$(find near -name pages)"
-	check 'the last one is small' test "$(stat -c %s far/3/pages)" -lt $(($(stat -c %s far/1/pages) / 3))
+	check 'the last one is small' test "$(pages_size far/3)" -lt $(($(pages_size far/1) / 3))
 	end; rm -f p/said
 	ckpt restore -d -D far/3 --pidfile "$T/p/pid1"
 	PID=$(cat p/pid1); STARTED+=("$PID")

@@ -42,7 +42,7 @@ put_back() {
 
 takes ckpt dump -t "$PID" -R -D fs/shared --carry written
 check 'shared: dump' test "$status" = 0
-check 'shared: the image has both' test "$(stat -c %s fs/shared/pages)" -gt $((50 * MB))
+check 'shared: the image has both' test "$(pages_size fs/shared)" -gt $((50 * MB))
 check "shared: it took $taken KB" test "$taken" -lt 15000
 takes ckpt dump -t "$PID" -R -D fs/live --carry written --live
 check "of a live dump: it took $taken KB" test "$status" = 0 -a "$taken" -lt 15000

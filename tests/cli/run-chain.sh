@@ -37,7 +37,6 @@ ends() { wait "$PID" 2>/dev/null; status=$?; }
 newest() { find job -name image 2>/dev/null | sort | tail -n 1 | sed 's,/image$,,'; }
 number() { local d; d=$(newest); d=${d##*.}; echo $((10#0$d)); }
 reaches() { [ "$(number)" -ge "$1" ]; }
-size() { stat -c %s "$1/pages"; }
 program() { sed -n 's/^\([0-9]*\).*/\1/p' job/program; }
 whole() { awk '$1 != NR { exit 1 }' counted && ! [ -e bad ]; }
 grown() { [ "$(wc -l <counted)" -ge "$1" ]; }
@@ -71,7 +70,7 @@ job
 check 'checkpoints are taken' until_true 20 reaches 4
 check 'the first is complete' test ! -L job/ckpt.000001/parent
 check 'the second goes on from it' test "$(readlink job/ckpt.000002/parent)" = ../ckpt.000001
-check 'and is less' test "$(size job/ckpt.000002)" -lt $(($(size job/ckpt.000001) * 3 / 4))
+check 'and is less' test "$(pages_size job/ckpt.000002)" -lt $(($(pages_size job/ckpt.000001) * 3 / 4))
 check 'those that it needs are kept' stopped_right
 # A complete one comes again, and what it does not need goes.
 check 'the first chain goes' until_true 40 test ! -e job/ckpt.000001

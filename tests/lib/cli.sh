@@ -103,6 +103,9 @@ check() {
 # What takes PAGEMAP_SCAN of Linux 6.7.
 takes_tracking() { "$CKPT" check --feature PAGEMAP_SCAN 2>/dev/null | grep -q 'not' && skip 'this kernel cannot track memory'; }
 
+# pages_size DIR: what the pages files of an image have.
+pages_size() { cat "$1"/pages* | wc -c; }
+
 # until_true SECONDS COMMAND...: bounded waiting.
 until_true() {
 	local tries=$(($1 * 20))

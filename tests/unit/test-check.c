@@ -275,7 +275,7 @@ static void bad_records(void)
 
 static void bad_frames(void)
 {
-	struct ckpt_image_header head = { CKPT_IMAGE_MAGIC, CKPT_IMAGE_PACKED + 1, 0 };
+	struct ckpt_image_header head = { CKPT_IMAGE_MAGIC, CKPT_IMAGE_SPREAD + 1, 0 };
 	Ckpt__Trailer trailer = CKPT__TRAILER__INIT;
 	ProtobufCMessageUnknownField strange = { 99, PROTOBUF_C_WIRE_TYPE_VARINT, 1,
 						 (uint8_t[]){ 1 } };
