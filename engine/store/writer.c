@@ -149,7 +149,7 @@ void ckpt_image_spread(struct ckpt_image_writer *w, uint64_t size)
 
 	if (w->spread || w->raw_fd >= 0 || w->pack)
 		return;
-	w->spread = true;
+	w->spread = size > 0;
 	while (w->files.n && w->files.n < n) {
 		size_t i = w->files.n;
 		int fd = ckpt_temp_add(&w->temp, i);

@@ -69,6 +69,7 @@ check 'it stays' test -e other/pages-2 -a ! -e other/image -a ! -e other/pages
 expect 'tracked' 0 '' dump -t "$PID" -D c1 -R --track-mem
 second=$(told write)
 check 'it has written' test "$first" != "$second"
+check 'a second file, too' test -s c1/pages-2
 expect 'what was written' 0 '' dump -t "$PID" -D c2 -R --prev-images-dir ../c1
 expect 'is a whole image with the one before' 0 '' verify -D c2
 expect 'flattened' 0 '' flatten -D c2 -o flat
