@@ -17,7 +17,7 @@ struct lending {
 	struct ckpt_talk talk;
 	struct ckpt_stream_out *out;
 	struct ckpt_pack *pack;
-	int pages_fd;
+	const struct ckpt_pages_files *files;
 	uint64_t size;
 	const uint32_t *crc;
 	unsigned char *buf; /* CKPT_CHUNK */
@@ -33,7 +33,7 @@ static int answer(struct ckpt_handover_later *later, const char *word, struct ck
 	if (sscanf(word, "get %8u%c", &chunk, &end) != 1 || chunk * (uint64_t)CKPT_CHUNK >= l->size)
 		return ckpt_word_strange(&l->talk, err);
 	ckpt_progress_add(l->progress, CKPT_CHUNK);
-	return ckpt_pack_put_from(l->pack, chunk, l->pages_fd, l->size, l->crc[chunk], l->buf, err);
+	return ckpt_pack_put_from(l->pack, chunk, l->files, l->size, l->crc[chunk], l->buf, err);
 }
 
 static int say_go(struct ckpt_handover_later *later, struct ckpt_err *err)
@@ -90,7 +90,7 @@ int ckpt_lend(const struct ckpt_lend *lend, struct ckpt_image_writer *w, struct 
 	CKPT_FREE unsigned char *buf = malloc(CKPT_CHUNK);
 	struct lending l = { .later = { answer, say_go, false },
 			     .talk = { .go_on = go_on, .go_on_arg = arg },
-			     .pages_fd = ckpt_image_writer_files(w)->part[0].fd,
+			     .files = ckpt_image_writer_files(w),
 			     .buf = buf };
 
 	l.crc = ckpt_image_writer_checksums(w, &l.size);

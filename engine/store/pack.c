@@ -269,11 +269,12 @@ struct ckpt_stored ckpt_pack_stored(const struct ckpt_pack *p, uint64_t chunk)
 	return chunk < p->n ? p->entry[chunk].at : (struct ckpt_stored){ 0 };
 }
 
-int ckpt_pack_put_from(struct ckpt_pack *p, uint64_t chunk, int fd, uint64_t size, uint32_t crc,
-		       unsigned char *buf, struct ckpt_err *err)
+int ckpt_pack_put_from(struct ckpt_pack *p, uint64_t chunk, const struct ckpt_pages_files *files,
+		       uint64_t size, uint32_t crc, unsigned char *buf, struct ckpt_err *err)
 {
 	uint64_t at = chunk * CKPT_CHUNK;
 	size_t len = size - at < CKPT_CHUNK ? size - at : CKPT_CHUNK, done = 0;
+	int fd = ckpt_pages_at(files, &at);
 
 	while (done < len) {
 		ssize_t n = pread(fd, buf + done, len - done, at + done);
@@ -290,11 +291,11 @@ int ckpt_pack_put_from(struct ckpt_pack *p, uint64_t chunk, int fd, uint64_t siz
 	return ckpt_pack_put(p, chunk, buf, len, crc, err);
 }
 
-/* ---- a whole file ---- */
+/* ---- whole files ---- */
 
-struct file {
+struct packing {
 	struct ckpt_pack *pack;
-	int fd;
+	const struct ckpt_pages_files *files;
 	uint64_t size;
 	const uint32_t *crc;
 	uint64_t next; /* atomic */
@@ -303,19 +304,19 @@ struct file {
 	struct ckpt_err err; /* the first one */
 };
 
-static int put_from(struct file *f, uint64_t chunk, unsigned char *buf, struct ckpt_err *err)
+static int put_from(struct packing *f, uint64_t chunk, unsigned char *buf, struct ckpt_err *err)
 {
 	const struct ckpt_pack_opts *opts = &f->pack->opts;
 	int r = opts->go_on ? opts->go_on(opts->go_on_arg, err) : 0;
 
 	if (r < 0 || is_put(f->pack, chunk, f->crc[chunk]))
 		return r;
-	return ckpt_pack_put_from(f->pack, chunk, f->fd, f->size, f->crc[chunk], buf, err);
+	return ckpt_pack_put_from(f->pack, chunk, f->files, f->size, f->crc[chunk], buf, err);
 }
 
 static void *work(void *arg)
 {
-	struct file *f = arg;
+	struct packing *f = arg;
 	struct ckpt_err err = CKPT_ERR_INIT;
 	CKPT_FREE unsigned char *buf = malloc(CKPT_CHUNK);
 	uint64_t chunk, n = (f->size + CKPT_CHUNK - 1) / CKPT_CHUNK;
@@ -344,10 +345,10 @@ unsigned int ckpt_pack_threads(uint64_t n_chunks)
 	return n_chunks < n ? (n_chunks ? n_chunks : 1) : n;
 }
 
-int ckpt_pack_file(struct ckpt_pack *p, int fd, uint64_t size, const uint32_t *crc,
-		   struct ckpt_err *err)
+int ckpt_pack_files(struct ckpt_pack *p, const struct ckpt_pages_files *files, uint64_t size,
+		    const uint32_t *crc, struct ckpt_err *err)
 {
-	struct file f = { p, fd, size, crc, .lock = PTHREAD_MUTEX_INITIALIZER };
+	struct packing f = { p, files, size, crc, .lock = PTHREAD_MUTEX_INITIALIZER };
 	unsigned int most = ckpt_pack_threads((size + CKPT_CHUNK - 1) / CKPT_CHUNK), n = 0;
 	pthread_t thread[THREADS_MAX];
 

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "engine/base/err.h"
+#include "engine/model/pages.h"
 #include "engine/store/codec.h"
 
 struct ckpt_progress;
@@ -28,7 +29,7 @@ struct ckpt_pack_opts {
 	/* Between chunks; a failure ends it. By any thread. May be NULL. */
 	int (*go_on)(void *arg, struct ckpt_err *err);
 	void *go_on_arg;
-	struct ckpt_progress *progress; /* of ckpt_pack_file() */
+	struct ckpt_progress *progress; /* of ckpt_pack_files() */
 };
 
 struct ckpt_pack;
@@ -40,14 +41,15 @@ void ckpt_pack_close(struct ckpt_pack *p);
  * chunk: the last one counts. */
 int ckpt_pack_put(struct ckpt_pack *p, uint64_t chunk, const void *data, size_t len, uint32_t crc,
 		  struct ckpt_err *err);
-/* The same for that chunk of FD (SIZE bytes; what is missing of them is zeroes). BUF: CKPT_CHUNK.
+/* The same for that chunk of FILES (SIZE bytes; what is missing of them is zeroes). BUF:
+ * CKPT_CHUNK.
  */
-int ckpt_pack_put_from(struct ckpt_pack *p, uint64_t chunk, int fd, uint64_t size, uint32_t crc,
-		       unsigned char *buf, struct ckpt_err *err);
-/* The same for all chunks of FD (SIZE bytes) whose checksum is not that of what was put, with
+int ckpt_pack_put_from(struct ckpt_pack *p, uint64_t chunk, const struct ckpt_pages_files *files,
+		       uint64_t size, uint32_t crc, unsigned char *buf, struct ckpt_err *err);
+/* The same for all chunks of FILES (SIZE bytes) whose checksum is not that of what was put, with
  * several threads. */
-int ckpt_pack_file(struct ckpt_pack *p, int fd, uint64_t size, const uint32_t *crc,
-		   struct ckpt_err *err);
+int ckpt_pack_files(struct ckpt_pack *p, const struct ckpt_pages_files *files, uint64_t size,
+		    const uint32_t *crc, struct ckpt_err *err);
 uint64_t ckpt_pack_size(const struct ckpt_pack *p);
 /* Where chunk number CHUNK is; one that was never put is of zeroes. */
 struct ckpt_stored ckpt_pack_stored(const struct ckpt_pack *p, uint64_t chunk);

@@ -32,8 +32,8 @@ struct ckpt_image_writer {
 	struct ckpt_image_how how;
 	struct ckpt_pack *pack;         /* NULL: pages are written as they are */
 	struct ckpt_stream_out *stream; /* NULL: into the folder */
-	int raw_fd;                     /* HOW.later: the pages as they are; else -1 */
-	struct ckpt_pages_files files;  /* that pages are written to; they are of TEMP, or RAW_FD */
+	struct ckpt_pages_files files;  /* that pages are written to: of TEMP, or RAW */
+	bool raw;                       /* they are ours, and packed by the commit */
 	bool spread;                    /* as many as they will be */
 	const char *parent_dir;         /* NULL: it goes on from none */
 	uint64_t parent_id, base, content_id;
@@ -46,13 +46,23 @@ static bool holds_pages(const struct ckpt_image_writer *w)
 }
 
 /* As they are, until the commit: in the folder, which has the room, or else in memory. */
+static int make_raw(const struct ckpt_image_writer *w)
+{
+	int fd = -1;
+
+	if (!w->stream && !w->how.server)
+		fd = openat(w->dirfd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	return fd < 0 ? memfd_create("ckpt-pages", MFD_CLOEXEC) : fd;
+}
+
 static int open_raw(struct ckpt_image_writer *w, struct ckpt_err *err)
 {
-	if (!w->stream && !w->how.server)
-		w->raw_fd = openat(w->dirfd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	if (w->raw_fd < 0)
-		w->raw_fd = memfd_create("ckpt-pages", MFD_CLOEXEC);
-	return w->raw_fd < 0 ? ckpt_image_write_error(err, -errno, w->dir, CKPT_PAGES_NAME) : 0;
+	int fd = make_raw(w);
+
+	w->raw = true;
+	w->files.n = fd >= 0;
+	w->files.part[0].fd = fd;
+	return fd < 0 ? ckpt_image_write_error(err, -errno, w->dir, CKPT_PAGES_NAME) : 0;
 }
 
 static int open_pack(struct ckpt_image_writer *w, struct ckpt_err *err)
@@ -113,7 +123,6 @@ int ckpt_image_create_as(struct ckpt_image_writer **wp, struct ckpt_arena *arena
 	w->dirfd = dirfd;
 	w->dir = ckpt_image_folder_name(arena, dir);
 	w->how = *how;
-	w->raw_fd = -1;
 	ckpt_temp_init(&w->temp);
 	if (fstat(dirfd, &st) == 0 && !S_ISDIR(st.st_mode))
 		r = open_pipe(w, err);
@@ -123,8 +132,10 @@ int ckpt_image_create_as(struct ckpt_image_writer **wp, struct ckpt_arena *arena
 		ckpt_image_writer_close(w);
 		return r;
 	}
-	w->files.part[0].fd = w->raw_fd >= 0 ? w->raw_fd : w->temp.pages[0].fd;
-	w->files.n = w->files.part[0].fd >= 0;
+	if (!w->raw) {
+		w->files.part[0].fd = w->temp.pages[0].fd;
+		w->files.n = w->files.part[0].fd >= 0;
+	}
 	*wp = w;
 	return 0;
 }
@@ -142,17 +153,17 @@ const struct ckpt_pages_files *ckpt_image_writer_files(const struct ckpt_image_w
 	return &w->files;
 }
 
-/* What is packed is in one file, and so is what others read as one. */
+/* What is packed as it comes is in one file. */
 void ckpt_image_spread(struct ckpt_image_writer *w, uint64_t size)
 {
 	size_t n = ckpt_pages_useful(size);
 
-	if (w->spread || w->raw_fd >= 0 || w->pack)
+	if (w->spread || (w->pack && !w->raw))
 		return;
 	w->spread = size > 0;
 	while (w->files.n && w->files.n < n) {
 		size_t i = w->files.n;
-		int fd = ckpt_temp_add(&w->temp, i);
+		int fd = w->raw ? make_raw(w) : ckpt_temp_add(&w->temp, i);
 
 		if (fd < 0)
 			return;
@@ -165,7 +176,7 @@ void ckpt_image_spread(struct ckpt_image_writer *w, uint64_t size)
 
 bool ckpt_image_writer_is_last(const struct ckpt_image_writer *w)
 {
-	return w->how.later && w->raw_fd < 0;
+	return w->how.later && !w->raw;
 }
 
 struct ckpt_pack *ckpt_image_writer_pack(struct ckpt_image_writer *w)
@@ -253,7 +264,7 @@ static int settle_pages(struct ckpt_image_writer *w, struct ckpt_err *err)
 		return 0;
 	if (w->pack)
 		return w->how.later ?
-			       ckpt_pack_file(w->pack, w->raw_fd, w->pages_size, w->crc, err) :
+			       ckpt_pack_files(w->pack, &w->files, w->pages_size, w->crc, err) :
 			       0;
 	r = ckpt_pages_settle(&w->files, w->pages_size);
 	return r < 0 ? ckpt_image_write_error(err, r, w->dir, CKPT_PAGES_NAME) : 0;
@@ -262,9 +273,9 @@ static int settle_pages(struct ckpt_image_writer *w, struct ckpt_err *err)
 int ckpt_image_send_ahead(struct ckpt_image_writer *w, uint64_t size, const uint32_t *crc,
 			  struct ckpt_err *err)
 {
-	if (!w->stream || w->raw_fd < 0)
+	if (!w->stream || !w->raw)
 		return 0;
-	return ckpt_pack_file(w->pack, w->raw_fd, size, crc, err);
+	return ckpt_pack_files(w->pack, &w->files, size, crc, err);
 }
 
 /* What the pages files take. */
@@ -431,10 +442,11 @@ void ckpt_image_writer_close(struct ckpt_image_writer *w)
 	if (w->made_link)
 		unlinkat(w->dirfd, CKPT_PARENT_LINK, 0);
 	ckpt_temp_end(&w->temp);
-	ckpt_close_fd(&w->raw_fd);
+	for (size_t i = 0; w->raw && i < w->files.n; i++)
+		close(w->files.part[i].fd);
+	w->files.n = 0;
 	ckpt_stream_close(w->stream);
 	ckpt_pack_close(w->pack);
-	w->raw_fd = -1;
 	w->stream = NULL;
 	w->pack = NULL;
 }

@@ -52,6 +52,9 @@ check 'has one, too' test -s b/pages-2
 expect 'and is whole' 0 '' verify -D b
 expect 'a packed one' 0 '' dump -t "$PID" -D packed -R --compress
 check 'has none' test ! -e packed/pages-2
+expect 'but is whole' 0 '' verify -D packed
+timeout 60 "$CKPT" dump -t "$PID" -D - -R --live >stream 2>err
+check 'a stream' test $? = 0
 if taskset -c 0 true 2>/dev/null; then
 	(
 		taskset -p -c 0 "$BASHPID" >/dev/null
@@ -122,6 +125,13 @@ expect 'the first is whole again' 0 '' verify -D a
 # ---- restored ----
 comes_back 'a restore' "$first" -D a
 comes_back 'of a live dump' "$first" -D b
+comes_back 'of a packed one' "$first" -D packed
+rm -f root.pid
+timeout 60 "$CKPT" restore -d -D - --pidfile root.pid <stream >out 2>err
+check 'a stream is restored' test $? = 0
+ROOT=$(cat root.pid); STARTED+=("$ROOT")
+check 'of a stream: its content' test "$(told ask)" = "$first"
+dies "$ROOT"
 comes_back 'of a chain' "$second" -D c2
 comes_back 'of one made of it' "$second" -D flat
 ! is_root || comes_back 'lazily' "$second" -D c2 --lazy
