@@ -408,7 +408,7 @@ static int run(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err *e
 		ckpt_source_close(d->src);
 		d->src = NULL;
 		if (d->committed)
-			ckpt_image_remove(d->opts->dirfd);
+			ckpt_image_remove(d->opts->dirfd, !d->opts->server);
 		d->committed = false;
 		return r;
 	}

@@ -101,8 +101,9 @@ int ckpt_image_commit(struct ckpt_image_writer *w, const struct ckpt_snapshot *s
 		      uint64_t *bytesp, struct ckpt_err *err);
 /* Always: closes; without a commit leaves no trace. After a commit fails likewise. NULL is fine. */
 void ckpt_image_writer_close(struct ckpt_image_writer *w);
-/* Takes a committed image away again (the dump failed after all). */
-void ckpt_image_remove(int dirfd);
+/* Takes a committed image away again (the dump failed after all). PAGES: it has them here; if they
+ * are elsewhere, what is here may be of somebody who is just committing. */
+void ckpt_image_remove(int dirfd, bool pages);
 
 /* ---- reading ---- */
 struct ckpt_image;

@@ -66,3 +66,9 @@ int ckpt_pages_settle(const struct ckpt_pages_files *files, uint64_t size)
 {
 	return set_sizes(files, size, true);
 }
+
+void ckpt_pages_remove(int dirfd, size_t n)
+{
+	while (n)
+		unlinkat(dirfd, ckpt_pages_name(--n), 0);
+}

@@ -16,3 +16,6 @@ size_t ckpt_pages_count(const struct ckpt_pages_files *files, uint64_t size);
 int ckpt_pages_grow(const struct ckpt_pages_files *files, uint64_t size);
 /* And no more. */
 int ckpt_pages_settle(const struct ckpt_pages_files *files, uint64_t size);
+/* Takes the first N out of a folder. The very first one goes last: who commits makes that one
+ * before all others, so up to then none of them is somebody else's. */
+void ckpt_pages_remove(int dirfd, size_t n);

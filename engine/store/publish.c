@@ -107,17 +107,17 @@ static void drop(const struct ckpt_temp *temp, struct ckpt_temp_file *file)
 	file->there = false;
 }
 
-/* The first pages file goes first, see temp.c. */
+/* The first pages file goes first, and stays up to the end if it is none, see temp.c. */
 static int publish_all(struct ckpt_temp *temp, size_t n_pages, struct ckpt_err *err)
 {
 	int r = 0;
 
-	for (size_t i = n_pages; i < CKPT_PAGES_FILES; i++)
-		drop(temp, &temp->pages[i]);
 	for (size_t i = 0; r >= 0 && i < n_pages; i++)
 		r = publish(temp, &temp->pages[i], ckpt_pages_name(i), err);
 	if (r >= 0)
 		r = publish(temp, &temp->image, CKPT_IMAGE_NAME, err);
+	for (size_t i = n_pages; r >= 0 && i < CKPT_PAGES_FILES; i++)
+		drop(temp, &temp->pages[i]);
 	return r < 0 ? r : ckpt_image_sync_folder(temp->dirfd, temp->image.fd, temp->dir, err);
 }
 
@@ -129,9 +129,9 @@ int ckpt_temp_publish(struct ckpt_temp *temp, size_t n_pages, struct ckpt_err *e
 		return 0;
 	if (!temp->image.there)
 		unlinkat(temp->dirfd, CKPT_IMAGE_NAME, 0);
-	for (size_t i = 0; i < n_pages; i++)
-		if (!temp->pages[i].there)
-			unlinkat(temp->dirfd, ckpt_pages_name(i), 0);
+	while (n_pages && temp->pages[n_pages - 1].there)
+		n_pages--;
+	ckpt_pages_remove(temp->dirfd, n_pages);
 	return r;
 }
 

@@ -124,15 +124,13 @@ static void sweep_image(int dirfd, const char *name, const char *key)
 {
 	char pages[48];
 	CKPT_FD fd = take_dead(dirfd, name);
-	bool half;
 
 	if (fd < 0)
 		return;
 	snprintf(pages, sizeof(pages), ".%s.%s.tmp", ckpt_pages_name(0), key);
 	/* Without its pages: it died between the renames of its commit. */
-	half = !exists(dirfd, pages) && !exists(dirfd, CKPT_IMAGE_NAME);
-	for (size_t i = 0; half && i < CKPT_PAGES_FILES; i++)
-		unlinkat(dirfd, ckpt_pages_name(i), 0);
+	if (!exists(dirfd, pages) && !exists(dirfd, CKPT_IMAGE_NAME))
+		ckpt_pages_remove(dirfd, CKPT_PAGES_FILES);
 	unlinkat(dirfd, name, 0);
 	for (size_t i = 0; i < CKPT_PAGES_FILES; i++) {
 		snprintf(pages, sizeof(pages), ".%s.%s.tmp", ckpt_pages_name(i), key);

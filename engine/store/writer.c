@@ -387,7 +387,7 @@ static int publish_with_server(struct ckpt_image_writer *w, struct ckpt_err *err
 		return r;
 	r = ckpt_server_keep(&talk, err);
 	if (r < 0)
-		ckpt_image_remove(w->dirfd);
+		ckpt_image_remove(w->dirfd, false);
 	return r;
 }
 
@@ -451,13 +451,13 @@ void ckpt_image_writer_close(struct ckpt_image_writer *w)
 	w->pack = NULL;
 }
 
-void ckpt_image_remove(int dirfd)
+void ckpt_image_remove(int dirfd, bool pages)
 {
 	CKPT_FD fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	unlinkat(dirfd, CKPT_IMAGE_NAME, 0);
-	for (size_t i = 0; i < CKPT_PAGES_FILES; i++)
-		unlinkat(dirfd, ckpt_pages_name(i), 0);
+	if (pages)
+		ckpt_pages_remove(dirfd, CKPT_PAGES_FILES);
 	if (fd >= 0)
 		fsync(fd);
 }

@@ -199,7 +199,7 @@ static uint64_t flat(int top, int tip)
 		ckpt_image_writer_close(w);
 		ckpt_image_close(img);
 	}
-	ckpt_image_remove(out);
+	ckpt_image_remove(out, true);
 	close(out);
 	ckpt_arena_close(arena);
 	return id;

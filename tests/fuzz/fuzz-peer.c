@@ -138,7 +138,7 @@ static int serve(int fd, struct ckpt_arena *arena, struct ckpt_err *err)
 		abort();
 	if (r >= 0)
 		ckpt_image_close(img);
-	ckpt_image_remove(dir);
+	ckpt_image_remove(dir, true);
 	return r;
 }
 

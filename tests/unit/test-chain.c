@@ -91,7 +91,7 @@ static void forget(int i)
 {
 	int fd = folder(i);
 
-	ckpt_image_remove(fd);
+	ckpt_image_remove(fd, true);
 	unlinkat(fd, CKPT_PARENT_LINK, 0);
 	close(fd);
 }

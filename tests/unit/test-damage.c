@@ -135,7 +135,7 @@ int main(void)
 	cuts(dirfd, "pages", 7);
 	unlinkat(dirfd, "pages", 0);
 	ok(found(dirfd), "missing pages are found: %s", err.text);
-	ckpt_image_remove(dirfd);
+	ckpt_image_remove(dirfd, true);
 	must(sample_write(arena, sample_small(arena), dirfd, &err) == 0, "another image");
 	names(dirfd);
 	unlinkat(dirfd, "image", 0);

@@ -199,12 +199,12 @@ static void test_image(void)
 	ckpt_image_close(image);
 	is(ckpt_dump(&opts, arena, &stats, &all, &err), -EEXIST, "an image is not overwritten");
 	is(err.number, CKPT_E_IMAGE_EXISTS, "which is said");
-	ckpt_image_remove(dirfd_of_image);
+	ckpt_image_remove(dirfd_of_image, true);
 	opts.leave_running = false;
 	is(ckpt_dump(&opts, arena, &stats, &all, &err), 0, "a dump that ends it");
 	ok(!is_running(pid), "it has ended");
 	waitpid(pid, NULL, 0);
-	ckpt_image_remove(dirfd_of_image);
+	ckpt_image_remove(dirfd_of_image, true);
 }
 
 static void test_stopped_by_signal(void)
@@ -232,7 +232,7 @@ static void test_stopped_by_signal(void)
 	is(ckpt_dump(&opts, arena, &stats, &all, &err), 0, "one that is ignored does not");
 	sigaction(SIGTERM, &old, NULL);
 	end(pid);
-	ckpt_image_remove(dirfd_of_image);
+	ckpt_image_remove(dirfd_of_image, true);
 }
 
 int main(void)

@@ -308,7 +308,7 @@ static void refusals(void)
 	ckpt_image_close(img);
 	ok(ckpt_image_create(&w, arena, dirfd, name, &err) < 0 && err.number == CKPT_E_IMAGE_EXISTS,
 	   "a third: %s", err.text);
-	ckpt_image_remove(dirfd);
+	ckpt_image_remove(dirfd, true);
 	is(n_files(name), 0, "an image can be taken away");
 	close(openat(dirfd, "pages", O_CREAT | O_WRONLY, 0600));
 	ok(ckpt_image_create(&w, arena, dirfd, name, &err) < 0 && here(dirfd, "pages"),

@@ -39,7 +39,7 @@ static void make_valid(int dirfd)
 	add_frame(CKPT_FRAME_CHUNK, SAMPLE_PAGES / CKPT_PAGE, openat(dirfd, "pages", O_RDONLY));
 	add_frame(CKPT_FRAME_IMAGE, 0, openat(dirfd, "image", O_RDONLY));
 	ckpt_arena_close(arena);
-	ckpt_image_remove(dirfd);
+	ckpt_image_remove(dirfd, true);
 }
 
 /* Mostly a few bytes; also frames that come twice, are cut or missing. */
