@@ -68,7 +68,8 @@ int ckpt_image_create_as(struct ckpt_image_writer **wp, struct ckpt_arena *arena
 /* The pages files, to be written with pwrite(2). Borrowed. */
 const struct ckpt_pages_files *ckpt_image_writer_files(const struct ckpt_image_writer *w);
 /* SIZE bytes of pages are going to be written, by several threads: so there are as many files as
- * that is good for. What is not 0 is said once; more, or less, may be written. */
+ * that is good for. More, or less, may be written; who has said more than a little has said it for
+ * good. */
 void ckpt_image_spread(struct ckpt_image_writer *w, uint64_t size);
 /* Does nobody read it soon: is it what the image will have, of a tree that goes on? */
 bool ckpt_image_writer_is_last(const struct ckpt_image_writer *w);

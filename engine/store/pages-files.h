@@ -7,7 +7,8 @@
 
 /* "pages", "pages-2" and so on. */
 const char *ckpt_pages_name(size_t i);
-/* In how many files should SIZE bytes be here? */
+/* In how many files should SIZE bytes be here? 0: so little that all of it is in the first one,
+ * however much more there will be. */
 size_t ckpt_pages_useful(uint64_t size);
 /* Of SIZE bytes in all: what is in the I-th, and how many have any. */
 uint64_t ckpt_pages_size(const struct ckpt_pages_files *files, size_t i, uint64_t size);

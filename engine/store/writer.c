@@ -158,9 +158,9 @@ void ckpt_image_spread(struct ckpt_image_writer *w, uint64_t size)
 {
 	size_t n = ckpt_pages_useful(size);
 
-	if (w->spread || (w->pack && !w->raw))
+	if (!n || w->spread || (w->pack && !w->raw))
 		return;
-	w->spread = size > 0;
+	w->spread = true;
 	while (w->files.n && w->files.n < n) {
 		size_t i = w->files.n;
 		int fd = w->raw ? make_raw(w) : ckpt_temp_add(&w->temp, i);

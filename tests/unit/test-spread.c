@@ -127,6 +127,7 @@ static void how_many(void)
 	is(said(31 * MIB, 0), 1, "for little, too");
 	is(said(1ull << 40, 0), most, "for much there are as many as are useful");
 	is(said(0, 64 * MIB), most, "also if there was nothing at first");
+	is(said(16 * MIB - 1, 64 * MIB), most, "or little");
 	is(said(20 * MIB, 64 * MIB), 1, "not if some may be in the place of the second");
 }
 
