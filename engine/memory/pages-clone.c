@@ -17,27 +17,40 @@ static uint64_t shareable(const struct ckpt_memory_part *p, const struct ckpt_ru
 	return end < run->at ? 0 : (end < stop ? end : stop) - run->at;
 }
 
-/* As far as it is in one pages file; the rest is copied. */
+/* LEN bytes of FROM, to be at OFFSET of the pages: as much of it as is in one file. 0: it cannot be
+ * done. */
+static uint64_t clone_piece(const struct ckpt_pages_files *files, int from, uint64_t at,
+			    uint64_t offset, uint64_t len)
+{
+	uint64_t end;
+	const struct ckpt_pages_part *to = ckpt_pages_part_of(files->part, files->n, offset, &end);
+	struct file_clone_range range = { .src_fd = from,
+					  .src_offset = at,
+					  .src_length = len < end - offset ? len : end - offset,
+					  .dest_offset = offset - to->base };
+
+	return ioctl(to->fd, FICLONERANGE, &range) < 0 ? 0 : range.src_length;
+}
+
 static void clone_part(struct ckpt_memory_work *w, struct ckpt_memory_part *p,
 		       const struct ckpt_pages_files *files)
 {
 	for (size_t i = 0; i < p->n; i++) {
 		const struct ckpt_run *run = &p->run[i];
-		uint64_t offset = run->offset - w->base, end, len = shareable(p, run);
-		const struct ckpt_pages_part *to;
-		struct file_clone_range range = { .src_fd = p->fd, .src_offset = run->at };
+		uint64_t len = shareable(p, run), done = 0, n;
 
 		if (run->offset < p->base || len < LEAST)
 			continue;
-		to = ckpt_pages_part_of(files->part, files->n, offset, &end);
-		range.src_length = len < end - offset ? len : end - offset;
-		range.dest_offset = offset - to->base;
-		/* Another file system, or one that cannot: nor will it the next time. */
-		if (ioctl(to->fd, FICLONERANGE, &range) < 0)
-			return;
 		if (!p->cloned)
 			p->cloned = ckpt_alloc(w->arena, p->n * sizeof(*p->cloned));
-		p->cloned[i] = range.src_length / CKPT_PAGE;
+		for (; done < len; done += n) {
+			n = clone_piece(files, p->fd, run->at + done, run->offset - w->base + done,
+					len - done);
+			/* Another file system, or one that cannot: nor will it the next time. */
+			if (!n)
+				return;
+			p->cloned[i] += n / CKPT_PAGE;
+		}
 	}
 }
 
