@@ -72,20 +72,22 @@ static int is_alone(int fd)
 }
 
 /* Where it could be restored, what is read of it would be wrong; else only checksums would. */
-static int check_one(const struct ckpt_image *img, int fd, bool usable, struct ckpt_err *err)
+static int check_one(const struct ckpt_image *img, size_t i, int fd, bool usable,
+		     struct ckpt_err *err)
 {
+	const char *name = ckpt_pages_name(i);
 	int alone = is_alone(fd);
 
 	if (alone > 0 || (alone < 0 && !usable))
 		return 0;
 	if (alone < 0)
 		return ckpt_refuse(
-			err, CKPT_E_CANNOT_FREE, -EOPNOTSUPP, "%s: %s", img->pages_path,
+			err, CKPT_E_CANNOT_FREE, -EOPNOTSUPP, "%s/%s: %s", img->dir, name,
 			errno == EACCES ?
 				"only its owner is told whether somebody reads it" :
 				"this file system does not tell whether somebody reads it");
-	return ckpt_refuse(err, CKPT_E_IMAGE_IN_USE, -EBUSY, "%s: somebody has it open, or mapped",
-			   img->pages_path);
+	return ckpt_refuse(err, CKPT_E_IMAGE_IN_USE, -EBUSY,
+			   "%s/%s: somebody has it open, or mapped", img->dir, name);
 }
 
 int ckpt_free_check(const struct ckpt_image *img, const struct ckpt_pages_files *own, bool usable,
@@ -94,7 +96,7 @@ int ckpt_free_check(const struct ckpt_image *img, const struct ckpt_pages_files 
 	int r = 0;
 
 	for (size_t i = 0; r >= 0 && i < own->n; i++)
-		r = check_one(img, own->part[i].fd, usable, err);
+		r = check_one(img, i, own->part[i].fd, usable, err);
 	return r;
 }
 

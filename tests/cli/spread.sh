@@ -136,6 +136,11 @@ comes_back 'of a chain' "$second" -D c2
 comes_back 'of one made of it' "$second" -D flat
 ! is_root || comes_back 'lazily' "$second" -D c2 --lazy
 comes_back 'mapped' "$first" -D a --lazy=map
+exec 9<c1/pages-2
+expect 'not while somebody reads the second file' 1 '^ckpt: CKPT-E0356: c2/\.\./c1/pages-2: somebody has it open' \
+	dedup -D c2 --give-up-parents
+check 'nothing is recorded' test ! -e c1/given-up
+exec 9<&-
 ckpt dedup -D c2 --give-up-parents
 check 'what the older one has in vain is freed' test "$status" = 0
 expect 'the younger is whole' 0 '' verify -D c2
