@@ -254,6 +254,7 @@ static int commit(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err
 
 	if (d->opts->leave_running && !waits_for_image(d))
 		d->src->ops->thaw(d->src);
+	ckpt_room_end(&d->room); /* files are cut now; it may still be made */
 	stats->frozen_ns = frozen_for(d) + d->precopy.frozen_ns;
 	inv->has_frozen_ns = true;
 	inv->frozen_ns = stats->frozen_ns;
@@ -264,9 +265,8 @@ static int commit(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err
 		ckpt_capture_packages(d->snap, d->arena, d->opts->log);
 	if (r >= 0)
 		r = check_signals(d, err);
-	if (r < 0)
-		return r;
-	r = ckpt_image_commit(d->writer, d->snap, &stats->bytes, err);
+	if (r >= 0)
+		r = ckpt_image_commit(d->writer, d->snap, &stats->bytes, err);
 	if (r >= 0 && d->opts->handover)
 		r = ckpt_handover_leave(d->opts->handover, d->src, d->snap, check_signals, d, err);
 	if (r < 0)
