@@ -226,7 +226,7 @@ static int copy_memory(struct dump *d, struct ckpt_err *err)
 	if (d->precopy.live)
 		r = ckpt_precopy_check(&d->precopy, &d->precopy_opts, frozen_for(d),
 				       size - ckpt_live_size(d->precopy.live), err);
-	if (d->opts->copies && (r == -ETIME || !d->opts->max_freeze_ms)) {
+	if (d->opts->copies && (r == -ETIME || !d->opts->max_freeze_ns)) {
 		*err = (struct ckpt_err)CKPT_ERR_INIT;
 		r = copy_from_copies(d, &copy, &n, err);
 	} else if (r >= 0) {
@@ -234,7 +234,7 @@ static int copy_memory(struct dump *d, struct ckpt_err *err)
 	}
 	if (r < 0)
 		return r;
-	if (d->opts->max_freeze_ms && frozen_for(d) > d->opts->max_freeze_ms * 1000000ull)
+	if (d->opts->max_freeze_ns && frozen_for(d) > d->opts->max_freeze_ns)
 		d->inc.note = "the tree stood still for longer than --max-freeze";
 	ckpt_image_set_checksums(d->writer, own, d->crc, n);
 	return 0;

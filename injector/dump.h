@@ -33,10 +33,10 @@ struct ckpt_dump_opts {
 	const char *dir;                       /* its name, for messages */
 	struct ckpt_compression compress;      /* of the pages */
 	bool leave_running, leave_stopped, shell_job, file_locks, tcp_close, skip_in_flight;
-	bool packages;              /* that programs and libraries belong to are kept */
-	bool areas_frozen;          /* with LIVE: areas are not read before the freeze */
-	bool live;                  /* memory is copied while it runs, and again where it changed */
-	unsigned int max_freeze_ms; /* with LIVE: as long at most, or none; 0: any */
+	bool packages;          /* that programs and libraries belong to are kept */
+	bool areas_frozen;      /* with LIVE: areas are not read before the freeze */
+	bool live;              /* memory is copied while it runs, and again where it changed */
+	uint64_t max_freeze_ns; /* with LIVE: as long at most, or none; 0: any */
 	bool copies; /* with LEAVE_RUNNING: if that cannot be kept, or is 0, copies are written */
 	/* Images that go on from each other: the folder of the one before, as seen from this one;
 	 * or NULL */

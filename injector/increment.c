@@ -167,7 +167,7 @@ struct ckpt_live *ckpt_increment_begin(struct ckpt_increment *inc, struct ckpt_i
 			  .go_on_arg = arg },
 		.writer = writer,
 		.stands = opts->live,
-		.max_freeze_ns = opts->max_freeze_ms * 1000000ull,
+		.max_freeze_ns = opts->max_freeze_ns,
 		.copies = opts->copies,
 	};
 	live = ckpt_live_open(inc->arena, &optsp->live);

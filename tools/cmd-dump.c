@@ -52,7 +52,7 @@ struct ckpt_dump_opts ckpt_tool_dump_opts(struct ckpt_tool *t)
 		.prev_dir = t->opts.prev_images_dir,
 		.track_mem = t->opts.track_mem,
 		.track_timeout_s = t->opts.track_timeout,
-		.max_freeze_ms = t->opts.max_freeze,
+		.max_freeze_ns = t->opts.max_freeze * 1000000ull,
 		.copies = action && !strcmp(action, "copy"),
 		.timeout_s = t->opts.timeout,
 		.files = ckpt_tool_file_policy(&t->opts),
