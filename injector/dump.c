@@ -303,7 +303,7 @@ static int end_tree(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_e
 static int send_round(void *arg, struct ckpt_err *err)
 {
 	struct dump *d = arg;
-	uint64_t size = ckpt_live_size(d->precopy.live) - ckpt_live_base(d->precopy.live);
+	uint64_t size = ckpt_live_own(d->precopy.live);
 	uint32_t *crc = ckpt_alloc(d->arena, size / CKPT_CHUNK * sizeof(*crc));
 
 	ckpt_live_checksums(d->precopy.live, crc);

@@ -124,7 +124,7 @@ static struct ckpt_snapshot *describe(struct pre_dump *d)
 
 static int write_image(struct pre_dump *d, struct ckpt_dump_stats *stats, struct ckpt_err *err)
 {
-	uint64_t size = ckpt_live_size(d->pre.live) - ckpt_live_base(d->pre.live);
+	uint64_t size = ckpt_live_own(d->pre.live);
 	size_t n = size / CKPT_CHUNK;
 	uint32_t *crc = ckpt_alloc(d->arena, (n + 1) * sizeof(*crc));
 	struct ckpt_snapshot *snap = describe(d);

@@ -102,7 +102,7 @@ static int look(struct ckpt_precopy *pre, const struct ckpt_precopy_opts *opts, 
 
 	if (r < 0 || !is_hopeless(pre, opts, least, bytes))
 		return r;
-	if (bytes > (ckpt_live_size(pre->live) - ckpt_live_base(pre->live)) / 2)
+	if (bytes > ckpt_live_own(pre->live) / 2)
 		ckpt_live_forget(pre->live);
 	return 1;
 }
@@ -112,7 +112,7 @@ static int look(struct ckpt_precopy *pre, const struct ckpt_precopy_opts *opts, 
 static int copy_but(struct ckpt_precopy *pre, const struct ckpt_precopy_opts *opts, uint64_t rest,
 		    struct ckpt_err *err)
 {
-	uint64_t all = ckpt_live_size(pre->live) - ckpt_live_base(pre->live);
+	uint64_t all = ckpt_live_own(pre->live);
 	uint64_t left = ckpt_live_left(pre->live), last = all / NEARLY, written = 0;
 	bool asks = opts->nearly && left > rest + last;
 	int r = asks ? ckpt_live_copy(pre->live, left - rest - last, err) : 0;
@@ -157,8 +157,7 @@ static int copy_round(struct ckpt_precopy *pre, const struct ckpt_precopy_opts *
 	if (r == 0)
 		r = ckpt_live_find(pre->live, &round->bytes, err);
 	if (r == 0)
-		ckpt_image_spread(opts->writer,
-				  ckpt_live_size(pre->live) - ckpt_live_base(pre->live));
+		ckpt_image_spread(opts->writer, ckpt_live_own(pre->live));
 	if (r == 0 && is_first && opts->copies && round->bytes > SMALL &&
 	    !ckpt_live_base(pre->live))
 		r = copy_part(pre, opts, start, round->bytes, err);

@@ -48,12 +48,10 @@ static void make_hold(struct ckpt_room *room, struct ckpt_arena *arena, uint64_t
 /* STEP bytes, or what is left of a file. 0: there is no room. */
 static uint64_t find_room(const struct ckpt_pages_files *files, uint64_t at, uint64_t size)
 {
-	uint64_t end;
-	const struct ckpt_pages_part *part = ckpt_pages_part_of(files->part, files->n, at, &end);
+	uint64_t len = size - at < STEP ? size - at : STEP;
+	int fd = ckpt_pages_piece(files, &at, &len);
 
-	end = end < size ? end : size;
-	end = end < at + STEP ? end : at + STEP;
-	return fallocate(part->fd, 0, at - part->base, end - at) < 0 ? 0 : end - at;
+	return fallocate(fd, 0, at, len) < 0 ? 0 : len;
 }
 
 uint64_t ckpt_room_size(struct ckpt_arena *arena, pid_t pid)

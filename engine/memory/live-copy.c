@@ -35,7 +35,7 @@ struct job {
 
 static size_t n_chunks(const struct ckpt_live *live)
 {
-	return (ckpt_live_size(live) - live->opts.base) / CKPT_CHUNK;
+	return ckpt_live_own(live) / CKPT_CHUNK;
 }
 
 /* The next chunk of one file. */
@@ -149,10 +149,12 @@ static int replace(struct round *r, size_t chunk, const char *buf, size_t at, si
 {
 	const struct ckpt_live_opts *opts = &r->live->opts;
 	uint32_t *crc = &r->live->crc[chunk], new = ckpt_crc32c(0, buf, len);
-	uint64_t offset = chunk * (uint64_t)CKPT_CHUNK + at, in_file = offset;
-	int fd = ckpt_pages_at(opts->files, &in_file);
+	uint64_t offset = chunk * (uint64_t)CKPT_CHUNK + at;
 
 	if (len < CKPT_CHUNK) {
+		uint64_t in_file = offset;
+		int fd = ckpt_pages_at(opts->files, &in_file);
+
 		if (pread(fd, old, len, in_file) != (ssize_t)len)
 			return ckpt_fail(err, -EIO, "image: cannot read pages");
 		new = ckpt_crc32c_replace(*crc, ckpt_crc32c(0, old, len), new,

@@ -95,6 +95,11 @@ uint64_t ckpt_live_base(const struct ckpt_live *live)
 	return live ? live->opts.base : 0;
 }
 
+uint64_t ckpt_live_own(const struct ckpt_live *live)
+{
+	return ckpt_live_size(live) - ckpt_live_base(live);
+}
+
 const struct ckpt_track *ckpt_live_nth(const struct ckpt_live *live, size_t n)
 {
 	return n < live->n ? &live->task[n].track : NULL;

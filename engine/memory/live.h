@@ -68,5 +68,7 @@ struct ckpt_pages ckpt_live_pages(const struct ckpt_live *live, pid_t pid);
 /* Where the pages file begins, and how far it is taken: whole chunks. */
 uint64_t ckpt_live_base(const struct ckpt_live *live);
 uint64_t ckpt_live_size(const struct ckpt_live *live);
+/* From the one to the other. */
+uint64_t ckpt_live_own(const struct ckpt_live *live);
 /* Writes their checksums, one for each chunk. */
 void ckpt_live_checksums(const struct ckpt_live *live, uint32_t *crc);

@@ -22,14 +22,13 @@ static uint64_t shareable(const struct ckpt_memory_part *p, const struct ckpt_ru
 static uint64_t clone_piece(const struct ckpt_pages_files *files, int from, uint64_t at,
 			    uint64_t offset, uint64_t len)
 {
-	uint64_t end;
-	const struct ckpt_pages_part *to = ckpt_pages_part_of(files->part, files->n, offset, &end);
-	struct file_clone_range range = { .src_fd = from,
-					  .src_offset = at,
-					  .src_length = len < end - offset ? len : end - offset,
-					  .dest_offset = offset - to->base };
+	int to = ckpt_pages_piece(files, &offset, &len);
+	const struct file_clone_range range = { .src_fd = from,
+						.src_offset = at,
+						.src_length = len,
+						.dest_offset = offset };
 
-	return ioctl(to->fd, FICLONERANGE, &range) < 0 ? 0 : range.src_length;
+	return ioctl(to, FICLONERANGE, &range) < 0 ? 0 : len;
 }
 
 static void clone_part(struct ckpt_memory_work *w, struct ckpt_memory_part *p,

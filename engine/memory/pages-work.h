@@ -65,7 +65,7 @@ void ckpt_run_add(struct ckpt_run_list *list, uint64_t at, uint64_t n_pages, uin
 bool ckpt_span_has(const struct ckpt_span *span, size_t n, uint64_t address);
 
 /* ---- pages-copy.c ---- */
-/* All of it, at OFFSET of the pages file. */
+/* All of it, at OFFSET of the pages files; in one of them. */
 int ckpt_pages_write(const struct ckpt_pages_files *files, const char *buf, size_t len,
 		     uint64_t offset, bool uncached, struct ckpt_err *err);
 
@@ -90,7 +90,7 @@ int ckpt_pages_read(struct ckpt_memory_work *w, const struct ckpt_memory_part *p
 int ckpt_pages_check_files(const struct ckpt_memory_work *w, struct ckpt_err *err);
 
 /* ---- pages-clone.c ---- */
-/* Puts into the pages file FD what can be without being copied. It has its size. */
+/* Puts into the pages files what can be without being copied. They have their size. */
 void ckpt_pages_clone(struct ckpt_memory_work *w, const struct ckpt_pages_files *files);
 
 /* ---- pages-before.c ---- */

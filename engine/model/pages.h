@@ -64,9 +64,10 @@ ckpt_pages_part_of(const struct ckpt_pages_part *part, size_t n, uint64_t offset
 	return &part[n - 1];
 }
 
-/* The descriptor of the file that has *OFFSETP, which is one of that file then; -1: there is none.
- */
-static inline int ckpt_pages_at(const struct ckpt_pages_files *files, uint64_t *offsetp)
+/* The descriptor of the file that has *OFFSETP, which is one of that file then, and of *LENP bytes
+ * from there what is in it; -1: there is none. */
+static inline int ckpt_pages_piece(const struct ckpt_pages_files *files, uint64_t *offsetp,
+				   uint64_t *lenp)
 {
 	const struct ckpt_pages_part *part;
 	uint64_t end;
@@ -74,6 +75,15 @@ static inline int ckpt_pages_at(const struct ckpt_pages_files *files, uint64_t *
 	if (!files->n)
 		return -1;
 	part = ckpt_pages_part_of(files->part, files->n, *offsetp, &end);
+	*lenp = *lenp < end - *offsetp ? *lenp : end - *offsetp;
 	*offsetp -= part->base;
 	return part->fd;
+}
+
+/* The same of what is known to be in one, like a chunk. */
+static inline int ckpt_pages_at(const struct ckpt_pages_files *files, uint64_t *offsetp)
+{
+	uint64_t any = 0;
+
+	return ckpt_pages_piece(files, offsetp, &any);
 }

@@ -157,7 +157,7 @@ ssize_t ckpt_image_read(struct ckpt_image *img, void *buf, size_t len, uint64_t 
 const struct ckpt_pages_files *ckpt_image_files(const struct ckpt_image *img);
 uint64_t ckpt_image_pages_size(const struct ckpt_image *img);
 uint64_t ckpt_image_content_id(const struct ckpt_image *img);
-uint64_t ckpt_image_bytes(const struct ckpt_image *img);     /* both files */
+uint64_t ckpt_image_bytes(const struct ckpt_image *img);     /* all files */
 uint64_t ckpt_image_n_records(const struct ckpt_image *img); /* without the trailer */
 
 /* Pages that are given up (dedup.h): bytes of its own that are. *HEIRP: the folder of the image for

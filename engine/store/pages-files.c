@@ -5,12 +5,14 @@
 #include <unistd.h>
 #include "engine/base/processors.h"
 #include "engine/store/pages-files.h"
+#include "engine/store/record.h"
 
 #define LEAST (16ull << 20) /* in each: for less it is not worth the trouble */
 
 const char *ckpt_pages_name(size_t i)
 {
-	static const char *const name[] = { "pages", "pages-2", "pages-3", "pages-4" };
+	static const char *const name[] = { CKPT_PAGES_NAME, CKPT_PAGES_NAME "-2",
+					    CKPT_PAGES_NAME "-3", CKPT_PAGES_NAME "-4" };
 
 	return name[i];
 }

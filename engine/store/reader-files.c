@@ -67,7 +67,7 @@ static int open_sized(int dirfd, const char *name, const char *path, uint64_t wa
 	return ckpt_take_fd(&fd);
 }
 
-/* The I-th. 0: it need not be there, and is not. */
+/* The I-th, which is -1 where it need not be there, and is not. */
 static int open_pages_file(struct ckpt_image *img, size_t i, struct ckpt_err *err)
 {
 	const char *path = ckpt_path_in(img->arena, img->dir, ckpt_pages_name(i));
@@ -75,39 +75,33 @@ static int open_pages_file(struct ckpt_image *img, size_t i, struct ckpt_err *er
 				     ckpt_pages_size(&img->files, i, img->pages_size);
 	int r = open_sized(img->dirfd, ckpt_pages_name(i), path, was, err);
 
-	if (r == -ENOENT && !i && (!was || (img->pages_at && img->away))) {
+	if (r >= 0)
+		img->files.part[i].fd = r;
+	if (r != -ENOENT)
+		return r;
+	if (!i && (!was || (img->pages_at && img->away))) {
 		*err = (struct ckpt_err)CKPT_ERR_INIT;
 		return 0;
 	}
-	if (r == -ENOENT && img->pages_at)
+	if (img->pages_at)
 		return ckpt_refuse(err, CKPT_E_PAGES_AWAY, r,
 				   "%s: missing: the dump sent the pages to the page server at %s",
 				   path, img->pages_at);
-	if (r == -ENOENT)
-		return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, r, "%s: the file is missing", path);
-	return r;
+	return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, r, "%s: the file is missing", path);
 }
 
 int ckpt_image_open_pages(struct ckpt_image *img, struct ckpt_err *err)
 {
-	size_t n = img->files.n;
+	struct ckpt_pages_part *part = img->files.part;
+	int r = open_pages_file(img, 0, err);
 
-	img->files.n = 0;
-	for (size_t i = 0; i < n; i++) {
-		int r;
-
-		img->files.n = n; /* what is in each depends on the next one */
+	if (img->stored)
+		img->packed_fd = ckpt_take_fd(&part[0].fd);
+	if (part[0].fd < 0)
+		img->files.n = 0;
+	for (size_t i = 1; r >= 0 && i < img->files.n; i++)
 		r = open_pages_file(img, i, err);
-		img->files.n = i;
-		if (r <= 0)
-			return r;
-		if (img->stored) {
-			img->packed_fd = r;
-			return 0;
-		}
-		img->files.part[img->files.n++].fd = r;
-	}
-	return 0;
+	return r < 0 ? r : 0;
 }
 
 void ckpt_image_set_file(struct ckpt_image *img, int fd)
@@ -118,12 +112,13 @@ void ckpt_image_set_file(struct ckpt_image *img, int fd)
 
 const char *ckpt_image_path_of(const struct ckpt_image *img, uint64_t *offsetp)
 {
-	size_t i = img->files.n;
+	const struct ckpt_pages_files *files = &img->files;
+	const struct ckpt_pages_part *part;
+	uint64_t end;
 
-	while (i > 1 && img->files.part[i - 1].base > *offsetp)
-		i--;
-	if (i < 2)
+	if (files->n < 2)
 		return img->pages_path;
-	*offsetp -= img->files.part[i - 1].base;
-	return ckpt_path_in(img->arena, img->dir, ckpt_pages_name(i - 1));
+	part = ckpt_pages_part_of(files->part, files->n, *offsetp, &end);
+	*offsetp -= part->base;
+	return ckpt_path_in(img->arena, img->dir, ckpt_pages_name(part - files->part));
 }

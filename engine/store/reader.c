@@ -45,8 +45,7 @@ static int take_files(struct opening *o, const Ckpt__Checksums *sums,
 	bool sound = sums->n_next < CKPT_PAGES_FILES &&
 		     (sums->n_next > 0) == (o->format == CKPT_IMAGE_SPREAD);
 
-	ckpt_image_set_file(o->img, -1);
-	files->n = 1;
+	*files = (struct ckpt_pages_files){ 1, { { 0, -1 } } };
 	for (size_t i = 0; sound && i < sums->n_next; i++) {
 		uint64_t base = sums->next[i];
 

@@ -188,11 +188,9 @@ int ckpt_image_put_pages(struct ckpt_image_writer *w, const void *data, size_t l
 			 struct ckpt_err *err)
 {
 	for (size_t done = 0; done < len;) {
-		uint64_t at = offset + done, end;
-		const struct ckpt_pages_part *part =
-			ckpt_pages_part_of(w->files.part, w->files.n, at, &end);
-		ssize_t n = pwrite(part->fd, (const char *)data + done,
-				   len - done < end - at ? len - done : end - at, at - part->base);
+		uint64_t at = offset + done, left = len - done;
+		int fd = ckpt_pages_piece(&w->files, &at, &left);
+		ssize_t n = pwrite(fd, (const char *)data + done, left, at);
 
 		if (n < 0 && errno == EINTR)
 			continue;
