@@ -97,14 +97,14 @@ static int prepare(struct ckpt_tool *t)
 
 static int run(struct ckpt_tool *t)
 {
-	int r = t->opts.command->attended ? ckpt_attend(&t->err) : 0;
+	int r = ckpt_arena_open(&t->arena, RESERVE, &t->err);
 
-	if (r >= 0)
-		r = ckpt_arena_open(&t->arena, RESERVE, &t->err);
 	if (r < 0)
 		return r;
 	t->problems.arena = t->arena;
 	r = prepare(t);
+	if (r >= 0 && t->opts.command->attended)
+		r = ckpt_attend(t);
 	if (r >= 0)
 		r = t->opts.command->run(t);
 	ckpt_tool_close(t, r < 0);

@@ -226,8 +226,10 @@ int ckpt_tool_dedup(struct ckpt_tool *t);
 /* What the options say about files. */
 struct ckpt_file_policy ckpt_tool_file_policy(const struct ckpt_options *o);
 /* Goes on in a child that takes all back and ends when this process is killed; passes on to it what
- * asks for the end, and ends as it does: returns in the child alone, or with an error. */
-int ckpt_attend(struct ckpt_err *err);
+ * asks for the end, and ends as it does: returns in the child alone, or with an error. Then what
+ * ckpt_tool_open() opened is closed, and a folder that was made goes if the child has failed; if
+ * this process is killed it stays. */
+int ckpt_attend(struct ckpt_tool *t);
 void ckpt_tool_file_list(struct ckpt_tool *t, const struct ckpt_snapshot *snap);
 int ckpt_tool_restore_opts(struct ckpt_tool *t, struct ckpt_restore_opts *opts);
 

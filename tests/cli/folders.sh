@@ -66,6 +66,37 @@ if is_root && command -v setpriv >/dev/null && as_nobody "$CKPT" --version >/dev
 	check 'the process goes on' unharmed "$theirs"
 fi
 
+# Killed, it leaves a worker that takes back what it has done. The next dump may have opened the folder by then.
+# Sets $worker: it stands where it has begun to write the image.
+stand() {
+	rm -rf left
+	"$CKPT" dump -t "$PID" -D left -R >"$T/out" 2>"$T/err" &
+	killed=$!
+	for ((tries = 0; tries < 5000; tries++)); do
+		compgen -G 'left/.image*' >/dev/null && break
+	done
+	worker=$(tr -d " " <"/proc/$killed/task/$killed/children") # there is one
+	kill -STOP "$worker" && [ ! -e left/image ]
+} 2>/dev/null
+mine=$PID
+# shellcheck disable=SC2016  # perl's
+start perl -e '$x = "x" x (64 << 20); sleep 1000'
+for ((i = 0; i < 50; i++)); do
+	stand && break
+	kill -CONT "$worker" 2>/dev/null
+	wait "$killed"
+done
+check 'a dump stands' test $i -lt 50
+exec 7<left
+kill -KILL "$killed"; wait "$killed" 2>/dev/null
+kill -CONT "$worker"
+check 'killed, its worker ends' until_true 10 gone "$worker"
+check 'with all that it wrote' test -d left -a -z "$(ls -A left)"
+expect 'the folder is still the one that was opened' 0 '' dump -t "$PID" -D /dev/fd/7/ -R
+check 'the image is there' test -s left/image
+check 'the process goes on' unharmed "$PID"
+PID=$mine
+
 expect 'a dump ends the process' 0 '' dump -t "$PID" -D img8
 check 'it is gone' until_true 5 gone "$PID"
 finish
