@@ -2,7 +2,7 @@
 /*
  * Flips bytes of an image, cuts it and adds to it: `ckpt verify` has to refuse each, naming the
  * file, and so has `ckpt restore`, leaving nothing. $FLIP_ROUNDS: of each; 0: every byte and every
- * length.
+ * length. Of a large one, whose pages are in several files, the heads and tails of each.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "engine/base/processors.h"
 #include "tests/lib/fault.h"
 
 static unsigned long n_changes, n_restores;
@@ -21,7 +22,7 @@ static void look(struct fault *f, const char *name, const char *what, bool resto
 	char *said = test_read(f->out, NULL);
 	pid_t v[16];
 
-	n_changes++;
+	n_changes += !restore;
 	n_restores += restore;
 	if (status != 1 && status != 3)
 		fault_failed(f, "%s: %s: exit status %d", name, what, status);
@@ -35,21 +36,30 @@ static void look(struct fault *f, const char *name, const char *what, bool resto
 	test_end_descendants();
 }
 
-static void flip(struct fault *f, const char *name, long size, long step)
+/* The N-th change of a kind: who restores is shown ALL of them, or some. */
+static void refused(struct fault *f, const char *name, const char *what, long n, bool all)
+{
+	look(f, name, what, false);
+	if (all || n % 16 == 15)
+		look(f, name, what, true);
+}
+
+static void flip(struct fault *f, const char *name, long from, long to, long step, bool all)
 {
 	char *path = test_text("%s/%s", f->img, name), what[100];
 	int fd = open(path, O_RDWR);
 
-	for (long at = 0; at < size && f->n_failed < 10; at += step) {
+	for (long at = from; at < to && f->n_failed < 10; at += step) {
+		long n = (at - from) / step;
 		unsigned char was, is;
 
 		if (pread(fd, &was, 1, at) != 1)
 			break;
-		is = was ^ 1 << at / step % 8;
+		is = was ^ 1 << n % 8;
 		if (pwrite(fd, &is, 1, at) != 1)
 			break;
-		snprintf(what, sizeof(what), "bit %ld of byte %ld flipped", at / step % 8, at);
-		look(f, name, what, at / step % 16 == 15);
+		snprintf(what, sizeof(what), "bit %ld of byte %ld flipped", n % 8, at);
+		refused(f, name, what, n, all);
 		if (pwrite(fd, &was, 1, at) != 1)
 			break;
 	}
@@ -57,7 +67,7 @@ static void flip(struct fault *f, const char *name, long size, long step)
 	free(path);
 }
 
-static void cut(struct fault *f, const char *name, long size, long step)
+static void cut(struct fault *f, const char *name, long size, long step, bool all)
 {
 	char *path = test_text("%s/%s", f->img, name), *copy = test_text("%s/copy", f->dir),
 	     what[100];
@@ -66,32 +76,67 @@ static void cut(struct fault *f, const char *name, long size, long step)
 		if (!test_copy(path, copy, 0600) || truncate(path, len) < 0)
 			break;
 		snprintf(what, sizeof(what), "cut to %ld of %ld bytes", len, size);
-		look(f, name, what, len / step % 16 == 15);
+		refused(f, name, what, len / step, all);
 		if (!test_copy(copy, path, 0600))
 			break;
 	}
 	if (truncate(path, size + 1) == 0)
-		look(f, name, "a byte more", false);
+		refused(f, name, "a byte more", 0, all);
 	if (truncate(path, size) < 0)
 		perror(path);
 	free(path);
 	free(copy);
 }
 
-static void torment(struct fault *f, const char *name, long rounds)
+static void missing(struct fault *f, const char *name)
+{
+	char *path = test_text("%s/%s", f->img, name), *aside = test_text("%s/aside", f->dir);
+
+	if (rename(path, aside) < 0)
+		fault_failed(f, "%s: cannot be taken away", name);
+	refused(f, name, "missing", 0, true);
+	if (rename(aside, path) < 0)
+		fault_failed(f, "%s: cannot be put back", name);
+	free(path);
+	free(aside);
+}
+
+static void exchanged(struct fault *f, const char *a, const char *b)
+{
+	char *path = test_text("%s/%s", f->img, a), *other = test_text("%s/%s", f->img, b);
+
+	for (int i = 0; i < 2; i++) {
+		if (renameat2(AT_FDCWD, path, AT_FDCWD, other, RENAME_EXCHANGE) < 0)
+			fault_failed(f, "%s: cannot be exchanged with %s", a, b);
+		else if (i == 0) /* which of the two is seen first is left to threads */
+			refused(f, "pages", "exchanged with another", 0, true);
+	}
+	free(path);
+	free(other);
+}
+
+static long size_of(struct fault *f, const char *name)
 {
 	char *path = test_text("%s/%s", f->img, name);
 	struct stat st;
-	long step;
+	int r = stat(path, &st);
 
-	if (stat(path, &st) < 0) {
+	free(path);
+	return r < 0 ? -1 : st.st_size;
+}
+
+static void torment(struct fault *f, const char *name, long rounds)
+{
+	long size = size_of(f, name), step;
+
+	if (size < 0) {
 		fault_failed(f, "there is no file %s", name);
 		return;
 	}
-	step = rounds > 0 && st.st_size > rounds ? st.st_size / rounds | 1 : 1;
-	flip(f, name, st.st_size, step);
-	cut(f, name, st.st_size, step * 3);
-	printf("# %s: %lld bytes\n", name, (long long)st.st_size);
+	step = rounds > 0 && size > rounds ? size / rounds | 1 : 1;
+	flip(f, name, 0, size, step, false);
+	cut(f, name, size, step * 3, false);
+	printf("# %s: %ld bytes\n", name, size);
 }
 
 /* Dumped with the option HOW, on top of a pre-dump: every file of it. */
@@ -119,6 +164,35 @@ static void torment_dump(struct fault *f, char *how, bool chain, long rounds)
 	fault_remove_image(f);
 }
 
+/* Heads and tails of files of pages, and the end of the image, which says where they begin. */
+static void torment_large(struct fault *f)
+{
+	static const char *const names[] = { "pages", "pages-2", "pages-3", "pages-4" };
+	long size;
+	size_t n = 0;
+
+	printf("# large\n");
+	if (fault_start(f, "large") && fault_ckpt(f, "dump", fault_pid(f), NULL))
+		fault_failed(f, "a dump fails");
+	test_end_descendants();
+	for (; n < ARRAY_SIZE(names) && (size = size_of(f, names[n])) > 0; n++) {
+		flip(f, names[n], 0, 4096, 511, true);
+		flip(f, names[n], size - 4096, size, 511, true);
+		cut(f, names[n], size, size / 2 - 1, true);
+		missing(f, names[n]);
+		printf("# %s: %ld bytes\n", names[n], size);
+	}
+	size = size_of(f, "image");
+	flip(f, "image", size - 400, size, 3, true);
+	for (size_t i = 1; i < n; i++)
+		exchanged(f, names[i - 1], names[i]);
+	if (!f->n_failed && fault_ckpt(f, "verify", NULL, NULL))
+		fault_failed(f, "the image as it was is refused");
+	if (n < 2 && ckpt_processors() > 1)
+		fault_failed(f, "its pages are in one file");
+	fault_remove_image(f);
+}
+
 int main(int argc, char **argv)
 {
 	long rounds = fault_setting("FLIP_ROUNDS", 400);
@@ -132,7 +206,8 @@ int main(int argc, char **argv)
 		printf("# skip: this kernel cannot track memory: no chains\n");
 	else
 		torment_dump(&f, "--compress=zstd", true, rounds / 4);
-	snprintf(summary, sizeof(summary), "%lu damaged images refused, %lu of them by restore",
-		 n_changes, n_restores);
+	torment_large(&f);
+	snprintf(summary, sizeof(summary),
+		 "%lu damaged images refused, %lu of them by restore, too", n_changes, n_restores);
 	return fault_end(&f, summary);
 }

@@ -332,6 +332,18 @@ static void forbid_questions(void)
 		wrong("no seccomp: %m");
 }
 
+/* Pages of an image in several files, no two alike. */
+static void take_memory(void)
+{
+	const size_t size = 50 << 20;
+	uint64_t *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED)
+		wrong("mmap: %m");
+	for (size_t i = 0; i < size / sizeof(*p); i++)
+		p[i] = i;
+}
+
 static void run(const char *sort)
 {
 	void (*last)(void) = step_loop;
@@ -340,6 +352,10 @@ static void run(const char *sort)
 		wrong("pipe: %m");
 	if (!strcmp(sort, "sleep"))
 		last = step_sleep;
+	if (!strcmp(sort, "large")) {
+		take_memory();
+		last = step_sleep;
+	}
 	if (!strcmp(sort, "epoll"))
 		last = step_epoll;
 	if (!strcmp(sort, "read")) {

@@ -23,6 +23,7 @@ struct victim_heart {
 };
 
 /* Names of all sorts, NULL at the end: "loop", "sleep", "epoll", "read", "many", "tree", "storm".
+ * Others, for some: "filtered"; "large", with so much memory that its pages are in several files.
  */
 extern const char *const victim_sorts[];
 /* Is there syscall user dispatch, which one more sort, "dispatch", has? */
