@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hostile images through the commands: restore.py [SECONDS [SEED]], in a build folder, $CKPT best with sanitizers; root.
 
-Cases leave images of every kind. Records are changed, repeated, left out; checksums are made anew. Whatever it is then, ckpt
-says what is wrong, or restores: as an ordinary user in namespaces of its own, which end with it. What ends by a signal, hangs,
-fails without a word or has a sanitizer complain is left in fuzz-build/hostile-*."""
+Cases leave images of every kind. Records are changed, repeated, left out; checksums are made anew. Of some the pages are put
+into several files first, and it may be these that are spoiled. Whatever it is then, ckpt says what is wrong, or restores: as an
+ordinary user in namespaces of its own, which end with it. What ends by a signal, hangs, fails without a word, does not notice a
+spoiled file or has a sanitizer complain is left in fuzz-build/hostile-*."""
 import glob, os, random, re, shutil, struct, subprocess, sys, tempfile, time
 
 CRC = []
@@ -16,6 +17,8 @@ EDGES = [0, 1, 2, 7, 63, 64, 65, 255, 4095, 4096, 65536, 1 << 22, (1 << 31) - 1,
          (1 << 63) - 1, 1 << 63, (1 << 64) - 4096, (1 << 64) - 1]
 TEXTS = [b"/", b"..", b"../../../etc/passwd", b"/proc/self/mem", b"/dev/null", b"a" * 5000, b"\0", b"%s%n", b"\xff\xfe", b"/tmp/x" * 900]
 BODY = 6 << 3 | 2  # of message Record
+SIZE, CRCS, PARENT, NEXT = 1 << 3, 3 << 3 | 2, 115 << 3 | 1, 283 << 3 | 2  # of message Checksums
+MIB = 1 << 20  # a chunk
 COMMANDS = [["verify"], ["show", "--raw"], ["show", "--stacks"], ["show", "--json"], ["plan"], ["core"], ["flatten", "-o", "flat"],
             ["restore", "-d"]]
 
@@ -25,6 +28,9 @@ def crc32c(crc, data):
     for byte in data:
         crc = CRC[(crc ^ byte) & 255] ^ crc >> 8
     return crc ^ 0xFFFFFFFF
+
+
+ZEROES = crc32c(0, bytes(MIB))
 
 
 def get_varint(data, at):
@@ -170,6 +176,42 @@ def images():
                 shutil.rmtree(kept[1], ignore_errors=True)
 
 
+def spread(folder, header, records):
+    """The same with its pages, of a chunk at most, in a file and nothing but zeroes in three more. None if there are more."""
+    last, path = fields_of(records[-1]), folder + "/pages"
+    sums = fields_of(dict(last)[BODY])
+    if header[8] != 1 or dict(sums)[SIZE] > MIB or PARENT in dict(sums):
+        return None
+    crcs = [crc32c(0, open(path, "rb").read().ljust(MIB, b"\0"))] + [ZEROES] * 3 + [crc32c(0, bytes(4096))]
+    sums = [f for f in sums if f[0] not in (SIZE, CRCS)]
+    sums += [[SIZE, 4 * MIB + 4096], [CRCS, struct.pack("<5I", *crcs)], [NEXT, b"".join(put_varint(n * MIB) for n in (1, 2, 4))]]
+    for name, size in ("", MIB), ("-2", MIB), ("-3", 2 * MIB), ("-4", 4096):
+        with open(path + name, "ab") as f:
+            f.truncate(size)
+    header = header[:8] + struct.pack("<I", 3)
+    last = message_of([[tag, message_of(sums) if tag == BODY else value] for tag, value in last])
+    return header + struct.pack("<I", crc32c(0, header)), records[:-1] + [last]
+
+
+def spoil_files(rnd, folder):
+    """What is done to a file of pages cannot go unnoticed."""
+    a, b = ["%s/pages%s" % (folder, n) for n in rnd.sample(["", "-2", "-3", "-4"], 2)]
+    way = rnd.randrange(4)
+    if way == 0:
+        os.unlink(a)
+    elif way == 1:
+        os.rename(a, folder + "/aside"), os.rename(b, a), os.rename(folder + "/aside", b)
+    elif way == 2:
+        os.truncate(a, rnd.choice([os.path.getsize(a) + rnd.choice([-4096, -1, 1, 4096]), 0, 5 * MIB]))
+    else:
+        at = rnd.choice([rnd.randrange(os.path.getsize(a)), 0, os.path.getsize(a) - 1])
+        with open(a, "r+b") as f:
+            f.seek(at)
+            byte = f.read(1)[0]
+            f.seek(at)
+            f.write(bytes([byte ^ 1 << rnd.randrange(8)]))
+
+
 def spoil(rnd, records):
     records = list(records)
     for _ in range(rnd.choice([1, 1, 1, 2, 3])):
@@ -183,7 +225,7 @@ def spoil(rnd, records):
     return records
 
 
-def run(ckpt, work, command):
+def run(ckpt, work, command, has_to_fail):
     """What is wrong with how it ended, and what it said."""
     alone = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "unshare", "-U", "--map-current-user", "-pimnf",
              "--mount-proc", "timeout", "-s", "KILL", "20"]
@@ -195,26 +237,35 @@ def run(ckpt, work, command):
         return "exit status %d" % done.returncode, said
     if "AddressSanitizer" in said or "runtime error" in said:
         return "a sanitizer", said
+    if has_to_fail and not done.returncode:
+        return "not noticed", said
     return "nothing said" if done.returncode and "ckpt: " not in said else None, said
 
 
 def main():
     seconds, seed = [int(a) for a in (sys.argv[1:] + ["60", "1"][len(sys.argv) - 1:])[:2]]
     rnd, found, n = random.Random(seed), 0, 0
-    corpus = list(images())
+    corpus = [(kept, "img1") + image for kept, image in images()]
+    for kept, name, header, records in corpus[::8]:
+        shutil.copytree(kept + "/img1", kept + "/spread")
+        image = spread(kept + "/spread", header, records)
+        corpus += [(kept, "spread") + image] if image else []
     work = tempfile.mkdtemp(prefix="ckpt-fuzz.", dir="/tmp")
     shutil.copy(os.environ.get("CKPT", "ckpt"), work + "/ckpt")
     end = time.time() + seconds
     while time.time() < end and found < 20:
-        kept, (header, records) = rnd.choice(corpus)
+        kept, name, header, records = rnd.choice(corpus)
         shutil.rmtree(work + "/img", ignore_errors=True)
-        shutil.copytree(kept + "/img1", work + "/img")
-        save(work + "/img/image", header, spoil(rnd, records))
+        shutil.copytree(kept + "/" + name, work + "/img")
+        in_files = name == "spread" and rnd.random() < .5
+        save(work + "/img/image", header, records if in_files else spoil(rnd, records))
+        if in_files:
+            spoil_files(rnd, work + "/img")
         for root, _, files in os.walk(work):
             for name in [root] + [os.path.join(root, f) for f in files]:
                 os.chown(name, 65534, 65534)
         for command in COMMANDS:
-            wrong, said = run(work + "/ckpt", work, command)
+            wrong, said = run(work + "/ckpt", work, command, in_files and command[0] in ("verify", "restore"))
             n += 1
             if wrong:
                 found += 1
@@ -223,10 +274,10 @@ def main():
                 print("not ok - %s: %s: %s\n%s" % (" ".join(command), wrong, where, said[-2000:]), flush=True)
         for left in glob.glob(work + "/core*") + [work + "/flat"]:
             shutil.rmtree(left) if os.path.isdir(left) else os.path.exists(left) and os.unlink(left)
-    for kept, _ in corpus:
+    for kept, *_ in corpus:
         shutil.rmtree(kept, ignore_errors=True)
     shutil.rmtree(work)
-    print("# %d commands on images of %d stories, %d findings, seed %d" % (n, len(corpus), found, seed))
+    print("# %d commands on %d images, %d findings, seed %d" % (n, len(corpus), found, seed))
     return 1 if found else 0
 
 
