@@ -31,7 +31,11 @@ expect 'a dump' 0 '' dump -t "$PID" -D img
 [ "$status" = 0 ] || finish
 until_true 10 test ! -e "/proc/$PID"
 
-server() { ps -eo pid=,ppid=,comm= | awk '$3 == "ckpt-lazy" { print $1, $2 }'; }
+# Below the reaper of this script, which takes what a restore leaves behind; another test may have its own.
+server() {
+	ps -eo pid=,ppid=,comm= | awk -v reaper=$PPID '{ parent[$1] = $2; if ($3 == "ckpt-lazy") lazy[$1] }
+		END { for (i in lazy) { p = i; while (p + 0 && p != reaper) p = parent[p]; if (p == reaper) print i, parent[i] } }'
+}
 # Those of this restore: the one whose parent is another of them is the server.
 serving() { server | awk '{ p[$1] = $2 } END { for (i in p) if (p[i] in p) print i }' | sort -n | tail -n 1; }
 keeping() { local s; s=$(serving); [ -n "$s" ] && awk "/^PPid/ { print \$2 }" "/proc/$s/status" 2>/dev/null; }
