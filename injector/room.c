@@ -5,10 +5,9 @@
  * that.
  */
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
+#include "engine/base/file.h"
 #include "engine/base/pass.h"
 #include "injector/freeze.h"
 #include "injector/ptrace.h"
@@ -107,14 +106,13 @@ static void *make_more(void *arg)
 void ckpt_room_begin(struct ckpt_room *room, int fd, pid_t pid)
 {
 	char status[8192];
-	struct statfs fs;
 
 	if (ckpt_proc_read(pid, "status", status, sizeof(status)) <= 0)
 		return;
 	room->fd = fd;
 	room->most = (ckpt_status_number(status, "RssAnon", 10) << 10) / 8;
 	/* Other file systems look for room when they write it out. */
-	if (room->most < LEAST || fstatfs(fd, &fs) < 0 || fs.f_type != TMPFS_MAGIC)
+	if (room->most < LEAST || !ckpt_is_on_tmpfs(fd))
 		return;
 	room->started = !pthread_create(&room->thread, NULL, make_more, room);
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
+#include "engine/base/file.h"
 #include "engine/memory/pages-work.h"
 
 /* By its "mem", or by that of its copy, which shares pages with it. */
@@ -60,20 +61,11 @@ static int read_file(const struct ckpt_range *range, char *buf, struct ckpt_err 
 	bool stored = range->stored_in >= 0;
 	int fd = stored ? range->stored_in : range->part->fd;
 	uint64_t at = stored ? range->stored : range->at;
-	size_t done = 0;
+	ssize_t n = ckpt_pread(fd, buf, range->len, at);
 
-	while (done < range->len) {
-		ssize_t n = pread(fd, buf + done, range->len - done, at + done);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return ckpt_fail(err, -errno, "content of a file: cannot read");
-		if (!n)
-			break;
-		done += n;
-	}
-	memset(buf + done, 0, range->len - done);
+	if (n < 0)
+		return ckpt_fail(err, n, "content of a file: cannot read");
+	memset(buf + n, 0, range->len - n);
 	return 0;
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Files are read, not mapped: one that is cut meanwhile is an error then, no SIGBUS. */
+#include "engine/base/file.h"
 #include "engine/plan/identity.h"
 #include <errno.h>
 #include <nettle/sha2.h>
@@ -19,12 +20,10 @@ int ckpt_sha256(int fd, uint64_t size, uint8_t hash[CKPT_SHA256], struct ckpt_er
 		return ckpt_fail(err, -ENOMEM, "hash: no memory");
 	sha256_init(&ctx);
 	for (uint64_t at = 0; at < size;) {
-		ssize_t n = pread(fd, buf, size - at < BLOCK ? size - at : BLOCK, at);
+		ssize_t n = ckpt_pread(fd, buf, size - at < BLOCK ? size - at : BLOCK, at);
 
-		if (n < 0 && errno == EINTR)
-			continue;
 		if (n <= 0)
-			return ckpt_fail(err, n ? -errno : -EIO, "hash: cannot read all of it");
+			return ckpt_fail(err, n ? n : -EIO, "hash: cannot read all of it");
 		sha256_update(&ctx, n, (uint8_t *)buf);
 		at += n;
 	}

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "engine/base/file.h"
 #include "engine/base/processors.h"
 #include "engine/base/progress.h"
 #include "engine/store/image.h"
@@ -273,21 +274,13 @@ int ckpt_pack_put_from(struct ckpt_pack *p, uint64_t chunk, const struct ckpt_pa
 		       uint64_t size, uint32_t crc, unsigned char *buf, struct ckpt_err *err)
 {
 	uint64_t at = chunk * CKPT_CHUNK;
-	size_t len = size - at < CKPT_CHUNK ? size - at : CKPT_CHUNK, done = 0;
+	size_t len = size - at < CKPT_CHUNK ? size - at : CKPT_CHUNK;
 	int fd = ckpt_pages_at(files, &at);
+	ssize_t n = ckpt_pread(fd, buf, len, at);
 
-	while (done < len) {
-		ssize_t n = pread(fd, buf + done, len - done, at + done);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return ckpt_fail(err, -errno, "image: cannot read pages");
-		if (!n)
-			break;
-		done += n;
-	}
-	memset(buf + done, 0, len - done);
+	if (n < 0)
+		return ckpt_fail(err, n, "image: cannot read pages");
+	memset(buf + n, 0, len - n);
 	return ckpt_pack_put(p, chunk, buf, len, crc, err);
 }
 

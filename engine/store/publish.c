@@ -5,12 +5,11 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <stdio.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "engine/base/file.h"
 #include "engine/store/image.h"
 #include "engine/store/pages-files.h"
 #include "engine/store/record.h"
@@ -46,9 +45,7 @@ int ckpt_temp_begin(struct ckpt_temp *temp, int dirfd, const char *dir, struct c
 
 int ckpt_temp_sync(const struct ckpt_temp *temp, size_t n_pages, struct ckpt_err *err)
 {
-	struct statfs fs;
-
-	if (fstatfs(temp->image.fd, &fs) == 0 && fs.f_type == TMPFS_MAGIC)
+	if (ckpt_is_on_tmpfs(temp->image.fd))
 		return 0;
 	for (size_t i = 0; i < n_pages; i++)
 		if (fdatasync(temp->pages[i].fd) < 0)

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "engine/base/file.h"
 #include "engine/store/image.h"
 #include "engine/store/record.h"
 
@@ -32,6 +33,7 @@ struct window {
 static int window_fill(struct window *w, uint64_t offset, size_t n, struct ckpt_err *err)
 {
 	uint64_t want = w->size - offset;
+	ssize_t r;
 
 	if (n > w->room) {
 		unsigned char *bigger = realloc(w->buf, n > WINDOW ? n : WINDOW);
@@ -44,19 +46,13 @@ static int window_fill(struct window *w, uint64_t offset, size_t n, struct ckpt_
 	if (want > w->room)
 		want = w->room;
 	w->start = offset;
-	w->have = 0;
-	while (w->have < want) {
-		ssize_t r = pread(w->fd, w->buf + w->have, want - w->have, offset + w->have);
-
-		if (r < 0 && errno == EINTR)
-			continue;
-		if (r < 0)
-			return ckpt_fail(err, -errno, "%s: cannot read", w->path);
-		if (!r)
-			return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, -EBADMSG,
-					   "%s: cannot read: it became shorter", w->path);
-		w->have += r;
-	}
+	r = ckpt_pread(w->fd, w->buf, want, offset);
+	w->have = r < 0 ? 0 : r;
+	if (r < 0)
+		return ckpt_fail(err, r, "%s: cannot read", w->path);
+	if (w->have < want)
+		return ckpt_refuse(err, CKPT_E_IMAGE_DAMAGED, -EBADMSG,
+				   "%s: cannot read: it became shorter", w->path);
 	return 0;
 }
 

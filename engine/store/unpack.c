@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "engine/base/file.h"
 #include "engine/store/image.h"
 #include "engine/store/scratch.h"
 #include "engine/store/unpack.h"
@@ -41,17 +42,10 @@ int ckpt_unpack_chunk(struct ckpt_unpacker *u, const struct ckpt_image *img, uin
 		      size_t len)
 {
 	const struct ckpt_stored *at = &img->stored[chunk];
+	ssize_t n = ckpt_pread(img->packed_fd, u->in, at->length, at->offset);
 
-	for (size_t done = 0; done < at->length;) {
-		ssize_t n =
-			pread(img->packed_fd, u->in + done, at->length - done, at->offset + done);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n ? -errno : -ENODATA;
-		done += n;
-	}
+	if (n != (ssize_t)at->length)
+		return n < 0 ? n : -ENODATA;
 	/* No library gets what nobody has compressed. */
 	if (ckpt_crc32c(0, u->in, at->length) != at->crc)
 		return -EBADMSG;

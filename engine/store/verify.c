@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "engine/base/file.h"
 #include "engine/base/progress.h"
 #include "engine/store/image.h"
 #include "engine/store/image-inside.h"
@@ -198,24 +199,19 @@ int ckpt_image_read_own(const struct ckpt_image *img, uint64_t chunk, void *buf,
 	struct verifying v = { .img = img, .bad = chunk };
 	uint64_t start = chunk * CKPT_CHUNK, in_file = start, len;
 	int fd = ckpt_pages_at(&img->files, &in_file);
+	ssize_t n;
 
 	if (chunk >= img->n_crc)
 		return ckpt_fail(err, -ERANGE, "%s: chunk %llu: it has none of that number",
 				 img->pages_path, (unsigned long long)chunk);
 	len = end_of(img, chunk) - start;
 	if (ckpt_image_is_packed(img)) {
-		ssize_t n = ckpt_image_read((struct ckpt_image *)img, buf, len, start, err);
-
+		n = ckpt_image_read((struct ckpt_image *)img, buf, len, start, err);
 		return n < 0 ? n : 0;
 	}
-	for (uint64_t at = 0; at < len && !v.bad_code;) {
-		ssize_t n = pread(fd, (char *)buf + at, len - at, in_file + at);
-
-		if (n > 0)
-			at += n;
-		else if (!n || errno != EINTR)
-			v.bad_code = n ? -errno : -ENODATA;
-	}
+	n = ckpt_pread(fd, buf, len, in_file);
+	if (n != (ssize_t)len)
+		v.bad_code = n < 0 ? n : -ENODATA;
 	ckpt_given_up_clear(img, buf, len, start);
 	if (v.bad_code || ckpt_crc32c(0, buf, len) != img->crc[chunk])
 		return describe(&v, err);

@@ -3,14 +3,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "engine/base/file.h"
 #include "engine/store/cache.h"
 #include "engine/store/image.h"
 #include "engine/store/pack.h"
@@ -392,10 +391,7 @@ static int publish_with_server(struct ckpt_image_writer *w, struct ckpt_err *err
 /* Nobody reads it soon. On tmpfs it has no other place. */
 static void drop_cache(const struct ckpt_image_writer *w)
 {
-	struct statfs fs;
-
-	if (fstatfs(w->temp.image.fd, &fs) < 0 || fs.f_type == TMPFS_MAGIC ||
-	    !ckpt_cache_is_short(0))
+	if (ckpt_is_on_tmpfs(w->temp.image.fd) || !ckpt_cache_is_short(0))
 		return;
 	for (size_t i = 0; i < n_files(w); i++)
 		posix_fadvise(w->temp.pages[i].fd, 0, 0, POSIX_FADV_DONTNEED);
