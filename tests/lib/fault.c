@@ -2,7 +2,6 @@
 /*
  * Helpers of the fault tests. The image is on the same file system as everything of the run.
  */
-#include <dirent.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -117,15 +116,7 @@ bool fault_has_image(struct fault *f)
 
 int fault_n_files(struct fault *f)
 {
-	DIR *dir = opendir(f->img);
-	struct dirent *e;
-	int n = 0;
-
-	while (dir && (e = readdir(dir)))
-		n += strcmp(e->d_name, ".") && strcmp(e->d_name, "..");
-	if (dir)
-		closedir(dir);
-	return n;
+	return test_n_files(f->img);
 }
 
 void fault_remove_image(struct fault *f)

@@ -120,6 +120,19 @@ void test_remove_tree(const char *path)
 	rmdir(path);
 }
 
+int test_n_files(const char *path)
+{
+	DIR *dir = opendir(path);
+	int n = 0;
+
+	if (!dir)
+		return 0;
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n - 2; /* "." and ".." */
+}
+
 bool test_copy(const char *from, const char *to, mode_t mode)
 {
 	size_t len;

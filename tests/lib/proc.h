@@ -38,6 +38,7 @@ long test_number(const char *path);
 /* Text of a format, to be freed. */
 char *test_text(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void test_remove_tree(const char *path);
+int test_n_files(const char *path); /* in a folder; 0: it is not there */
 bool test_copy(const char *from, const char *to, mode_t mode);
 
 /* Starts ARGV in a new session with stdin /dev/null, stdout and stderr appended to OUT (NULL:

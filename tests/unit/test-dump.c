@@ -4,7 +4,6 @@
  * one go, that a dump that fails or is stopped leaves the process running and no image, and that an
  * image can be loaded.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
@@ -21,6 +20,7 @@
 #include <unistd.h>
 #include "engine/store/image.h"
 #include "injector/dump.h"
+#include "tests/lib/proc.h"
 #include "tests/lib/tap.h"
 
 #define SYS_MEMFD_SECRET 447 /* Linux 5.14 */
@@ -77,18 +77,6 @@ static void end(pid_t pid)
 {
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
-}
-
-static size_t files_left(void)
-{
-	DIR *d = opendir(dir);
-	size_t n = 0;
-
-	while (d && readdir(d))
-		n++;
-	if (d)
-		closedir(d);
-	return n - 2;
 }
 
 static struct ckpt_dump_opts options(pid_t pid)
@@ -171,7 +159,7 @@ static void test_all_named(void)
 	all = (struct ckpt_problems){ .arena = arena };
 	is(ckpt_dump(&opts, arena, &stats, &all, &err), -ENOTSUP, "a dump refuses it");
 	ok(all.n > 2, "for all of that");
-	is(files_left(), 0, "no file is left");
+	is(test_n_files(dir), 0, "no file is left");
 	ok(is_running(pid), "and it still goes on");
 	end(pid);
 }
@@ -224,7 +212,7 @@ static void test_stopped_by_signal(void)
 	raise(SIGTERM);
 	is(ckpt_dump(&opts, arena, &stats, &all, &err), -ECANCELED, "a signal stops the dump");
 	ok(strstr(err.text, "SIGTERM"), "and is named: %s", err.text);
-	ok(is_running(pid) && !files_left(), "the process goes on, no file is left");
+	ok(is_running(pid) && !test_n_files(dir), "the process goes on, no file is left");
 	sigpending(&set);
 	ok(!sigismember(&set, SIGTERM), "the signal is used up");
 	sigaction(SIGTERM, &ignore, &old);

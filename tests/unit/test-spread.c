@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Pages in several files: how many there are, what is made up of them, and what becomes of them
  * when a commit fails or descriptors are short. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/inotify.h>
@@ -13,6 +12,7 @@
 #include "engine/store/pages-files.h"
 #include "engine/store/record.h"
 #include "engine/store/temp.h"
+#include "tests/lib/proc.h"
 #include "tests/lib/sample.h"
 #include "tests/lib/tap.h"
 
@@ -24,21 +24,9 @@ static struct ckpt_arena *arena;
 static struct ckpt_err err;
 static uint32_t crc[CHUNKS];
 
-static int n_in(const char *path)
-{
-	DIR *dir = opendir(path);
-	int n = 0;
-
-	while (dir && readdir(dir))
-		n++;
-	if (dir)
-		closedir(dir);
-	return n - 2;
-}
-
 static int n_fds(void)
 {
-	return n_in("/proc/self/fd");
+	return test_n_files("/proc/self/fd");
 }
 
 static bool here(int dirfd, const char *name)
@@ -114,7 +102,7 @@ static size_t said(uint64_t first, uint64_t then)
 		ok(ckpt_image_writer_files(w)->part[i].base >= i * 16 * MIB, "a place for file %zu",
 		   i);
 	ckpt_image_writer_close(w);
-	is(n_in(name), 0, "nothing is left");
+	is(test_n_files(name), 0, "nothing is left");
 	sample_folder_remove(dirfd, name);
 	return n;
 }
@@ -151,8 +139,8 @@ static void few_descriptors(void)
 		setrlimit(RLIMIT_NOFILE, &was);
 		is(n_fds(), before, "with a few descriptors: all of them are closed");
 		if (r < 0)
-			is(n_in(name), 0, "and nothing is left");
-		else if (ok(read_back(dirfd) == 0 && n_in(name) == 1 + (int)n,
+			is(test_n_files(name), 0, "and nothing is left");
+		else if (ok(read_back(dirfd) == 0 && test_n_files(name) == 1 + (int)n,
 			    "or there is an image"))
 			made = made > n ? made : n;
 		sample_folder_remove(dirfd, name);
@@ -224,7 +212,7 @@ static void somebody_else(const char *what, bool pages)
 	/* An image without its first file would be half of a commit, see temp.c. */
 	ok(pages || here(dirfd, temp.pages[0].name), "its own are there up to the last moment");
 	ckpt_temp_end(&temp);
-	ok(here(dirfd, what) && n_in(name) == 1, "it stays, and nothing else does");
+	ok(here(dirfd, what) && test_n_files(name) == 1, "it stays, and nothing else does");
 	sample_folder_remove(dirfd, name);
 }
 
