@@ -326,8 +326,6 @@ static int copy_ahead(struct dump *d, struct ckpt_err *err)
 	}
 	if (r >= 0)
 		r = ckpt_precopy(&d->precopy, d->arena, &d->precopy_opts, err);
-	if (d->precopy.note)
-		d->inc.note = d->precopy.note;
 	if (r >= 0)
 		ckpt_warm_start(&d->warm, d->helper, d->opts->pid);
 	return r;

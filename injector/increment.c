@@ -169,6 +169,7 @@ struct ckpt_live *ckpt_increment_begin(struct ckpt_increment *inc, struct ckpt_i
 		.stands = opts->live,
 		.max_freeze_ns = opts->max_freeze_ns,
 		.copies = opts->copies,
+		.notep = &inc->note,
 	};
 	live = ckpt_live_open(inc->arena, &optsp->live);
 	for (size_t i = 0; i < inc->known.n; i++)

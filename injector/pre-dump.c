@@ -51,8 +51,6 @@ static int copy_memory(struct pre_dump *d, struct ckpt_err *err)
 		return ckpt_refuse(err, CKPT_E_NOT_TRACKED, -EOPNOTSUPP,
 				   "process %d: its memory cannot be tracked: %s",
 				   why ? pid : d->opts->pid, why ? why : "it has none");
-	if (d->pre.note)
-		d->inc.note = d->pre.note;
 	if (r >= 0)
 		r = ckpt_live_find(d->pre.live, &bytes, err);
 	return r < 0 ? r : ckpt_live_copy(d->pre.live, UINT64_MAX, err);

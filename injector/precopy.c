@@ -16,18 +16,19 @@
 #define BYTES_PER_MS (1ull << 20) /* as long as nothing has been copied that would tell */
 
 /* Who has asked for a short stop has to know why it is none. */
-static const char *untracked(const struct ckpt_precopy *pre, struct ckpt_arena *arena)
+static void note_untracked(const struct ckpt_precopy *pre, struct ckpt_arena *arena,
+			   const char **notep)
 {
 	char text[200];
 	pid_t pid;
 	const char *why = ckpt_live_untracked(pre->live, &pid);
 
 	if (!why)
-		return NULL;
+		return;
 	snprintf(text, sizeof(text),
 		 "process %d: its memory cannot be tracked, and is copied when it stands still: %s",
 		 pid, why);
-	return ckpt_strdup(arena, text);
+	*notep = ckpt_strdup(arena, text);
 }
 
 int ckpt_precopy_begin(struct ckpt_precopy *pre, struct ckpt_arena *arena,
@@ -48,7 +49,7 @@ int ckpt_precopy_begin(struct ckpt_precopy *pre, struct ckpt_arena *arena,
 			r = ckpt_live_add(pre->live, src, task[i].pid, err);
 	ckpt_source_close(src);
 	pre->frozen_ns = ckpt_now_ns() - src->frozen_at;
-	pre->note = untracked(pre, arena);
+	note_untracked(pre, arena, opts->notep);
 	return r;
 }
 

@@ -17,14 +17,14 @@ struct ckpt_precopy_opts {
 	void (*nearly)(void *arg);
 	/* After each round, whose time it takes part in; may be NULL. */
 	int (*copied)(void *arg, struct ckpt_err *err);
-	void *arg; /* of both */
+	void *arg;          /* of both */
+	const char **notep; /* gets what it takes longer for, if it does */
 };
 
 struct ckpt_precopy {
 	struct ckpt_live *live;
 	uint64_t frozen_ns;    /* to begin with it */
 	uint64_t bytes_per_ms; /* that are copied; 0: not known */
-	const char *note;      /* what it takes longer for; or NULL */
 };
 
 /* The tree stands still for a moment; then all that can be tracked is, by PRE->live. */
