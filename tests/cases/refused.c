@@ -168,16 +168,18 @@ static void check_outside(void)
 }
 
 /*
- * A process that has unmapped all but a page that counts, libc and vDSO with it: there is no code
- * in it that a frame of ckpt's could return to.
+ * A process that has unmapped all but a page that counts, libc and vDSO with it, and what lies
+ * behind that page: code of a file that a frame of ckpt's could return to, if any, and memory.
  */
 struct bare {
 	uint8_t code[64];
 	volatile int64_t below, above, count;
 };
 
-static struct bare *bare;
-static pid_t bare_pid;
+#define BARE_MEMORY (64ul << 10)
+
+static struct bare *bare[2];
+static pid_t bare_pid[2];
 
 static const uint8_t bare_code[] = {
 	0x0f, 0x05,                         /* syscall: munmap what is below */
@@ -190,12 +192,16 @@ static const uint8_t bare_code[] = {
 	0x49, 0xff, 0x45, 0x50, 0xf3, 0x90, /* incq 80(%r13); pause */
 	0xeb, 0xf8,                         /* jmp to the incq */
 };
+/* syscall; ret */
+static const uint8_t call_code[] = { 0x0f, 0x05, 0xc3 };
+/* The same, and mov $SYS_rt_sigreturn, %eax; syscall */
+static const uint8_t all_code[] = { 0x0f, 0x05, 0xc3, 0xb8, 0x0f, 0, 0, 0, 0x0f, 0x05 };
 
-static void __attribute__((noreturn)) unmap_all(void)
+static void __attribute__((noreturn)) unmap_all(struct bare *b, uint64_t keep)
 {
-	const uint64_t page = (uintptr_t)bare, end = 0x7ffffffff000;
-	register uint64_t above asm("r12") = page + 4096;
-	register struct bare *self asm("r13") = bare;
+	const uint64_t page = (uintptr_t)b, end = 0x7ffffffff000;
+	register uint64_t above asm("r12") = page + keep;
+	register struct bare *self asm("r13") = b;
 	register uint64_t len asm("r14") = end - above;
 
 	asm volatile("jmp *%4" ::"a"(SYS_munmap), "D"(0x10000), "S"(page - 0x10000), "r"(above),
@@ -204,36 +210,91 @@ static void __attribute__((noreturn)) unmap_all(void)
 	__builtin_unreachable();
 }
 
-static void setup_bare(void)
+/* The I-th, with the code of FD in it, if that is one, PATCHED or as it is, and MEMORY. */
+static void start_bare(int i, int fd, bool patched, uint64_t memory)
 {
-	bare = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_SHARED | MAP_ANONYMOUS, -1,
-		    0);
-	CHECK(bare != MAP_FAILED);
-	memcpy(bare->code, bare_code, sizeof(bare_code));
-	bare->below = bare->above = 1;
-	bare_pid = CHECK_CALL(fork());
-	if (!bare_pid) {
+	uint64_t keep = 4096 + (fd >= 0 ? 4096 : 0) + memory;
+	char *at = mmap(NULL, keep, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct bare *b = mmap(at, 4096, PROT_READ | PROT_WRITE | PROT_EXEC,
+			      MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+
+	CHECK(at != MAP_FAILED && b != MAP_FAILED);
+	bare[i] = b;
+	memcpy(b->code, bare_code, sizeof(bare_code));
+	b->below = b->above = 1;
+	if (fd >= 0) {
+		char *code = mmap(at + 4096, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED,
+				  fd, 0);
+
+		CHECK(code != MAP_FAILED);
+		if (patched)
+			memset(code, 0x90, 4096);
+		CHECK_CALL(mprotect(code, 4096, PROT_READ | PROT_EXEC));
+	}
+	bare_pid[i] = CHECK_CALL(fork());
+	if (!bare_pid[i]) {
 		/* The kernel would write to it. */
 		if (__rseq_size)
 			syscall(SYS_rseq, (char *)__builtin_thread_pointer() + __rseq_offset,
 				__rseq_size < 32 ? 32 : __rseq_size, RSEQ_FLAG_UNREGISTER,
 				RSEQ_SIG);
-		unmap_all();
+		unmap_all(b, keep);
 	}
-	CHECK(EVENTUALLY(bare->count > 0));
-	if (bare->below || bare->above) {
-		kill(bare_pid, SIGKILL);
+	CHECK(EVENTUALLY(b->count > 0));
+	if (b->below || b->above) {
+		kill(bare_pid[i], SIGKILL);
 		case_skip("this kernel does not let go of the vDSO");
 	}
 }
 
+static int code_file(const uint8_t *code, size_t len)
+{
+	int fd = CHECK_CALL(open("code", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0700));
+
+	CHECK(write(fd, code, len) == (ssize_t)len && ftruncate(fd, 4096) == 0);
+	return fd;
+}
+
+static void setup_bare(void)
+{
+	start_bare(0, -1, false, 0);
+}
+
+static void setup_no_return(void)
+{
+	int fd = code_file(call_code, sizeof(call_code));
+
+	start_bare(0, fd, false, BARE_MEMORY);
+	close(fd);
+}
+
+static void setup_no_memory(void)
+{
+	int fd = code_file(all_code, sizeof(all_code));
+
+	start_bare(0, fd, false, 0);
+	close(fd);
+}
+
+/* What was found in the code of one is not in that of the other. */
+static void setup_patched(void)
+{
+	int fd = code_file(all_code, sizeof(all_code));
+
+	start_bare(0, fd, false, BARE_MEMORY);
+	start_bare(1, fd, true, BARE_MEMORY);
+	close(fd);
+}
+
 static void check_bare(void)
 {
-	int64_t count = bare->count;
+	for (int i = 0; i < 2 && bare[i]; i++) {
+		int64_t count = bare[i]->count;
 
-	CHECK(EVENTUALLY(bare->count > count));
-	CHECK_CALL(kill(bare_pid, SIGKILL));
-	CHECK_INT(waitpid(bare_pid, NULL, 0), bare_pid);
+		CHECK(EVENTUALLY(bare[i]->count > count));
+		CHECK_CALL(kill(bare_pid[i], SIGKILL));
+		CHECK_INT(waitpid(bare_pid[i], NULL, 0), bare_pid[i]);
+	}
 }
 
 CASES({ "files that cannot be captured are named all at once", setup, check,
@@ -252,4 +313,15 @@ CASES({ "files that cannot be captured are named all at once", setup, check,
 	.refused = { "CKPT-E0108", "cannot find code of it that runs a system call",
 		     "; the program "
 		     "offers no place to run a system call safely; use ckpt-run" },
+	.not_inside = "it has unmapped the library" },
+      { "one with code that does not return from a signal", setup_no_return, check_bare,
+	.flags = CASE_RUNS,
+	.refused = { "CKPT-E0108", "cannot find code of it that returns from a signal" },
+	.not_inside = "it has unmapped the library" },
+      { "one that has no memory for it", setup_no_memory, check_bare, .flags = CASE_RUNS,
+	.refused = { "CKPT-E0108", "no memory that it can spare" },
+	.not_inside = "it has unmapped the library" },
+      { "one that has patched what another has of the same file", setup_patched, check_bare,
+	.flags = CASE_RUNS,
+	.refused = { "CKPT-E0108", "cannot run a system call in it: its code was changed" },
 	.not_inside = "it has unmapped the library" })

@@ -51,6 +51,17 @@ if [ -z "$BOXED" ] && run 'my $id = syscall(29, 0x636b7074 + $$, 8192, 01600); '
 		"shared memory segment $segment \(key 0x[0-9a-f]+\): another one has its id or its key; remove that one \(ipcrm -m\)"
 	check 'the other segment is untouched' test "$(ipcs -m | awk -v id="$other" '$2 == id { print $5 }')" = 4096
 	ipcrm -m "$other"
+	# Its place is taken by one with another id: that shows when it is made. Places are told by the lowest 15 bits.
+	echo $((segment + 32768)) >/proc/sys/kernel/shm_next_id
+	other=$(perl -e 'print syscall(29, 0, 4096, 01600)')
+	if [ "$other" = $((segment + 32768)) ]; then
+		before=$(ipcs -m | wc -l)
+		expect 'a segment in its place' 1 "^ckpt: CKPT-E0418: .*segment $segment: another one has its id; remove that one" \
+			restore -d -D img
+		check 'a segment in its place: nothing is left' gone "$PID"
+		check 'nor a segment' test "$(ipcs -m | wc -l)" = "$before"
+	fi
+	ipcrm -m "$other"
 	back 'a segment'
 	ipcrm -m "$segment"
 fi

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "engine/store/image-inside.h"
 #include "engine/store/image.h"
 #include "engine/store/pack.h"
 #include "engine/store/record.h"
@@ -109,7 +110,7 @@ static void packed(const char *method, bool later)
 	uint64_t bytes = 0;
 	struct stat st;
 	char name[32];
-	int fd = sample_folder(name);
+	int fd = sample_folder(name), full;
 
 	ok(write_image(fd, method, later, &bytes) == 0, "%s: an image%s", method,
 	   later ? ", packed at the end" : "");
@@ -121,6 +122,11 @@ static void packed(const char *method, bool later)
 	is(ckpt_image_verify_pages(img, 3, &err), 0, "they are sound");
 	is(ckpt_image_is_packed(img), true, "and packed");
 	is(same_here_and_there(img), true, "they can be read here and there");
+	full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+	ok(ckpt_image_copy_pages(img, full, NULL, 2, &err) == -ENOSPC &&
+		   err.number == CKPT_E_NO_UNPACK_ROOM && strstr(err.text, ": no room to unpack"),
+	   "where there is no room: %s", err.text);
+	close(full);
 	is(ckpt_image_unpack(img, NULL, 3, &err), 0, "they are unpacked");
 	is(same_pages(img), true, "and are as they were");
 	ckpt_image_close(img);
