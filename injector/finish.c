@@ -191,8 +191,8 @@ static bool is_in_state(pid_t tid, char state)
 	return ckpt_proc_stat(tid, &st) >= 0 && st.state == state;
 }
 
-/* Lets a process go into a stop, and waits for it: its parent, still held, must not hear of it
- * later. */
+/* Lets a process go into a stop, and waits for all of it: whoever called for the restore finds it
+ * standing still, and its parent, still held, must not hear of it later. */
 static int let_stop(const struct ckpt_task *task, struct ckpt_err *err)
 {
 	struct timespec ms = { 0, 1000000 };
@@ -200,10 +200,15 @@ static int let_stop(const struct ckpt_task *task, struct ckpt_err *err)
 	if (kill(task->pid, SIGSTOP) < 0)
 		return ckpt_fail(err, -errno, "process %d: cannot stop", task->pid);
 	let_go(task);
-	for (int i = 0; !is_in_state(ckpt_task_acts(task)->tid, 'T'); i++) {
-		if (i == STOP_WAIT_MS)
-			return ckpt_fail(err, -ETIMEDOUT, "process %d: does not stop", task->pid);
-		nanosleep(&ms, NULL);
+	for (size_t t = 0; t < task->n_threads; t++) {
+		if (task->threads[t].ended)
+			continue;
+		for (int i = 0; !is_in_state(task->threads[t].tid, 'T'); i++) {
+			if (i == STOP_WAIT_MS)
+				return ckpt_fail(err, -ETIMEDOUT, "thread %d: does not stop",
+						 task->threads[t].tid);
+			nanosleep(&ms, NULL);
+		}
 	}
 	return 0;
 }

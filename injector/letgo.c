@@ -2,6 +2,7 @@
 /* The end of a freeze: the tree goes on, or it ends, or it stays stopped. */
 #include <errno.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/pidfd.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
@@ -16,6 +17,7 @@
 #define KILL_NS 10000000000ull
 #define NAP_NS 20000
 #define LATE_NAPS 1000
+#define STOP_NS 5000000000ull /* for one that gets no processor; the stop is on its way anyway */
 
 static void nap(void)
 {
@@ -163,9 +165,10 @@ static bool takes_stop(const struct ckpt_proc *proc)
  * its handler begin. */
 static void await_stop(pid_t tid)
 {
+	uint64_t until = ckpt_now_ns() + STOP_NS;
 	struct ckpt_proc_stat st;
 
-	for (int i = 0; i < LATE_NAPS && ckpt_proc_stat(tid, &st) >= 0 && st.state != 'T'; i++)
+	while (ckpt_proc_stat(tid, &st) >= 0 && !strchr("TZX", st.state) && ckpt_now_ns() < until)
 		nap();
 }
 
