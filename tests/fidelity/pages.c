@@ -75,6 +75,16 @@ static uint64_t hash_page(const unsigned char *page)
 	return any ? h | 1 : 0;
 }
 
+/* The other side may leave out more of it, or less. */
+static bool near_gap(const struct oracle *o, pid_t name, const struct oracle_area *a)
+{
+	for (size_t i = 0; i < o->n_gaps; i++)
+		if (o->gaps[i].name == name && o->gaps[i].at.start < a->end &&
+		    o->gaps[i].at.end > a->start)
+			return true;
+	return false;
+}
+
 static void add_page(struct reader *r, uint64_t addr, const struct oracle_area *a,
 		     unsigned char *page)
 {
@@ -82,6 +92,7 @@ static void add_page(struct reader *r, uint64_t addr, const struct oracle_area *
 	size_t len = strlen(a->name);
 	struct oracle_page *p;
 	uint64_t h;
+	bool kept;
 
 	oracle_blank(o, r->name, addr, page);
 	h = hash_page(page);
@@ -98,7 +109,8 @@ static void add_page(struct reader *r, uint64_t addr, const struct oracle_area *
 	p->anonymous = a->perms[3] == 'p' && a->name[0] != '/';
 	snprintf(p->where, sizeof(p->where), "%s %s", a->perms,
 		 a->name + (len < WHERE ? 0 : len - WHERE));
-	p->bytes = o->n_kept < KEPT_MOST && a->end - a->start <= KEPT_AREA ? malloc(PAGE) : NULL;
+	kept = a->end - a->start <= KEPT_AREA && (o->n_kept < KEPT_MOST || near_gap(o, r->name, a));
+	p->bytes = kept ? malloc(PAGE) : NULL;
 	o->n_kept += p->bytes != NULL;
 	if (p->bytes)
 		memcpy(p->bytes, page, PAGE);
