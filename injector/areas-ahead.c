@@ -1,22 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Frozen, the same areas have to be where they were. Their flags (what madvise(2), mlock(2) and
- * mseal(2) say) are read once more afterwards: what was so before and after was so in between. Of
- * an area that is gone by then nothing can be said.
+ * Frozen, the same areas have to be where they were, with the same flags (what madvise(2), mlock(2)
+ * and mseal(2) say). Where the kernel does not tell these at once, they are read once more
+ * afterwards: what was so before and after was so in between. Of an area that is gone by then
+ * nothing can be said.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include "engine/base/arch/x86-64.h"
 #include "engine/base/cleanup.h"
 #include "engine/base/clocks.h"
 #include "engine/base/pass.h"
+#include "engine/base/text.h"
 #include "engine/capture/helper.h"
+#include "injector/area-words.h"
 #include "injector/areas-ahead.h"
+#include "injector/ptrace.h"
+
+#define WORDS_MIN (128ull << 20) /* bytes in memory: less is read as fast as they are asked for */
+#define WORDS_MAX 4096           /* areas, for more a frozen tree would notice it */
 
 struct reading {
 	struct ckpt_job job;
-	pid_t pid;
+	struct ahead *of;
 	struct ckpt_map *map;
 	size_t n;
 	bool good;
@@ -28,7 +36,10 @@ struct ahead {
 	struct ckpt_arena *arena;
 	struct ckpt_helper *helper;
 	struct reading first, last;
-	bool used, checking;
+	struct ckpt_area_words words;
+	struct ckpt_area_word *word; /* all through the first reading; NULL: not known */
+	size_t n_words;
+	bool used, certain, checking;
 };
 
 static bool read_of(struct ckpt_arena *arena, pid_t pid, const char *name, struct ckpt_map **mapp,
@@ -42,20 +53,59 @@ static bool read_of(struct ckpt_arena *arena, pid_t pid, const char *name, struc
 	return fd >= 0 && ckpt_maps_read(arena, fd, mapp, np, &ignored) >= 0;
 }
 
+static bool is_large(pid_t pid)
+{
+	char text[128];
+	const char *p = text;
+	uint64_t pages;
+
+	return ckpt_proc_read(pid, "statm", text, sizeof(text)) > 0 &&
+	       ckpt_parse_u64(&p, 10, &pages) && ckpt_parse_u64(&p, 10, &pages) &&
+	       pages * CKPT_PAGE >= WORDS_MIN;
+}
+
+static void read_words(struct ahead *a, struct ckpt_arena *arena)
+{
+	pid_t pid = a->before.pid;
+
+	if (a->words.link < 0 && is_large(pid))
+		ckpt_area_words_open(&a->words, pid);
+	a->word = ckpt_alloc(arena, WORDS_MAX * sizeof(*a->word));
+	if (!ckpt_area_words_read(&a->words, a->word, WORDS_MAX, &a->n_words))
+		a->word = NULL;
+}
+
+static bool are_same_words(const struct ahead *a, struct ckpt_arena *arena)
+{
+	struct ckpt_area_word *now;
+	size_t n;
+
+	if (!a->word)
+		return false;
+	now = ckpt_alloc(arena, WORDS_MAX * sizeof(*now));
+	return ckpt_area_words_read(&a->words, now, WORDS_MAX, &n) && n == a->n_words &&
+	       !memcmp(now, a->word, n * sizeof(*now));
+}
+
 static void read_all(struct ckpt_job *job, struct ckpt_arena *arena)
 {
 	struct reading *r = (struct reading *)job;
+	struct ahead *a = r->of;
 
 	ckpt_pass_always();
 	r->since = ckpt_now_ns();
-	r->good = read_of(arena, r->pid, "smaps", &r->map, &r->n);
+	if (r == &a->first)
+		read_words(a, arena);
+	r->good = read_of(arena, a->before.pid, "smaps", &r->map, &r->n);
+	if (r == &a->first && !are_same_words(a, arena))
+		a->word = NULL;
 	r->took = ckpt_now_ns() - r->since;
 }
 
 static void start(struct ahead *a, struct reading *r)
 {
 	r->job.run = read_all;
-	r->pid = a->before.pid;
+	r->of = a;
 	ckpt_helper_start(a->helper, &r->job);
 }
 
@@ -71,7 +121,7 @@ static bool are_same(const struct ahead *a)
 	struct ckpt_map *now;
 	size_t n;
 
-	if (!read_of(a->arena, a->first.pid, "maps", &now, &n) || n != a->first.n)
+	if (!read_of(a->arena, a->before.pid, "maps", &now, &n) || n != a->first.n)
 		return false;
 	for (size_t i = 0; i < n; i++)
 		if (!is_same(&now[i], &a->first.map[i]))
@@ -80,10 +130,10 @@ static bool are_same(const struct ahead *a)
 }
 
 /* The less time there is, the less likely is a change that is taken back before the last reading.
- */
-static bool is_old(const struct reading *r)
+ * Words are compared before that, and show what was changed during the first one. */
+static bool is_old(const struct ahead *a)
 {
-	return ckpt_now_ns() - r->since > 2 * r->took;
+	return !a->word && ckpt_now_ns() - a->first.since > 2 * a->first.took;
 }
 
 static bool still_true(const struct ckpt_maps_before *before, const struct ckpt_source *src,
@@ -93,6 +143,7 @@ static bool still_true(const struct ckpt_maps_before *before, const struct ckpt_
 
 	(void)src, (void)tids, (void)n_tids;
 	a->used = are_same(a);
+	a->certain = a->used && are_same_words(a, a->arena);
 	return a->used;
 }
 
@@ -106,6 +157,7 @@ struct ckpt_maps_before *ckpt_areas_ahead_start(struct ckpt_helper *helper,
 {
 	struct ahead *a = ckpt_new(arena, struct ahead);
 
+	a->words.link = -1;
 	a->arena = arena;
 	a->helper = helper;
 	a->before = (struct ckpt_maps_before){ .pid = pid,
@@ -122,7 +174,7 @@ struct ckpt_maps_before *ckpt_areas_ahead_read(struct ckpt_maps_before *before)
 	if (!a || ckpt_helper_maps(a->helper))
 		return NULL;
 	ckpt_helper_wait(a->helper, &a->first.job);
-	if (a->first.good && (is_old(&a->first) || !are_same(a))) {
+	if (a->first.good && (is_old(a) || !are_same(a))) {
 		start(a, &a->first);
 		ckpt_helper_wait(a->helper, &a->first.job);
 	}
@@ -138,7 +190,7 @@ void ckpt_areas_ahead_check(struct ckpt_maps_before *before)
 {
 	struct ahead *a = (struct ahead *)before;
 
-	if (!a || !a->used || a->checking)
+	if (!a || !a->used || a->certain || a->checking)
 		return;
 	a->checking = true;
 	start(a, &a->last);
@@ -163,11 +215,19 @@ int ckpt_areas_ahead_held(struct ckpt_maps_before *before, struct ckpt_err *err)
 {
 	struct ahead *a = (struct ahead *)before;
 
-	if (!a || !a->used)
+	if (!a || !a->used || a->certain)
 		return 0;
 	ckpt_areas_ahead_check(before);
 	ckpt_helper_wait(a->helper, &a->last.job);
 	if (are_same_flags(before, &a->last))
 		return 0;
 	return ckpt_fail(err, -ESTALE, "process %d: areas changed during the freeze", before->pid);
+}
+
+void ckpt_areas_ahead_close(struct ckpt_maps_before *before)
+{
+	struct ahead *a = (struct ahead *)before;
+
+	if (a)
+		ckpt_area_words_close(&a->words);
 }

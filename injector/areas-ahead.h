@@ -23,3 +23,5 @@ void ckpt_areas_ahead_check(struct ckpt_maps_before *before);
 /* To be asked when the tree goes on again. -ESTALE: of an area that was dumped, something was
  * changed at about the time of the freeze, and nobody knows which of the two was true then. */
 int ckpt_areas_ahead_held(struct ckpt_maps_before *before, struct ckpt_err *err);
+/* When the helper is closed. NULL is fine. */
+void ckpt_areas_ahead_close(struct ckpt_maps_before *before);

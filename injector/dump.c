@@ -147,9 +147,7 @@ static int open_source(struct dump *d, struct ckpt_err *err)
 
 static uint64_t frozen_for(const struct dump *d)
 {
-	uint64_t until = d->src->thawed_at ? d->src->thawed_at : ckpt_now_ns();
-
-	return until - d->src->frozen_at;
+	return (d->src->thawed_at ? d->src->thawed_at : ckpt_now_ns()) - d->src->frozen_at;
 }
 
 /* Between chunks, while it stands still for them. */
@@ -454,6 +452,7 @@ static void finish(struct dump *d, int result)
 		unlink(d->made[i]);
 	ckpt_image_writer_close(d->writer);
 	ckpt_helper_close(d->helper);
+	ckpt_areas_ahead_close(d->areas);
 	ckpt_fd_room_give_back(&d->old_limit);
 	/* Where it is tried again a signal still ends us. */
 	ckpt_stops_unblock(&d->stops, result < 0 && result != -ESTALE && !d->problems->n);
