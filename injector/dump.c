@@ -171,6 +171,8 @@ static int go_on_early(void *arg, struct ckpt_err *err)
 	d->src->thawed_at = ckpt_now_ns();
 	ckpt_logf(d->opts->log, 3, "it goes on");
 	ckpt_areas_ahead_check(d->areas);
+	if (d->inc.holder < 0 && !d->inc.before)
+		ckpt_precopy_untrack(&d->precopy, d->helper);
 	return 0;
 }
 
@@ -443,7 +445,7 @@ static void init(struct dump *d, const struct ckpt_dump_opts *opts, struct ckpt_
 static void finish(struct dump *d, int result)
 {
 	ckpt_room_end(&d->room);
-	ckpt_live_close(d->precopy.live); /* meanwhile the copies end */
+	ckpt_precopy_close(&d->precopy); /* meanwhile the copies end */
 	ckpt_copies_end(d->copies);
 	ckpt_memory_close(d->work);
 	ckpt_increment_close(&d->inc);

@@ -198,3 +198,27 @@ int ckpt_precopy(struct ckpt_precopy *pre, struct ckpt_arena *arena,
 		return r < 0 ? r : 0;
 	return ckpt_precopy_check(pre, opts, pre->frozen_ns, round.bytes, err);
 }
+
+static void untrack(struct ckpt_job *job, struct ckpt_arena *arena)
+{
+	(void)arena;
+	ckpt_pass_always();
+	ckpt_live_close(((struct ckpt_precopy *)job)->live);
+}
+
+void ckpt_precopy_untrack(struct ckpt_precopy *pre, struct ckpt_helper *helper)
+{
+	if (!pre->live || pre->helper)
+		return;
+	pre->helper = helper;
+	pre->untrack.run = untrack;
+	ckpt_helper_start(helper, &pre->untrack);
+}
+
+void ckpt_precopy_close(struct ckpt_precopy *pre)
+{
+	if (pre->helper)
+		ckpt_helper_wait(pre->helper, &pre->untrack);
+	else
+		ckpt_live_close(pre->live);
+}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Memory that is copied before the freeze, while the tree runs. */
 #pragma once
+#include "engine/capture/helper.h"
 #include "engine/memory/live.h"
 #include "engine/store/image.h"
 #include "injector/source-ptrace.h"
@@ -22,6 +23,8 @@ struct ckpt_precopy_opts {
 };
 
 struct ckpt_precopy {
+	struct ckpt_job untrack;
+	struct ckpt_helper *helper; /* has that job; NULL: it was not started */
 	struct ckpt_live *live;
 	uint64_t frozen_ns;    /* to begin with it */
 	uint64_t bytes_per_ms; /* that are copied; 0: not known */
@@ -38,3 +41,8 @@ int ckpt_precopy(struct ckpt_precopy *pre, struct ckpt_arena *arena,
 /* Stands still for FROZEN_NS already, and BYTES are to be copied yet: is it too long? */
 int ckpt_precopy_check(const struct ckpt_precopy *pre, const struct ckpt_precopy_opts *opts,
 		       uint64_t frozen_ns, uint64_t bytes, struct ckpt_err *err);
+/* From here on nobody asks what was written, and the tree goes on: the end of the tracking, 30 to
+ * 40 ms for each GiB, is HELPER's work while others copy. */
+void ckpt_precopy_untrack(struct ckpt_precopy *pre, struct ckpt_helper *helper);
+/* Closes PRE->live, which may be NULL. */
+void ckpt_precopy_close(struct ckpt_precopy *pre);
