@@ -167,6 +167,14 @@ struct ckpt_maps_before *ckpt_areas_ahead_start(struct ckpt_helper *helper,
 	return &a->before;
 }
 
+void ckpt_areas_ahead_renew(struct ckpt_maps_before *before)
+{
+	struct ahead *a = (struct ahead *)before;
+
+	if (ckpt_helper_has_done(a->helper, &a->first.job) && is_old(a))
+		start(a, &a->first);
+}
+
 struct ckpt_maps_before *ckpt_areas_ahead_read(struct ckpt_maps_before *before)
 {
 	struct ahead *a = (struct ahead *)before;
@@ -174,7 +182,7 @@ struct ckpt_maps_before *ckpt_areas_ahead_read(struct ckpt_maps_before *before)
 	if (!a || ckpt_helper_maps(a->helper))
 		return NULL;
 	ckpt_helper_wait(a->helper, &a->first.job);
-	if (a->first.good && (is_old(a) || !are_same(a))) {
+	if (a->first.good && !are_same(a)) {
 		start(a, &a->first);
 		ckpt_helper_wait(a->helper, &a->first.job);
 	}

@@ -13,9 +13,10 @@ struct ckpt_helper;
 /* Begins to read. */
 struct ckpt_maps_before *ckpt_areas_ahead_start(struct ckpt_helper *helper,
 						struct ckpt_arena *arena, pid_t pid);
-/* Waits until it is done, and gives it to the helper; once more if that has taken place too long
- * ago by now, or areas have changed. NULL: they cannot be read, or others have done so. Then there
- * is nothing to check. */
+/* Begins once more if it is done and has taken place too long ago. */
+void ckpt_areas_ahead_renew(struct ckpt_maps_before *before);
+/* Waits until it is done, and gives it to the helper; once more if areas have changed. NULL: they
+ * cannot be read, or others have done so. Then there is nothing to check. */
 struct ckpt_maps_before *ckpt_areas_ahead_read(struct ckpt_maps_before *before);
 /* Begins to read once more, as soon as the tree stands still; whoever wants another area waits for
  * it. */

@@ -89,8 +89,10 @@ static void start_areas_ahead(void *arg)
 {
 	struct dump *d = arg;
 
-	if ((d->opts->live || d->opts->prev_dir) && d->opts->leave_running && !d->opts->inside &&
-	    !d->opts->areas_frozen && !d->areas && !ckpt_helper_maps(d->helper))
+	if (d->areas)
+		ckpt_areas_ahead_renew(d->areas);
+	else if ((d->opts->live || d->opts->prev_dir) && d->opts->leave_running &&
+		 !d->opts->inside && !d->opts->areas_frozen && !ckpt_helper_maps(d->helper))
 		d->areas = ckpt_areas_ahead_start(d->helper, d->arena, d->opts->pid);
 }
 
@@ -249,15 +251,14 @@ static bool waits_for_image(const struct dump *d)
 /* Everything that can fail is over when the tree is killed. */
 static int commit(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err *err)
 {
-	Ckpt__Inventory *inv = d->snap->inventory;
 	int r;
 
 	if (d->opts->leave_running && !waits_for_image(d))
 		d->src->ops->thaw(d->src);
 	ckpt_room_end(&d->room); /* files are cut now; it may still be made */
 	stats->frozen_ns = frozen_for(d) + d->precopy.frozen_ns;
-	inv->has_frozen_ns = true;
-	inv->frozen_ns = stats->frozen_ns;
+	d->snap->inventory->has_frozen_ns = true;
+	d->snap->inventory->frozen_ns = stats->frozen_ns;
 	r = ckpt_areas_ahead_held(d->areas, err);
 	if (r >= 0 && d->precopy.live)
 		ckpt_live_checksums(d->precopy.live, d->crc);

@@ -7,11 +7,13 @@
 #include "injector/ptrace.h"
 
 #define ROUNDS_MAX 30
-#define ROUNDS_FEW 2         /* nobody asked for them: what was written since the dump before */
-#define WORSE_MAX 3          /* rounds one after the other that are no better than the best one */
-#define SMALL (512ull << 10) /* that is copied in no time */
-#define PARTS 8              /* of the first round */
-#define NEARLY 24            /* that part of all of it takes as long as to read the areas */
+#define ROUNDS_FEW 2          /* nobody asked for them: what was written since the dump before */
+#define WORSE_MAX 3           /* rounds one after the other that are no better than the best one */
+#define SMALL (512ull << 10)  /* that is copied in no time */
+#define PARTS 8               /* of the first round, which tell how much is written meanwhile */
+#define PARTS_FIRST 32        /* the same, if it is so much that it is clear already */
+#define PART_MIN (4ull << 20) /* less is copied too soon to tell anything */
+#define NEARLY 24             /* that part of all of it takes as long as to read the areas */
 #define NS_PER_MS 1000000ull
 #define BYTES_PER_MS (1ull << 20) /* as long as nothing has been copied that would tell */
 
@@ -126,25 +128,44 @@ static int copy_but(struct ckpt_precopy *pre, const struct ckpt_precopy_opts *op
 	return r >= 0 && left > rest ? ckpt_live_copy(pre->live, left - rest, err) : r;
 }
 
-/* How much has been written since START, when a part of ALL is copied, tells how much it will be at
- * the end of the round. */
-static int copy_part(struct ckpt_precopy *pre, const struct ckpt_precopy_opts *opts, uint64_t start,
-		     uint64_t all, struct ckpt_err *err)
-{
-	uint64_t found = ckpt_now_ns(), copied, written;
-	int r = copy_but(pre, opts, ckpt_live_left(pre->live) - all / PARTS, err);
+struct sample {
+	uint64_t all, left;    /* bytes of the first round, of what was to be copied before it */
+	uint64_t start, found; /* when it began; when it was known what is to be copied */
+};
 
-	copied = ckpt_now_ns();
+/* How much has been written since the start, when a part of it is copied, tells how much it will be
+ * at the end of the round. 1: so much that it is hopeless, by SURE to one. */
+static int copy_part(struct ckpt_precopy *pre, const struct ckpt_precopy_opts *opts,
+		     const struct sample *s, unsigned int parts, double sure, struct ckpt_err *err)
+{
+	int r = copy_but(pre, opts, s->left - s->all / parts, err);
+	uint64_t written = 0, copied = ckpt_now_ns(), took = copied - s->found;
+
 	if (r >= 0)
 		r = ckpt_live_written(pre->live, &written, err);
 	if (r < 0)
 		return r;
-	pre->bytes_per_ms = all / PARTS * NS_PER_MS / (copied - found);
-	written *= (found - start + PARTS * (copied - found)) / (double)(copied - start);
-	if (!is_hopeless(pre, opts, all, written))
+	pre->bytes_per_ms = s->all / parts * NS_PER_MS / took;
+	written *= (s->found - s->start + parts * took) / (sure * (copied - s->start));
+	if (!is_hopeless(pre, opts, s->all, written))
 		return 0;
 	ckpt_live_forget(pre->live);
 	return 1;
+}
+
+static int copy_parts(struct ckpt_precopy *pre, const struct ckpt_precopy_opts *opts,
+		      uint64_t start, uint64_t all, struct ckpt_err *err)
+{
+	const struct sample s = { all, ckpt_live_left(pre->live), start, ckpt_now_ns() };
+	int r = 0;
+
+	if (all / PARTS_FIRST >= PART_MIN) {
+		/* Areas are read meanwhile: it may be the last one. */
+		if (opts->nearly)
+			opts->nearly(opts->arg);
+		r = copy_part(pre, opts, &s, PARTS_FIRST, 1.5, err);
+	}
+	return r ? r : copy_part(pre, opts, &s, PARTS, 1, err);
 }
 
 /* 1: not all of it was copied, for it is hopeless. */
@@ -161,7 +182,7 @@ static int copy_round(struct ckpt_precopy *pre, const struct ckpt_precopy_opts *
 		ckpt_image_spread(opts->writer, ckpt_live_own(pre->live));
 	if (r == 0 && is_first && opts->copies && round->bytes > SMALL &&
 	    !ckpt_live_base(pre->live))
-		r = copy_part(pre, opts, start, round->bytes, err);
+		r = copy_parts(pre, opts, start, round->bytes, err);
 	if (r == 0)
 		r = copy_but(pre, opts, 0, err);
 	if (r == 0 && opts->copied)

@@ -16,6 +16,7 @@ no_copies() {
 copy() { expect "$1" "$2" "$3" dump -R -t "$PID" -D img --max-freeze-action copy "${@:4}"; }
 # shellcheck disable=SC2016  # it is perl that expands
 large='open(R, ">", "'$T/ready'"); close R; my $x = "x" x 4e6; syscall(157, 36, 1, 0, 0, 0) if $ARGV[0]; 1 while sleep(1000);'
+idle=$large
 launch() { # COMMAND ARGUMENT
 	rm -f ready
 	# shellcheck disable=SC2086
@@ -42,6 +43,21 @@ expect 'is whole, too' 0 '' verify -D img
 check 'a copy into a stream' "$CKPT" verify -D - <stream
 rm -rf img
 
+# shellcheck disable=SC2016
+large='open(R, ">", "'$T/ready'"); close R; my $x = "x" x 2e8; my $i = 0;
+while (++$i) { substr($x, $_ << 12, 4) = pack "V", $i for 0 .. 48000 }'
+launch '' 0
+copy 'who writes all of much memory' 0 '' --live
+check 'it is unharmed' unharmed "$PID"
+check 'nothing is left of that copy' until_true 5 no_copies
+kill -KILL "$PID"
+until_true 10 gone "$PID" || fail 'it does not end'
+restored -D img
+check 'it goes on' unharmed "$ROOT"
+kill -KILL "$ROOT"
+rm -rf img
+
+large=$idle
 launch '' 1
 copy 'who takes orphans' 1 '^ckpt: CKPT-E0117: .*takes orphans'
 check 'who takes orphans: unharmed' unharmed "$PID"
