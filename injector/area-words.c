@@ -276,5 +276,5 @@ bool ckpt_area_words_read(const struct ckpt_area_words *w, struct ckpt_area_word
 		done += n;
 	}
 	*np = done / sizeof(*v);
-	return !n && done % sizeof(*v) == 0;
+	return !n && done && done % sizeof(*v) == 0;
 }

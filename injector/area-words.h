@@ -25,6 +25,7 @@ struct ckpt_area_words {
 bool ckpt_area_words_open(struct ckpt_area_words *w, pid_t pid);
 void ckpt_area_words_close(struct ckpt_area_words *w);
 /* All areas as they are now, in order; while the process runs, each at an instant of its own. At
- * most MAX: false if there are more, or it cannot be asked. */
+ * most MAX. False if there are more, or none (its first thread has ended), or it cannot be asked.
+ */
 bool ckpt_area_words_read(const struct ckpt_area_words *w, struct ckpt_area_word *v, size_t max,
 			  size_t *np);

@@ -6,9 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "injector/area-words.h"
+#include "tests/lib/proc.h"
 #include "tests/lib/tap.h"
 
 #define PAGE 4096
@@ -106,10 +108,35 @@ static void of_another(void)
 	ok(ckpt_area_words_read(&w, now, MOST, &n) && n, "it has some");
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
-	ok(!ckpt_area_words_read(&w, now, MOST, &n) || !n, "none when it is gone");
+	ok(!ckpt_area_words_read(&w, now, MOST, &n), "none when it is gone");
 	ckpt_area_words_close(&w);
 	ok(!ckpt_area_words_read(&w, now, MOST, &n), "nor when it is closed");
 	ckpt_area_words_close(&w);
+}
+
+static void *outlive(void *arg)
+{
+	return pause() < 0 ? arg : NULL;
+}
+
+static void without_first_thread(void)
+{
+	struct ckpt_area_words w;
+	pid_t pid = fork();
+	pthread_t t;
+	size_t n;
+
+	if (!pid) {
+		pthread_create(&t, NULL, outlive, NULL);
+		syscall(SYS_exit, 0);
+	}
+	for (int i = 0; i < 1000 && test_proc_state(pid, NULL) != 'Z'; i++)
+		usleep(1000);
+	ckpt_area_words_open(&w, pid);
+	ok(!ckpt_area_words_read(&w, now, MOST, &n), "nothing is said without the first thread");
+	ckpt_area_words_close(&w);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
 }
 
 int main(void)
@@ -124,5 +151,6 @@ int main(void)
 	all_are_there(&w);
 	ckpt_area_words_close(&w);
 	of_another();
+	without_first_thread();
 	return tap_end();
 }
