@@ -20,6 +20,7 @@
 #define STATUS 8192
 #define OPENS_MAX 100
 #define LOOKS 5
+#define TRACER_MS 2000
 #define NAP_NS 1000000
 
 int ckpt_target_check_self(pid_t pid, struct ckpt_err *err)
@@ -38,19 +39,6 @@ int ckpt_target_check_self(pid_t pid, struct ckpt_err *err)
 		p = st.ppid;
 	}
 	return 0;
-}
-
-static int check_tracer(pid_t pid, const char *status, struct ckpt_err *err)
-{
-	pid_t tracer = ckpt_status_number(status, "TracerPid", 10);
-	char comm[32] = "?";
-
-	if (!tracer)
-		return 0;
-	if (ckpt_proc_read(tracer, "comm", comm, sizeof(comm)) > 0)
-		comm[strcspn(comm, "\n")] = '\0';
-	return ckpt_refuse(err, CKPT_E_TRACED, -EBUSY,
-			   "process %d: process %d (%s) traces it already", pid, tracer, comm);
 }
 
 static int pick_living(void *arg, pid_t tid, struct ckpt_err *err)
@@ -182,6 +170,34 @@ int ckpt_target_status(pid_t pid, char *status, size_t size, struct ckpt_err *er
 		return ckpt_refuse(err, CKPT_E_NO_SUCH_PROCESS, -ESRCH,
 				   "process %d: it is a thread of process %d", pid, leader);
 	return 0;
+}
+
+static void read_name(pid_t pid, char comm[32])
+{
+	if (ckpt_proc_read(pid, "comm", comm, 32) > 0)
+		comm[strcspn(comm, "\n")] = '\0';
+}
+
+/* Another one of us lets go of it soon, one that was killed as soon as it has put all right. STATUS
+ * has STATUS bytes. */
+static int check_tracer(pid_t pid, char *status, struct ckpt_err *err)
+{
+	char ours[32] = "", comm[32] = "?";
+	pid_t tracer;
+
+	read_name(getpid(), ours);
+	for (int i = 0; (tracer = ckpt_status_number(status, "TracerPid", 10)); i++) {
+		read_name(tracer, comm);
+		if (i == TRACER_MS || strcmp(comm, ours))
+			break;
+		nanosleep(&(struct timespec){ .tv_nsec = NAP_NS }, NULL);
+		if (ckpt_proc_read(pid, "status", status, STATUS) <= 0)
+			return none(pid, err);
+	}
+	if (!tracer)
+		return 0;
+	return ckpt_refuse(err, CKPT_E_TRACED, -EBUSY,
+			   "process %d: process %d (%s) traces it already", pid, tracer, comm);
 }
 
 int ckpt_target_check(pid_t pid, struct ckpt_err *err)

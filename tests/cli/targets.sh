@@ -50,6 +50,17 @@ if command -v perl >/dev/null; then
 	check 'a traced process: its tracer has it still' grep -q "^TracerPid:[[:space:]]*$tracer\$" "/proc/$PID/status"
 	echo >go
 	wait "$tracer"
+	# One of us that was killed, for instance.
+	rm -f traced
+	# shellcheck disable=SC2016
+	perl -e '$0 = shift; syscall(101, 0x4206, $ARGV[0] + 0, 0, 0) == 0 or exit 1;
+		open(my $f, ">", "traced"); close($f); select undef, undef, undef, 0.5' "$(basename "$(readlink -f "$CKPT")")" "$PID" &
+	tracer=$!
+	STARTED+=("$tracer")
+	until_true 5 test -e traced || fail 'nobody traces'
+	expect 'another ckpt that lets go soon' 0 '' dump -R -t "$PID" -D img
+	wait "$tracer"
+	rm -rf img
 fi
 check 'a traced process: it goes on without its tracer' unharmed "$PID"
 
