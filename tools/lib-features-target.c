@@ -17,6 +17,7 @@
 #include <unistd.h>
 #include "engine/base/cleanup.h"
 #include "engine/capture/map-query.h"
+#include "injector/area-words.h"
 #include "tools/ckpt.h"
 
 #define GET_RSEQ_CONFIGURATION 0x420f /* Linux 5.13 */
@@ -189,6 +190,17 @@ static int map_files(struct ckpt_feature_site *s)
 	return result(fd);
 }
 
+static int area_words(struct ckpt_feature_site *s)
+{
+	struct ckpt_area_words words;
+	int r;
+
+	errno = ENOSYS;
+	r = ckpt_area_words_open(&words, s->child) ? 0 : -errno;
+	ckpt_area_words_close(&words);
+	return r;
+}
+
 const struct ckpt_feature ckpt_features_target[] = {
 	{ "pidfd_open", true, pidfd, "nothing can be dumped" },
 	{ "pidfd_getfd", true, dup_fd, "open files cannot be dumped" },
@@ -198,6 +210,8 @@ const struct ckpt_feature ckpt_features_target[] = {
 	{ "PAGEMAP_SCAN", false, pagemap_scan, "dumps of much memory take longer" },
 	{ "PROCMAP_QUERY", false, map_query,
 	  "programs that run from files they may not read any more are not compared by build-id" },
+	{ "bpf_iter task_vma", false, area_words,
+	  "dumps of much memory beside a running program take longer" },
 	{ "map_files", false, map_files, "programs that map deleted files cannot be dumped" },
 	{ "ptrace", true, ptrace_stop, "nothing can be dumped" },
 	{ "NT_X86_XSTATE", true, registers, "registers cannot be dumped" },

@@ -14,7 +14,7 @@ check 'nothing on stderr' test ! -s "$T/err"
 check 'each line says ok or missing' test -z "$(sed '$d' "$T/out" | grep -Ev '^(ok     |missing) ')"
 check 'what is missing has a cost' test -z "$(awk '/^missing/ && NF < 4' "$T/out")"
 for f in ptrace process_vm_readv pidfd_getfd kcmp PAGEMAP_SCAN PTRACE_GET_RSEQ_CONFIGURATION 'clone3 set_tid' \
-	'user and pid namespaces' map_files PR_SET_MM_MAP PR_TIMER_CREATE_RESTORE_IDS UFFD_FEATURE_WP_ASYNC \
+	'user and pid namespaces' map_files 'bpf_iter task_vma' PR_SET_MM_MAP PR_TIMER_CREATE_RESTORE_IDS UFFD_FEATURE_WP_ASYNC \
 	TFD_IOC_SET_TICKS AMX memfd_create CAP_SYS_RESOURCE; do
 	check "it probes $f" grep -q " $f" "$T/out"
 done
