@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "engine/base/file.h"
 #include "engine/base/text.h"
 #include "injector/ptrace.h"
 
@@ -219,25 +220,16 @@ int ckpt_vm_put(pid_t pid, uint64_t addr, const void *buf, size_t len)
 int ckpt_proc_read(pid_t tid, const char *name, char *buf, size_t size)
 {
 	char path[64];
-	size_t used = 0;
+	ssize_t n;
 
 	snprintf(path, sizeof(path), "/proc/%d/%s", tid, name);
 	CKPT_FD fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return errno == ENOENT ? -ESRCH : -errno;
-	while (used < size - 1) {
-		ssize_t n = read(fd, buf + used, size - 1 - used);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (!n)
-			break;
-		used += n;
-	}
-	buf[used] = '\0';
-	return used;
+	n = ckpt_pread(fd, buf, size - 1, 0);
+	if (n >= 0)
+		buf[n] = '\0';
+	return n;
 }
 
 int ckpt_proc_stat(pid_t tid, struct ckpt_proc_stat *st)
