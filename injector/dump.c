@@ -338,7 +338,8 @@ static bool is_ahead(const struct ckpt_dump_opts *opts)
 	return opts->live || opts->prev_dir || opts->track_mem;
 }
 
-/* In all it takes longer, but for what is made while we wait for other things. */
+/* In all it takes longer, but for what is made while we wait for other things. Copies need none
+ * that soon. */
 static int make_room(struct dump *d, struct ckpt_err *err)
 {
 	const struct ckpt_pages_files *files = ckpt_image_writer_files(d->writer);
@@ -346,7 +347,8 @@ static int make_room(struct dump *d, struct ckpt_err *err)
 
 	if (d->opts->inside || d->inc.before || !files->n || ckpt_image_writer_pack(d->writer))
 		return 0;
-	if (!d->opts->leave_running || is_ahead(d->opts)) {
+	if (!d->opts->leave_running || is_ahead(d->opts) ||
+	    (d->opts->copies && !d->opts->max_freeze_ns)) {
 		ckpt_room_begin(&d->room, files->part[0].fd, d->opts->pid);
 		return 0;
 	}
@@ -378,8 +380,6 @@ static int run(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err *e
 	/* Before anything is stopped: a folder that cannot be written to costs nothing. */
 	if (r >= 0)
 		r = create_image(d, err);
-	if (r >= 0)
-		r = check_signals(d, err);
 	ckpt_logf(d->opts->log, 4, "source and image are open");
 	if (r >= 0)
 		r = ckpt_increment_open(&d->inc, d->opts, d->known, d->writer, d->arena, err);
