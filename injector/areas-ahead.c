@@ -2,8 +2,8 @@
 /*
  * Frozen, the same areas have to be where they were, with the same flags (what madvise(2), mlock(2)
  * and mseal(2) say). Where the kernel does not tell these at once, they are read once more
- * afterwards: what was so before and after was so in between. Of an area that is gone by then
- * nothing can be said.
+ * afterwards: what was so before and after was so in between, unless it was changed and changed
+ * back meanwhile. Of an area that is gone by then nothing can be said.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,8 +19,10 @@
 #include "injector/areas-ahead.h"
 #include "injector/ptrace.h"
 
-#define WORDS_MIN (128ull << 20) /* bytes in memory: less is read as fast as they are asked for */
-#define WORDS_MAX 4096           /* areas, for more a frozen tree would notice it */
+/* Less is read in half a millisecond, when it stands still. */
+#define SMALL (16ull << 20) /* bytes in memory */
+#define SMALL_AREAS 100
+#define WORDS_MAX 4096 /* areas, for more a frozen tree would notice it */
 
 struct reading {
 	struct ckpt_job job;
@@ -53,23 +55,24 @@ static bool read_of(struct ckpt_arena *arena, pid_t pid, const char *name, struc
 	return fd >= 0 && ckpt_maps_read(arena, fd, mapp, np, &ignored) >= 0;
 }
 
-static bool is_large(pid_t pid)
+static bool is_small(struct ckpt_arena *arena, pid_t pid)
 {
+	struct ckpt_map *map;
 	char text[128];
 	const char *p = text;
 	uint64_t pages;
+	size_t n;
 
 	return ckpt_proc_read(pid, "statm", text, sizeof(text)) > 0 &&
 	       ckpt_parse_u64(&p, 10, &pages) && ckpt_parse_u64(&p, 10, &pages) &&
-	       pages * CKPT_PAGE >= WORDS_MIN;
+	       pages * CKPT_PAGE < SMALL && read_of(arena, pid, "maps", &map, &n) &&
+	       n < SMALL_AREAS;
 }
 
 static void read_words(struct ahead *a, struct ckpt_arena *arena)
 {
-	pid_t pid = a->before.pid;
-
-	if (a->words.link < 0 && is_large(pid))
-		ckpt_area_words_open(&a->words, pid);
+	if (a->words.link < 0)
+		ckpt_area_words_open(&a->words, a->before.pid);
 	a->word = ckpt_alloc(arena, WORDS_MAX * sizeof(*a->word));
 	if (!ckpt_area_words_read(&a->words, a->word, WORDS_MAX, &a->n_words))
 		a->word = NULL;
@@ -155,8 +158,11 @@ static void close_nothing(struct ckpt_maps_before *before)
 struct ckpt_maps_before *ckpt_areas_ahead_start(struct ckpt_helper *helper,
 						struct ckpt_arena *arena, pid_t pid)
 {
-	struct ahead *a = ckpt_new(arena, struct ahead);
+	struct ahead *a;
 
+	if (is_small(arena, pid))
+		return NULL;
+	a = ckpt_new(arena, struct ahead);
 	a->words.link = -1;
 	a->arena = arena;
 	a->helper = helper;

@@ -10,7 +10,7 @@
 
 struct ckpt_helper;
 
-/* Begins to read. */
+/* Begins to read. NULL: of so little it would not pay. */
 struct ckpt_maps_before *ckpt_areas_ahead_start(struct ckpt_helper *helper,
 						struct ckpt_arena *arena, pid_t pid);
 /* Begins once more if it is done and has taken place too long ago. */

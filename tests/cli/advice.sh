@@ -5,6 +5,7 @@
 . "$(dirname "$0")/../lib/cli.sh"
 command -v python3 >/dev/null || skip 'there is no python3'
 takes_tracking
+"$CKPT" check --feature 'bpf_iter task_vma' | grep -q ^ok || skip 'only root sees on Linux 6.1 what is taken back at once'
 cd "$T" || exit 1
 
 # The file it reads is another one once it is restored: then it looks once more.
@@ -31,9 +32,11 @@ while True:
         sys.exit(1)
     on = not on
     m.madvise(mmap.MADV_DONTFORK if on else mmap.MADV_DOFORK)
-    open("looked", "w").close()
     time.sleep(0.002)
 P
+# looked PID N: it has slept that often, or differs.
+sleeps() { sed -n 's/^voluntary_ctxt_switches:.//p' "/proc/$1/status"; }
+looked() { [ -e differs ] || [ "$(sleeps "$1")" -ge "$2" ]; }
 start python3 advice.py
 until_true 20 test -e ready || { fail 'no target'; finish; }
 for i in {1..6}; do expect "live $i" 0 '' dump -R --live -t "$PID" -D live$i; done
@@ -43,11 +46,10 @@ check 'it is unharmed' unharmed "$PID"
 kill -KILL "$PID"
 until_true 10 gone "$PID" || fail 'it does not end'
 for img in live{1..6} next{1..6}; do
-	rm -f looked
 	restored -D $img
-	check "$img: it has looked" until_true 10 test -e looked -o -e differs
+	[ "$ROOT" = 0 ] && continue
+	check "$img: it has looked" until_true 10 looked "$ROOT" $(($(sleeps "$ROOT") + 5))
 	check "$img: as it was" test ! -e differs
-	kill -KILL "$ROOT"
-	until_true 10 gone "$ROOT" || fail 'it does not end'
+	ended
 done
-finish_as_both
+finish

@@ -45,7 +45,6 @@ gives() {
 	check "$name: status" test "$status" = "$want"
 	if [ -n "$re" ]; then check "$name: says so" grep -Eq -- "$re" "$T/err"; else check "$name: silence" test ! -s "$T/err"; fi
 }
-end() { kill -KILL "$ROOT"; until_true 5 gone "$ROOT"; }
 
 run_it
 for how in '' none mapped all written; do
@@ -85,7 +84,7 @@ gives 'code is cut' 1 '^ckpt: CKPT-E0403: .*libc.so.6: had [0-9]* bytes, has 300
 head -c 40 "$libc" >lib/libc.so.6
 gives 'code is no ELF file any more' 1 "^ckpt: CKPT-E0425: .*was $was, is none now" -D img
 restored -D imgmapped
-end
+ended
 # The note of the build-id with a length that leads out of the file, and without its name.
 for how in 12:255 16:255 20:0; do
 	python3 - "$libc" lib/libc.so.6 ${how/:/ } <<'PY'
@@ -134,11 +133,11 @@ echo longer than it was >ro
 gives 'data is longer' 1 "^ckpt: CKPT-E0403: .*file $T/ro: had 10 bytes, has 19 now; put back" -D img
 gives 'nothing is compared' 0 '' -D img --file-validation none
 restored -D img --file-validation none
-end
+ended
 restored -D imgall
 check 'data is longer: the carried copy is read' test "$(cat "/proc/$ROOT/fd/3")" = read-only
 check 'data is longer: the file is left alone' grep -q longer ro
-end
+ended
 reset
 mv ro ro2; echo other data >ro
 mv rw ro2.tmp; mv ro2 rw
@@ -169,10 +168,10 @@ restored -D img --grown append
 check 'append: it stays' test "$(wc -l <log)" = 2
 echo on >>"/proc/$ROOT/fd/4"
 check 'append: and goes on at its end' test "$(tail -n 1 log)" = on
-end
+ended
 restored -D img --grown truncate
 check 'truncate: it is as it was' test "$(cat log)" = line
-end
+ended
 echo more >>log; : >img/busy.pid
 ckpt restore -d -D img --grown truncate --pidfile busy.pid
 check 'truncate: a restore that fails' test "$status" = 1
@@ -195,11 +194,11 @@ check 'rollback: it is back' test "$(cat rw)" = written
 check 'rollback: the process has that file' test "$(stat -L -c %i "/proc/$ROOT/fd/5")" = "$(stat -c %i rw)"
 check 'rollback: at its time' test "$(stat -c %Y rw)" = "$(date -d 2020-01-01 +%s)"
 check 'rollback: nothing else is there' test -z "$(ls | grep ckpt-back)"
-end
+ended
 rm rw log
 restored -D imgwritten --files rollback
 check 'rollback of files that are gone' test "$(cat rw log)" = $'written\nline'
-end
+ended
 reset
 
 # ---- links on the way ----
@@ -238,6 +237,6 @@ if is_root; then
 	restored -D imgroot
 	check 'libc case: it runs' unharmed "$ROOT"
 	check 'libc case: in its root' test "$(readlink "/proc/$ROOT/root")" = "$T/root"
-	end
+	ended
 fi
 finish_as_both

@@ -26,7 +26,6 @@ holds() {
 	check "$1: the sparse one, too" cmp -s "/proc/$ROOT/fd/11" sparse.1
 	check "$1: with its holes" test "$(stat -L -c %b "/proc/$ROOT/fd/11")" -lt 4000
 }
-end() { kill -KILL "$ROOT"; until_true 5 gone "$ROOT"; until_true 5 test ! -e "/proc/$ROOT"; }
 dumped() { ckpt dump -t "$PID" -D "$1" --track-mem -R "${@:2}"; check "dump $*" test "$status" = 0; }
 next() { dumped "$1" --prev-images-dir "../$2" "${@:3}"; check "$1 goes on from $2" test -e "$1/parent"; }
 
@@ -68,17 +67,17 @@ rm -r 8; mv 8.good 8
 kill -KILL "$PID"; until_true 5 gone "$PID"; until_true 5 test ! -e "/proc/$PID"
 
 for i in 6 7 8 9; do expect "$i is whole" 0 '' verify -D $i; done
-restored -D 6; holds 6; end
-want=$cut; restored -D 7; holds 7; end
-want=$moved; restored -D 8; holds 8; end
+restored -D 6; holds 6; ended
+want=$cut; restored -D 7; holds 7; ended
+want=$moved; restored -D 8; holds 8; ended
 cp data data.now; echo 'something else' >data
 restored -D 8 --files rollback
 check 'put back from an image before' cmp -s data data.now
-end
+ended
 expect 'flattened' 0 '' flatten -D 7 -o flat
 check 'once' test "$(pages_size flat)" -gt $((8 * MB)) -a "$(pages_size flat)" -lt $((11 * MB))
 mv 2 away
-want=$cut; restored -D flat; holds 'alone'; end
+want=$cut; restored -D flat; holds 'alone'; ended
 for c in verify plan restore; do
 	expect "an older one is missing: $c" 1 '^ckpt: CKPT-E0340: .*goes on from the image in .*/1: |^ckpt: CKPT-E0340: .*/2' $c -D 7
 done

@@ -24,7 +24,6 @@ astray() {
 	[ -L "$1" ] || { mv "$1" "$1.real"; ln -s "$1.real" "$1"; }
 	chown -h "$2" "$1"
 }
-end() { kill -KILL "$ROOT"; until_true 5 gone "$ROOT"; until_true 5 test ! -e "/proc/$ROOT"; }
 refused() {
 	ckpt "${@:3}"
 	check "$1: refused" test "$status" = 1
@@ -36,7 +35,7 @@ made cwd :
 astray cwd 0
 restored -D cwd.img
 check 'cwd: by a link of our own' test "$(readlink "/proc/$ROOT/cwd")" = "$T/cwd.real/in"
-end cwd
+ended
 astray cwd 65534
 refused 'cwd' "process [0-9]*: its working directory .*a symbolic link" plan -D cwd.img
 
@@ -47,13 +46,13 @@ restored -D ghost.img
 check 'ghost: by a link of our own, in a folder that is gone' test "$(cat "/proc/$ROOT/fd/3")" = content
 check 'ghost: not in memory' test "$(readlink "/proc/$ROOT/fd/3")" = "$T/ghost.real/in/gone (deleted)"
 check 'ghost: the folder is not back' test ! -e ghost/in
-end ghost
+ended
 astray ghost 65534
 restored -D ghost.img
 check 'ghost: by a link of somebody else it is said' grep -q '^note: .*deleted file .*gone: cannot be made in .*a link of somebody else' err
 check 'ghost: and in memory' test "$(cat "/proc/$ROOT/fd/3") $(readlink "/proc/$ROOT/fd/3")" = "content /memfd:gone (deleted)"
 check 'ghost: nothing was made there' test -z "$(ls -A ghost.real)"
-end ghost
+ended
 
 made fifo 'mkfifo f; exec 3<>f; rm f' /
 astray fifo 65534
@@ -68,7 +67,7 @@ check 'rollback: nothing is beside it' test "$(ls -A back/in)" = written
 astray back 0
 restored -D back.img --files rollback
 check 'rollback: by a link of our own' test "$(cat back/in/written)" = before
-end back
+ended
 
 perl -e 1 2>/dev/null || skip 'there is no perl'
 mkdir socket

@@ -28,7 +28,7 @@ refused() {
 back() { # NAME ARG...
 	restored -D img "${@:2}"
 	check "$1: is back" unharmed "$ROOT"
-	[ "$ROOT" = 0 ] || kill -KILL "$ROOT"
+	kill -KILL "$ROOT"
 	until_true 5 gone "$ROOT"
 }
 

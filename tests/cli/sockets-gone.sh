@@ -17,7 +17,6 @@ served() {
 	check "$1: dump" test "$status" = 0
 	until_true 5 test ! -e "/proc/$PID"
 }
-end() { kill -KILL "$ROOT"; until_true 5 gone "$ROOT"; until_true 5 test ! -e "/proc/$ROOT"; }
 # listens PATH: a descriptor of $ROOT is a socket that listens, named PATH.
 listens() {
 	local fd ino
@@ -34,30 +33,30 @@ before=$(stat -c '%y %z' alone)
 restored -D alone.img
 check 'alone: it listens by its name' listens "$T/alone/s"
 check 'alone: nothing was ever made in the folder' test "$(stat -c '%y %z' alone)" = "$before"
-end; rm alone.pid
+ended; rm alone.pid
 echo mine >alone/s
 restored -D alone.img
 check 'a file is there now: it listens by its name' listens "$T/alone/s"
 check 'a file is there now: left alone' test "$(cat alone/s)" = mine
-end; rm alone.pid alone/s
+ended; rm alone.pid alone/s
 start perl -MSocket -e 'socket(S, PF_UNIX, SOCK_STREAM, 0); bind(S, sockaddr_un($ARGV[0])) or die; listen(S, 1); sleep 1000' "$T/alone/s"
 until_true 5 test -S alone/s
 now=$(stat -c %i alone/s)
 restored -D alone.img
 check 'another server has the name: it listens, too' listens "$T/alone/s"
 check 'another server has the name: its file is left alone' test "$(stat -c %i alone/s)" = "$now"
-end
+ended
 rm -r alone; rm alone.pid
 restored -D alone.img
 check 'the folder is gone: it listens by its name' listens "$T/alone/s"
 check 'the folder is gone: it is not back' test ! -e alone
-end
+ended
 
 served client yes
 restored -D client.img
 check 'with a client: it listens by its name' listens "$T/client/s"
 check 'with a client: no file is left' test -z "$(ls -A client)"
-end; rm client.pid
+ended; rm client.pid
 echo mine >client/s
 ckpt restore -d -D client.img --pidfile "$T/client.pid"
 check 'with a client, a file is there: refused' test "$status" = 1

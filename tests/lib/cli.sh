@@ -41,6 +41,10 @@ failed=0 n=0
 skip() { echo "skipped: $*"; exit 77; }
 [ -x "$CKPT" ] || skip "there is no $CKPT: build it first"
 
+# What could not be started has number 0 in these tests, which would be all of us.
+kill() {
+	[ "${*: -1}" != 0 ] && builtin kill "$@"
+}
 cleanup() {
 	for p in ${STARTED[@]+"${STARTED[@]}"}; do kill -KILL "$p" 2>/dev/null; done
 	rm -rf "$T"
@@ -149,5 +153,11 @@ restored() {
 	ckpt restore -d --pidfile "$T/root.pid" "$@"
 	check "restore $*" test "$status" = 0
 	ROOT=$(cat "$T/root.pid" 2>/dev/null || echo 0)
-	[ "$ROOT" = 0 ] || STARTED+=("$ROOT") # 0 would be all of us
+	STARTED+=("$ROOT")
+}
+# ended: what that was is killed, and its numbers are free.
+ended() {
+	kill -KILL "$ROOT"
+	until_true 10 gone "$ROOT" || fail "process $ROOT does not end"
+	until_true 5 test ! -e "/proc/$ROOT" || :
 }
