@@ -9,6 +9,8 @@ need redis-benchmark
 python=/usr/bin/python3
 [ -x $python ] || skip "there is no $python"
 ask() { timeout 10 redis-cli -s "$T/redis.sock" "$@" 2>/dev/null; }
+# All at once: a client that outlives its server would write what it thinks of that to a file of the image.
+kill_all() { kill -KILL -- -"$pid"; }
 # The load is in the tree; each counter is one higher than the one before.
 cat >"$T/job.sh" <<'SH'
 redis-server --port 0 --unixsocket redis.sock --save '' --dir . --daemonize no --enable-debug-command yes &
@@ -30,7 +32,7 @@ if [ -z "${CKPT_CASE_DRY-}" ]; then
 	live redis
 	live redis --max-freeze-action copy
 	until_true greater n $(($(number n) + 300)) || bad "redis does not go on after dumps that leave it"
-	for p in $(ps -o pid= -s "$pid"); do kill -KILL "$p" 2>/dev/null; done
+	kill_all
 	until_true gone "$pid"
 	restore || bad "the last image of redis cannot be restored"
 	rm -f n
@@ -39,7 +41,7 @@ fi
 until_true greater n $(($(number n) + 300)) || bad "redis does not go on"
 [ "$(ask dbsize)" -ge 100001 ] || bad "redis has $(ask dbsize) keys"
 [ ! -e failed ] || bad "$(cat failed)"
-for p in $(ps -o pid= -s "$pid"); do kill -KILL "$p" 2>/dev/null; done
+kill_all
 until_true gone "$pid"
 rm -f n
 
