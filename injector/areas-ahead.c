@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Frozen, the same areas have to be where they were, with the same flags (what madvise(2), mlock(2)
- * and mseal(2) say). Where the kernel does not tell these at once, they are read once more
- * afterwards: what was so before and after was so in between, unless it was changed and changed
- * back meanwhile. Of an area that is gone by then nothing can be said.
+ * and mseal(2) say): else they are read once more then. Where the kernel does not tell flags at
+ * once, they are read once more afterwards: what was so before and after was so in between, unless
+ * it was changed and changed back meanwhile. Of an area that is gone by then nothing can be said.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -39,9 +39,10 @@ struct ahead {
 	struct ckpt_helper *helper;
 	struct reading first, last;
 	struct ckpt_area_words words;
-	struct ckpt_area_word *word; /* all through the first reading; NULL: not known */
+	struct ckpt_area_word *word; /* when the first reading began; NULL: not told here */
 	size_t n_words;
-	bool used, certain, checking;
+	bool held; /* that is what they were all through it */
+	bool used, checking;
 };
 
 static bool read_of(struct ckpt_arena *arena, pid_t pid, const char *name, struct ckpt_map **mapp,
@@ -80,14 +81,28 @@ static void read_words(struct ahead *a, struct ckpt_arena *arena)
 
 static bool are_same_words(const struct ahead *a, struct ckpt_arena *arena)
 {
-	struct ckpt_area_word *now;
+	struct ckpt_area_word *now = ckpt_alloc(arena, WORDS_MAX * sizeof(*now));
 	size_t n;
 
-	if (!a->word)
-		return false;
-	now = ckpt_alloc(arena, WORDS_MAX * sizeof(*now));
 	return ckpt_area_words_read(&a->words, now, WORDS_MAX, &n) && n == a->n_words &&
 	       !memcmp(now, a->word, n * sizeof(*now));
+}
+
+/* All bits of a word have a name in smaps, "??" at least, but for those of protection keys. What
+ * was changed and changed back in the middle of the reading has too many names or too few. */
+static bool are_named(const struct ahead *a)
+{
+	const struct ckpt_map *m = a->first.map, *end = m + a->first.n;
+
+	for (size_t i = 0; i < a->n_words; i++, m++) {
+		while (m < end && m->start < a->word[i].start)
+			m++;
+		if (m == end || m->start != a->word[i].start ||
+		    m->n_flags + __builtin_popcount(m->pkey) !=
+			    __builtin_popcountll(a->word[i].word))
+			return false;
+	}
+	return true;
 }
 
 static void read_all(struct ckpt_job *job, struct ckpt_arena *arena)
@@ -100,8 +115,8 @@ static void read_all(struct ckpt_job *job, struct ckpt_arena *arena)
 	if (r == &a->first)
 		read_words(a, arena);
 	r->good = read_of(arena, a->before.pid, "smaps", &r->map, &r->n);
-	if (r == &a->first && !are_same_words(a, arena))
-		a->word = NULL;
+	if (r == &a->first)
+		a->held = r->good && a->word && are_named(a) && are_same_words(a, arena);
 	r->took = ckpt_now_ns() - r->since;
 }
 
@@ -133,10 +148,10 @@ static bool are_same(const struct ahead *a)
 }
 
 /* The less time there is, the less likely is a change that is taken back before the last reading.
- * Words are compared before that, and show what was changed during the first one. */
+ * Words would show it. */
 static bool is_old(const struct ahead *a)
 {
-	return !a->word && ckpt_now_ns() - a->first.since > 2 * a->first.took;
+	return !a->held && ckpt_now_ns() - a->first.since > 2 * a->first.took;
 }
 
 static bool still_true(const struct ckpt_maps_before *before, const struct ckpt_source *src,
@@ -145,8 +160,7 @@ static bool still_true(const struct ckpt_maps_before *before, const struct ckpt_
 	struct ahead *a = (struct ahead *)before;
 
 	(void)src, (void)tids, (void)n_tids;
-	a->used = are_same(a);
-	a->certain = a->used && are_same_words(a, a->arena);
+	a->used = are_same(a) && (!a->word || (a->held && are_same_words(a, a->arena)));
 	return a->used;
 }
 
@@ -188,7 +202,7 @@ struct ckpt_maps_before *ckpt_areas_ahead_read(struct ckpt_maps_before *before)
 	if (!a || ckpt_helper_maps(a->helper))
 		return NULL;
 	ckpt_helper_wait(a->helper, &a->first.job);
-	if (a->first.good && !are_same(a)) {
+	if (a->first.good && (!are_same(a) || (a->word && !a->held))) {
 		start(a, &a->first);
 		ckpt_helper_wait(a->helper, &a->first.job);
 	}
@@ -204,7 +218,7 @@ void ckpt_areas_ahead_check(struct ckpt_maps_before *before)
 {
 	struct ahead *a = (struct ahead *)before;
 
-	if (!a || !a->used || a->certain || a->checking)
+	if (!a || !a->used || a->word || a->checking)
 		return;
 	a->checking = true;
 	start(a, &a->last);
@@ -229,7 +243,7 @@ int ckpt_areas_ahead_held(struct ckpt_maps_before *before, struct ckpt_err *err)
 {
 	struct ahead *a = (struct ahead *)before;
 
-	if (!a || !a->used || a->certain)
+	if (!a || !a->used || a->word)
 		return 0;
 	ckpt_areas_ahead_check(before);
 	ckpt_helper_wait(a->helper, &a->last.job);

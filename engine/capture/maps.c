@@ -147,6 +147,7 @@ static void scan_flags(struct ckpt_map *m, const char *p, const char *end)
 
 		if (*p == ' ')
 			continue;
+		m->n_flags++;
 		bit = flag_of(p[0], p[1]);
 		if (bit >= 0)
 			m->flags |= 1ull << bit;

@@ -37,6 +37,7 @@ struct ckpt_map {
 	uint32_t page_kb;   /* size of its pages */
 	uint8_t pkey;       /* protection key */
 	char unknown[3];    /* a flag that is not in the list above, else "" */
+	uint8_t n_flags;    /* of all that are told, with those that have no name */
 	uint64_t flags;     /* CKPT_MAP(...) */
 	uint64_t shared_kb; /* pages in memory that others have mapped too */
 	const char *name;   /* "" if there is none; as in maps: a newline is "\012" */
