@@ -135,12 +135,12 @@ static void setup_above(void)
 {
 	setup_page();
 	munmap(foreign, 4096);
-	foreign = mmap((void *)(1ul << 32), 4096, PROT_READ | PROT_WRITE,
+	foreign = mmap((void *)(1ul << 30), 4096, PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 	CHECK(foreign != MAP_FAILED);
 	memcpy(foreign, code, sizeof(code));
 	CHECK_CALL(mprotect(foreign, 4096, PROT_READ | PROT_EXEC));
-	if (prctl(SET_DISPATCH, OUTSIDE, (1ul << 32) + 4096, 1ul << 47, NULL) < 0)
+	if (prctl(SET_DISPATCH, OUTSIDE, (1ul << 30) + 4096, 1ul << 47, NULL) < 0)
 		case_skip("no syscall user dispatch: %m");
 }
 

@@ -16,7 +16,7 @@
 #define LOOKS 20000
 
 static __thread sigjmp_buf place;
-static __thread bool jumps;
+static __thread volatile sig_atomic_t jumps; /* to the place, which is there */
 static __thread unsigned long n_signals;
 
 static struct timespec look(clockid_t clock)
@@ -77,8 +77,10 @@ static void on_signal(int sig)
 	n_signals++;
 	for (int i = 0; i < 500; i++)
 		look(CLOCK_MONOTONIC);
-	if (jumps)
+	if (jumps) {
+		jumps = false;
 		siglongjmp(place, 1);
+	}
 }
 
 /* A timer that sends its signal to this thread. */
