@@ -83,7 +83,7 @@ static long op_poke(const int *a)
 static long op_peek(const int *a)
 {
 	unsigned char page[4096];
-	long sum = 0;
+	unsigned long sum = 0;
 	int fd[2];
 
 	if (pipe(fd) < 0)

@@ -153,12 +153,12 @@ static long op_read(const int *a)
 {
 	static unsigned char text[20000];
 	ssize_t n = read(operation_slot(a[0]), text, a[1] * 41 + 8);
-	long sum = 0;
+	unsigned long sum = 0;
 
 	/* Of a signal, only which: who sent it has a number. */
 	for (ssize_t i = 0; i < n && !(n == 128 && i >= 4); i++)
 		sum = sum * 31 + text[i];
-	return n < 0 ? n : (sum & 0xffffff) * 100000 + n;
+	return n < 0 ? n : (long)(sum & 0xffffff) * 100000 + n;
 }
 
 static long op_seek(const int *a)

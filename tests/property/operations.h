@@ -7,7 +7,7 @@
 
 #define OPERATION_AREAS 6
 #define OPERATION_PAGES 16
-#define OPERATION_AREA(i) ((char *)(0x200000000ul + (i)*0x1000000ul))
+#define OPERATION_AREA(i) ((char *)(0x20000000ul + (i)*0x1000000ul))
 
 static inline int operation_slot(int i)
 {
