@@ -233,37 +233,38 @@ static int load(const struct layout *l)
 
 /* ---- a process ---- */
 
-bool ckpt_area_words_open(struct ckpt_area_words *w, pid_t pid)
+bool ckpt_area_words_open(struct ckpt_area_words *w)
 {
-	/* Its first thread: one that has descriptors of its own would show the same areas again. */
-	union bpf_iter_link_info info = { .task.tid = pid };
-	union bpf_attr attr = { .link_create = { .attach_type = BPF_TRACE_ITER,
-						 .iter_info = (uintptr_t)&info,
-						 .iter_info_len = sizeof(info) } };
 	struct layout layout;
 
-	w->link = -1;
-	if (!find_layout(&layout))
-		return false;
-	CKPT_FD program = load(&layout);
-	if (program < 0)
-		return false;
-	attr.link_create.prog_fd = program;
-	w->link = bpf(BPF_LINK_CREATE, &attr);
-	return w->link >= 0;
+	w->program = find_layout(&layout) ? load(&layout) : -1;
+	return w->program >= 0;
 }
 
 void ckpt_area_words_close(struct ckpt_area_words *w)
 {
-	ckpt_close_fd(&w->link);
-	w->link = -1;
+	ckpt_close_fd(&w->program);
+	w->program = -1;
 }
 
-bool ckpt_area_words_read(const struct ckpt_area_words *w, struct ckpt_area_word *v, size_t max,
-			  size_t *np)
+static int link_to(const struct ckpt_area_words *w, pid_t pid)
 {
-	union bpf_attr attr = { .iter_create.link_fd = w->link };
-	CKPT_FD fd = w->link < 0 ? -1 : bpf(BPF_ITER_CREATE, &attr);
+	/* Its first thread: one that has descriptors of its own would show the same areas again. */
+	union bpf_iter_link_info info = { .task.tid = pid };
+	union bpf_attr attr = { .link_create = { .prog_fd = w->program,
+						 .attach_type = BPF_TRACE_ITER,
+						 .iter_info = (uintptr_t)&info,
+						 .iter_info_len = sizeof(info) } };
+
+	return w->program < 0 ? -1 : bpf(BPF_LINK_CREATE, &attr);
+}
+
+bool ckpt_area_words_read(const struct ckpt_area_words *w, pid_t pid, struct ckpt_area_word *v,
+			  size_t max, size_t *np)
+{
+	CKPT_FD link = link_to(w, pid);
+	union bpf_attr attr = { .iter_create.link_fd = link };
+	CKPT_FD fd = link < 0 ? -1 : bpf(BPF_ITER_CREATE, &attr);
 	size_t size = max * sizeof(*v), done = 0;
 	ssize_t n = -1;
 

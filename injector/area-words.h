@@ -15,17 +15,16 @@ struct ckpt_area_word {
 	uint64_t start, end, word;
 };
 
-/* How to ask about one process. */
+/* How to ask. */
 struct ckpt_area_words {
-	int link; /* -1: not open */
+	int program; /* -1: not open */
 };
 
 /* False: not here. It takes Linux 6.1 with its types in /sys/kernel/btf, and CAP_BPF and
  * CAP_PERFMON. To be closed. */
-bool ckpt_area_words_open(struct ckpt_area_words *w, pid_t pid);
+bool ckpt_area_words_open(struct ckpt_area_words *w);
 void ckpt_area_words_close(struct ckpt_area_words *w);
-/* All areas as they are now, in order; while the process runs, each at an instant of its own. At
- * most MAX. False if there are more, or none (its first thread has ended), or it cannot be asked.
- */
-bool ckpt_area_words_read(const struct ckpt_area_words *w, struct ckpt_area_word *v, size_t max,
-			  size_t *np);
+/* All areas of PID as they are now, in order; while it runs, each at an instant of its own. At most
+ * MAX. False if there are more, or none (its first thread has ended), or it cannot be asked. */
+bool ckpt_area_words_read(const struct ckpt_area_words *w, pid_t pid, struct ckpt_area_word *v,
+			  size_t max, size_t *np);

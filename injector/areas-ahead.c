@@ -7,7 +7,9 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "engine/base/arch/x86-64.h"
 #include "engine/base/cleanup.h"
@@ -15,8 +17,10 @@
 #include "engine/base/pass.h"
 #include "engine/base/text.h"
 #include "engine/capture/helper.h"
+#include "engine/capture/maps.h"
 #include "injector/area-words.h"
 #include "injector/areas-ahead.h"
+#include "injector/freeze.h"
 #include "injector/ptrace.h"
 
 /* Less is read in half a millisecond, when it stands still. */
@@ -25,107 +29,103 @@
 #define WORDS_MAX 4096 /* areas, for more a frozen tree would notice it */
 
 struct reading {
-	struct ckpt_job job;
-	struct ahead *of;
 	struct ckpt_map *map;
 	size_t n;
 	bool good;
-	uint64_t since, took; /* CLOCK_MONOTONIC */
 };
 
-struct ahead {
-	struct ckpt_maps_before before;
-	struct ckpt_arena *arena;
-	struct ckpt_helper *helper;
-	struct reading first, last;
-	struct ckpt_area_words words;
-	struct ckpt_area_word *word; /* when the first reading began; NULL: not told here */
+struct process {
+	struct ckpt_maps_before before; /* the first reading */
+	struct ckpt_areas_ahead *of;
+	struct process *next;
+	uint64_t since, took;        /* of the first reading, CLOCK_MONOTONIC; 0: has to be read */
+	struct ckpt_area_word *word; /* when that began; NULL: not told here */
 	size_t n_words;
-	bool held; /* that is what they were all through it */
-	bool used, checking;
+	bool good;
+	bool held; /* words are what they were all through it */
+	bool used;
+	struct reading last;
 };
 
-static bool read_of(struct ckpt_arena *arena, pid_t pid, const char *name, struct ckpt_map **mapp,
-		    size_t *np)
+struct ckpt_areas_ahead {
+	struct ckpt_job before, after;
+	struct ckpt_helper *helper;
+	struct ckpt_arena *arena;
+	pid_t root;
+	struct ckpt_area_words words;
+	struct process *first;
+	bool asked, checking, failed;
+};
+
+static struct reading read_of(struct ckpt_arena *arena, pid_t pid, const char *name)
 {
 	struct ckpt_err ignored = CKPT_ERR_INIT;
+	struct reading r = { 0 };
 	char path[32];
 
 	snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
 	CKPT_FD fd = open(path, O_RDONLY | O_CLOEXEC);
-	return fd >= 0 && ckpt_maps_read(arena, fd, mapp, np, &ignored) >= 0;
+	r.good = fd >= 0 && ckpt_maps_read(arena, fd, &r.map, &r.n, &ignored) >= 0;
+	return r;
 }
 
 static bool is_small(struct ckpt_arena *arena, pid_t pid)
 {
-	struct ckpt_map *map;
+	struct reading maps;
 	char text[128];
 	const char *p = text;
 	uint64_t pages;
-	size_t n;
 
-	return ckpt_proc_read(pid, "statm", text, sizeof(text)) > 0 &&
-	       ckpt_parse_u64(&p, 10, &pages) && ckpt_parse_u64(&p, 10, &pages) &&
-	       pages * CKPT_PAGE < SMALL && read_of(arena, pid, "maps", &map, &n) &&
-	       n < SMALL_AREAS;
+	if (ckpt_proc_read(pid, "statm", text, sizeof(text)) <= 0 ||
+	    !ckpt_parse_u64(&p, 10, &pages) || !ckpt_parse_u64(&p, 10, &pages))
+		return true;
+	if (pages * CKPT_PAGE >= SMALL)
+		return false;
+	maps = read_of(arena, pid, "maps");
+	return !maps.good || maps.n < SMALL_AREAS;
 }
 
-static void read_words(struct ahead *a, struct ckpt_arena *arena)
+/* ---- words ---- */
+
+static void read_words(struct process *p, struct ckpt_arena *arena)
 {
-	if (a->words.link < 0)
-		ckpt_area_words_open(&a->words, a->before.pid);
-	a->word = ckpt_alloc(arena, WORDS_MAX * sizeof(*a->word));
-	if (!ckpt_area_words_read(&a->words, a->word, WORDS_MAX, &a->n_words))
-		a->word = NULL;
+	CKPT_FREE struct ckpt_area_word *now = malloc(WORDS_MAX * sizeof(*now));
+
+	p->word = NULL;
+	if (!now ||
+	    !ckpt_area_words_read(&p->of->words, p->before.pid, now, WORDS_MAX, &p->n_words))
+		return;
+	p->word = ckpt_alloc(arena, p->n_words * sizeof(*now));
+	memcpy(p->word, now, p->n_words * sizeof(*now));
 }
 
-static bool are_same_words(const struct ahead *a, struct ckpt_arena *arena)
+static bool are_same_words(const struct process *p)
 {
-	struct ckpt_area_word *now = ckpt_alloc(arena, WORDS_MAX * sizeof(*now));
+	CKPT_FREE struct ckpt_area_word *now = malloc(WORDS_MAX * sizeof(*now));
 	size_t n;
 
-	return ckpt_area_words_read(&a->words, now, WORDS_MAX, &n) && n == a->n_words &&
-	       !memcmp(now, a->word, n * sizeof(*now));
+	return now && ckpt_area_words_read(&p->of->words, p->before.pid, now, WORDS_MAX, &n) &&
+	       n == p->n_words && !memcmp(now, p->word, n * sizeof(*now));
 }
 
 /* All bits of a word have a name in smaps, "??" at least, but for those of protection keys. What
  * was changed and changed back in the middle of the reading has too many names or too few. */
-static bool are_named(const struct ahead *a)
+static bool are_named(const struct process *p)
 {
-	const struct ckpt_map *m = a->first.map, *end = m + a->first.n;
+	const struct ckpt_map *m = p->before.map, *end = m + p->before.n;
 
-	for (size_t i = 0; i < a->n_words; i++, m++) {
-		while (m < end && m->start < a->word[i].start)
+	for (size_t i = 0; i < p->n_words; i++, m++) {
+		while (m < end && m->start < p->word[i].start)
 			m++;
-		if (m == end || m->start != a->word[i].start ||
+		if (m == end || m->start != p->word[i].start ||
 		    m->n_flags + __builtin_popcount(m->pkey) !=
-			    __builtin_popcountll(a->word[i].word))
+			    __builtin_popcountll(p->word[i].word))
 			return false;
 	}
 	return true;
 }
 
-static void read_all(struct ckpt_job *job, struct ckpt_arena *arena)
-{
-	struct reading *r = (struct reading *)job;
-	struct ahead *a = r->of;
-
-	ckpt_pass_always();
-	r->since = ckpt_now_ns();
-	if (r == &a->first)
-		read_words(a, arena);
-	r->good = read_of(arena, a->before.pid, "smaps", &r->map, &r->n);
-	if (r == &a->first)
-		a->held = r->good && a->word && are_named(a) && are_same_words(a, arena);
-	r->took = ckpt_now_ns() - r->since;
-}
-
-static void start(struct ahead *a, struct reading *r)
-{
-	r->job.run = read_all;
-	r->of = a;
-	ckpt_helper_start(a->helper, &r->job);
-}
+/* ---- before the freeze ---- */
 
 static bool is_same(const struct ckpt_map *a, const struct ckpt_map *b)
 {
@@ -134,34 +134,26 @@ static bool is_same(const struct ckpt_map *a, const struct ckpt_map *b)
 	       a->major == b->major && a->minor == b->minor && !strcmp(a->name, b->name);
 }
 
-static bool are_same(const struct ahead *a)
+static bool are_same(const struct process *p)
 {
-	struct ckpt_map *now;
-	size_t n;
+	struct reading now = read_of(p->of->arena, p->before.pid, "maps");
 
-	if (!read_of(a->arena, a->before.pid, "maps", &now, &n) || n != a->first.n)
+	if (!now.good || now.n != p->before.n)
 		return false;
-	for (size_t i = 0; i < n; i++)
-		if (!is_same(&now[i], &a->first.map[i]))
+	for (size_t i = 0; i < now.n; i++)
+		if (!is_same(&now.map[i], &p->before.map[i]))
 			return false;
 	return true;
-}
-
-/* The less time there is, the less likely is a change that is taken back before the last reading.
- * Words would show it. */
-static bool is_old(const struct ahead *a)
-{
-	return !a->held && ckpt_now_ns() - a->first.since > 2 * a->first.took;
 }
 
 static bool still_true(const struct ckpt_maps_before *before, const struct ckpt_source *src,
 		       const pid_t *tids, size_t n_tids)
 {
-	struct ahead *a = (struct ahead *)before;
+	struct process *p = (struct process *)before;
 
 	(void)src, (void)tids, (void)n_tids;
-	a->used = are_same(a) && (!a->word || (a->held && are_same_words(a, a->arena)));
-	return a->used;
+	p->used = are_same(p) && (!p->word || (p->held && are_same_words(p)));
+	return p->used;
 }
 
 static void close_nothing(struct ckpt_maps_before *before)
@@ -169,93 +161,182 @@ static void close_nothing(struct ckpt_maps_before *before)
 	(void)before;
 }
 
-struct ckpt_maps_before *ckpt_areas_ahead_start(struct ckpt_helper *helper,
-						struct ckpt_arena *arena, pid_t pid)
+/* The less time there is, the less likely is a change that is taken back before the last reading.
+ * Words would show it. */
+static bool is_old(const struct process *p)
 {
-	struct ahead *a;
+	return !p->held && ckpt_now_ns() - p->since > 2 * p->took;
+}
 
-	if (is_small(arena, pid))
-		return NULL;
-	a = ckpt_new(arena, struct ahead);
-	a->words.link = -1;
-	a->arena = arena;
-	a->helper = helper;
-	a->before = (struct ckpt_maps_before){ .pid = pid,
+static void read_first(struct process *p, struct ckpt_arena *arena)
+{
+	struct reading r;
+
+	p->since = ckpt_now_ns();
+	read_words(p, arena);
+	r = read_of(arena, p->before.pid, "smaps");
+	p->before.map = r.map;
+	p->before.n = r.n;
+	p->good = r.good;
+	p->held = p->good && p->word && are_named(p) && are_same_words(p);
+	p->took = ckpt_now_ns() - p->since;
+}
+
+struct look {
+	struct ckpt_areas_ahead *a;
+	struct ckpt_arena *arena;
+};
+
+static void look(void *arg, pid_t pid)
+{
+	const struct look *l = arg;
+	struct process *p = l->a->first;
+
+	while (p && p->before.pid != pid)
+		p = p->next;
+	if (p || is_small(l->arena, pid))
+		return;
+	p = ckpt_new(l->arena, struct process);
+	p->before = (struct ckpt_maps_before){ .pid = pid,
 					       .still_true = still_true,
 					       .close = close_nothing };
-	start(a, &a->first);
-	return &a->before;
+	p->of = l->a;
+	p->next = l->a->first;
+	l->a->first = p;
 }
 
-void ckpt_areas_ahead_renew(struct ckpt_maps_before *before)
+static void read_before(struct ckpt_job *job, struct ckpt_arena *arena)
 {
-	struct ahead *a = (struct ahead *)before;
+	struct ckpt_areas_ahead *a = (struct ckpt_areas_ahead *)job;
+	struct look l = { a, arena };
+	const struct ckpt_each each = { NULL, look, &l };
 
-	if (ckpt_helper_has_done(a->helper, &a->first.job) && is_old(a))
-		start(a, &a->first);
+	ckpt_pass_always();
+	ckpt_each_below(arena, a->root, &each);
+	if (a->first && !a->asked)
+		ckpt_area_words_open(&a->words);
+	a->asked = a->first;
+	for (struct process *p = a->first; p; p = p->next)
+		if (!p->since || is_old(p))
+			read_first(p, arena);
 }
 
-struct ckpt_maps_before *ckpt_areas_ahead_read(struct ckpt_maps_before *before)
+static void start(struct ckpt_areas_ahead *a)
 {
-	struct ahead *a = (struct ahead *)before;
+	a->before.run = read_before;
+	ckpt_helper_start(a->helper, &a->before);
+}
 
-	if (!a || ckpt_helper_maps(a->helper))
-		return NULL;
-	ckpt_helper_wait(a->helper, &a->first.job);
-	if (a->first.good && (!are_same(a) || (a->word && !a->held))) {
-		start(a, &a->first);
-		ckpt_helper_wait(a->helper, &a->first.job);
+struct ckpt_areas_ahead *ckpt_areas_ahead_start(struct ckpt_helper *helper,
+						struct ckpt_arena *arena, pid_t root)
+{
+	struct ckpt_areas_ahead *a = ckpt_new(arena, struct ckpt_areas_ahead);
+
+	a->helper = helper;
+	a->arena = arena;
+	a->root = root;
+	a->words.program = -1;
+	start(a);
+	return a;
+}
+
+void ckpt_areas_ahead_renew(struct ckpt_areas_ahead *a)
+{
+	if (ckpt_helper_has_done(a->helper, &a->before))
+		start(a);
+}
+
+void ckpt_areas_ahead_read(struct ckpt_areas_ahead *a)
+{
+	bool again = false;
+
+	if (!a)
+		return;
+	ckpt_helper_wait(a->helper, &a->before);
+	for (struct process *p = a->first; p; p = p->next) {
+		if (!p->good || (are_same(p) && (p->held || !p->word)))
+			continue;
+		p->since = 0;
+		again = true;
 	}
-	before->map = a->first.map;
-	before->n = a->first.n;
-	if (!a->first.good)
-		return NULL;
-	ckpt_helper_put(a->helper, before);
-	return before;
+	if (again) {
+		start(a);
+		ckpt_helper_wait(a->helper, &a->before);
+	}
+	for (struct process *p = a->first; p; p = p->next)
+		if (p->good && !ckpt_helper_maps(a->helper, p->before.pid))
+			ckpt_helper_put(a->helper, &p->before);
 }
 
-void ckpt_areas_ahead_check(struct ckpt_maps_before *before)
-{
-	struct ahead *a = (struct ahead *)before;
+/* ---- after it ---- */
 
-	if (!a || !a->used || a->word || a->checking)
+static bool has_to_be_read(const struct process *p)
+{
+	return p->used && !p->word;
+}
+
+static void read_after(struct ckpt_job *job, struct ckpt_arena *arena)
+{
+	struct ckpt_areas_ahead *a =
+		(struct ckpt_areas_ahead *)((char *)job - offsetof(struct ckpt_areas_ahead, after));
+
+	ckpt_pass_always();
+	for (struct process *p = a->first; p; p = p->next)
+		if (has_to_be_read(p))
+			p->last = read_of(arena, p->before.pid, "smaps");
+}
+
+void ckpt_areas_ahead_check(struct ckpt_areas_ahead *a)
+{
+	bool any = false;
+
+	for (struct process *p = a ? a->first : NULL; p; p = p->next)
+		any |= has_to_be_read(p);
+	if (!any || a->checking)
 		return;
 	a->checking = true;
-	start(a, &a->last);
+	a->after.run = read_after;
+	ckpt_helper_start(a->helper, &a->after);
 }
 
-static bool are_same_flags(const struct ckpt_maps_before *before, const struct reading *last)
+static bool are_same_flags(const struct process *p)
 {
-	const struct ckpt_map *now = last->map;
+	const struct ckpt_map *first = p->before.map, *now = p->last.map;
 	size_t k = 0;
 
-	for (size_t i = 0; last->good && i < before->n; i++) {
-		while (k < last->n && now[k].start < before->map[i].start)
+	for (size_t i = 0; p->last.good && i < p->before.n; i++) {
+		while (k < p->last.n && now[k].start < first[i].start)
 			k++;
-		if (k < last->n && is_same(&now[k], &before->map[i]) &&
-		    (now[k].flags != before->map[i].flags || now[k].pkey != before->map[i].pkey))
+		if (k < p->last.n && is_same(&now[k], &first[i]) &&
+		    (now[k].flags != first[i].flags || now[k].pkey != first[i].pkey))
 			return false;
 	}
-	return last->good;
+	return p->last.good;
 }
 
-int ckpt_areas_ahead_held(struct ckpt_maps_before *before, struct ckpt_err *err)
+int ckpt_areas_ahead_held(struct ckpt_areas_ahead *a, struct ckpt_err *err)
 {
-	struct ahead *a = (struct ahead *)before;
-
-	if (!a || !a->used || a->word)
+	ckpt_areas_ahead_check(a);
+	if (!a || !a->checking)
 		return 0;
-	ckpt_areas_ahead_check(before);
-	ckpt_helper_wait(a->helper, &a->last.job);
-	if (are_same_flags(before, &a->last))
-		return 0;
-	return ckpt_fail(err, -ESTALE, "process %d: areas changed during the freeze", before->pid);
+	ckpt_helper_wait(a->helper, &a->after);
+	for (struct process *p = a->first; p; p = p->next) {
+		if (!has_to_be_read(p) || are_same_flags(p))
+			continue;
+		a->failed = true;
+		return ckpt_fail(err, -ESTALE, "process %d: areas changed during the freeze",
+				 p->before.pid);
+	}
+	return 0;
 }
 
-void ckpt_areas_ahead_close(struct ckpt_maps_before *before)
+bool ckpt_areas_ahead_failed(const struct ckpt_areas_ahead *a)
 {
-	struct ahead *a = (struct ahead *)before;
+	return a && a->failed;
+}
 
+void ckpt_areas_ahead_close(struct ckpt_areas_ahead *a)
+{
 	if (a)
 		ckpt_area_words_close(&a->words);
 }

@@ -6,23 +6,29 @@
  */
 #pragma once
 #include <stdbool.h>
-#include "engine/capture/maps.h"
+#include <sys/types.h>
+#include "engine/base/arena.h"
+#include "engine/base/err.h"
 
+struct ckpt_areas_ahead;
 struct ckpt_helper;
 
-/* Begins to read. NULL: of so little it would not pay. */
-struct ckpt_maps_before *ckpt_areas_ahead_start(struct ckpt_helper *helper,
-						struct ckpt_arena *arena, pid_t pid);
-/* Begins once more if it is done and has taken place too long ago. */
-void ckpt_areas_ahead_renew(struct ckpt_maps_before *before);
-/* Waits until it is done, and gives it to the helper; once more if areas have changed. NULL: they
- * cannot be read, or others have done so. Then there is nothing to check. */
-struct ckpt_maps_before *ckpt_areas_ahead_read(struct ckpt_maps_before *before);
-/* Begins to read once more, as soon as the tree stands still; whoever wants another area waits for
- * it. */
-void ckpt_areas_ahead_check(struct ckpt_maps_before *before);
+/* Begins to read those of ROOT and below, but for processes of so little that it would not pay. */
+struct ckpt_areas_ahead *ckpt_areas_ahead_start(struct ckpt_helper *helper,
+						struct ckpt_arena *arena, pid_t root);
+/* Begins once more if it is done: of processes that are new, or where it has taken place too long
+ * ago. */
+void ckpt_areas_ahead_renew(struct ckpt_areas_ahead *a);
+/* Waits until it is done, and gives them to the helper; once more where areas have changed. NULL is
+ * fine, here and below. */
+void ckpt_areas_ahead_read(struct ckpt_areas_ahead *a);
+/* Begins to read once more what has to be, as soon as the tree stands still; whoever wants other
+ * areas waits for it. */
+void ckpt_areas_ahead_check(struct ckpt_areas_ahead *a);
 /* To be asked when the tree goes on again. -ESTALE: of an area that was dumped, something was
  * changed at about the time of the freeze, and nobody knows which of the two was true then. */
-int ckpt_areas_ahead_held(struct ckpt_maps_before *before, struct ckpt_err *err);
-/* When the helper is closed. NULL is fine. */
-void ckpt_areas_ahead_close(struct ckpt_maps_before *before);
+int ckpt_areas_ahead_held(struct ckpt_areas_ahead *a, struct ckpt_err *err);
+/* Has that been the answer? */
+bool ckpt_areas_ahead_failed(const struct ckpt_areas_ahead *a);
+/* When the helper is closed. */
+void ckpt_areas_ahead_close(struct ckpt_areas_ahead *a);

@@ -46,7 +46,7 @@ struct dump {
 	struct ckpt_precopy_opts precopy_opts;
 	struct ckpt_precopy precopy;
 	struct ckpt_increment inc;
-	struct ckpt_maps_before *areas; /* NULL: they are read while it stands still */
+	struct ckpt_areas_ahead *areas; /* NULL: they are read while it stands still */
 	struct ckpt_copies *copies;     /* NULL: none were needed */
 	uint32_t *crc;                  /* of the chunks of the pages file */
 	struct ckpt_room room;
@@ -84,7 +84,7 @@ static int plan_problems(struct dump *d, struct ckpt_err *err)
 	return r < 0 ? r : 0;
 }
 
-/* Of one process; what is to end stands still anyway, and so does what is copied then. */
+/* What is to end stands still anyway, and so does what is copied then. */
 static void start_areas_ahead(void *arg)
 {
 	struct dump *d = arg;
@@ -92,7 +92,7 @@ static void start_areas_ahead(void *arg)
 	if (d->areas)
 		ckpt_areas_ahead_renew(d->areas);
 	else if ((d->opts->live || d->opts->prev_dir) && d->opts->leave_running &&
-		 !d->opts->inside && !d->opts->areas_frozen && !ckpt_helper_maps(d->helper))
+		 !d->opts->inside && !d->opts->areas_frozen)
 		d->areas = ckpt_areas_ahead_start(d->helper, d->arena, d->opts->pid);
 }
 
@@ -121,7 +121,7 @@ static int capture(struct dump *d, struct ckpt_err *err)
 	ckpt_helper_wait(d->helper, &d->warm.job);
 	ckpt_warm_arena(&d->warm, d->arena);
 	start_areas_ahead(d);
-	d->areas = ckpt_areas_ahead_read(d->areas);
+	ckpt_areas_ahead_read(d->areas);
 	ckpt_drain_await(d->drain);
 	if (d->opts->timeout_s)
 		d->deadline = ckpt_now_ns() + d->opts->timeout_s * 1000000000ull;
@@ -472,7 +472,7 @@ int ckpt_dump_once(const struct ckpt_dump_opts *opts, struct ckpt_attempt *attem
 	d.drain = attempt->drain;
 	d.known = &attempt->known;
 	r = run(&d, stats, err);
-	if (r == -ESTALE && d.areas && d.inc.before)
+	if (r == -ESTALE && ckpt_areas_ahead_failed(d.areas) && d.inc.before)
 		ckpt_increment_keep(&d.inc, d.precopy.live, d.snap, &attempt->known);
 	attempt->snap = d.snap;
 	attempt->sent = ckpt_image_has_sent(d.writer);

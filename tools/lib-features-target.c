@@ -190,13 +190,20 @@ static int map_files(struct ckpt_feature_site *s)
 	return result(fd);
 }
 
+#define N_WORDS 256 /* areas, of a child of ours */
+
 static int area_words(struct ckpt_feature_site *s)
 {
+	struct ckpt_area_word word[N_WORDS];
 	struct ckpt_area_words words;
+	size_t n;
 	int r;
 
 	errno = ENOSYS;
-	r = ckpt_area_words_open(&words, s->child) ? 0 : -errno;
+	r = ckpt_area_words_open(&words) &&
+			    ckpt_area_words_read(&words, s->child, word, N_WORDS, &n) ?
+		    0 :
+		    -errno;
 	ckpt_area_words_close(&words);
 	return r;
 }

@@ -193,15 +193,15 @@ static void read_maps(struct ckpt_job *base, struct ckpt_arena *arena)
 static bool know_maps(const struct ckpt_capture *c, const struct ckpt_capture_task *t,
 		      struct ckpt_maps_job *job)
 {
-	const struct ckpt_maps_before *before = ckpt_helper_maps(c->helper);
 	const struct ckpt_frozen *f = t->frozen;
+	const struct ckpt_maps_before *before = ckpt_helper_maps(c->helper, f->pid);
 
-	if (!before || before->pid != f->pid ||
-	    !before->still_true(before, c->src, f->tids, f->n_tids))
+	if (!before || !before->still_true(before, c->src, f->tids, f->n_tids))
 		return false;
 	job->fd = -1;
 	job->map = before->map;
 	job->n = before->n;
+	ckpt_logf(c->opts->log, 4, "%s: its areas are known already", t->who);
 	return true;
 }
 

@@ -130,12 +130,19 @@ void ckpt_helper_wait(struct ckpt_helper *h, struct ckpt_job *job)
 
 void ckpt_helper_put(struct ckpt_helper *h, struct ckpt_maps_before *before)
 {
+	if (!before)
+		return;
+	before->next = h->before;
 	h->before = before;
 }
 
-struct ckpt_maps_before *ckpt_helper_maps(const struct ckpt_helper *h)
+struct ckpt_maps_before *ckpt_helper_maps(const struct ckpt_helper *h, pid_t pid)
 {
-	return h->before;
+	struct ckpt_maps_before *before = h->before;
+
+	while (before && before->pid != pid)
+		before = before->next;
+	return before;
 }
 
 void ckpt_helper_put_fds(struct ckpt_helper *h, struct ckpt_fds_ahead *ahead)
@@ -179,8 +186,8 @@ void ckpt_helper_close(struct ckpt_helper *h)
 	pthread_mutex_unlock(&h->lock);
 	if (h->started)
 		pthread_join(h->thread, NULL);
-	if (h->before)
-		h->before->close(h->before);
+	for (struct ckpt_maps_before *b = h->before; b; b = b->next)
+		b->close(b);
 	ckpt_fds_ahead_close(h->fds);
 	ckpt_threads_ahead_close(h->threads);
 	ckpt_arena_close(h->own);

@@ -47,6 +47,7 @@ struct ckpt_source;
 
 /* Areas of PID that were read before it was stopped. */
 struct ckpt_maps_before {
+	struct ckpt_maps_before *next; /* of another process; for the helper */
 	pid_t pid;
 	struct ckpt_map *map;
 	size_t n;

@@ -36,14 +36,13 @@ time.sleep(1000)
 P
 for pause in 0.00005 0.002; do
 	rm -rf ready ask live* next*
-	start python3 advice.py $pause
+	start bash -c "python3 advice.py $pause; :"
 	until_true 20 test -e ready || { fail 'no target'; finish; }
 	for i in {1..6}; do expect "live $i" 0 '' dump -R --live -t "$PID" -D live$i; done
 	expect 'the first of a chain' 0 '' dump -R --track-mem -t "$PID" -D next0
 	for i in {1..6}; do expect "next $i" 0 '' dump -R --track-mem -t "$PID" -D next$i --prev-images-dir ../next$((i - 1)); done
 	check 'it is unharmed' unharmed "$PID"
-	kill -KILL "$PID"
-	until_true 10 gone "$PID" || fail 'it does not end'
+	end_tree "$PID"
 	touch ask
 	for img in live{1..6} next{1..6}; do
 		rm -f said

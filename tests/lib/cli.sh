@@ -156,8 +156,15 @@ restored() {
 	STARTED+=("$ROOT")
 }
 # ended: what that was is killed, and its numbers are free.
-ended() {
-	kill -KILL "$ROOT"
-	until_true 10 gone "$ROOT" || fail "process $ROOT does not end"
-	until_true 5 test ! -e "/proc/$ROOT" || :
+ended() { end_tree "$ROOT"; }
+# end_tree PID: the same of a process and its children.
+end_tree() {
+	local p all=()
+	{ read -ra all <"/proc/$1/task/$1/children"; } 2>/dev/null
+	all+=("$1")
+	kill -KILL "${all[@]}"
+	for p in "${all[@]}"; do
+		until_true 10 gone "$p" || fail "process $p does not end"
+		until_true 5 test ! -e "/proc/$p" || :
+	done
 }

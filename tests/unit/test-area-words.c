@@ -23,7 +23,7 @@ static uint64_t word_of(const struct ckpt_area_words *w, const void *addr)
 {
 	size_t n;
 
-	if (!ckpt_area_words_read(w, now, MOST, &n))
+	if (!ckpt_area_words_read(w, getpid(), now, MOST, &n))
 		return 0;
 	for (size_t i = 0; i < n; i++)
 		if (now[i].start <= (uintptr_t)addr && (uintptr_t)addr < now[i].end)
@@ -88,12 +88,12 @@ static void all_are_there(const struct ckpt_area_words *w)
 	pthread_create(&t, NULL, own_files, NULL);
 	usleep(10000);
 	areas_in_maps(); /* once it has its memory */
-	ok(ckpt_area_words_read(w, now, MOST, &n), "they can be read");
+	ok(ckpt_area_words_read(w, getpid(), now, MOST, &n), "they can be read");
 	is(n, areas_in_maps(), "each area has one, once");
 	for (size_t i = 1; i < n; i++)
 		if (now[i].start < now[i - 1].end)
 			ok(false, "they are in order");
-	ok(!ckpt_area_words_read(w, now, n - 1, &n), "more than there is room for");
+	ok(!ckpt_area_words_read(w, getpid(), now, n - 1, &n), "more than there is room for");
 }
 
 static void of_another(void)
@@ -105,13 +105,13 @@ static void of_another(void)
 	if (!pid)
 		for (;;)
 			pause();
-	ok(ckpt_area_words_open(&w, pid), "another process");
-	ok(ckpt_area_words_read(&w, now, MOST, &n) && n, "it has some");
+	ok(ckpt_area_words_open(&w), "another process");
+	ok(ckpt_area_words_read(&w, pid, now, MOST, &n) && n, "it has some");
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
-	ok(!ckpt_area_words_read(&w, now, MOST, &n), "none when it is gone");
+	ok(!ckpt_area_words_read(&w, pid, now, MOST, &n), "none when it is gone");
 	ckpt_area_words_close(&w);
-	ok(!ckpt_area_words_read(&w, now, MOST, &n), "nor when it is closed");
+	ok(!ckpt_area_words_read(&w, pid, now, MOST, &n), "nor when it is closed");
 	ckpt_area_words_close(&w);
 }
 
@@ -133,8 +133,9 @@ static void without_first_thread(void)
 	}
 	for (int i = 0; i < 1000 && test_proc_state(pid, NULL) != 'Z'; i++)
 		usleep(1000);
-	ckpt_area_words_open(&w, pid);
-	ok(!ckpt_area_words_read(&w, now, MOST, &n), "nothing is said without the first thread");
+	ckpt_area_words_open(&w);
+	ok(!ckpt_area_words_read(&w, pid, now, MOST, &n),
+	   "nothing is said without the first thread");
 	ckpt_area_words_close(&w);
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
@@ -144,7 +145,7 @@ int main(void)
 {
 	struct ckpt_area_words w;
 
-	if (!ckpt_area_words_open(&w, getpid())) {
+	if (!ckpt_area_words_open(&w)) {
 		ckpt_area_words_close(&w);
 		skip_all("no BPF program may look at areas here");
 	}

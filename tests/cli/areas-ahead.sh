@@ -1,0 +1,39 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Areas of all large processes of a tree are read before it stands still (injector/areas-ahead.c).
+. "$(dirname "$0")/../lib/cli.sh"
+command -v python3 >/dev/null || skip 'there is no python3'
+takes_tracking
+cd "$T" || exit 1
+
+cat >large.py <<'P'
+import os, sys, time
+x = bytearray(64 << 20)
+open("ready%d" % os.getpid(), "w").close()
+time.sleep(1000)
+P
+start bash -c 'python3 large.py & python3 large.py & sleep 1000'
+ready() { set -- ready*; [ -e "${2-}" ]; }
+until_true 20 ready || { fail 'no target'; finish; }
+read -ra children <"/proc/$PID/task/$PID/children"
+known() { # DUMP: those of two were, of others not
+	check "$1: areas of the large ones were known" test \
+		"$(grep -c "process \(${children[0]}\|${children[1]}\) (python3): its areas are known already" "$T/err")" = 2
+	check "$1: of no other" test "$(grep -c 'its areas are known already' "$T/err")" = 2
+}
+ckpt dump -R -v4 --live -t "$PID" -D live
+check 'live' test "$status" = 0
+known live
+expect 'a first one' 0 '' dump -R --track-mem -t "$PID" -D 1
+ckpt dump -R -v4 --track-mem -t "$PID" -D 2 --prev-images-dir ../1
+check 'the next one' test "$status" = 0
+known next
+check 'it is unharmed' unharmed "$PID"
+end_tree "$PID"
+for img in live 2; do
+	restored -D $img
+	[ "$ROOT" = 0 ] && continue
+	check "$img: all is there" test "$(wc -w <"/proc/$ROOT/task/$ROOT/children")" = 3
+	ended
+done
+finish
