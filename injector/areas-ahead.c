@@ -54,7 +54,7 @@ struct ckpt_areas_ahead {
 	pid_t root;
 	struct ckpt_area_words words;
 	struct process *first;
-	bool asked, checking, failed;
+	bool goes_on, asked, checking, failed;
 };
 
 static struct reading read_of(struct ckpt_arena *arena, pid_t pid, const char *name)
@@ -152,7 +152,7 @@ static bool still_true(const struct ckpt_maps_before *before, const struct ckpt_
 	struct process *p = (struct process *)before;
 
 	(void)src, (void)tids, (void)n_tids;
-	p->used = are_same(p) && (!p->word || (p->held && are_same_words(p)));
+	p->used = (p->word ? p->held && are_same_words(p) : p->of->goes_on) && are_same(p);
 	return p->used;
 }
 
@@ -216,6 +216,8 @@ static void read_before(struct ckpt_job *job, struct ckpt_arena *arena)
 	if (a->first && !a->asked)
 		ckpt_area_words_open(&a->words);
 	a->asked = a->first;
+	if (!a->goes_on && a->words.program < 0)
+		return;
 	for (struct process *p = a->first; p; p = p->next)
 		if (!p->since || is_old(p))
 			read_first(p, arena);
@@ -228,13 +230,14 @@ static void start(struct ckpt_areas_ahead *a)
 }
 
 struct ckpt_areas_ahead *ckpt_areas_ahead_start(struct ckpt_helper *helper,
-						struct ckpt_arena *arena, pid_t root)
+						struct ckpt_arena *arena, pid_t root, bool goes_on)
 {
 	struct ckpt_areas_ahead *a = ckpt_new(arena, struct ckpt_areas_ahead);
 
 	a->helper = helper;
 	a->arena = arena;
 	a->root = root;
+	a->goes_on = goes_on;
 	a->words.program = -1;
 	start(a);
 	return a;

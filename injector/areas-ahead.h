@@ -13,9 +13,10 @@
 struct ckpt_areas_ahead;
 struct ckpt_helper;
 
-/* Begins to read those of ROOT and below, but for processes of so little that it would not pay. */
+/* Begins to read those of ROOT and below, but for processes of so little that it would not pay.
+ * GOES_ON: there is time to read once more; otherwise they are only used if that need not be. */
 struct ckpt_areas_ahead *ckpt_areas_ahead_start(struct ckpt_helper *helper,
-						struct ckpt_arena *arena, pid_t root);
+						struct ckpt_arena *arena, pid_t root, bool goes_on);
 /* Begins once more if it is done: of processes that are new, or where it has taken place too long
  * ago. */
 void ckpt_areas_ahead_renew(struct ckpt_areas_ahead *a);

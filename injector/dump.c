@@ -84,16 +84,15 @@ static int plan_problems(struct dump *d, struct ckpt_err *err)
 	return r < 0 ? r : 0;
 }
 
-/* What is to end stands still anyway, and so does what is copied then. */
 static void start_areas_ahead(void *arg)
 {
 	struct dump *d = arg;
 
 	if (d->areas)
 		ckpt_areas_ahead_renew(d->areas);
-	else if ((d->opts->live || d->opts->prev_dir) && d->opts->leave_running &&
-		 !d->opts->inside && !d->opts->areas_frozen)
-		d->areas = ckpt_areas_ahead_start(d->helper, d->arena, d->opts->pid);
+	else if ((d->opts->live || d->opts->prev_dir) && !d->opts->inside && !d->opts->areas_frozen)
+		d->areas = ckpt_areas_ahead_start(d->helper, d->arena, d->opts->pid,
+						  d->opts->leave_running);
 }
 
 /* Freezes, captures, and gathers everything that stands against a dump. */
