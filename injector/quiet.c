@@ -251,8 +251,11 @@ static void close_all(struct ckpt_maps_before *before)
 
 struct ckpt_maps_before *ckpt_quiet_read(struct ckpt_arena *arena, pid_t pid)
 {
-	struct quiet *q = ckpt_new(arena, struct quiet);
+	struct quiet *q;
 
+	if (!has_areas(pid, AREAS_MIN)) /* mostly */
+		return NULL;
+	q = ckpt_new(arena, struct quiet);
 	q->before.pid = pid;
 	q->before.still_true = still_true;
 	q->before.close = close_all;

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Threads of all that can be seen of the tree; descriptors of the root only. */
 #include <stdint.h>
 #include <sys/mman.h>
 #include "engine/base/arch/x86-64.h"
@@ -19,16 +18,29 @@
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
 #endif
 
-struct threads {
+struct seen {
 	struct ckpt_arena *arena;
-	struct ckpt_threads_ahead *ahead;
+	struct ckpt_helper *helper;
+	struct ckpt_threads_ahead *threads;
+	size_t fds_left; /* that may still be opened */
 };
 
 static void warm_thread(void *arg, pid_t pid, pid_t tid)
 {
-	struct threads *t = arg;
+	struct seen *s = arg;
 
-	ckpt_threads_ahead_add(t->ahead, t->arena, pid, tid);
+	ckpt_threads_ahead_add(s->threads, s->arena, pid, tid);
+}
+
+static void warm_process(void *arg, pid_t pid)
+{
+	struct seen *s = arg;
+	struct ckpt_fds_ahead *fds = ckpt_fds_ahead_open(s->arena, pid, s->fds_left);
+
+	if (fds)
+		s->fds_left -= fds->n;
+	ckpt_helper_put_fds(s->helper, fds);
+	ckpt_helper_put(s->helper, ckpt_quiet_read(s->arena, pid));
 }
 
 static size_t some(size_t n_threads)
@@ -52,15 +64,13 @@ static void touch(struct ckpt_arena *arena, size_t size)
 static void warm(struct ckpt_job *job, struct ckpt_arena *arena)
 {
 	struct ckpt_warm *w = (struct ckpt_warm *)job;
-	struct threads t = { arena, ckpt_threads_ahead_open(arena) };
-	const struct ckpt_each each = { warm_thread, NULL, &t };
+	struct seen s = { arena, w->helper, ckpt_threads_ahead_open(arena), ckpt_fds_ahead_most() };
+	const struct ckpt_each each = { warm_thread, warm_process, &s };
 
 	ckpt_each_below(arena, w->pid, &each);
-	ckpt_threads_ahead_sort(t.ahead);
-	ckpt_helper_put_threads(w->helper, t.ahead);
-	ckpt_helper_put_fds(w->helper, ckpt_fds_ahead_open(arena, w->pid));
-	ckpt_helper_put(w->helper, ckpt_quiet_read(arena, w->pid));
-	w->n_threads = t.ahead->n_seen;
+	ckpt_threads_ahead_sort(s.threads);
+	ckpt_helper_put_threads(w->helper, s.threads);
+	w->n_threads = s.threads->n_seen;
 	touch(arena, some(w->n_threads) * LOOK);
 }
 

@@ -15,8 +15,8 @@ struct ckpt_warm {
 	size_t n_threads; /* seen by then */
 };
 
-/* Begins to look at the descriptors of PID, and at its areas if there are many (quiet.h). Nothing
- * can fail. W is borrowed until it has been waited for. */
+/* Begins to look at the threads and descriptors of PID and all below, and at the areas of who has
+ * many (quiet.h). Nothing can fail. W is borrowed until it has been waited for. */
 void ckpt_warm_start(struct ckpt_warm *w, struct ckpt_helper *helper, pid_t pid);
 /* When that has been done: memory that is going to be used is touched. */
 void ckpt_warm_arena(const struct ckpt_warm *w, struct ckpt_arena *arena);

@@ -45,10 +45,15 @@ static int by_number(const void *a, const void *b)
 	return x->number < y->number ? -1 : x->number > y->number;
 }
 
-struct ckpt_fds_ahead *ckpt_fds_ahead_open(struct ckpt_arena *arena, pid_t pid)
+size_t ckpt_fds_ahead_most(void)
+{
+	return ckpt_fds_to_keep(4, MOST);
+}
+
+struct ckpt_fds_ahead *ckpt_fds_ahead_open(struct ckpt_arena *arena, pid_t pid, size_t most)
 {
 	struct ckpt_fds_ahead *ahead = ckpt_new(arena, struct ckpt_fds_ahead);
-	size_t room = 0, limit = ckpt_fds_to_keep(4, MOST);
+	size_t room = 0;
 	char path[40];
 	struct dirent *d;
 	DIR *dir;
@@ -60,7 +65,7 @@ struct ckpt_fds_ahead *ckpt_fds_ahead_open(struct ckpt_arena *arena, pid_t pid)
 	if (!dir)
 		return NULL;
 	ahead->pid = pid;
-	while (ahead->n < limit && (d = readdir(dir))) {
+	while (ahead->n < most && (d = readdir(dir))) {
 		ahead->v = ckpt_grow(arena, ahead->v, ahead->n, &room, 64, sizeof(*ahead->v));
 		if (d->d_name[0] != '.' &&
 		    look_up(arena, dirfd(dir), info_dir, d->d_name, &ahead->v[ahead->n]))

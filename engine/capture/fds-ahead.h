@@ -15,6 +15,7 @@ struct ckpt_fd_ahead {
 };
 
 struct ckpt_fds_ahead {
+	struct ckpt_fds_ahead *next; /* of another process */
 	pid_t pid;
 	struct ckpt_fd_ahead *v; /* by number */
 	size_t n;
@@ -24,8 +25,10 @@ struct ckpt_fds_ahead {
  * most. */
 size_t ckpt_fds_to_keep(unsigned int part, size_t most);
 
-/* NULL: there is nothing to be seen. */
-struct ckpt_fds_ahead *ckpt_fds_ahead_open(struct ckpt_arena *arena, pid_t pid);
+/* As many as all processes together may keep open. */
+size_t ckpt_fds_ahead_most(void);
+/* MOST at most. NULL: there is nothing to be seen. */
+struct ckpt_fds_ahead *ckpt_fds_ahead_open(struct ckpt_arena *arena, pid_t pid, size_t most);
 /* NULL: it was not there. */
 const struct ckpt_fd_ahead *ckpt_fds_ahead_find(const struct ckpt_fds_ahead *ahead, int number);
 /* NULL is fine. */

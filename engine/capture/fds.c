@@ -199,8 +199,11 @@ static int list(struct ckpt_fd_batch *b, struct ckpt_err *err)
 
 static void make_jobs(struct ckpt_fd_batch *b)
 {
-	const struct ckpt_fds_ahead *ahead = ckpt_helper_fds(b->c->helper);
+	const struct ckpt_fds_ahead *ahead = ckpt_helper_fds(b->c->helper, b->task->pid);
 
+	if (ahead)
+		ckpt_logf(b->c->opts->log, 4, "process %d: %zu descriptors were looked up ahead",
+			  b->task->pid, ahead->n);
 	b->n_jobs = (b->n + BATCH - 1) / BATCH;
 	b->job = ckpt_alloc(b->c->arena, b->n_jobs * sizeof(b->job[0]));
 	for (size_t i = 0; i < b->n_jobs; i++) {
@@ -209,7 +212,7 @@ static void make_jobs(struct ckpt_fd_batch *b)
 		job->job.run = run;
 		job->fd_dir = b->fd_dir;
 		job->fdinfo_dir = b->fdinfo_dir;
-		job->ahead = ahead && ahead->pid == b->task->pid ? ahead : NULL;
+		job->ahead = ahead;
 		job->look = b->look + i * BATCH;
 		job->n = b->n - i * BATCH < BATCH ? b->n - i * BATCH : BATCH;
 		if (b->n_jobs > 1)

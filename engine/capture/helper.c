@@ -147,12 +147,19 @@ struct ckpt_maps_before *ckpt_helper_maps(const struct ckpt_helper *h, pid_t pid
 
 void ckpt_helper_put_fds(struct ckpt_helper *h, struct ckpt_fds_ahead *ahead)
 {
+	if (!ahead)
+		return;
+	ahead->next = h->fds;
 	h->fds = ahead;
 }
 
-const struct ckpt_fds_ahead *ckpt_helper_fds(const struct ckpt_helper *h)
+const struct ckpt_fds_ahead *ckpt_helper_fds(const struct ckpt_helper *h, pid_t pid)
 {
-	return h->fds;
+	const struct ckpt_fds_ahead *ahead = h->fds;
+
+	while (ahead && ahead->pid != pid)
+		ahead = ahead->next;
+	return ahead;
 }
 
 void ckpt_helper_put_threads(struct ckpt_helper *h, struct ckpt_threads_ahead *ahead)
@@ -188,7 +195,8 @@ void ckpt_helper_close(struct ckpt_helper *h)
 		pthread_join(h->thread, NULL);
 	for (struct ckpt_maps_before *b = h->before; b; b = b->next)
 		b->close(b);
-	ckpt_fds_ahead_close(h->fds);
+	for (struct ckpt_fds_ahead *f = h->fds; f; f = f->next)
+		ckpt_fds_ahead_close(f);
 	ckpt_threads_ahead_close(h->threads);
 	ckpt_arena_close(h->own);
 	pthread_cond_destroy(&h->changed);

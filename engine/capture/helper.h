@@ -28,13 +28,14 @@ bool ckpt_helper_has_done(struct ckpt_helper *h, const struct ckpt_job *job);
 /* Returns when JOB is done; runs it, or others that still wait, in the meantime. */
 void ckpt_helper_wait(struct ckpt_helper *h, struct ckpt_job *job);
 /* What a job found out before the freeze and the capture may use: NULL, or closed with the helper.
- * Put by the job, asked for when that is done. Areas of as many processes as one likes. */
+ * Put by the job, asked for when that is done. Areas and descriptors of as many processes as one
+ * likes. */
 struct ckpt_maps_before;
 void ckpt_helper_put(struct ckpt_helper *h, struct ckpt_maps_before *before);
 struct ckpt_maps_before *ckpt_helper_maps(const struct ckpt_helper *h, pid_t pid);
 struct ckpt_fds_ahead;
 void ckpt_helper_put_fds(struct ckpt_helper *h, struct ckpt_fds_ahead *ahead);
-const struct ckpt_fds_ahead *ckpt_helper_fds(const struct ckpt_helper *h);
+const struct ckpt_fds_ahead *ckpt_helper_fds(const struct ckpt_helper *h, pid_t pid);
 struct ckpt_threads_ahead;
 void ckpt_helper_put_threads(struct ckpt_helper *h, struct ckpt_threads_ahead *ahead);
 const struct ckpt_threads_ahead *ckpt_helper_threads(const struct ckpt_helper *h);

@@ -137,7 +137,7 @@ int main(void)
 		return 1;
 	pid = spawn(target);
 	wait_count(1);
-	ahead = ckpt_fds_ahead_open(arena, pid);
+	ahead = ckpt_fds_ahead_open(arena, pid, ckpt_fds_ahead_most());
 	report(ahead && ckpt_fds_ahead_find(ahead, FIRST + 7) && !ckpt_fds_ahead_find(ahead, 9999),
 	       "descriptors are looked up");
 	kill(pid, SIGUSR1);
