@@ -23,22 +23,27 @@ said() {
 	for ((i = 0; i < 1000; i++)); do [ -e "$D/t/said" ] && break; sleep 0.01; done
 	cat "$D/t/said"
 }
-# write_too: what a write of as much takes, by one thread, while nothing else works; to the file write
+# write_too: what a write of as much takes, by one thread, while nothing else works; to the file write. And how long a
+# request takes at most while one writes as much, for it is the machine that makes it wait then; to the file beside.
 write_too() {
 	kill -STOP "$pid"
 	"$load" write "$mib" "$D/raw" >>"$D/write"
 	rm -f "$D/raw"
 	kill -CONT "$pid"
+	warm memory "$mib"
+	said >"$D/ignored"
+	"$load" write "$mib" "$D/raw" >"$D/ignored"
+	said | cut -d' ' -f1 >>"$D/beside"
+	rm -f "$D/raw"
 }
 # ratios FILE FILE: medians of pairs, for a machine that others use as well is not the same a second later
 ratios() { calc "$(paste "$D/$1" "$D/$2" | awk '{ print $1 / $2 }' | median)"; }
-# dumps OPTION...: to the files frozen (as felt), total, slow, rate, peak, and write
+# dumps OPTION...: to the files frozen (as felt), total, slow, rate, peak, write, and beside
 dumps() {
 	local i
-	rm -f "$D"/{frozen,total,slow,rate,peak,write}
+	rm -f "$D"/{frozen,total,slow,rate,peak,write,beside}
 	for ((i = 0; i < runs; i++)); do
 		rm -rf "$D/img"
-		write_too
 		warm memory "$mib"
 		said >"$D/ignored"
 		timed "$ckpt" dump -R -t "$pid" -D "$D/img" "$@" || fails "dump $*" || return
@@ -48,6 +53,8 @@ dumps() {
 		cut -d' ' -f3 "$D/said" >>"$D/rate"
 		wall >>"$D/total"
 		peak >>"$D/peak"
+		rm -rf "$D/img"
+		write_too
 	done
 }
 # small: what a dump of next to nothing costs
@@ -75,6 +82,7 @@ block() {
 	after=$(said)
 	[ "${limit#x}" = "$limit" ] || limit=$(calc "${limit#x}*$(cat "$D/t/fork")")
 	line "$name: longest request" "$(m frozen)" ms '<=' "$limit"
+	line '  while a write of as much is made' "$(m beside)" ms none ''
 	line '  a plain fork of it takes' "$(cat "$D/t/fork")" ms none ''
 	line "  a write of $mib MiB to tmpfs, one thread" "$(m write)" ms none ''
 	line '  in all' "$(m total)" ms none ''
