@@ -15,17 +15,18 @@ fails() { echo "$1 fails:"; tail -n 5 "$D/out"; missed=$((missed + 1)); end; ret
 timed() { timeout 90 "$load" run "$@" >"$D/out" 2>&1; grep -q 'status 0$' "$D/out"; }
 wall() { sed -n 's/^wall \([0-9.]*\) .*/\1/p' "$D/out"; }
 peak() { sed -n 's/.* peak \([0-9]*\) .*/\1/p' "$D/out"; }
-# said: what the program says of its requests since the last time: longest, 99.9th percentile, number a second
+# said: what the program says of its requests since the last time: longest, 99.9th percentile, number a second;
+# said fork: how long one of it as it is takes
 said() {
 	rm -f "$D/t/said"
-	: >"$D/t/ask"
+	: >"$D/t/${1-ask}"
 	local i
 	for ((i = 0; i < 1000; i++)); do [ -e "$D/t/said" ] && break; sleep 0.01; done
 	cat "$D/t/said"
 }
-# write_too: what a write of as much takes, by one thread, while nothing else works; to the file write. And how long a
-# request takes at most while one writes as much, for it is the machine that makes it wait then; to the file beside.
-write_too() {
+# limits: what the machine needs for as much. To the file write: a write of it by one thread, while nothing else works; to
+# beside: the longest request while one writes it; to fork: a fork of the program as it is, pages where copies have left them.
+limits() {
 	kill -STOP "$pid"
 	"$load" write "$mib" "$D/raw" >>"$D/write"
 	rm -f "$D/raw"
@@ -34,14 +35,15 @@ write_too() {
 	said >"$D/ignored"
 	"$load" write "$mib" "$D/raw" >"$D/ignored"
 	said | cut -d' ' -f1 >>"$D/beside"
+	said fork >>"$D/fork"
 	rm -f "$D/raw"
 }
 # ratios FILE FILE: medians of pairs, for a machine that others use as well is not the same a second later
 ratios() { calc "$(paste "$D/$1" "$D/$2" | awk '{ print $1 / $2 }' | median)"; }
-# dumps OPTION...: to the files frozen (as felt), total, slow, rate, peak, write, and beside
+# dumps OPTION...: to the files frozen (as felt), total, slow, rate, peak, write, beside, and fork
 dumps() {
 	local i
-	rm -f "$D"/{frozen,total,slow,rate,peak,write,beside}
+	rm -f "$D"/{frozen,total,slow,rate,peak,write,beside,fork}
 	for ((i = 0; i < runs; i++)); do
 		rm -rf "$D/img"
 		warm memory "$mib"
@@ -54,7 +56,7 @@ dumps() {
 		wall >>"$D/total"
 		peak >>"$D/peak"
 		rm -rf "$D/img"
-		write_too
+		limits
 	done
 }
 # small: what a dump of next to nothing costs
@@ -80,10 +82,10 @@ block() {
 	dumps "$@" || return
 	sleep 1
 	after=$(said)
-	[ "${limit#x}" = "$limit" ] || limit=$(calc "${limit#x}*$(cat "$D/t/fork")")
+	[ "${limit#x}" = "$limit" ] || limit=$(calc "${limit#x}*$(m fork)")
 	line "$name: longest request" "$(m frozen)" ms '<=' "$limit"
 	line '  while a write of as much is made' "$(m beside)" ms none ''
-	line '  a plain fork of it takes' "$(cat "$D/t/fork")" ms none ''
+	line '  a plain fork of it takes' "$(m fork)" ms none ''
 	line "  a write of $mib MiB to tmpfs, one thread" "$(m write)" ms none ''
 	line '  in all' "$(m total)" ms none ''
 	line "  compared with that write of $mib MiB" "$(ratios total write)" x '<=' "$total"
@@ -93,7 +95,7 @@ block() {
 	line '    after' "$(echo "$after" | cut -d' ' -f2)" ms none ''
 	line '  requests a second, compared with before: meanwhile' "$(calc "$(m rate)/$(echo "$before" | cut -d' ' -f3)")" x none ''
 	line '    after' "$(calc "$(echo "$after" | cut -d' ' -f3)/$(echo "$before" | cut -d' ' -f3)")" x none ''
-	[ "$name" = "${name%idle*}" ] || echo "$mib $(m frozen) $(cat "$D/t/fork")" >>"$D/points"
+	[ "$name" = "${name%idle*}" ] || echo "$mib $(m frozen) $(m fork)" >>"$D/points"
 	end
 }
 # chain: a full dump, and one of what 1 % of writes have changed since
@@ -244,7 +246,7 @@ plot() {
 		mib=$size
 		begin serve0 "$mib"
 		dumps --live || return
-		echo "$mib $(m frozen) $(cat "$D/t/fork")" >>"$D/points"
+		echo "$mib $(m frozen) $(m fork)" >>"$D/points"
 		end
 	done
 	sort -n -o "$D/points" "$D/points"
