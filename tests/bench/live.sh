@@ -45,7 +45,6 @@ dumps() {
 	local i
 	rm -f "$D"/{frozen,total,slow,rate,peak,write,beside,fork}
 	for ((i = 0; i < runs; i++)); do
-		rm -rf "$D/img"
 		warm memory "$mib"
 		said >"$D/ignored"
 		timed "$ckpt" dump -R -t "$pid" -D "$D/img" "$@" || fails "dump $*" || return

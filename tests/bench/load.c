@@ -146,6 +146,7 @@ static void *write_memory(void *arg)
 	return arg;
 }
 
+/* Of it as it is. */
 static int64_t time_fork(void)
 {
 	int64_t start = test_now_ns(), taken;
@@ -165,28 +166,24 @@ static int by_value(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+/* TEXT, which it frees, is there at once or not at all. */
+static void say(const char *dir, char *text)
+{
+	char *said = test_text("%s/said", dir), *new = test_text("%s/said.new", dir);
+
+	test_write(new, "%s\n", text);
+	rename(new, said);
+	free(said);
+	free(new);
+	free(text);
+}
+
 /* The longest one, that of which one in a thousand is longer, in ms; and how many a second. */
 static void tell(const char *dir, uint32_t *us, size_t n, int64_t since)
 {
-	char *said = test_text("%s/said", dir), *new = test_text("%s/said.new", dir);
-
 	qsort(us, n, sizeof(*us), by_value);
-	test_write(new, "%.3f %.3f %.0f\n", us[n - 1] / 1e3, us[n - 1 - n / 1000] / 1e3,
-		   n / ((test_now_ns() - since) / 1e9));
-	rename(new, said);
-	free(said);
-	free(new);
-}
-
-/* What a fork of it as it is takes now, in ms. */
-static void tell_fork(const char *dir)
-{
-	char *said = test_text("%s/said", dir), *new = test_text("%s/said.new", dir);
-
-	test_write(new, "%.3f\n", time_fork() / 1e6);
-	rename(new, said);
-	free(said);
-	free(new);
+	say(dir, test_text("%.3f %.3f %.0f", us[n - 1] / 1e3, us[n - 1 - n / 1000] / 1e3,
+			   n / ((test_now_ns() - since) / 1e9)));
 }
 
 /* A request takes a rest and looks at some memory. When there is DIR/ask, or DIR/fork, DIR/said is
@@ -218,7 +215,7 @@ static void serve(char *memory, size_t size, const char *dir)
 			since = last = test_now_ns();
 		}
 		if (!unlink(fork)) {
-			tell_fork(dir);
+			say(dir, test_text("%.3f", time_fork() / 1e6));
 			last = test_now_ns();
 		}
 	}
