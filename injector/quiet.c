@@ -29,6 +29,7 @@
 #define AREAS_MIN 1000 /* fewer are read faster than breakpoints are made: 7 ms for the first */
 #define AREAS_PER_THREAD 20 /* the same for what each thread costs while it is frozen */
 #define THREADS_MAX 64
+#define AREAS_ENOUGH (AREAS_MIN + THREADS_MAX * AREAS_PER_THREAD)
 #define CALL_TEXT 256
 #define CALL_WORDS 9
 #define CALL_LEN 2 /* bytes of `syscall`, and of `int $0x80` */
@@ -172,17 +173,18 @@ static int open_of(pid_t pid, const char *name)
 	return open(path, O_RDONLY | O_CLOEXEC);
 }
 
-static bool has_areas(pid_t pid, size_t n)
+static size_t count_areas(pid_t pid)
 {
 	CKPT_FD fd = open_of(pid, "maps");
 	char text[BUFFER];
+	size_t n = 0;
 	ssize_t len;
 
-	while (n && fd >= 0 && (len = read(fd, text, sizeof(text))) > 0) {
-		for (const char *p = text; n && (p = memchr(p, '\n', text + len - p)); p++)
-			n--;
+	while (n < AREAS_ENOUGH && fd >= 0 && (len = read(fd, text, sizeof(text))) > 0) {
+		for (const char *p = text; (p = memchr(p, '\n', text + len - p)); p++)
+			n++;
 	}
-	return !n;
+	return n;
 }
 
 static bool read_areas(struct quiet *q, struct ckpt_arena *arena)
@@ -251,9 +253,10 @@ static void close_all(struct ckpt_maps_before *before)
 
 struct ckpt_maps_before *ckpt_quiet_read(struct ckpt_arena *arena, pid_t pid)
 {
+	size_t n_areas = count_areas(pid);
 	struct quiet *q;
 
-	if (!has_areas(pid, AREAS_MIN)) /* mostly */
+	if (n_areas < AREAS_MIN) /* mostly */
 		return NULL;
 	q = ckpt_new(arena, struct quiet);
 	q->before.pid = pid;
@@ -261,8 +264,8 @@ struct ckpt_maps_before *ckpt_quiet_read(struct ckpt_arena *arena, pid_t pid)
 	q->before.close = close_all;
 	q->pidfd = syscall(SYS_pidfd_open, pid, 0);
 	if (q->pidfd >= 0 && list_threads(q) && all_wait(q) &&
-	    has_areas(pid, AREAS_MIN + q->n * AREAS_PER_THREAD) && breakpoints_work() &&
-	    watch_all(q) && read_areas(q, arena))
+	    n_areas >= AREAS_MIN + q->n * AREAS_PER_THREAD && breakpoints_work() && watch_all(q) &&
+	    read_areas(q, arena))
 		return &q->before;
 	close_all(&q->before);
 	return NULL;

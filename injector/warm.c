@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* One walk through the tree, by the helper while others are at work. */
 #include <stdint.h>
 #include <sys/mman.h>
 #include "engine/base/arch/x86-64.h"
