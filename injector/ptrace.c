@@ -11,7 +11,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
-#include "engine/base/file.h"
 #include "engine/base/text.h"
 #include "injector/ptrace.h"
 
@@ -226,9 +225,10 @@ int ckpt_proc_read(pid_t tid, const char *name, char *buf, size_t size)
 	CKPT_FD fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return errno == ENOENT ? -ESRCH : -errno;
-	n = ckpt_pread(fd, buf, size - 1, 0);
-	if (n >= 0)
-		buf[n] = '\0';
+	n = read(fd, buf, size - 1);
+	if (n < 0)
+		return -errno;
+	buf[n] = '\0';
 	return n;
 }
 

@@ -71,7 +71,9 @@ int ckpt_vm_write(pid_t pid, const struct iovec *local, const struct iovec *remo
 int ckpt_vm_get(pid_t pid, uint64_t addr, void *buf, size_t len);
 int ckpt_vm_put(pid_t pid, uint64_t addr, const void *buf, size_t len);
 
-/* Reads up to SIZE - 1 bytes of /proc/TID/NAME and ends them with NUL. Returns the length. */
+/* Reads up to SIZE - 1 bytes of /proc/TID/NAME and ends them with NUL. Returns the length. NAME is
+ * a file that the kernel prints as one record: it comes with one read(2), which nothing interrupts.
+ */
 int ckpt_proc_read(pid_t tid, const char *name, char *buf, size_t size);
 /* The state letter and fields of /proc/TID/stat. */
 struct ckpt_proc_stat {

@@ -23,8 +23,15 @@ size_t ckpt_fds_to_keep(unsigned int part, size_t most)
 	return limit.rlim_cur / part < most ? limit.rlim_cur / part : most;
 }
 
-static bool look_up(struct ckpt_arena *arena, int fd_dir, int info_dir, const char *name,
-		    struct ckpt_fd_ahead *f)
+int ckpt_fdinfo_open(int fd_dir, const char *name)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "../fdinfo/%s", name);
+	return openat(fd_dir, path, O_RDONLY | O_CLOEXEC);
+}
+
+static bool look_up(struct ckpt_arena *arena, int fd_dir, const char *name, struct ckpt_fd_ahead *f)
 {
 	char link[PATH_MAX];
 	ssize_t n = readlinkat(fd_dir, name, link, sizeof(link) - 1);
@@ -32,7 +39,7 @@ static bool look_up(struct ckpt_arena *arena, int fd_dir, int info_dir, const ch
 	if (n < 0)
 		return false;
 	f->number = atoi(name);
-	f->info = openat(info_dir, name, O_RDONLY | O_CLOEXEC);
+	f->info = ckpt_fdinfo_open(fd_dir, name);
 	link[n] = '\0';
 	f->link = ckpt_strdup(arena, link);
 	return f->info >= 0;
@@ -58,17 +65,15 @@ struct ckpt_fds_ahead *ckpt_fds_ahead_open(struct ckpt_arena *arena, pid_t pid, 
 	struct dirent *d;
 	DIR *dir;
 
-	snprintf(path, sizeof(path), "/proc/%d/fdinfo", pid);
-	CKPT_FD info_dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
-	dir = info_dir < 0 ? NULL : opendir(path);
+	dir = opendir(path);
 	if (!dir)
 		return NULL;
 	ahead->pid = pid;
 	while (ahead->n < most && (d = readdir(dir))) {
 		ahead->v = ckpt_grow(arena, ahead->v, ahead->n, &room, 64, sizeof(*ahead->v));
 		if (d->d_name[0] != '.' &&
-		    look_up(arena, dirfd(dir), info_dir, d->d_name, &ahead->v[ahead->n]))
+		    look_up(arena, dirfd(dir), d->d_name, &ahead->v[ahead->n]))
 			ahead->n++;
 	}
 	closedir(dir);

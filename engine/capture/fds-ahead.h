@@ -25,6 +25,10 @@ struct ckpt_fds_ahead {
  * most. */
 size_t ckpt_fds_to_keep(unsigned int part, size_t most);
 
+/* /proc/PID/fdinfo/NAME, where FD_DIR is /proc/PID/fd, or the same of a thread. Returns a
+ * descriptor, or -1 with errno. */
+int ckpt_fdinfo_open(int fd_dir, const char *name);
+
 /* As many as all processes together may keep open. */
 size_t ckpt_fds_ahead_most(void);
 /* MOST at most. NULL: there is nothing to be seen. */

@@ -28,7 +28,7 @@ struct entry { /* of getdents64(2) */
 
 struct ckpt_look_job {
 	struct ckpt_job job;
-	int fd_dir, fdinfo_dir;
+	int fd_dir;
 	const struct ckpt_fds_ahead *ahead; /* of this task; else NULL */
 	struct ckpt_look *look;
 	size_t n;
@@ -40,12 +40,12 @@ static int failed(struct ckpt_look *look, int code, const char *what)
 	return look->code = code;
 }
 
-static ssize_t open_and_read(int dir, const char *name, char *text, size_t size,
+static ssize_t open_and_read(int fd_dir, const char *name, char *text, size_t size,
 			     struct ckpt_look *look)
 {
 	ssize_t n;
 
-	CKPT_FD fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
+	CKPT_FD fd = ckpt_fdinfo_open(fd_dir, name);
 	if (fd < 0)
 		return failed(look, -errno, "fdinfo: cannot open");
 	n = read(fd, text, size);
@@ -53,14 +53,14 @@ static ssize_t open_and_read(int dir, const char *name, char *text, size_t size,
 }
 
 /* What is wanted stands in front of what the kind of file adds, which may be long. */
-static ssize_t read_info(int dir, const struct ckpt_fd_ahead *ahead, const char *name, char *text,
-			 size_t size, struct ckpt_look *look)
+static ssize_t read_info(int fd_dir, const struct ckpt_fd_ahead *ahead, const char *name,
+			 char *text, size_t size, struct ckpt_look *look)
 {
 	struct ckpt_err err;
 	ssize_t n = ahead ? pread(ahead->info, text, size - 1, 0) : 0;
 
 	if (n <= 0) /* a process may have taken the number of another */
-		n = open_and_read(dir, name, text, size - 1, look);
+		n = open_and_read(fd_dir, name, text, size - 1, look);
 	if (n < 0)
 		return n;
 	text[n] = '\0';
@@ -111,7 +111,7 @@ static void look_at(const struct ckpt_look_job *job, struct ckpt_look *look,
 	ssize_t n;
 
 	snprintf(name, sizeof(name), "%d", look->number);
-	n = read_info(job->fdinfo_dir, ahead, name, text, sizeof(text), look);
+	n = read_info(job->fd_dir, ahead, name, text, sizeof(text), look);
 	if (n < 0 || read_link(job, ahead, name, look, arena) < 0)
 		return;
 	if (n < TEXT_KEPT && look->link && !strncmp(look->link, "anon_inode:", 11))
@@ -211,7 +211,6 @@ static void make_jobs(struct ckpt_fd_batch *b)
 
 		job->job.run = run;
 		job->fd_dir = b->fd_dir;
-		job->fdinfo_dir = b->fdinfo_dir;
 		job->ahead = ahead;
 		job->look = b->look + i * BATCH;
 		job->n = b->n - i * BATCH < BATCH ? b->n - i * BATCH : BATCH;
@@ -225,13 +224,10 @@ int ckpt_fd_batch_open(struct ckpt_fd_batch *b, struct ckpt_capture *c,
 {
 	int r;
 
-	*b = (struct ckpt_fd_batch){ .c = c, .task = task, .fd_dir = -1, .fdinfo_dir = -1 };
+	*b = (struct ckpt_fd_batch){ .c = c, .task = task, .fd_dir = -1 };
 	b->fd_dir = c->src->ops->open_proc(c->src, task->pid, "fd", err);
 	if (b->fd_dir < 0)
 		return b->fd_dir;
-	b->fdinfo_dir = c->src->ops->open_proc(c->src, task->pid, "fdinfo", err);
-	if (b->fdinfo_dir < 0)
-		return b->fdinfo_dir;
 	r = list(b, err);
 	if (r >= 0)
 		make_jobs(b);
@@ -253,11 +249,10 @@ size_t ckpt_fd_batch_next(struct ckpt_fd_batch *b, const struct ckpt_look **look
 	return job->n;
 }
 
-/* Nobody may still use the folders. */
+/* Nobody may still use the folder. */
 void ckpt_fd_batch_close(struct ckpt_fd_batch *b)
 {
 	for (; b->n_jobs > 1 && b->next < b->n_jobs; b->next++)
 		ckpt_helper_wait(b->c->helper, &b->job[b->next].job);
 	ckpt_close_fd(&b->fd_dir);
-	ckpt_close_fd(&b->fdinfo_dir);
 }

@@ -57,13 +57,14 @@ struct scope_job {
 	size_t n;
 };
 
-/* At once, out of what was opened ahead; whatever is in the way is found out by looking it up. */
+/* At once, out of what was opened ahead, an empty one too: of who is gone the kernel says so.
+ * Whatever is in the way is found out by looking it up. */
 static bool read_open(struct ckpt_arena *arena, int fd, char **textp, size_t *lenp)
 {
 	char buf[OPEN_MOST];
 	ssize_t n = fd < 0 ? -1 : pread(fd, buf, sizeof(buf), 0);
 
-	if (n <= 0 || n == sizeof(buf))
+	if (n < 0 || n == sizeof(buf))
 		return false;
 	*textp = memcpy(ckpt_alloc(arena, n + 1), buf, n);
 	*lenp = n;

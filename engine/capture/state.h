@@ -250,7 +250,7 @@ struct ckpt_look {
 struct ckpt_fd_batch {
 	struct ckpt_capture *c;
 	const struct ckpt_frozen *task;
-	int fd_dir, fdinfo_dir;
+	int fd_dir;
 	struct ckpt_look *look;
 	size_t n;
 	struct ckpt_look_job *job;
