@@ -37,7 +37,7 @@ static int find_gadgets(struct ckpt_tree *tree, const struct ckpt_tracee *t, str
 
 	if (proc->has_gadgets)
 		return 0;
-	r = ckpt_gadgets_find(tree->cache, t->tid, &proc->areas, &proc->gadgets, err);
+	r = ckpt_gadgets_find(tree->cache, tree->arena, t->tid, &proc->areas, &proc->gadgets, err);
 	if (r >= 0 && ckpt_gadgets_hold(t->tid, &proc->gadgets)) {
 		proc->has_gadgets = true;
 		return 0;

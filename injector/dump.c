@@ -136,7 +136,8 @@ static int capture(struct dump *d, struct ckpt_err *err)
 static int open_source(struct dump *d, struct ckpt_err *err)
 {
 	const struct ckpt_ptrace_opts opts = { .timeout_s = d->opts->timeout_s,
-					       .log = d->opts->log };
+					       .log = d->opts->log,
+					       .helper = d->helper };
 
 	if (d->opts->inside) {
 		const struct ckpt_source_inside_opts inside = { *d->opts->inside, d->opts->log };

@@ -110,6 +110,7 @@ struct ckpt_tree {
 	struct ckpt_tick tick;
 	struct ckpt_asleep *asleep[CKPT_TREE_BUCKETS]; /* before the freeze */
 	struct ckpt_gadget_cache *cache;
+	struct ckpt_tree_ahead *ahead; /* what the helper does, NULL: there is none */
 	struct ckpt_remote *remote;
 	bool may_not_suspend; /* seccomp filters: only the privileged may */
 	bool no_shadow_stack; /* nobody can have one here */
@@ -189,5 +190,7 @@ void ckpt_each_below(struct ckpt_arena *arena, pid_t root, const struct ckpt_eac
 /* Before the freeze: reads what will be needed of all that can be seen of the tree then. Never
  * fails: it saves time. */
 void ckpt_tree_look_ahead(struct ckpt_tree *tree);
+/* Any time before: what of that takes long is begun, by the helper, if there is one. */
+void ckpt_tree_work_ahead(struct ckpt_tree *tree);
 /* A sentence on why a thread that was asked to stop does not. */
 int ckpt_tracee_stuck(const struct ckpt_tracee *t, struct ckpt_err *err);

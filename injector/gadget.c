@@ -57,17 +57,13 @@ struct known {
 };
 
 struct ckpt_gadget_cache {
-	struct ckpt_arena *arena;
 	struct known *first;
 	uint8_t chunk[CHUNK];
 };
 
 struct ckpt_gadget_cache *ckpt_gadget_cache_open(struct ckpt_arena *arena)
 {
-	struct ckpt_gadget_cache *cache = ckpt_new(arena, struct ckpt_gadget_cache);
-
-	cache->arena = arena;
-	return cache;
+	return ckpt_new(arena, struct ckpt_gadget_cache);
 }
 
 /* Bytes that the instruction at CODE takes off the stack, doing nothing else that matters; -1:
@@ -192,7 +188,7 @@ static void search(struct ckpt_gadget_cache *cache, pid_t pid, const struct ckpt
 	}
 }
 
-static struct known *known_of(struct ckpt_gadget_cache *cache, pid_t pid,
+static struct known *known_of(struct ckpt_gadget_cache *cache, struct ckpt_arena *arena, pid_t pid,
 			      const struct ckpt_vm_area *a)
 {
 	uint64_t len = a->end - a->start;
@@ -203,7 +199,7 @@ static struct known *known_of(struct ckpt_gadget_cache *cache, pid_t pid,
 		    k->major == a->major && k->minor == a->minor)
 			return k;
 	}
-	k = ckpt_new(cache->arena, struct known);
+	k = ckpt_new(arena, struct known);
 	*k = (struct known){ .offset = a->offset,
 			     .ino = a->ino,
 			     .len = len,
@@ -250,8 +246,9 @@ static void fill(struct ckpt_gadgets *g, const uint64_t at[N_SORTS], uint32_t po
 	}
 }
 
-int ckpt_gadgets_find(struct ckpt_gadget_cache *cache, pid_t pid, const struct ckpt_vm_areas *areas,
-		      struct ckpt_gadgets *g, struct ckpt_err *err)
+int ckpt_gadgets_find(struct ckpt_gadget_cache *cache, struct ckpt_arena *arena, pid_t pid,
+		      const struct ckpt_vm_areas *areas, struct ckpt_gadgets *g,
+		      struct ckpt_err *err)
 {
 	uint64_t at[N_SORTS] = { 0 };
 	uint32_t pops = 0;
@@ -263,7 +260,7 @@ int ckpt_gadgets_find(struct ckpt_gadget_cache *cache, pid_t pid, const struct c
 		const struct ckpt_vm_area *a = &areas->v[i];
 
 		if (has_code(a))
-			take(at, &pops, a, known_of(cache, pid, a));
+			take(at, &pops, a, known_of(cache, arena, pid, a));
 	}
 	fill(g, at, pops);
 	if (g->call && (g->restorer || g->pop_rax))

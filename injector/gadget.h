@@ -27,9 +27,11 @@ struct ckpt_gadgets {
 struct ckpt_gadget_cache;
 struct ckpt_gadget_cache *ckpt_gadget_cache_open(struct ckpt_arena *arena);
 
-/* CKPT_E_NO_GADGET if there are none. May be asked while the target runs, to fill the cache. */
-int ckpt_gadgets_find(struct ckpt_gadget_cache *cache, pid_t pid, const struct ckpt_vm_areas *areas,
-		      struct ckpt_gadgets *g, struct ckpt_err *err);
+/* CKPT_E_NO_GADGET if there are none. May be asked while the target runs, to fill the cache. ARENA
+ * is of the calling thread, and lives as long as CACHE. */
+int ckpt_gadgets_find(struct ckpt_gadget_cache *cache, struct ckpt_arena *arena, pid_t pid,
+		      const struct ckpt_vm_areas *areas, struct ckpt_gadgets *g,
+		      struct ckpt_err *err);
 /* Are they still there? Somebody may have patched the code. What is only good to have is dropped if
  * it is not. */
 bool ckpt_gadgets_hold(pid_t pid, struct ckpt_gadgets *g);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include "engine/base/cleanup.h"
 #include "engine/base/text.h"
+#include "engine/capture/helper.h"
 #include "injector/freeze.h"
 #include "injector/ptrace.h"
 
@@ -215,15 +216,47 @@ static void thread_ahead(void *arg, pid_t pid, pid_t tid)
 	}
 }
 
-static void process_ahead(void *arg, pid_t pid)
+static void find_gadgets(struct ckpt_tree *tree, struct ckpt_arena *arena, pid_t pid)
 {
-	struct ckpt_tree *tree = ((struct ahead *)arg)->tree;
 	struct ckpt_err ignored = CKPT_ERR_INIT;
 	struct ckpt_vm_areas areas;
 	struct ckpt_gadgets g;
 
-	if (!ckpt_vm_areas_read(tree->arena, pid, &areas, &ignored))
-		ckpt_gadgets_find(tree->cache, pid, &areas, &g, &ignored);
+	if (!ckpt_vm_areas_read(arena, pid, &areas, &ignored))
+		ckpt_gadgets_find(tree->cache, arena, pid, &areas, &g, &ignored);
+}
+
+struct ckpt_tree_ahead {
+	struct ckpt_job job;
+	struct ckpt_tree *tree;
+};
+
+/* Others mostly have the same libraries. */
+static void work_ahead(struct ckpt_job *job, struct ckpt_arena *arena)
+{
+	struct ckpt_tree *tree = ((struct ckpt_tree_ahead *)job)->tree;
+
+	find_gadgets(tree, arena, tree->root);
+}
+
+void ckpt_tree_work_ahead(struct ckpt_tree *tree)
+{
+	if (!tree->opts->helper)
+		return;
+	tree->ahead = ckpt_new(tree->arena, struct ckpt_tree_ahead);
+	tree->ahead->job.run = work_ahead;
+	tree->ahead->tree = tree;
+	ckpt_helper_start(tree->opts->helper, &tree->ahead->job);
+}
+
+static void process_ahead(void *arg, pid_t pid)
+{
+	struct ckpt_tree *tree = ((struct ahead *)arg)->tree;
+
+	if (tree->ahead)
+		ckpt_helper_wait(tree->opts->helper, &tree->ahead->job);
+	if (!tree->ahead || pid != tree->root)
+		find_gadgets(tree, tree->arena, pid);
 }
 
 void ckpt_tree_look_ahead(struct ckpt_tree *tree)

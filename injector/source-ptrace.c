@@ -469,6 +469,7 @@ int ckpt_source_ptrace_open(struct ckpt_source **srcp, struct ckpt_arena *arena,
 	s->tree.last = &s->tree.procs;
 	s->tree.cache = ckpt_gadget_cache_open(arena);
 	s->tree.remote = ckpt_remote_open(arena);
+	ckpt_tree_work_ahead(&s->tree);
 	*srcp = &s->base;
 	return 0;
 }

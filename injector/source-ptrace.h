@@ -8,10 +8,13 @@
 #include "engine/base/log.h"
 #include "engine/capture/source.h"
 
+struct ckpt_helper;
+
 struct ckpt_ptrace_opts {
 	unsigned int timeout_s; /* until all is stopped; 0: none */
 	struct ckpt_log *log;
-	bool one; /* without its children */
+	struct ckpt_helper *helper; /* works ahead from now on, and lives as long; NULL: nobody */
+	bool one;                   /* without its children */
 };
 
 /* Checks that PID can be dumped by this process at all (exists, no kernel thread, not ckpt itself
