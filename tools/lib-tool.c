@@ -5,10 +5,14 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
 #include "tools/ckpt.h"
+
+#define LOCK_TRIES 100
+#define LOCK_NAP_US 1000
 
 static int cannot_open(struct ckpt_tool *t, const char *dir, bool make, int code)
 {
@@ -52,20 +56,53 @@ static const char *without_slashes(struct ckpt_tool *t)
 	return dir;
 }
 
+/* A dump that fails takes the folder away that it made, but not from another one, which has a lock
+ * on it. Errors as of open(2). */
+static int open_shared(const char *dir)
+{
+	CKPT_FD fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int tries = LOCK_TRIES;
+	struct stat st;
+
+	if (fd < 0)
+		return -1;
+	while (flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK && tries--)
+		usleep(LOCK_NAP_US);
+	errno = ENOENT;
+	return fstat(fd, &st) < 0 || !st.st_nlink ? -1 : ckpt_take_fd(&fd);
+}
+
+static void remove_made(int dirfd, const char *dir)
+{
+	struct stat st;
+
+	if (!flock(dirfd, LOCK_EX | LOCK_NB) && !fstat(dirfd, &st) && st.st_nlink)
+		rmdir(dir);
+}
+
+static int make_images(struct ckpt_tool *t, const char *dir)
+{
+	for (int i = 0; i < LOCK_TRIES; i++) {
+		t->dirfd = open_shared(dir);
+		if (t->dirfd >= 0 || errno != ENOENT)
+			break;
+		/* Whoever reads it reads the memory of the programs. */
+		t->made_dir = !mkdir(dir, 0700);
+		if (!t->made_dir && errno != EEXIST)
+			break;
+	}
+	return t->dirfd < 0 ? cannot_open(t, dir, true, -errno) : 0;
+}
+
 static int open_images(struct ckpt_tool *t, bool make)
 {
 	const char *dir = t->opts.images_dir = without_slashes(t);
 
 	if (!strcmp(dir, "-"))
 		return open_stream(t, make);
+	if (make)
+		return make_images(t, dir);
 	t->dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (t->dirfd < 0 && errno == ENOENT && make) {
-		/* Whoever reads it reads the memory of the programs. */
-		if (mkdir(dir, 0700) < 0)
-			return cannot_open(t, dir, make, -errno);
-		t->made_dir = true;
-		t->dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	}
 	return t->dirfd < 0 ? cannot_open(t, dir, make, -errno) : 0;
 }
 
@@ -126,11 +163,11 @@ int ckpt_tool_open(struct ckpt_tool *t, bool make)
 
 void ckpt_tool_close(struct ckpt_tool *t, bool failed)
 {
+	if (failed && t->made_dir && t->dirfd >= 0)
+		remove_made(t->dirfd, t->opts.images_dir);
 	if (t->logfd >= 0)
 		close(t->logfd);
 	if (t->dirfd >= 0)
 		close(t->dirfd);
 	t->logfd = t->dirfd = -1;
-	if (failed && t->made_dir)
-		rmdir(t->opts.images_dir);
 }

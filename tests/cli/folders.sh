@@ -97,6 +97,21 @@ check 'the image is there' test -s left/image
 check 'the process goes on' unharmed "$PID"
 PID=$mine
 
+# One that fails takes a folder away that it made, but not from another one that has opened it meanwhile.
+both() {
+	local fails
+	rm -rf shared
+	"$CKPT" dump -t 4194305 -D shared >/dev/null 2>&1 & # no such process, anywhere
+	fails=$!
+	"$CKPT" dump -t "$PID" -D shared -R >"$T/out" 2>"$T/err"
+	local status=$?
+	wait "$fails"
+	[ "$status" = 0 ] && [ -s shared/image ]
+}
+for ((i = 0; i < 200; i++)); do both || break; done
+check "a new folder for two, one of which fails, 200 times: $(cat "$T/err")" test "$i" = 200
+check 'the process goes on' unharmed "$PID"
+
 expect 'a dump ends the process' 0 '' dump -t "$PID" -D img8
 check 'it is gone' until_true 5 gone "$PID"
 finish
