@@ -169,18 +169,24 @@ for at in 40 100000 5000000 9000000 15000000 -50 -8000000 -16000000; do
 	check "at $at: it is here as it was" same_sums p
 done
 
-# Killed at any moment: one of them, or the restore's own server has nothing to do with it.
+# child PID: its only one.
+child() { tr -d ' ' <"/proc/$1/task/$1/children"; }
+# Killed at any moment: one of them, or the restore's own server has nothing to do with it. Of the dump a worker is left,
+# which ends the process here, lets it go on or leaves it stopped, and then ends itself.
 for ms in 5 30 60 100 150; do
 	for who in dump lazy-pages; do
 		lend --port 0
 		borrow --page-server --port "$PORT"
+		dump=$(child "$DUMPER")
+		worker=$(child "$dump")
 		restore_there & r=$!
 		sleep "0.$(printf %03d $ms)"
-		if [ $who = dump ]; then kill -KILL "$(cat "/proc/$DUMPER/task/$DUMPER/children")"; else kill -KILL "$BORROWER"; fi
+		if [ $who = dump ]; then kill -KILL "$dump"; else kill -KILL "$BORROWER"; fi
 		wait $r
 		wait "$BORROWER" "$DUMPER" 2>/dev/null & w=$!
 		until_true 3 gone "$DUMPER" || kill -TERM "$DUMPER" 2>/dev/null
 		wait "$BORROWER" 2>/dev/null; wait "$DUMPER" 2>/dev/null; wait $w 2>/dev/null
+		until_true 10 gone "$worker"
 		until_true 5 eval 'unharmed "$PID" || gone "$PID" || stopped'
 		if gone "$PID"; then
 			check "$who killed after $ms ms: it runs there" same_sums p

@@ -137,10 +137,10 @@ start() {
 comm() { cat "/proc/$1/comm" 2>/dev/null; }
 state() { sed -n 's/^State:\t\(.\).*/\1/p' "/proc/$1/status" 2>/dev/null; }
 asleep() { [ "$(comm "$1")" = "${2:0:15}" ] && [ "$(state "$1")" = S ]; }
-# Is it there, is nobody tracing it, is it not stopped?
+# Is it there, is nobody tracing it, is it not stopped? One that is about to end has no memory any more.
 unharmed() {
-	case $(state "$1") in R | S | D) ;; *) return 1 ;; esac
-	grep -q '^TracerPid:[[:space:]]*0$' "/proc/$1/status"
+	awk '/^State:/ { runs = $2 ~ /[RSD]/ } /^TracerPid:/ { free = $2 == 0 } /^VmSize:/ { lives = 1 }
+		END { exit !(runs && free && lives) }' "/proc/$1/status" 2>/dev/null
 }
 gone() { ! [ -e "/proc/$1" ] || [ "$(state "$1")" = Z ]; }
 is_root() { [ "$(id -u)" = 0 ]; }
