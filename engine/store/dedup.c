@@ -293,7 +293,7 @@ static int free_one(const struct dedup *d, struct link *l)
 		return 0;
 	if (flock(img->dirfd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)
 		return ckpt_refuse(d->err, CKPT_E_IMAGE_IN_USE, -EBUSY,
-				   "%s: somebody else frees pages there", img->dir);
+				   "%s: another ckpt is at work there", img->dir);
 	r = give_up(d, l);
 	flock(img->dirfd, LOCK_UN);
 	return r;

@@ -147,6 +147,9 @@ fi
 perl -e 'open(my $f, "<", "kept/1/pages"); select(undef, undef, undef, 100);' 251>&- &
 reader=$!
 until_true 5 asleep $reader perl
+exec 9<kept/1; flock -s 9
+expect 'not while another ckpt is at work there' 1 '^ckpt: CKPT-E0356: kept/4/.*/1: another ckpt' dedup -D kept/4
+exec 9<&-
 expect 'not while somebody reads' 1 '^ckpt: CKPT-E0356: kept/4/.*/1/pages: somebody has it open' dedup -D kept/4
 check 'nothing is recorded' test ! -e kept/1/given-up -a ! -e kept/1/.given-up.tmp
 kill $reader; wait $reader 2>/dev/null
