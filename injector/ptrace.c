@@ -114,7 +114,7 @@ int ckpt_pt_event(pid_t tid, pid_t *pidp)
 
 int ckpt_pt_result(pid_t tid, int64_t *retp)
 {
-	struct call_info info;
+	struct call_info info = { 0 };
 	long r = raw(PTRACE_GET_SYSCALL_INFO, tid, (void *)sizeof(info), &info);
 
 	if (r < 0)

@@ -113,7 +113,7 @@ static int by_name(const char *name)
 int ckpt_take_signal(const char *option, const char *text, int *signalp, struct ckpt_err *err)
 {
 	struct ckpt_err none;
-	unsigned int n;
+	unsigned int n = 0;
 
 	if (*text >= '0' && *text <= '9')
 		*signalp = ckpt_take_number(option, text, 1, LAST, &n, &none) < 0 ? 0 : (int)n;
