@@ -58,7 +58,7 @@ static int make_orphan(int (*make)(void *arg), void *arg)
 {
 	struct between b = { make, arg, -ECHILD };
 	struct rusage before = { 0 }, after = { 0 };
-	int reaps = 0, r;
+	int reaps = 0, saved = errno, r;
 
 	ckpt_sys(SYS_prctl, PR_GET_CHILD_SUBREAPER, &reaps);
 	if (reaps)
@@ -69,6 +69,7 @@ static int make_orphan(int (*make)(void *arg), void *arg)
 	ckpt_usage_hide(&before, &after);
 	if (reaps)
 		ckpt_sys(SYS_prctl, PR_SET_CHILD_SUBREAPER, 1);
+	errno = saved; /* a thread with a deadline cannot be copied */
 	return r;
 }
 

@@ -136,6 +136,27 @@ if echo 'int pause(void); int main(void) { return pause(); }' >static.c && ${CC:
 		"^ckpt-signal: CKPT-E0109: child of process $PID: process [0-9]+: .*; $outside" -D none "$PID"
 	check 'it is unharmed' unharmed "$PID"
 fi
+
+# ---- with a deadline ----
+# Then it cannot fork, and no copy of it is made.
+cat >deadline.pl <<'PROG'
+my ($share, $nap) = (pack("LLQlLQQQ", 48, 6, 2, 0, 0, 1e7, 9e7, 1e8), pack("qq", 0, 2e7));
+syscall(314, 0, $share, 0) == 0 or exit 77; # sched_setattr(2), SCHED_DEADLINE
+open(my $f, ">", "naps");
+for ($! = 0; !$!; ) {
+	syscall(35, $nap, 0);
+	syswrite($f, "x") unless $!;
+}
+PROG
+start "$RUN" perl deadline.pl
+if until_true 5 test -s naps; then
+	ask 'with a deadline' 0 '' -D deadline "$PID"
+	naps=$(stat -c %s naps)
+	check 'it goes on, with its errno' until_true 10 eval 'test "$(stat -c %s naps)" -gt $((naps + 3))'
+	check 'nothing has ended it' unharmed "$PID"
+else
+	echo '# no SCHED_DEADLINE here'
+fi
 PID=$counting
 
 # ---- and back ----
