@@ -184,6 +184,17 @@ static int collect_listener(struct ckpt_collect *c, Ckpt__Inet *m, const struct 
 	return 0;
 }
 
+/* It is free again, and may be in use. */
+static void lose_address(struct ckpt_collect *c, Ckpt__Inet *m)
+{
+	char local[80];
+
+	if (m->local)
+		ckpt_lost(c, "process %d: fd %d: TCP connection that has ended: its address %s",
+			  c->pid, c->number, show(m->local, local));
+	m->local = NULL;
+}
+
 /* One that had a connection is told from one that never had by what poll(2) says. */
 static int collect_tcp(struct ckpt_collect *c, Ckpt__Inet *m, short events, struct ckpt_err *err)
 {
@@ -197,10 +208,10 @@ static int collect_tcp(struct ckpt_collect *c, Ckpt__Inet *m, short events, stru
 	if (info.tcpi_state != TCP_IS_CLOSED)
 		return collect_connection(c, m, err);
 	if (events & POLLRDHUP) {
+		lose_address(c, m);
 		m->state = CLOSED;
 		m->has_shutdown = true;
 		m->shutdown = BOTH_WAYS;
-		m->local = NULL; /* the port is free again, and may be in use */
 	}
 	/* So is one that the kernel chose, when who listened there was shut down. It is shown. */
 	m->has_port_lost = m->port_lost =

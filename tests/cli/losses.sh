@@ -35,6 +35,32 @@ if until_true 5 test -e ring-is-there; then
 		dump -t "$PID" -D ring -R
 fi
 
+# Both ends have said that it is over, and nobody has closed them yet.
+cat >ended.pl <<'EOF'
+use Socket;
+socket(my $listens, AF_INET, SOCK_STREAM, 0);
+bind($listens, sockaddr_in(0, INADDR_LOOPBACK)) && listen($listens, 5) or die;
+socket(my $client, AF_INET, SOCK_STREAM, 0);
+connect($client, getsockname($listens)) or die;
+accept(my $server, $listens) or die;
+for ($server, $client) { shutdown($_, 1) }
+for ($server, $client) { sysread($_, my $nothing, 1) }
+close($listens);
+open(my $ready, ">", "ended");
+print $ready join("\n", map { (sockaddr_in(getsockname($_)))[0] } $server, $client), "\n";
+close($ready);
+select(undef, undef, undef, 1000);
+EOF
+start perl ended.pl
+until_true 5 test -s ended
+until_true 5 asleep "$PID" perl
+ckpt dump -t "$PID" -D ended.img -R
+check 'a connection that has ended' test "$status" = 0
+for port in $(cat ended); do
+	check 'its address is lost' grep -q "^note: process $PID: .*connection that has ended: its address 127.0.0.1:$port" "$T/err"
+done
+check 'it goes on' unharmed "$PID"
+
 # 35: nanosleep(2) without a place for what is left of its time; sleep(1) has one.
 start perl -e 'my $t = pack("qq", 1000, 0); syscall(35, $t, 0)'
 until_true 5 grep -q '^35 ' "/proc/$PID/syscall"
