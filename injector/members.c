@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
@@ -83,10 +84,16 @@ int ckpt_each_thread(pid_t pid, int (*fn)(void *arg, pid_t tid, struct ckpt_err 
 {
 	char path[32];
 	struct dirent *d;
+	struct stat st;
 	DIR *dir;
 	int r = 0;
 
 	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	/* Itself, its parent, and one thread: most have no more. */
+	if (!stat(path, &st) && st.st_nlink == 3) {
+		r = fn(arg, pid, err);
+		return r < 0 ? r : 0;
+	}
 	dir = opendir(path);
 	if (!dir)
 		return errno == ENOENT || errno == ESRCH ?
