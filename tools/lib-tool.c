@@ -76,7 +76,10 @@ static void remove_made(int dirfd, const char *dir)
 {
 	struct stat st;
 
-	if (!flock(dirfd, LOCK_EX | LOCK_NB) && !fstat(dirfd, &st) && st.st_nlink)
+	/* Where there are no locks nobody else has one. */
+	if (flock(dirfd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)
+		return;
+	if (!fstat(dirfd, &st) && st.st_nlink)
 		rmdir(dir);
 }
 
