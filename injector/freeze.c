@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -109,18 +108,13 @@ static int settle_threads(struct ckpt_tree *tree, struct ckpt_proc *proc, struct
 	return 0;
 }
 
-/* The folder of threads has a link for each of them, beside two of its own: if they are those that
- * stand there is no other, and reading it takes a hundred times as long. */
+/* If there are as many as stand there is no other. */
 static bool are_all_known(const struct ckpt_proc *proc)
 {
-	char path[32];
-	struct stat st;
-
 	for (size_t i = 0; i < proc->n; i++)
 		if (proc->threads[i]->state != CKPT_TRACEE_STOPPED)
 			return false;
-	snprintf(path, sizeof(path), "/proc/%d/task", proc->pid);
-	return !stat(path, &st) && st.st_nlink == proc->n + 2;
+	return ckpt_count_threads(proc->pid) == proc->n;
 }
 
 static int settle(struct ckpt_tree *tree, struct ckpt_proc *proc, struct ckpt_err *err)

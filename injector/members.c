@@ -79,21 +79,28 @@ struct ckpt_proc *ckpt_tree_add(struct ckpt_tree *tree, pid_t pid, pid_t ppid)
 	return proc;
 }
 
+size_t ckpt_count_threads(pid_t pid)
+{
+	char path[32];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	return !stat(path, &st) && st.st_nlink > 2 ? st.st_nlink - 2 : 0;
+}
+
 int ckpt_each_thread(pid_t pid, int (*fn)(void *arg, pid_t tid, struct ckpt_err *err), void *arg,
 		     struct ckpt_err *err)
 {
 	char path[32];
 	struct dirent *d;
-	struct stat st;
 	DIR *dir;
 	int r = 0;
 
-	snprintf(path, sizeof(path), "/proc/%d/task", pid);
-	/* Itself, its parent, and one thread: most have no more. */
-	if (!stat(path, &st) && st.st_nlink == 3) {
+	if (ckpt_count_threads(pid) == 1) { /* mostly */
 		r = fn(arg, pid, err);
 		return r < 0 ? r : 0;
 	}
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
 	dir = opendir(path);
 	if (!dir)
 		return errno == ENOENT || errno == ESRCH ?
