@@ -178,46 +178,65 @@ static void say(const char *dir, char *text)
 	free(text);
 }
 
-/* The longest one, that of which one in a thousand is longer, in ms; and how many a second. */
-static void tell(const char *dir, uint32_t *us, size_t n, int64_t since)
+/* The longest one, that of which one in a thousand is longer, in ms; how many a second; and how
+ * long it was made to stand still. */
+static void tell(const char *dir, uint32_t *us, size_t n, int64_t since, uint32_t still)
 {
 	qsort(us, n, sizeof(*us), by_value);
-	say(dir, test_text("%.3f %.3f %.0f", us[n - 1] / 1e3, us[n - 1 - n / 1000] / 1e3,
-			   n / ((test_now_ns() - since) / 1e9)));
+	say(dir, test_text("%.3f %.3f %.0f %.3f", us[n - 1] / 1e3, us[n - 1 - n / 1000] / 1e3,
+			   n / ((test_now_ns() - since) / 1e9), still / 1e3));
 }
 
-/* A request takes a rest and looks at some memory. When there is DIR/ask, or DIR/fork, DIR/said is
- * written. */
+/* How often this thread has given up its processor. */
+static long n_waits(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_THREAD, &usage);
+	return usage.ru_nvcsw;
+}
+
+/* A request takes a rest and looks at some memory. Who had to wait another time than for the rest
+ * was stopped, or had to wait for a lock or a page: it stood still. A request that is long without
+ * that is one whose processor did something else, or stood still itself, as virtual ones do. When
+ * there is DIR/ask, or DIR/fork, DIR/said is written. */
 static void serve(char *memory, size_t size, const char *dir)
 {
 	char *ask = test_text("%s/ask", dir), *fork = test_text("%s/fork", dir);
 	uint32_t *us = (uint32_t *)map(N_TIMES * sizeof(*us));
 	volatile uint64_t sum = 0;
 	int64_t since = test_now_ns(), last = since, looked = since;
+	uint32_t still = 0;
+	long waits = n_waits();
 	size_t n = 0;
 
 	for (uint64_t i = 0;; i++) {
+		long waits_before = waits;
 		int64_t now;
 
 		usleep(REQUEST_US);
 		for (int k = 0; k < 16; k++)
 			sum += memory[(i * 16 + k) * 7919 % (size / PAGE) * PAGE];
 		now = test_now_ns();
+		waits = n_waits();
 		us[n] = (now - last) / 1000;
+		if (waits - waits_before > 1 && us[n] > still)
+			still = us[n];
 		n += n + 1 < N_TIMES;
 		last = now;
 		if (now - looked < 20000000)
 			continue;
 		looked = now;
 		if (!unlink(ask)) {
-			tell(dir, us, n, since);
-			n = 0;
+			tell(dir, us, n, since, still);
+			n = still = 0;
 			since = last = test_now_ns();
 		}
 		if (!unlink(fork)) {
 			say(dir, test_text("%.3f", time_fork() / 1e6));
 			last = test_now_ns();
 		}
+		waits = n_waits();
 	}
 }
 
