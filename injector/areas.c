@@ -46,6 +46,7 @@ static bool parse_line(const char *p, struct ckpt_vm_area *a)
 	while (*p == ' ')
 		p++;
 	a->what = what_is(a, p);
+	a->nameless = a->ino && strstr(p, " (deleted)");
 	return true;
 }
 

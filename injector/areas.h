@@ -22,7 +22,9 @@ struct ckpt_vm_area {
 	uint32_t major, minor;
 	uint8_t prot; /* PROT_* */
 	bool shared;
-	uint8_t what; /* enum ckpt_area_what */
+	bool nameless; /* a file that has lost its name, or never had one: all shared memory but
+			  that of named files */
+	uint8_t what;  /* enum ckpt_area_what */
 };
 
 struct ckpt_vm_areas {

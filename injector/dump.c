@@ -49,7 +49,6 @@ struct dump {
 	struct ckpt_areas_ahead *areas; /* NULL: they are read while it stands still */
 	struct ckpt_copies *copies;     /* NULL: none were needed */
 	uint32_t *crc;                  /* of the chunks of the pages file */
-	struct ckpt_room room;
 };
 
 /* Also between chunks of memory, which take as long as they take. */
@@ -213,8 +212,8 @@ static int copy_memory(struct dump *d, struct ckpt_err *err)
 		.uncached = ckpt_image_writer_is_last(d->writer),
 		.go_on = go_on_standing,
 		.go_on_arg = d,
-		.hold = d->room.hold,
-		.hold_len = d->room.hold_len,
+		.hold = d->precopy.room.hold,
+		.hold_len = d->precopy.room.hold_len,
 		.all_read = go_on_early,
 		.all_read_arg = d,
 	};
@@ -255,7 +254,7 @@ static int commit(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err
 
 	if (d->opts->leave_running && !waits_for_image(d))
 		d->src->ops->thaw(d->src);
-	ckpt_room_end(&d->room); /* files are cut now; it may still be made */
+	ckpt_room_end(&d->precopy.room); /* files are cut now; it may still be made */
 	stats->frozen_ns = frozen_for(d) + d->precopy.frozen_ns;
 	d->snap->inventory->has_frozen_ns = true;
 	d->snap->inventory->frozen_ns = stats->frozen_ns;
@@ -349,12 +348,12 @@ static int make_room(struct dump *d, struct ckpt_err *err)
 		return 0;
 	if (!d->opts->leave_running || is_ahead(d->opts) ||
 	    (d->opts->copies && !d->opts->max_freeze_ns)) {
-		ckpt_room_begin(&d->room, files->part[0].fd, d->opts->pid);
+		ckpt_room_begin(&d->precopy.room, files->part[0].fd, d->opts->pid);
 		return 0;
 	}
 	size = ckpt_room_size(d->arena, d->opts->pid);
 	ckpt_image_spread(d->writer, size);
-	return ckpt_room_make(&d->room, d->arena, files, size, check_signals, d, err);
+	return ckpt_room_make(&d->precopy.room, d->arena, files, 0, size, check_signals, d, err);
 }
 
 /* Who goes on afterwards does not wait for a compressor, or for a reader. */
@@ -445,7 +444,7 @@ static void init(struct dump *d, const struct ckpt_dump_opts *opts, struct ckpt_
 
 static void finish(struct dump *d, int result)
 {
-	ckpt_room_end(&d->room);
+	ckpt_room_end(&d->precopy.room);
 	ckpt_precopy_close(&d->precopy); /* meanwhile the copies end */
 	ckpt_copies_end(d->copies);
 	ckpt_memory_close(d->work);

@@ -167,6 +167,7 @@ struct ckpt_live *ckpt_increment_begin(struct ckpt_increment *inc, struct ckpt_i
 			  .go_on_arg = arg },
 		.writer = writer,
 		.stands = opts->live,
+		.makes_room = opts->live && opts->leave_running && !opts->inside,
 		.max_freeze_ns = opts->max_freeze_ns,
 		.copies = opts->copies,
 		.notep = &inc->note,

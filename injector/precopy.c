@@ -168,9 +168,26 @@ static int copy_parts(struct ckpt_precopy *pre, const struct ckpt_precopy_opts *
 	return r ? r : copy_part(pre, opts, &s, PARTS, 1, err);
 }
 
+/* For shared memory, which is not tracked, behind what has its place in the first round. */
+static int make_room(struct ckpt_precopy *pre, struct ckpt_arena *arena,
+		     const struct ckpt_precopy_opts *opts, struct ckpt_err *err)
+{
+	uint64_t own = ckpt_live_own(pre->live), shared;
+
+	if (!opts->makes_room || !opts->live.files->n || ckpt_image_writer_pack(opts->writer))
+		return 0;
+	shared = ckpt_room_shared_size(arena, opts->pid);
+	if (shared <= SMALL)
+		return 0;
+	ckpt_image_spread(opts->writer, own + shared);
+	return ckpt_room_make(&pre->room, arena, opts->live.files, own, shared, opts->live.go_on,
+			      opts->live.go_on_arg, err);
+}
+
 /* 1: not all of it was copied, for it is hopeless. */
-static int copy_round(struct ckpt_precopy *pre, const struct ckpt_precopy_opts *opts,
-		      uint64_t least, struct round *round, struct ckpt_err *err)
+static int copy_round(struct ckpt_precopy *pre, struct ckpt_arena *arena,
+		      const struct ckpt_precopy_opts *opts, uint64_t least, struct round *round,
+		      struct ckpt_err *err)
 {
 	bool is_first = least == UINT64_MAX;
 	uint64_t start = ckpt_now_ns();
@@ -180,6 +197,8 @@ static int copy_round(struct ckpt_precopy *pre, const struct ckpt_precopy_opts *
 		r = ckpt_live_find(pre->live, &round->bytes, err);
 	if (r == 0)
 		ckpt_image_spread(opts->writer, ckpt_live_own(pre->live));
+	if (r == 0 && is_first)
+		r = make_room(pre, arena, opts, err);
 	if (r == 0 && is_first && opts->copies && round->bytes > SMALL &&
 	    !ckpt_live_base(pre->live))
 		r = copy_parts(pre, opts, start, round->bytes, err);
@@ -203,7 +222,7 @@ int ckpt_precopy(struct ckpt_precopy *pre, struct ckpt_arena *arena,
 	if (opts->stands)
 		r = ckpt_precopy_begin(pre, arena, opts, err);
 	for (int i = 0; r >= 0 && i < rounds && n_worse < WORSE_MAX; i++) {
-		r = copy_round(pre, opts, least, &round, err);
+		r = copy_round(pre, arena, opts, least, &round, err);
 		if (r)
 			return r < 0 ? r : 0;
 		ckpt_logf(opts->live.log, 3, "round %d: %llu KiB in %llu us", i + 1,

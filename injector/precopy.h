@@ -4,6 +4,7 @@
 #include "engine/capture/helper.h"
 #include "engine/memory/live.h"
 #include "engine/store/image.h"
+#include "injector/room.h"
 #include "injector/source-ptrace.h"
 
 struct ckpt_precopy_opts {
@@ -11,7 +12,8 @@ struct ckpt_precopy_opts {
 	struct ckpt_ptrace_opts ptrace;
 	struct ckpt_live_opts live;
 	struct ckpt_image_writer *writer; /* borrowed */
-	bool stands;            /* the tree stands still first, for the tracking to begin */
+	bool stands;     /* the tree stands still first, for the tracking to begin */
+	bool makes_room; /* for what is copied when it stands still, and goes on after that */
 	uint64_t max_freeze_ns; /* 0: as it comes */
 	bool copies;            /* if that cannot be kept, or is not said, there will be copies */
 	/* It may soon stand still. May be NULL. */
@@ -26,6 +28,7 @@ struct ckpt_precopy {
 	struct ckpt_job untrack;
 	struct ckpt_helper *helper; /* has that job; NULL: it was not started */
 	struct ckpt_live *live;
+	struct ckpt_room room; /* to be ended by who writes the image */
 	uint64_t frozen_ns;    /* to begin with it */
 	uint64_t bytes_per_ms; /* that are copied; 0: not known */
 };

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include "engine/base/file.h"
 #include "engine/base/pass.h"
+#include "injector/areas.h"
 #include "injector/freeze.h"
 #include "injector/ptrace.h"
 #include "injector/room.h"
@@ -21,15 +22,47 @@
 #define BIT (1ull << 20)
 #define MORE(size) ((size) + (size) / 4 + (256u << 10)) /* than there is by now */
 
+struct used {
+	uint64_t own, shared; /* KiB */
+};
+
 /* Pages that it shares with its children count once in all. */
 static void add_process(void *arg, pid_t pid)
 {
-	uint64_t *kib = arg;
+	struct used *used = arg;
 	char text[4096];
 
-	if (ckpt_proc_read(pid, "smaps_rollup", text, sizeof(text)) > 0)
-		*kib += ckpt_status_number(text, "Pss_Anon", 10) +
-			ckpt_status_number(text, "SwapPss", 10);
+	if (ckpt_proc_read(pid, "smaps_rollup", text, sizeof(text)) <= 0)
+		return;
+	used->own +=
+		ckpt_status_number(text, "Pss_Anon", 10) + ckpt_status_number(text, "SwapPss", 10);
+	used->shared += ckpt_status_number(text, "Pss_Shmem", 10);
+}
+
+struct shared {
+	struct ckpt_arena *arena;
+	uint64_t most;
+};
+
+/* Named files that are mapped use some as well, but are not dumped. */
+static void note_shared(void *arg, pid_t pid)
+{
+	struct shared *s = arg;
+	struct ckpt_vm_areas areas;
+	struct ckpt_err ignored = CKPT_ERR_INIT;
+	uint64_t used, mapped = 0;
+	char text[8192];
+
+	if (ckpt_proc_read(pid, "status", text, sizeof(text)) <= 0)
+		return;
+	used = ckpt_status_number(text, "RssShmem", 10) << 10;
+	if (used <= s->most || ckpt_vm_areas_read(s->arena, pid, &areas, &ignored) < 0)
+		return;
+	for (size_t i = 0; i < areas.n; i++)
+		if (areas.v[i].shared && areas.v[i].nameless)
+			mapped += areas.v[i].end - areas.v[i].start;
+	used = used < mapped ? used : mapped;
+	s->most = used > s->most ? used : s->most;
 }
 
 /* For SIZE bytes; pages that are needed beyond them are found then. Huge ones are there in a third
@@ -55,15 +88,24 @@ static uint64_t find_room(const struct ckpt_pages_files *files, uint64_t at, uin
 
 uint64_t ckpt_room_size(struct ckpt_arena *arena, pid_t pid)
 {
-	uint64_t kib = 0;
-	const struct ckpt_each each = { NULL, add_process, &kib };
+	struct used used = { 0 };
+	const struct ckpt_each each = { NULL, add_process, &used };
 
 	ckpt_each_below(arena, pid, &each);
-	return kib << 10;
+	return (used.own << 10) + (used.shared ? ckpt_room_shared_size(arena, pid) : 0);
+}
+
+uint64_t ckpt_room_shared_size(struct ckpt_arena *arena, pid_t pid)
+{
+	struct shared shared = { .arena = arena };
+	const struct ckpt_each each = { NULL, note_shared, &shared };
+
+	ckpt_each_below(arena, pid, &each);
+	return shared.most;
 }
 
 int ckpt_room_make(struct ckpt_room *room, struct ckpt_arena *arena,
-		   const struct ckpt_pages_files *files, uint64_t size,
+		   const struct ckpt_pages_files *files, uint64_t from, uint64_t size,
 		   int (*go_on)(void *arg, struct ckpt_err *err), void *arg, struct ckpt_err *err)
 {
 	uint64_t n;
@@ -73,8 +115,8 @@ int ckpt_room_make(struct ckpt_room *room, struct ckpt_arena *arena,
 		make_hold(room, arena, MORE(size));
 		return go_on(arg, err);
 	}
-	for (uint64_t at = 0; r >= 0 && at < size; at += n) {
-		n = find_room(files, at, size);
+	for (uint64_t at = from; r >= 0 && at < from + size; at += n) {
+		n = find_room(files, at, from + size);
 		if (!n)
 			return 0;
 		r = go_on(arg, err);

@@ -24,10 +24,12 @@ struct ckpt_room {
 
 /* What the memory of the tree of PID takes by now, which is not known exactly. */
 uint64_t ckpt_room_size(struct ckpt_arena *arena, pid_t pid);
-/* For SIZE bytes: in our memory, or in FILES, which are empty, and which whoever writes cuts in the
- * end. Nothing but GO_ON can fail. */
+/* What it takes of shared memory, the most that one of its processes uses. */
+uint64_t ckpt_room_shared_size(struct ckpt_arena *arena, pid_t pid);
+/* For SIZE bytes: in our memory, or in FILES behind FROM, where there is nothing yet, and which
+ * whoever writes cuts in the end. Nothing but GO_ON can fail. */
 int ckpt_room_make(struct ckpt_room *room, struct ckpt_arena *arena,
-		   const struct ckpt_pages_files *files, uint64_t size,
+		   const struct ckpt_pages_files *files, uint64_t from, uint64_t size,
 		   int (*go_on)(void *arg, struct ckpt_err *err), void *arg, struct ckpt_err *err);
 /* The same beside other things, as much as there is time for: until whoever fills FD, a file of a
  * tmpfs, gives it its size, or until the end. Elsewhere it would not pay, and nothing is done. */

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Room for the memory of two processes, made ahead; memory that they share counts once. */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -22,11 +24,33 @@ static int goes_on(void *arg, struct ckpt_err *err)
 	return *(int *)arg;
 }
 
+static void touch_as(size_t size, int flags, int fd)
+{
+	char *p = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, fd, 0);
+
+	if (p == MAP_FAILED)
+		_exit(1);
+	memset(p, 1, size);
+}
+
 static void touch(size_t size)
 {
-	char *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	touch_as(size, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+}
 
-	memset(p, 1, size);
+/* SIZE bytes that others could see as well, and as much of a file that has a name. */
+static void touch_shared(size_t size, const char *named)
+{
+	int fd = open(named, O_CREAT | O_EXCL | O_RDWR, 0600);
+
+	if (ftruncate(fd, size) < 0)
+		_exit(1);
+	touch_as(size, MAP_SHARED, fd);
+	touch_as(size / 2, MAP_SHARED | MAP_ANONYMOUS, -1);
+	fd = memfd_create("half", MFD_CLOEXEC);
+	if (ftruncate(fd, size / 2) < 0)
+		_exit(1);
+	touch_as(size / 2, MAP_SHARED, fd);
 }
 
 static uint64_t allocated(int fd)
@@ -36,8 +60,8 @@ static uint64_t allocated(int fd)
 	return fstat(fd, &st) < 0 ? 0 : st.st_blocks * 512ull;
 }
 
-/* A process, and a child that has its memory and as much of its own. */
-static pid_t start(size_t size)
+/* A process, and a child that has its memory and as much of its own. NAMED: and shared memory. */
+static pid_t start_as(size_t size, const char *named)
 {
 	int ready[2];
 	char byte = 0;
@@ -51,12 +75,19 @@ static pid_t start(size_t size)
 			pause();
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		touch(size);
+		if (named)
+			touch_shared(size, named);
 		if (write(ready[1], &byte, 1) == 1)
 			pause();
 		_exit(1);
 	}
 	must(read(ready[0], &byte, 1) == 1, "a tree is there");
 	return pid;
+}
+
+static pid_t start(size_t size)
+{
+	return start_as(size, NULL);
 }
 
 static void end(pid_t pid)
@@ -89,7 +120,29 @@ static int make(struct ckpt_room *room, uint64_t size, int *answer)
 {
 	struct ckpt_err err = CKPT_ERR_INIT;
 
-	return ckpt_room_make(room, arena, &file, size, goes_on, answer, &err);
+	return ckpt_room_make(room, arena, &file, 0, size, goes_on, answer, &err);
+}
+
+/* What is named is not dumped, however much of it is in memory. */
+static void make_behind(void)
+{
+	char named[] = "/dev/shm/ckpt-test-room.XXXXXX";
+	struct ckpt_pages_files one = { 1, { { 0, memfd_create("behind", MFD_CLOEXEC) } } };
+	struct ckpt_err err = CKPT_ERR_INIT;
+	struct ckpt_room room = { 0 };
+	int go = 0;
+	pid_t pid;
+
+	must(mkdtemp(named) != NULL && rmdir(named) == 0, "a name");
+	pid = start_as(OWN, named);
+	is(ckpt_room_shared_size(arena, pid), OWN, "shared memory, and only what would be dumped");
+	ok(ckpt_room_size(arena, pid) >= 3 * OWN, "which is part of all");
+	must(ckpt_room_make(&room, arena, &one, LARGE, OWN, goes_on, &go, &err) == 0, "behind");
+	is(allocated(one.part[0].fd), OWN, "so much of it");
+	is(lseek(one.part[0].fd, 0, SEEK_END), LARGE + OWN, "at the end of the file");
+	unlink(named);
+	close(one.part[0].fd);
+	end(pid);
 }
 
 int main(void)
@@ -127,6 +180,7 @@ int main(void)
 	pid = start(LARGE);
 	make_beside(pid, LARGE);
 	end(pid);
+	make_behind();
 	ckpt_arena_close(arena);
 	return tap_end();
 }
