@@ -148,8 +148,11 @@ static void check(void)
 
 CASES({ "processes that share memory are of one instant", setup, check,
 	.flags = CASE_LOSSY | CASE_ONCE },
+      { "the same, and they go on", setup, check, .flags = CASE_LOSSY | CASE_ONCE | CASE_LEAVES },
       { "the same, copied while they run", setup, check,
 	.flags = CASE_LOSSY | CASE_ONCE | CASE_LIVE },
+      { "the same, and they go on after that", setup, check,
+	.flags = CASE_LOSSY | CASE_ONCE | CASE_LIVE | CASE_LEAVES },
       { "the same, from copies of them", setup, check,
 	.flags = CASE_LOSSY | CASE_ONCE | CASE_LIVE | CASE_COPIES },
       { "the same, in images that go on from each other", setup, check,

@@ -27,6 +27,7 @@ enum case_flag {
 	CASE_LIVE = 256, /* dump --live; not of programs with the preloaded library. $CASE_LIVE: all
 			  */
 	CASE_COPIES = 4096, /* dump -R reads out of copies of processes. $CASE_COPIES: all */
+	CASE_LEAVES = 8192, /* what is restored is the image of a dump -R */
 	CASE_RUNS = 512,  /* what the oracle would have to stop it for is not asked: it runs all the
 			     time, or would notice */
 	CASE_LAZY = 1024, /* restore --lazy, of a user --lazy=map. $CASE_LAZY: all, as it says */

@@ -244,14 +244,14 @@ static int dump_running(struct keeper *k)
 
 static int dump_and_restore(struct keeper *k)
 {
-	bool copies = k->r->story->flags & CASE_COPIES;
-	int status = EVENTUALLY(!is_served()) ? keeper_dump(k, copies ? "-R" : NULL) : -1;
+	bool leaves = k->r->story->flags & (CASE_COPIES | CASE_LEAVES);
+	int status = EVENTUALLY(!is_served()) ? keeper_dump(k, leaves ? "-R" : NULL) : -1;
 	pid_t v[MAX_TREE];
 	char *dir;
 
 	if (status)
 		return keeper_fail(k, "ckpt dump exits with %d", status);
-	if (copies) {
+	if (leaves) {
 		test_end_descendants();
 	} else if (!k->boxed && k->n_images == 1) {
 		status = test_wait(k->root, test_wait_ms());
