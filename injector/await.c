@@ -156,6 +156,9 @@ static int check_time(struct ckpt_tree *tree, struct ckpt_err *err)
 			if (ckpt_tracee_stuck(t, err) && (late || err->number == CKPT_E_TASK_STATE))
 				return err->code;
 			*err = (struct ckpt_err)CKPT_ERR_INIT;
+			/* Of who had the number when it was asked a thread that executed a program
+			 * may have taken it. */
+			ckpt_pt_interrupt(t->tid);
 			t->stopped_at = now;
 		}
 	}

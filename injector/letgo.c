@@ -17,7 +17,8 @@
 #define KILL_NS 10000000000ull
 #define NAP_NS 20000
 #define LATE_NAPS 1000
-#define STOP_NS 5000000000ull /* for one that gets no processor; the stop is on its way anyway */
+#define STOP_NS \
+	5000000000ull /* for one that gets no processor; its stop, or its death, is on its way */
 
 static void nap(void)
 {
@@ -65,24 +66,51 @@ static void put_right(struct ckpt_tracee *t)
 	t->now = regs;
 }
 
-static void let_go(struct ckpt_tracee *t)
+/* Its tracer has to take note of its death: whoever executes a program waits for that. */
+static bool is_dead(struct ckpt_tracee *t)
 {
-	int status;
+	int status, r = ckpt_pt_wait(t->tid, false, &status);
+
+	if (!r || (r > 0 && WIFSTOPPED(status)))
+		return false;
+	t->state = CKPT_TRACEE_GONE;
+	return true;
+}
+
+/* False: it was killed where it stood, and has yet to die. */
+static bool let_go(struct ckpt_tracee *t)
+{
+	bool stood = t->state == CKPT_TRACEE_STOPPED;
 
 	if (t->state == CKPT_TRACEE_WAITED)
 		await_late_stop(t);
-	else if (t->state == CKPT_TRACEE_STOPPED)
+	else if (stood)
 		put_right(t);
-	if (t->state != CKPT_TRACEE_GONE && ckpt_pt_resume(PTRACE_DETACH, t->tid, 0) < 0)
-		ckpt_pt_wait(t->tid, false, &status); /* killed: its tracer has to take note of that
-						       */
+	if (t->state != CKPT_TRACEE_GONE && ckpt_pt_resume(PTRACE_DETACH, t->tid, 0) < 0 &&
+	    !is_dead(t) && stood)
+		return false;
 	t->state = CKPT_TRACEE_GONE;
+	return true;
 }
 
+/* All of them first: who executes a program may be the last one. */
 void ckpt_proc_release(struct ckpt_proc *proc)
 {
+	uint64_t until = 0;
+	size_t left = 0;
+
 	for (size_t i = 0; i < proc->n; i++)
-		let_go(proc->threads[i]);
+		left += !let_go(proc->threads[i]);
+	if (left)
+		until = ckpt_now_ns() + STOP_NS;
+	while (left && ckpt_now_ns() < until) {
+		nap();
+		for (size_t i = 0; i < proc->n; i++)
+			left -= proc->threads[i]->state != CKPT_TRACEE_GONE &&
+				is_dead(proc->threads[i]);
+	}
+	for (size_t i = 0; i < proc->n; i++)
+		proc->threads[i]->state = CKPT_TRACEE_GONE;
 }
 
 void ckpt_tree_thaw(struct ckpt_tree *tree)
