@@ -29,19 +29,33 @@ int ckpt_caller_lost(const struct ckpt_tracee *t, int r, const char *verb, struc
 
 /* ---- can it make calls? ---- */
 
+/* 0, with proc->has_gadgets set if they can be used. */
+static int look_for_gadgets(struct ckpt_tree *tree, const struct ckpt_tracee *t,
+			    struct ckpt_err *err)
+{
+	struct ckpt_proc *proc = t->proc;
+	int r = ckpt_gadgets_find(tree->cache, tree->arena, t->tid, &proc->areas, &proc->gadgets,
+				  err);
+
+	proc->has_gadgets = r >= 0 && ckpt_gadgets_hold(t->tid, &proc->gadgets);
+	return r;
+}
+
 static int find_gadgets(struct ckpt_tree *tree, const struct ckpt_tracee *t, struct ckpt_err *err)
 {
 	struct ckpt_proc *proc = t->proc;
 	uint64_t mask;
-	int r;
+	int r = 0;
 
+	if (!proc->has_gadgets)
+		r = look_for_gadgets(tree, t, err);
+	if (!proc->has_gadgets) {
+		ckpt_gadget_cache_forget(tree->cache);
+		*err = (struct ckpt_err)CKPT_ERR_INIT;
+		r = look_for_gadgets(tree, t, err);
+	}
 	if (proc->has_gadgets)
 		return 0;
-	r = ckpt_gadgets_find(tree->cache, tree->arena, t->tid, &proc->areas, &proc->gadgets, err);
-	if (r >= 0 && ckpt_gadgets_hold(t->tid, &proc->gadgets)) {
-		proc->has_gadgets = true;
-		return 0;
-	}
 	if (ckpt_pt_get_mask(t->tid, &mask) < 0)
 		return ckpt_caller_lost(t, -ESRCH, "run a system call in it", err);
 	if (r >= 0)
@@ -151,6 +165,7 @@ static int place_frame(struct ckpt_caller *c, struct ckpt_tracee *t, unsigned in
 {
 	const struct ckpt_frame_layout *l = &c->layout;
 	struct ckpt_scratch s;
+	uint64_t mask;
 	int r;
 
 	for (unsigned int n = 0;
@@ -172,6 +187,8 @@ static int place_frame(struct ckpt_caller *c, struct ckpt_tracee *t, unsigned in
 		if (s.touched)
 			ckpt_vm_put(t->tid, s.addr, c->saved, l->len);
 	}
+	if (ckpt_pt_get_mask(t->tid, &mask) < 0)
+		return ckpt_caller_lost(t, -ESRCH, "run a system call in it", err);
 	return ckpt_refuse(err, CKPT_E_NO_GADGET, -ENOMEM,
 			   "thread %d: cannot run system calls in it: no memory that it can spare",
 			   t->tid);
