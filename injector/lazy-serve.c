@@ -8,20 +8,24 @@
  * that were not acted on. Faults need not be found: whoever waits is woken up and asks again.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 #include "engine/base/arch/x86-64.h"
 #include "engine/base/cleanup.h"
+#include "engine/capture/maps.h"
 #include "injector/job.h"
 #include "injector/lazy.h"
 
 #define STEP (256u << 10) /* bytes between two looks at what is asked for */
 #define AHEAD CKPT_CHUNK  /* bytes that come with a page that was asked for */
 #define LOWEST 0x10000ull
+#define MAPS_ROOM (64ull << 20) /* address space, of which what is used is memory */
 
 static int list_failed(struct ckpt_err *err)
 {
@@ -55,6 +59,35 @@ bool ckpt_lazy_reserve(struct ckpt_lazy_job *l, size_t n)
 	return true;
 }
 
+/* What a child finds empty (MADV_WIPEONFORK) is not absent in it: no event tells of that advice. */
+static int drop_wiped(struct ckpt_lazy_job *l, size_t parent, struct ckpt_absent *a,
+		      struct ckpt_err *err)
+{
+	uint32_t task = l->mm[parent].task;
+	struct ckpt_arena *arena;
+	struct ckpt_map *map;
+	char path[32];
+	bool ok = true;
+	size_t n;
+
+	if (!task || !a->n) /* nor is the number known of who was forked itself */
+		return 0;
+	snprintf(path, sizeof(path), "/proc/%d/smaps", l->job->plan->snap->tasks[task - 1]->pid);
+	CKPT_FD fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT)
+		return 0; /* it has been killed */
+	if (fd < 0)
+		return ckpt_fail(err, -errno, "%s", path);
+	if (ckpt_arena_open(&arena, MAPS_ROOM, err) < 0)
+		return err->code;
+	if (ckpt_maps_read(arena, fd, &map, &n, err) >= 0)
+		for (size_t i = 0; i < n && ok; i++)
+			ok = !(map[i].flags & CKPT_MAP(WF)) ||
+			     ckpt_absent_drop(a, map[i].start, map[i].end);
+	ckpt_arena_close(arena);
+	return ok ? err->code : list_failed(err);
+}
+
 static int add_child(struct ckpt_lazy_job *l, size_t parent, int uffd, struct ckpt_err *err)
 {
 	if (!ckpt_lazy_reserve(l, l->n_mm + 1))
@@ -64,7 +97,7 @@ static int add_child(struct ckpt_lazy_job *l, size_t parent, int uffd, struct ck
 	if (!ckpt_absent_copy(&l->mm[l->n_mm].absent, &l->mm[parent].absent))
 		return list_failed(err);
 	l->n_mm++;
-	return 0;
+	return drop_wiped(l, parent, &l->mm[l->n_mm - 1].absent, err);
 }
 
 static int apply(struct ckpt_lazy_job *l, size_t i, const struct uffd_msg *m, struct ckpt_err *err)

@@ -150,6 +150,24 @@ static void fork_and_look(void)
 	look_at(memory, 0, LEN);
 }
 
+/* A child finds it empty, also what its parent has not touched yet. */
+static void wipe_and_look(void)
+{
+	int status;
+	pid_t pid;
+
+	CHECK_CALL(madvise(memory + LEN / 4, LEN / 4, MADV_WIPEONFORK));
+	pid = CHECK_CALL(fork());
+	if (!pid) {
+		is_zero(memory, LEN / 4, LEN / 2);
+		look_at(memory, 0, LEN / 4);
+		look_at(memory, LEN / 2, LEN);
+		_exit(0);
+	}
+	CHECK(waitpid(pid, &status, 0) == pid && !status);
+	look_at(memory, 0, LEN);
+}
+
 static void move_and_look(void)
 {
 	char *away = CHECK_CALL(mremap(memory + LEN / 2, LEN / 2, LEN / 2,
@@ -220,6 +238,7 @@ static void call_and_look(void)
 		setup_body(name##_and_look); \
 	}
 STORY(fork)
+STORY(wipe)
 STORY(move)
 STORY(give_back)
 STORY(unmap)
@@ -264,6 +283,7 @@ static void check_sparse(void)
 #define LAZY (CASE_LAZY | CASE_LOSSY | CASE_GOES)
 CASES({ "threads find all of it while it comes", setup_threads, check_threads, .flags = LAZY },
       { "children have it, too", setup_fork, check_body, .flags = LAZY | CASE_ONCE },
+      { "but not what is wiped", setup_wipe, check_body, .flags = LAZY | CASE_ONCE | CASE_ROOT },
       { "it may move before it is there", setup_move, check_body,
 	.flags = LAZY | CASE_ONCE | CASE_ROOT },
       { "what is given back is zeroes", setup_give_back, check_body,

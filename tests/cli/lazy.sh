@@ -168,21 +168,40 @@ count() { od -A n -t u8 -j $(($1 * 8)) -N 8 "$T/count" | tr -d ' '; }
 until_true 30 eval '[ -s count ] && [ "$(count 1)" -gt 0 ]'
 expect 'a dump of a scanner' 0 '' dump -t "$PID" -D scanned
 until_true 10 test ! -e "/proc/$PID"
-# both SIGNAL: to the two that serve, at once and without starting anything, for they are fast.
-both() {
-	local f c fd pids=()
+# find_both: to pids, those that serve, without starting anything, for they are fast; both SIGNAL: to the two, at once.
+find_both() {
+	local f c fd
+	pids=()
 	for f in /proc/[0-9]*/comm; do
 		{ read -r c <"$f"; } 2>/dev/null && [ "$c" = ckpt-lazy ] || continue
 		for fd in "${f%comm}"fd/*; do [ "$fd" -ef scanned/pages ] && pids+=("${f//[!0-9]/}") && break; done
 	done
+}
+both() {
+	find_both
 	[ ${#pids[@]} = 2 ] && kill "-$1" "${pids[@]}" 2>/dev/null
 }
+# Each process that would end with them has a pipe there; n_wills: how many there are, of all pipes.
+n_wills() {
+	local fd n=0
+	for fd in "/proc/${pids[0]}/fd/"*; do [ -p "$fd" ] && n=$((n + 1)); done
+	echo "$n"
+}
+# Does the child have one, or do they serve no more?
+is_known() { [ "$(n_wills)" -gt "$wills" ] || [ "$(n_wills)" = 0 ]; }
 child() { local c; read -r c <"/proc/$PID/task/$PID/children"; [ -n "$c" ] && echo "$c"; } 2>/dev/null
 n_both=0 n_children=0
 for ((i = 0; i < ${LAZY_KILLS:-4} * 2; i++)); do
 	ckpt restore -d -D scanned --lazy
 	forked=
-	[ $((i % 4)) != 1 ] || { kill -USR1 "$PID"; until_true 5 child >/dev/null; sleep 0.01; forked=$(child); }
+	[ $((i % 4)) != 1 ] || {
+		find_both
+		wills=$(n_wills)
+		kill -USR1 "$PID"
+		until_true 5 child >/dev/null
+		until_true 5 is_known
+		forked=$(child)
+	}
 	[ $((i % 2)) = 0 ] || { both STOP; sleep 0.1; } # it waits for them
 	if both KILL; then
 		until_true 20 gone "$PID" && n_both=$((n_both + 1))
