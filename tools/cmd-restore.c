@@ -2,6 +2,7 @@
 /* ckpt restore: brings a process tree back. Without -d it ends as the root of the tree ends. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -41,6 +42,7 @@ static int be_lent(struct ckpt_tool *t, struct ckpt_restore_run *run, struct ckp
 		t->err.number = CKPT_E_LENDER;
 		return h->to;
 	}
+	signal(SIGPIPE, SIG_IGN); /* who went away is an error of write(2) */
 	h->where = "ckpt lazy-pages";
 	run->handover = h;
 	run->lent = true;

@@ -157,6 +157,7 @@ for at in 40 100000 5000000 9000000 15000000 -50 -8000000 -16000000; do
 		kill -CONT "$PID"
 	else
 		check "at $at: not restored" eval '! runs_there "$PID"'
+		check "at $at: the restore says why" eval '[ $status = 1 ] && grep -q "^ckpt: CKPT-E0" "$T/err"'
 		check "at $at: said" grep -Eq '^ckpt: CKPT-E0(302|331|308|448|450)' borrowed
 		wait "$BORROWER" 2>/dev/null; kill -TERM "$DUMPER" 2>/dev/null; wait "$DUMPER"
 		# Cut in the moment in which it was let run: nobody here can know.
