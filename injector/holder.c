@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
@@ -48,23 +49,39 @@ int ckpt_holder_give(int holder, const struct ckpt_held *what, const struct ckpt
 	return ckpt_fail(err, -ECHILD, "the process that holds the tracking has ended");
 }
 
-static int connect_to(pid_t root, uint64_t image)
+/* Anybody may take that name, but only root and who ROOT belongs to can track it. */
+static bool can_track(int sock, pid_t root)
+{
+	char path[32];
+	struct ucred peer;
+	struct stat st;
+	socklen_t len = sizeof(peer);
+
+	snprintf(path, sizeof(path), "/proc/%d", root);
+	return getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 &&
+	       stat(path, &st) == 0 && (!peer.uid || peer.uid == st.st_uid);
+}
+
+static int connect_to(pid_t root, uint64_t image, bool *theirsp)
 {
 	struct sockaddr_un a;
 	unsigned int len = ckpt_holder_address(&a, root, image);
 	CKPT_FD sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
-	if (sock < 0 || connect(sock, (struct sockaddr *)&a, len) < 0 || !ckpt_holder_trusts(sock))
+	if (sock < 0 || connect(sock, (struct sockaddr *)&a, len) < 0)
 		return -1;
-	return ckpt_take_fd(&sock);
+	if (ckpt_holder_trusts(sock))
+		return ckpt_take_fd(&sock);
+	*theirsp = can_track(sock, root);
+	return -1;
 }
 
 int ckpt_holder_take(pid_t root, uint64_t image, struct ckpt_arena *arena,
 		     struct ckpt_track **trackp, int *holderp, struct ckpt_err *err)
 {
 	struct ckpt_holder_head head;
-	CKPT_FD sock = connect_to(root, image);
-	bool good;
+	bool good, theirs;
+	CKPT_FD sock = connect_to(root, image, &theirs);
 	uint32_t n = 0;
 
 	*trackp = NULL;
@@ -123,14 +140,18 @@ bool ckpt_holder_has(pid_t root)
 /* It has ended when the connection does. */
 static void end(void *arg, pid_t root, uint64_t image)
 {
-	CKPT_FD sock = connect_to(root, image);
+	bool theirs = false;
+	CKPT_FD sock = connect_to(root, image, &theirs);
 
-	(void)arg;
+	*(bool *)arg |= theirs;
 	if (sock >= 0 && ckpt_holder_say(sock, CKPT_HOLDER_END))
 		ckpt_holder_hears(sock, CKPT_HOLDER_DONE);
 }
 
-void ckpt_holder_end(pid_t root)
+bool ckpt_holder_end(pid_t root)
 {
-	each(root, end, NULL);
+	bool theirs = false;
+
+	each(root, end, &theirs);
+	return !theirs;
 }

@@ -33,5 +33,5 @@ int ckpt_holder_take(pid_t root, uint64_t image, struct ckpt_arena *arena,
 		     struct ckpt_track **trackp, int *holderp, struct ckpt_err *err);
 /* Is there one, for any image of that tree? */
 bool ckpt_holder_has(pid_t root);
-/* Ends them, and with them the tracking. */
-void ckpt_holder_end(pid_t root);
+/* Ends them, and with them the tracking. False: there is one of another user, which stays. */
+bool ckpt_holder_end(pid_t root);

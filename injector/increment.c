@@ -145,8 +145,9 @@ int ckpt_increment_open(struct ckpt_increment *inc, const struct ckpt_dump_opts 
 	if (opts->prev_dir)
 		r = go_on(inc, known, writer, err);
 	/* Memory is tracked for one at a time. */
-	if (r >= 0 && inc->holder >= 0)
-		ckpt_holder_end(opts->pid);
+	inc->theirs = r >= 0 && inc->holder >= 0 && !ckpt_holder_end(opts->pid);
+	if (inc->theirs && !opts->memory_only) /* that is of no use then, which is said there */
+		ckpt_increment_give_up(inc, CKPT_TRACKED_BY_OTHERS);
 	return r;
 }
 

@@ -13,6 +13,8 @@ struct ckpt_known {
 	size_t n;
 };
 
+#define CKPT_TRACKED_BY_OTHERS "another user tracks its memory, for an image of theirs"
+
 struct ckpt_increment {
 	const struct ckpt_dump_opts *opts;
 	struct ckpt_arena *arena;
@@ -21,6 +23,7 @@ struct ckpt_increment {
 	struct ckpt_known known;      /* what was taken over, until it is LIVE's */
 	int holder;                   /* of what is tracked for the next one, -1: none is wanted */
 	int holder_before;            /* of what was tracked since BEFORE; it ends with us; or -1 */
+	bool theirs;                  /* another user tracks the memory */
 	const char *note;             /* what the user is to be told, NULL: nothing */
 };
 

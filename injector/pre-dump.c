@@ -46,6 +46,9 @@ static int copy_memory(struct pre_dump *d, struct ckpt_err *err)
 
 	d->pre.live = ckpt_increment_begin(&d->inc, d->writer, go_on, d, &d->copy);
 	r = ckpt_precopy_begin(&d->pre, d->arena, &d->copy, err);
+	if (r >= 0 && d->inc.theirs)
+		return ckpt_refuse(err, CKPT_E_NOT_TRACKED, -EBUSY, "process %d: %s", d->opts->pid,
+				   CKPT_TRACKED_BY_OTHERS);
 	why = ckpt_live_untracked(d->pre.live, &pid);
 	if (r >= 0 && !ckpt_live_nth(d->pre.live, 0))
 		return ckpt_refuse(err, CKPT_E_NOT_TRACKED, -EOPNOTSUPP,

@@ -133,4 +133,18 @@ if is_root && as_nobody "$CKPT" --version >/dev/null 2>&1; then
 	round pre-dump q4 q1
 	check 'its chain goes on' test -L q4/parent
 fi
+
+# ---- two users ----
+if is_root && as_nobody "$CKPT" --version >/dev/null 2>&1; then
+	chmod 777 .; rm -f who become
+	start setpriv --reuid 65534 --regid 65534 --clear-groups perl prog.pl ours "$T"
+	until_true 10 is ours || fail 'no target'
+	as_nobody "$CKPT" pre-dump -t "$PID" -D theirs >/dev/null 2>"$T/err"
+	check 'another user tracks it' test $? = 0
+	expect 'a pre-dump meanwhile' 3 '^ckpt: CKPT-E0344: process [0-9]*: another user tracks its memory' pre-dump -t "$PID" -D u1
+	check 'a pre-dump meanwhile: no image' test ! -e u1
+	expect 'a dump meanwhile' 0 '^note: .*no image can go on from this one: another user tracks' dump -R --track-mem -t "$PID" -D u2
+	as_nobody "$CKPT" dump -t "$PID" -D next --prev-images-dir ../theirs >/dev/null 2>"$T/err"
+	check 'that one goes on' test $? = 0 -a -L next/parent
+fi
 finish
