@@ -65,9 +65,11 @@ static int still_patient(void *arg, struct ckpt_err *err)
 {
 	const uint64_t *until = arg;
 
-	return ckpt_now_ns() < *until ? 0 :
-					ckpt_refuse(err, CKPT_E_NETWORK, -ETIMEDOUT,
-						    "what listens there is no page server of ckpt");
+	return ckpt_now_ns() < *until ?
+		       0 :
+		       ckpt_refuse(err, CKPT_E_NETWORK, -ETIMEDOUT,
+				   "what listens there says nothing: it is no page "
+				   "server of ckpt, or waits for another dump");
 }
 
 static int dump_to_server(struct ckpt_tool *t, struct ckpt_dump_opts *opts, const char *doing)

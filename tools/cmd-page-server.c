@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ckpt page-server: takes the image of one dump (engine/store/page-server.h) and ends. Who connects
- * and sends what is no image, or nothing, is sent away.
+ * and sends what is no image, or leaves, is sent away.
  */
 #include <errno.h>
 #include <signal.h>

@@ -20,10 +20,8 @@ static int cannot_open(struct ckpt_tool *t, const char *dir, bool make, int code
 		return ckpt_refuse(&t->err, CKPT_E_IMAGE_UNWRITABLE, code,
 				   "%s: cannot use as the images folder: %s", dir,
 				   strerrordesc_np(-code));
-	if (code == -ENOENT || code == -ENOTDIR)
-		return ckpt_refuse(&t->err, CKPT_E_NO_IMAGE, code, "%s: cannot open: %s", dir,
-				   strerrordesc_np(-code));
-	return ckpt_fail(&t->err, code, "%s: cannot open", dir);
+	return ckpt_refuse(&t->err, CKPT_E_NO_IMAGE, code, "%s: cannot open: %s", dir,
+			   strerrordesc_np(-code));
 }
 
 /* The image goes through standard output, what is said goes with the messages; or it comes through
