@@ -44,21 +44,24 @@ static int look_for_gadgets(struct ckpt_tree *tree, const struct ckpt_tracee *t,
 static int find_gadgets(struct ckpt_tree *tree, const struct ckpt_tracee *t, struct ckpt_err *err)
 {
 	struct ckpt_proc *proc = t->proc;
+	bool changed;
 	uint64_t mask;
-	int r = 0;
+	int r;
 
-	if (!proc->has_gadgets)
-		r = look_for_gadgets(tree, t, err);
-	if (!proc->has_gadgets) {
-		ckpt_gadget_cache_forget(tree->cache);
-		*err = (struct ckpt_err)CKPT_ERR_INIT;
-		r = look_for_gadgets(tree, t, err);
-	}
+	if (proc->has_gadgets)
+		return 0;
+	r = look_for_gadgets(tree, t, err);
+	if (proc->has_gadgets)
+		return 0;
+	changed = r >= 0;
+	ckpt_gadget_cache_forget(tree->cache);
+	*err = (struct ckpt_err)CKPT_ERR_INIT;
+	r = look_for_gadgets(tree, t, err);
 	if (proc->has_gadgets)
 		return 0;
 	if (ckpt_pt_get_mask(t->tid, &mask) < 0)
 		return ckpt_caller_lost(t, -ESRCH, "run a system call in it", err);
-	if (r >= 0)
+	if (r >= 0 || changed)
 		return ckpt_refuse(
 			err, CKPT_E_NO_GADGET, -ENOEXEC,
 			"process %d: cannot run a system call in it: its code was changed",
