@@ -29,39 +29,46 @@ int ckpt_caller_lost(const struct ckpt_tracee *t, int r, const char *verb, struc
 
 /* ---- can it make calls? ---- */
 
-/* 0, with proc->has_gadgets set if they can be used. */
+/* By what CACHE knows; proc->has_gadgets: and it holds. */
 static int look_for_gadgets(struct ckpt_tree *tree, const struct ckpt_tracee *t,
-			    struct ckpt_err *err)
+			    struct ckpt_gadget_cache *cache, struct ckpt_err *err)
 {
 	struct ckpt_proc *proc = t->proc;
-	int r = ckpt_gadgets_find(tree->cache, tree->arena, t->tid, &proc->areas, &proc->gadgets,
-				  err);
+	int r = ckpt_gadgets_find(cache, tree->arena, t->tid, &proc->areas, &proc->gadgets, err);
 
 	proc->has_gadgets = r >= 0 && ckpt_gadgets_hold(t->tid, &proc->gadgets);
 	return r;
 }
 
+/* What is known may have been read while another program ran that was executed since. */
+static void look_again(struct ckpt_tree *tree, const struct ckpt_tracee *t)
+{
+	struct ckpt_gadget_cache *fresh = ckpt_gadget_cache_open(tree->arena);
+	struct ckpt_err ignored = CKPT_ERR_INIT;
+
+	look_for_gadgets(tree, t, fresh, &ignored);
+	if (t->proc->has_gadgets)
+		tree->cache = fresh;
+}
+
 static int find_gadgets(struct ckpt_tree *tree, const struct ckpt_tracee *t, struct ckpt_err *err)
 {
 	struct ckpt_proc *proc = t->proc;
-	bool changed;
 	uint64_t mask;
 	int r;
 
 	if (proc->has_gadgets)
 		return 0;
-	r = look_for_gadgets(tree, t, err);
-	if (proc->has_gadgets)
+	r = look_for_gadgets(tree, t, tree->cache, err);
+	if (!proc->has_gadgets)
+		look_again(tree, t);
+	if (proc->has_gadgets) {
+		*err = (struct ckpt_err)CKPT_ERR_INIT;
 		return 0;
-	changed = r >= 0;
-	ckpt_gadget_cache_forget(tree->cache);
-	*err = (struct ckpt_err)CKPT_ERR_INIT;
-	r = look_for_gadgets(tree, t, err);
-	if (proc->has_gadgets)
-		return 0;
+	}
 	if (ckpt_pt_get_mask(t->tid, &mask) < 0)
 		return ckpt_caller_lost(t, -ESRCH, "run a system call in it", err);
-	if (r >= 0 || changed)
+	if (r >= 0)
 		return ckpt_refuse(
 			err, CKPT_E_NO_GADGET, -ENOEXEC,
 			"process %d: cannot run a system call in it: its code was changed",

@@ -211,11 +211,6 @@ static struct known *known_of(struct ckpt_gadget_cache *cache, struct ckpt_arena
 	return k;
 }
 
-void ckpt_gadget_cache_forget(struct ckpt_gadget_cache *cache)
-{
-	cache->first = NULL;
-}
-
 static bool has_code(const struct ckpt_vm_area *a)
 {
 	const int want = PROT_READ | PROT_EXEC;

@@ -32,8 +32,6 @@ struct ckpt_gadget_cache *ckpt_gadget_cache_open(struct ckpt_arena *arena);
 int ckpt_gadgets_find(struct ckpt_gadget_cache *cache, struct ckpt_arena *arena, pid_t pid,
 		      const struct ckpt_vm_areas *areas, struct ckpt_gadgets *g,
 		      struct ckpt_err *err);
-/* What was read while its target ran may be of a program that it has executed since. */
-void ckpt_gadget_cache_forget(struct ckpt_gadget_cache *cache);
 /* Are they still there? Somebody may have patched the code. What is only good to have is dropped if
  * it is not. */
 bool ckpt_gadgets_hold(pid_t pid, struct ckpt_gadgets *g);
