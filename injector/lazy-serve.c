@@ -59,55 +59,73 @@ bool ckpt_lazy_reserve(struct ckpt_lazy_job *l, size_t n)
 	return true;
 }
 
-/* What a child finds empty (MADV_WIPEONFORK) is not absent in it: no event tells of that advice. */
-static int drop_wiped(struct ckpt_lazy_job *l, size_t parent, struct ckpt_absent *a,
+struct areas {
+	struct ckpt_arena *arena; /* NULL: nothing was read */
+	struct ckpt_map *v;
+	size_t n;
+};
+
+/* Those of an address space. None of who has been killed, and of who was forked meanwhile, for its
+ * number is not known. */
+static int read_areas(const struct ckpt_lazy_job *l, size_t i, struct areas *areas,
 		      struct ckpt_err *err)
 {
-	uint32_t task = l->mm[parent].task;
-	struct ckpt_arena *arena;
-	struct ckpt_map *map;
+	uint32_t task = l->mm[i].task;
 	char path[32];
-	bool ok = true;
-	size_t n;
+	int r;
 
-	if (!task || !a->n) /* nor is the number known of who was forked itself */
+	if (!task || !l->mm[i].absent.n)
 		return 0;
+	r = ckpt_arena_open(&areas->arena, MAPS_ROOM, err);
+	if (r < 0)
+		return r;
 	snprintf(path, sizeof(path), "/proc/%d/smaps", l->job->plan->snap->tasks[task - 1]->pid);
 	CKPT_FD fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 && errno == ENOENT)
-		return 0; /* it has been killed */
-	if (fd < 0)
-		return ckpt_fail(err, -errno, "%s", path);
-	if (ckpt_arena_open(&arena, MAPS_ROOM, err) < 0)
-		return err->code;
-	if (ckpt_maps_read(arena, fd, &map, &n, err) >= 0)
-		for (size_t i = 0; i < n && ok; i++)
-			ok = !(map[i].flags & CKPT_MAP(WF)) ||
-			     ckpt_absent_drop(a, map[i].start, map[i].end);
-	ckpt_arena_close(arena);
-	return ok ? err->code : list_failed(err);
+	r = fd < 0 ? ckpt_fail(err, -errno, "%s", path) :
+		     ckpt_maps_read(areas->arena, fd, &areas->v, &areas->n, err);
+	if (r != -ENOENT && r != -ESRCH)
+		return r;
+	*err = (struct ckpt_err)CKPT_ERR_INIT;
+	return 0;
 }
 
-static int add_child(struct ckpt_lazy_job *l, size_t parent, int uffd, struct ckpt_err *err)
+/* What a child finds empty (MADV_WIPEONFORK) is not absent in it: no event tells of that advice. */
+static bool drop_wiped(struct ckpt_absent *a, const struct areas *areas)
 {
+	for (size_t i = 0; i < areas->n; i++)
+		if (areas->v[i].flags & CKPT_MAP(WF) &&
+		    !ckpt_absent_drop(a, areas->v[i].start, areas->v[i].end))
+			return false;
+	return true;
+}
+
+static int add_child(struct ckpt_lazy_job *l, size_t parent, const struct areas *areas, int uffd,
+		     struct ckpt_err *err)
+{
+	struct ckpt_lazy_mm *mm;
+
 	if (!ckpt_lazy_reserve(l, l->n_mm + 1))
 		return list_failed(err);
-	l->mm[l->n_mm] = (struct ckpt_lazy_mm){ .uffd = uffd, .will = -1 };
+	mm = &l->mm[l->n_mm];
+	*mm = (struct ckpt_lazy_mm){ .uffd = uffd, .will = -1 };
 	ckpt_lazy_forked(l);
-	if (!ckpt_absent_copy(&l->mm[l->n_mm].absent, &l->mm[parent].absent))
+	if (!ckpt_absent_copy(&mm->absent, &l->mm[parent].absent) ||
+	    !drop_wiped(&mm->absent, areas))
 		return list_failed(err);
 	l->n_mm++;
-	return drop_wiped(l, parent, &l->mm[l->n_mm - 1].absent, err);
+	return 0;
 }
 
-static int apply(struct ckpt_lazy_job *l, size_t i, const struct uffd_msg *m, struct ckpt_err *err)
+/* AREAS: of a process that forks. */
+static int apply(struct ckpt_lazy_job *l, size_t i, const struct uffd_msg *m,
+		 const struct areas *areas, struct ckpt_err *err)
 {
 	struct ckpt_absent *a = &l->mm[i].absent;
 	bool ok = true;
 
 	switch (m->event) {
 	case UFFD_EVENT_FORK:
-		return add_child(l, i, m->arg.fork.ufd, err);
+		return add_child(l, i, areas, m->arg.fork.ufd, err);
 	case UFFD_EVENT_REMAP:
 		ok = ckpt_absent_move(a, m->arg.remap.from, m->arg.remap.to, m->arg.remap.len);
 		break;
@@ -119,6 +137,22 @@ static int apply(struct ckpt_lazy_job *l, size_t i, const struct uffd_msg *m, st
 	return ok ? 0 : list_failed(err);
 }
 
+/* Areas are read before lists change, for that takes a while. */
+static int apply_one(struct ckpt_lazy_job *l, struct uffd_msg *m, struct ckpt_err *err)
+{
+	struct areas areas = { 0 };
+	int r = m->event == UFFD_EVENT_FORK ? read_areas(l, l->msg_mm, &areas, err) : 0;
+
+	if (r >= 0) {
+		__atomic_store_n(&l->changing, true, __ATOMIC_SEQ_CST);
+		r = apply(l, l->msg_mm, m, &areas, err);
+		m->event = 0;
+		__atomic_store_n(&l->changing, false, __ATOMIC_SEQ_CST);
+	}
+	ckpt_arena_close(areas.arena);
+	return r;
+}
+
 /* All events first: faults cannot be answered before. */
 static int apply_events(struct ckpt_lazy_job *l, struct ckpt_err *err)
 {
@@ -128,10 +162,7 @@ static int apply_events(struct ckpt_lazy_job *l, struct ckpt_err *err)
 
 		if (!m->event || m->event == UFFD_EVENT_PAGEFAULT)
 			continue;
-		__atomic_store_n(&l->changing, true, __ATOMIC_SEQ_CST);
-		r = apply(l, l->msg_mm, m, err);
-		m->event = 0;
-		__atomic_store_n(&l->changing, false, __ATOMIC_SEQ_CST);
+		r = apply_one(l, m, err);
 		if (r < 0)
 			return r;
 	}
