@@ -11,7 +11,8 @@
 
 #define CS_64 0x33
 #define VFORK_NS 1000000000ull /* a child that is to execute a program does that in less */
-#define SOON_NS 2000000 /* for one alone: what takes longer waits for a processor, not for us */
+#define SOON_NS 2000000   /* for one alone: what takes longer waits for a processor, not for us */
+#define AGAIN_NS 20000000 /* who executed a program may have the number of one that was asked */
 #define NAP_NS 20000
 #define TRIES 3
 
@@ -150,15 +151,15 @@ static int check_time(struct ckpt_tree *tree, struct ckpt_err *err)
 			struct ckpt_tracee *t = proc->threads[i];
 			bool late = tree->deadline && now > tree->deadline;
 
-			if (t->state != CKPT_TRACEE_WAITED ||
-			    (!late && now - t->stopped_at < VFORK_NS))
+			if (t->state != CKPT_TRACEE_WAITED)
+				continue;
+			if (tree->somebody_died && now - t->stopped_at > AGAIN_NS)
+				ckpt_pt_interrupt(t->tid);
+			if (!late && now - t->stopped_at < VFORK_NS)
 				continue;
 			if (ckpt_tracee_stuck(t, err) && (late || err->number == CKPT_E_TASK_STATE))
 				return err->code;
 			*err = (struct ckpt_err)CKPT_ERR_INIT;
-			/* Of who had the number when it was asked a thread that executed a program
-			 * may have taken it. */
-			ckpt_pt_interrupt(t->tid);
 			t->stopped_at = now;
 		}
 	}
