@@ -13,7 +13,7 @@
 
 static int duplicate(const struct ckpt_tracee *t, struct ckpt_call *call, struct ckpt_err *err)
 {
-	call->taken = ckpt_fd_of(t->proc->pid, (int)call->ret);
+	call->taken = ckpt_fd_of(ckpt_proc_acts(t->proc), (int)call->ret);
 	return call->taken >= 0 ? 0 :
 				  ckpt_fail(err, -errno, "process %d: fd %lld: cannot duplicate",
 					    t->proc->pid, (long long)call->ret);

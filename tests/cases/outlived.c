@@ -133,6 +133,9 @@ static void check(void)
 #define INSIDE "signals of the process can be put back by its main thread only"
 
 CASES({ "a process outlives its main thread", setup, check },
+      { "the same, copied while it runs", setup, check, .flags = CASE_LIVE },
+      { "the same, from copies", setup, check, .flags = CASE_LIVE | CASE_COPIES },
+      { "the same, in images that go on from each other", setup, check, .chain = 2 },
       { "a signal that nobody has taken still waits", setup_pending, check, .not_inside = INSIDE },
       { "from inside it is named", setup_pending, check, .flags = CASE_INSIDE,
 	.refused = { "CKPT-E0210", "has ended" } })
