@@ -25,6 +25,17 @@ static void nap(void)
 	nanosleep(&(struct timespec){ .tv_nsec = NAP_NS }, NULL);
 }
 
+/* Its tracer has to take note of its death: whoever executes a program waits for that. */
+static bool is_dead(struct ckpt_tracee *t)
+{
+	int status, r = ckpt_pt_wait(t->tid, false, &status);
+
+	if (!r || (r > 0 && WIFSTOPPED(status)))
+		return false;
+	t->state = CKPT_TRACEE_GONE;
+	return true;
+}
+
 /* The freeze was given up before it stopped. Only a stopped thread can be let go; one that is in a
  * vfork does not stop before its child has executed a program, and goes on when we end. A signal
  * that comes first takes its course, as in await.c. */
@@ -64,17 +75,6 @@ static void put_right(struct ckpt_tracee *t)
 	if (regs != t->now)
 		ckpt_pt_set_regs(t->tid, regs);
 	t->now = regs;
-}
-
-/* Its tracer has to take note of its death: whoever executes a program waits for that. */
-static bool is_dead(struct ckpt_tracee *t)
-{
-	int status, r = ckpt_pt_wait(t->tid, false, &status);
-
-	if (!r || (r > 0 && WIFSTOPPED(status)))
-		return false;
-	t->state = CKPT_TRACEE_GONE;
-	return true;
 }
 
 /* False: it was killed where it stood, and has yet to die. */
@@ -130,15 +130,9 @@ static bool all_dead(struct ckpt_tree *tree, pid_t *leftp)
 	for (struct ckpt_proc *proc = tree->procs; proc; proc = proc->next) {
 		for (size_t i = 0; i < proc->n; i++) {
 			struct ckpt_tracee *t = proc->threads[i];
-			int status, r;
 
-			if (t->state == CKPT_TRACEE_GONE)
+			if (t->state == CKPT_TRACEE_GONE || is_dead(t))
 				continue;
-			r = ckpt_pt_wait(t->tid, false, &status);
-			if (r < 0 || (r && !WIFSTOPPED(status))) {
-				t->state = CKPT_TRACEE_GONE;
-				continue;
-			}
 			*leftp = t->tid;
 			all = false;
 		}
