@@ -147,7 +147,7 @@ static int last_calls(struct ckpt_job *job, const struct ckpt_task *task, struct
  * initial state. */
 static int set_xstate(pid_t tid, const struct ckpt_regs *regs, struct ckpt_err *err)
 {
-	static __thread uint8_t buf[XSTATE_MAX] __attribute__((aligned(64)));
+	uint8_t buf[XSTATE_MAX] __attribute__((aligned(64)));
 	struct iovec iov = { buf, sizeof(buf) };
 
 	if (ptrace(PTRACE_GETREGSET, tid, NT_X86_XSTATE, &iov) < 0)

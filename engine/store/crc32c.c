@@ -5,7 +5,11 @@
  * to be multiplied by x^(8n), n being the bytes that follow it.
  */
 #include <immintrin.h>
+#include <stdbool.h>
 #include <string.h>
+#if __has_include(<sys/platform/x86.h>)
+#include <sys/platform/x86.h> /* glibc 2.33 */
+#endif
 #include "engine/store/image.h"
 #include "engine/store/record.h"
 
@@ -111,9 +115,18 @@ FAST static uint32_t by_instruction(uint32_t first, const unsigned char *p, size
 	return ~(uint32_t)crc;
 }
 
+static bool has_instructions(void)
+{
+#ifdef CPU_FEATURE_ACTIVE /* the loader has asked already: CPUID is slow on virtual machines */
+	return CPU_FEATURE_ACTIVE(SSE4_2) && CPU_FEATURE_ACTIVE(PCLMULQDQ);
+#else
+	return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("pclmul");
+#endif
+}
+
 uint32_t ckpt_crc32c(uint32_t crc, const void *data, size_t len)
 {
-	if (__builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("pclmul"))
+	if (has_instructions())
 		return by_instruction(crc, data, len);
 	return ckpt_crc32c_table(crc, data, len);
 }
