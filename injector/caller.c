@@ -204,6 +204,15 @@ static int place_frame(struct ckpt_caller *c, struct ckpt_tracee *t, unsigned in
 			   t->tid);
 }
 
+void ckpt_caller_equip(struct ckpt_caller *c, struct ckpt_arena *arena)
+{
+	if (c->round)
+		return;
+	c->round = ckpt_round_open(arena);
+	c->frame = ckpt_alloc(arena, CKPT_FRAME_MAX);
+	c->saved = ckpt_alloc(arena, CKPT_FRAME_MAX);
+}
+
 int ckpt_caller_begin(struct ckpt_caller *c, struct ckpt_tree *tree, struct ckpt_tracee *t,
 		      const struct ckpt_call *first, struct ckpt_err *err)
 {
@@ -214,6 +223,7 @@ int ckpt_caller_begin(struct ckpt_caller *c, struct ckpt_tree *tree, struct ckpt
 		r = ckpt_remote_xstate(tree, t, err);
 	if (r < 0)
 		return r;
+	ckpt_caller_equip(c, tree->arena);
 	front = ckpt_round_begin(c->round, c->batch, t, first);
 	if (!first && !front)
 		return 0;

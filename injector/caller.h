@@ -29,10 +29,13 @@ struct ckpt_caller {
 	unsigned int group;  /* those of one were started together */
 	uint64_t fourth;     /* argument of all of that chain */
 	size_t chain_used;
-	int signal; /* which ends it */
-	struct ckpt_round *round;
-	uint8_t frame[CKPT_FRAME_MAX], saved[CKPT_FRAME_MAX];
+	int signal;               /* which ends it */
+	struct ckpt_round *round; /* NULL: nobody has used it yet, and then it has no: */
+	uint8_t *frame, *saved;   /* CKPT_FRAME_MAX each */
 };
+
+/* The memory of one that has none yet. */
+void ckpt_caller_equip(struct ckpt_caller *c, struct ckpt_arena *arena);
 
 /* Puts a frame into the memory of T, which is to make the call FIRST. NULL: it is ahead of its
  * time; then 0 where there is nothing to ask yet, and the frame is made, but not put. Else 1. */

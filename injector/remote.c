@@ -40,9 +40,9 @@ struct ckpt_remote *ckpt_remote_open(struct ckpt_arena *arena)
 		remote->caller[i].xstate_size = &remote->xstate_size;
 		remote->caller[i].map = &remote->map;
 		remote->caller[i].next = &remote->caller[(i + 1) % CALLERS];
-		remote->caller[i].round = ckpt_round_open(arena);
 	}
 	remote->active = &remote->caller[0];
+	ckpt_caller_equip(remote->active, arena); /* the others are for programs with threads */
 	return remote;
 }
 
@@ -264,7 +264,7 @@ static bool answer(const struct ckpt_remote *remote, const struct ckpt_tracee *t
 		   struct ckpt_call *call)
 {
 	for (int i = 0; i < CALLERS; i++)
-		if (ckpt_round_answer(remote->caller[i].round, t, call))
+		if (remote->caller[i].round && ckpt_round_answer(remote->caller[i].round, t, call))
 			return true;
 	return false;
 }
@@ -366,5 +366,6 @@ void ckpt_remote_reset(struct ckpt_tree *tree)
 	ckpt_batch_reset(tree->remote->batch);
 	ckpt_scratch_map_close(&tree->remote->map);
 	for (int i = 0; i < CALLERS; i++)
-		ckpt_round_forget(tree->remote->caller[i].round);
+		if (tree->remote->caller[i].round)
+			ckpt_round_forget(tree->remote->caller[i].round);
 }
