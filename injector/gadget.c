@@ -7,8 +7,8 @@
 #include "injector/gadget.h"
 #include "injector/ptrace.h"
 
-#define CHUNK (256u << 10)
-#define LONGEST 32 /* bytes of a gadget; chunks overlap by that */
+#define CHUNK (32u << 10) /* more would take longer to touch than the calls that it spares */
+#define LONGEST 32        /* bytes of a gadget; chunks overlap by that */
 #define POPS_MAX 256
 #define ENOUGH (16u << 20)
 #define RET 0xc3
@@ -133,17 +133,34 @@ static bool ends_with(const uint8_t *code, size_t n, const uint8_t *pattern, siz
 	return n >= len && !memcmp(code + n - len, pattern, len);
 }
 
+/* Where CODE has the bytes of SORT: one of them, which is rare enough, is looked for first. */
+static const uint8_t *find_sort(int sort, const uint8_t *code, size_t n)
+{
+	const uint8_t *bytes = sorts[sort].code;
+	size_t len = sorts[sort].len, rare = len == 2 ? 0 : len - 1;
+
+	while (n >= len) {
+		const uint8_t *p = memchr(code + rare, bytes[rare], n - len + 1);
+
+		if (!p)
+			return NULL;
+		p -= rare;
+		if (p[1] == bytes[1] && !memcmp(p, bytes, len))
+			return p;
+		n -= p + 1 - code;
+		code = p + 1;
+	}
+	return NULL;
+}
+
 /* What ends with `ret`. */
 static void look_for_returns(struct known *k, const uint8_t *code, size_t n, uint64_t at)
 {
-	const uint8_t *p = code;
+	for (int i = POP_RAX; i < N_SORTS && !(i >= STORE_RDI && has_store(k->at)); i++) {
+		const uint8_t *p = k->at[i] ? NULL : find_sort(i, code, n);
 
-	while (!has_returns(k->at) && (p = memchr(p, RET, code + n - p)) != NULL) {
-		size_t end = ++p - code;
-
-		for (int i = POP_RAX; i < N_SORTS; i++)
-			if (!k->at[i] && ends_with(code, end, sorts[i].code, sorts[i].len))
-				k->at[i] = at + end - sorts[i].len + 1;
+		if (p)
+			k->at[i] = at + (p - code) + 1;
 	}
 }
 
