@@ -116,8 +116,7 @@ static int capture(struct dump *d, struct ckpt_err *err)
 	};
 	int r;
 
-	ckpt_helper_wait(d->helper, &d->warm.job);
-	ckpt_warm_arena(&d->warm, d->arena);
+	ckpt_warm_end(&d->warm, d->arena);
 	start_areas_ahead(d);
 	ckpt_areas_ahead_read(d->areas);
 	ckpt_drain_await(d->drain);
@@ -254,6 +253,7 @@ static int commit(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err
 
 	if (d->opts->leave_running && !waits_for_image(d))
 		d->src->ops->thaw(d->src);
+	ckpt_helper_end(d->helper);
 	ckpt_room_end(&d->precopy.room); /* files are cut now; it may still be made */
 	stats->frozen_ns = frozen_for(d) + d->precopy.frozen_ns;
 	d->snap->inventory->has_frozen_ns = true;
@@ -351,6 +351,7 @@ static int make_room(struct dump *d, struct ckpt_err *err)
 		ckpt_room_begin(&d->precopy.room, files->part[0].fd, d->opts->pid);
 		return 0;
 	}
+	d->precopy.room.helper = d->helper;
 	size = ckpt_room_size(d->arena, d->opts->pid);
 	ckpt_image_spread(d->writer, size);
 	return ckpt_room_make(&d->precopy.room, d->arena, files, 0, size, check_signals, d, err);

@@ -77,6 +77,26 @@ static void make_hold(struct ckpt_room *room, struct ckpt_arena *arena, uint64_t
 	ckpt_touch(room->hold, size);
 }
 
+static void find_pages(struct ckpt_job *job, struct ckpt_arena *arena)
+{
+	struct ckpt_room *room = (struct ckpt_room *)job;
+
+	(void)arena;
+	if (!room->ends)
+		fallocate(room->fd, 0, 0, room->most);
+}
+
+/* What is held is written to FD in the end, where pages are found meanwhile. */
+static void start_pages(struct ckpt_room *room, int fd, uint64_t size)
+{
+	if (!ckpt_is_on_tmpfs(fd))
+		return;
+	room->fd = fd;
+	room->most = size;
+	room->job.run = find_pages;
+	ckpt_helper_start(room->helper, &room->job);
+}
+
 /* STEP bytes, or what is left of a file. 0: there is no room. */
 static uint64_t find_room(const struct ckpt_pages_files *files, uint64_t at, uint64_t size)
 {
@@ -113,6 +133,8 @@ int ckpt_room_make(struct ckpt_room *room, struct ckpt_arena *arena,
 
 	if (MORE(size) <= HOLD_MOST) {
 		make_hold(room, arena, MORE(size));
+		if (room->helper)
+			start_pages(room, files->part[0].fd, size);
 		return go_on(arg, err);
 	}
 	for (uint64_t at = from; r >= 0 && at < from + size; at += n) {
@@ -162,6 +184,8 @@ void ckpt_room_begin(struct ckpt_room *room, int fd, pid_t pid)
 void ckpt_room_end(struct ckpt_room *room)
 {
 	room->ends = true;
+	if (room->helper)
+		ckpt_helper_drain(room->helper);
 	if (room->started)
 		pthread_join(room->thread, NULL);
 	room->started = false;

@@ -8,13 +8,16 @@
 #include <sys/types.h>
 #include "engine/base/arena.h"
 #include "engine/base/err.h"
+#include "engine/capture/helper.h"
 #include "engine/model/pages.h"
 
 struct ckpt_room {
-	char *hold; /* in our memory, for that of a small tree; NULL: there is none, and the file
-		       has room */
+	struct ckpt_job job; /* of the helper: room in FD for what is held */
+	char *hold;          /* in our memory, for that of a small tree; NULL: there is none, and
+				the file has room */
 	size_t hold_len;
-	/* What is made by a thread: */
+	struct ckpt_helper *helper; /* by the caller; NULL: it has no time for that */
+	/* What is made by a thread, or by the helper: */
 	bool started;
 	pthread_t thread;
 	atomic_bool ends;

@@ -11,7 +11,7 @@
 #include "injector/warm.h"
 
 /* What is going to be used while the tree stands still is touched for the first time before. */
-#define PREFAULT (512ul << 10) /* a small process needs no more */
+#define PREFAULT (160ul << 10) /* a small process needs no more */
 #define STATE 8192             /* more for each thread, by who captures */
 #define LOOK 2048              /* the same, by the helper */
 #define MOST 2048              /* threads */
@@ -83,7 +83,8 @@ void ckpt_warm_start(struct ckpt_warm *w, struct ckpt_helper *helper, pid_t pid)
 	ckpt_helper_start(helper, &w->job);
 }
 
-void ckpt_warm_arena(const struct ckpt_warm *w, struct ckpt_arena *arena)
+void ckpt_warm_end(struct ckpt_warm *w, struct ckpt_arena *arena)
 {
+	ckpt_helper_wait(w->helper, &w->job);
 	touch(arena, PREFAULT + some(w->n_threads) * STATE);
 }

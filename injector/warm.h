@@ -18,5 +18,5 @@ struct ckpt_warm {
 /* Begins to look at the threads and descriptors of PID and all below, and at the areas of who has
  * many (quiet.h). Nothing can fail. W is borrowed until it has been waited for. */
 void ckpt_warm_start(struct ckpt_warm *w, struct ckpt_helper *helper, pid_t pid);
-/* When that has been done: memory that is going to be used is touched. */
-void ckpt_warm_arena(const struct ckpt_warm *w, struct ckpt_arena *arena);
+/* Waits until that has been done, and touches memory that is going to be used. */
+void ckpt_warm_end(struct ckpt_warm *w, struct ckpt_arena *arena);

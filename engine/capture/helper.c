@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A queue of jobs and one thread. Who waits for a job takes the next one from the queue himself. */
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include "engine/base/clocks.h"
 #include "engine/base/err.h"
 #include "engine/base/pass.h"
 #include "engine/capture/fds-ahead.h"
@@ -10,6 +12,7 @@
 #include "engine/capture/threads-ahead.h"
 
 #define RESERVE (16ull << 30) /* address space only */
+#define SHORTLY_NS 300000
 
 struct ckpt_helper {
 	struct ckpt_arena *arena, *own; /* of the caller, of the thread */
@@ -49,7 +52,7 @@ static void *run(void *arg)
 	struct ckpt_pass pass = { 0 };
 
 	pthread_mutex_lock(&h->lock);
-	while (!h->closing) {
+	while (!h->closing || h->first) {
 		if (!h->first) {
 			pthread_cond_wait(&h->changed, &h->lock);
 			continue;
@@ -116,14 +119,30 @@ bool ckpt_helper_has_done(struct ckpt_helper *h, const struct ckpt_job *job)
 	return done;
 }
 
+/* A processor that sleeps takes as long to wake up as most jobs to be done. */
+static void await_shortly(struct ckpt_helper *h, const struct ckpt_job *job)
+{
+	for (uint64_t until = ckpt_now_ns() + SHORTLY_NS;
+	     !ckpt_helper_has_done(h, job) && ckpt_now_ns() < until;)
+		sched_yield();
+}
+
 void ckpt_helper_wait(struct ckpt_helper *h, struct ckpt_job *job)
 {
+	bool idle = false;
+
 	pthread_mutex_lock(&h->lock);
 	while (job->state != CKPT_JOB_DONE) {
-		if (h->first)
+		if (h->first) {
 			run_next(h, h->arena);
-		else
+		} else if (!idle) {
+			idle = true;
+			pthread_mutex_unlock(&h->lock);
+			await_shortly(h, job);
+			pthread_mutex_lock(&h->lock);
+		} else {
 			pthread_cond_wait(&h->changed, &h->lock);
+		}
 	}
 	pthread_mutex_unlock(&h->lock);
 }
@@ -182,15 +201,20 @@ void ckpt_helper_drain(struct ckpt_helper *h)
 	pthread_mutex_unlock(&h->lock);
 }
 
+void ckpt_helper_end(struct ckpt_helper *h)
+{
+	pthread_mutex_lock(&h->lock);
+	h->closing = true;
+	pthread_cond_broadcast(&h->changed);
+	pthread_mutex_unlock(&h->lock);
+}
+
 void ckpt_helper_close(struct ckpt_helper *h)
 {
 	if (!h)
 		return;
 	ckpt_helper_drain(h);
-	pthread_mutex_lock(&h->lock);
-	h->closing = true;
-	pthread_cond_broadcast(&h->changed);
-	pthread_mutex_unlock(&h->lock);
+	ckpt_helper_end(h);
 	if (h->started)
 		pthread_join(h->thread, NULL);
 	for (struct ckpt_maps_before *b = h->before; b; b = b->next)
