@@ -27,6 +27,15 @@ int ckpt_caller_lost(const struct ckpt_tracee *t, int r, const char *verb, struc
 	return ckpt_fail(err, r, "thread %d: cannot %s", t->tid, verb);
 }
 
+/* Whatever else was found out about it is not true then. */
+static bool has_died(const struct ckpt_tracee *t, struct ckpt_err *err)
+{
+	uint64_t mask;
+
+	return ckpt_pt_get_mask(t->tid, &mask) < 0 &&
+	       ckpt_caller_lost(t, -ESRCH, "run a system call in it", err) < 0;
+}
+
 /* ---- can it make calls? ---- */
 
 /* By what CACHE knows; proc->has_gadgets: and it holds. */
@@ -54,7 +63,6 @@ static void look_again(struct ckpt_tree *tree, const struct ckpt_tracee *t)
 static int find_gadgets(struct ckpt_tree *tree, const struct ckpt_tracee *t, struct ckpt_err *err)
 {
 	struct ckpt_proc *proc = t->proc;
-	uint64_t mask;
 	int r;
 
 	if (proc->has_gadgets)
@@ -66,8 +74,8 @@ static int find_gadgets(struct ckpt_tree *tree, const struct ckpt_tracee *t, str
 		*err = (struct ckpt_err)CKPT_ERR_INIT;
 		return 0;
 	}
-	if (ckpt_pt_get_mask(t->tid, &mask) < 0)
-		return ckpt_caller_lost(t, -ESRCH, "run a system call in it", err);
+	if (has_died(t, err))
+		return err->code;
 	if (r >= 0)
 		return ckpt_refuse(
 			err, CKPT_E_NO_GADGET, -ENOEXEC,
@@ -175,7 +183,6 @@ static int place_frame(struct ckpt_caller *c, struct ckpt_tracee *t, unsigned in
 {
 	const struct ckpt_frame_layout *l = &c->layout;
 	struct ckpt_scratch s;
-	uint64_t mask;
 	int r;
 
 	for (unsigned int n = 0;
@@ -197,8 +204,8 @@ static int place_frame(struct ckpt_caller *c, struct ckpt_tracee *t, unsigned in
 		if (s.touched)
 			ckpt_vm_put(t->tid, s.addr, c->saved, l->len);
 	}
-	if (ckpt_pt_get_mask(t->tid, &mask) < 0)
-		return ckpt_caller_lost(t, -ESRCH, "run a system call in it", err);
+	if (has_died(t, err))
+		return err->code;
 	return ckpt_refuse(err, CKPT_E_NO_GADGET, -ENOMEM,
 			   "thread %d: cannot run system calls in it: no memory that it can spare",
 			   t->tid);
