@@ -253,7 +253,6 @@ static int commit(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err
 
 	if (d->opts->leave_running && !waits_for_image(d))
 		d->src->ops->thaw(d->src);
-	ckpt_helper_end(d->helper);
 	ckpt_room_end(&d->precopy.room); /* files are cut now; it may still be made */
 	stats->frozen_ns = frozen_for(d) + d->precopy.frozen_ns;
 	d->snap->inventory->has_frozen_ns = true;

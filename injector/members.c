@@ -17,7 +17,6 @@
 #include "injector/freeze.h"
 #include "injector/ptrace.h"
 
-#define FRESH_NS 5000000
 #define CHILDREN 1024 /* bytes of their list that are read at once */
 
 struct ckpt_tracee *ckpt_tree_thread(const struct ckpt_tree *tree, pid_t tid)
@@ -215,14 +214,13 @@ void ckpt_each_below(struct ckpt_arena *arena, pid_t root, const struct ckpt_eac
 
 struct ahead {
 	struct ckpt_tree *tree;
-	struct ckpt_cpu_clocks *clocks;
-	bool root_is_known; /* the code of its programs */
+	struct ckpt_cpu_clocks clocks;
 };
 
 static void thread_ahead(void *arg, pid_t pid, pid_t tid)
 {
 	struct ahead *ahead = arg;
-	struct ckpt_asleep *a = ckpt_asleep_read(ahead->tree->arena, ahead->clocks, tid, false);
+	struct ckpt_asleep *a = ckpt_asleep_read(ahead->tree->arena, &ahead->clocks, tid, false);
 	struct ckpt_asleep **head = &ahead->tree->asleep[tid % CKPT_TREE_BUCKETS];
 
 	ahead->tree->has_threads |= tid != pid;
@@ -245,18 +243,14 @@ static void find_gadgets(struct ckpt_tree *tree, struct ckpt_arena *arena, pid_t
 struct ckpt_tree_ahead {
 	struct ckpt_job job;
 	struct ckpt_tree *tree;
-	struct ckpt_cpu_clocks clocks; /* that of the root's processor, if it is asked for */
-	uint64_t looked_at;            /* CLOCK_MONOTONIC */
 };
 
-/* Others mostly have the same libraries, and run on processors near by. */
+/* Others mostly have the same libraries. */
 static void work_ahead(struct ckpt_job *job, struct ckpt_arena *arena)
 {
-	struct ckpt_tree_ahead *ahead = (struct ckpt_tree_ahead *)job;
+	struct ckpt_tree *tree = ((struct ckpt_tree_ahead *)job)->tree;
 
-	find_gadgets(ahead->tree, arena, ahead->tree->root);
-	ckpt_asleep_read(arena, &ahead->clocks, ahead->tree->root, false);
-	ahead->looked_at = ckpt_now_ns();
+	find_gadgets(tree, arena, tree->root);
 }
 
 void ckpt_tree_work_ahead(struct ckpt_tree *tree)
@@ -271,25 +265,20 @@ void ckpt_tree_work_ahead(struct ckpt_tree *tree)
 
 static void process_ahead(void *arg, pid_t pid)
 {
-	struct ahead *ahead = arg;
+	struct ckpt_tree *tree = ((struct ahead *)arg)->tree;
 
-	if (pid != ahead->tree->root || !ahead->root_is_known)
-		find_gadgets(ahead->tree, ahead->tree->arena, pid);
+	if (tree->ahead)
+		ckpt_helper_wait(tree->opts->helper, &tree->ahead->job);
+	if (!tree->ahead || pid != tree->root)
+		find_gadgets(tree, tree->arena, pid);
 }
 
 void ckpt_tree_look_ahead(struct ckpt_tree *tree)
 {
-	struct ckpt_tree_ahead *done = tree->ahead;
-	struct ahead ahead = { .tree = tree, .root_is_known = done };
+	struct ahead ahead = { .tree = tree };
 	const struct ckpt_each each = { thread_ahead, process_ahead, &ahead };
 
-	tree->ahead = NULL; /* when it is frozen again, all may be different */
-	if (done)
-		ckpt_helper_wait(tree->opts->helper, &done->job);
-	/* Clocks lag behind by what a hypervisor takes, which is little in that time. */
-	ahead.clocks = done && ckpt_now_ns() - done->looked_at < FRESH_NS ?
-			       &done->clocks :
-			       ckpt_new(tree->arena, struct ckpt_cpu_clocks);
+	memset(&ahead.clocks, 0, sizeof(ahead.clocks));
 	ckpt_each_below(tree->arena, tree->root, &each);
 }
 

@@ -52,7 +52,7 @@ static void *run(void *arg)
 	struct ckpt_pass pass = { 0 };
 
 	pthread_mutex_lock(&h->lock);
-	while (!h->closing || h->first) {
+	while (!h->closing) {
 		if (!h->first) {
 			pthread_cond_wait(&h->changed, &h->lock);
 			continue;
@@ -201,20 +201,15 @@ void ckpt_helper_drain(struct ckpt_helper *h)
 	pthread_mutex_unlock(&h->lock);
 }
 
-void ckpt_helper_end(struct ckpt_helper *h)
-{
-	pthread_mutex_lock(&h->lock);
-	h->closing = true;
-	pthread_cond_broadcast(&h->changed);
-	pthread_mutex_unlock(&h->lock);
-}
-
 void ckpt_helper_close(struct ckpt_helper *h)
 {
 	if (!h)
 		return;
 	ckpt_helper_drain(h);
-	ckpt_helper_end(h);
+	pthread_mutex_lock(&h->lock);
+	h->closing = true;
+	pthread_cond_broadcast(&h->changed);
+	pthread_mutex_unlock(&h->lock);
 	if (h->started)
 		pthread_join(h->thread, NULL);
 	for (struct ckpt_maps_before *b = h->before; b; b = b->next)

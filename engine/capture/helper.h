@@ -41,8 +41,5 @@ void ckpt_helper_put_threads(struct ckpt_helper *h, struct ckpt_threads_ahead *a
 const struct ckpt_threads_ahead *ckpt_helper_threads(const struct ckpt_helper *h);
 /* Drops jobs that nobody runs yet and waits for the one that is being run. */
 void ckpt_helper_drain(struct ckpt_helper *h);
-/* What has been started is the last: the thread ends after that, beside whatever the caller does
- * until it closes the helper. */
-void ckpt_helper_end(struct ckpt_helper *h);
 /* Drains, ends the thread, frees what the jobs that it ran have allocated. NULL is fine. */
 void ckpt_helper_close(struct ckpt_helper *h);
