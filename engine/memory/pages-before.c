@@ -8,6 +8,7 @@
 #include "engine/store/image.h"
 
 #define PATIENCE 16 /* chunks in a row without anything that is the same: it is another content */
+#define PAGES_PER_READ 128
 
 void ckpt_memory_know(struct ckpt_memory_work *w, const struct ckpt_image *before,
 		      const struct ckpt_snapshot *snap)
@@ -42,38 +43,61 @@ struct compare {
 	unsigned int in_vain;
 };
 
-/* A chunk that cannot be had is no reason to fail: then this image has the pages itself. */
-static bool take_chunk(struct ckpt_memory_work *w, uint64_t number)
+/* It takes longer to read a chunk than to store a page anew: pages that are scattered over more
+ * chunks than are held are not looked up. */
+static bool is_worth_it(const struct ckpt_memory_work *w)
+{
+	return w->n_read < CKPT_HELD_CHUNKS + w->n_looked_up / PAGES_PER_READ;
+}
+
+/* A chunk that cannot be had, NULL, is no reason to fail: then this image has the pages itself. */
+static const char *take_chunk(struct ckpt_memory_work *w, uint64_t number, size_t n_pages)
 {
 	struct ckpt_err ignored = CKPT_ERR_INIT;
+	struct ckpt_held_chunk *oldest = w->held;
 
-	if (w->before_buf[0] && w->before_chunk == number)
-		return true;
-	for (int i = 0; i < 2; i++)
-		if (!w->before_buf[i])
-			w->before_buf[i] = ckpt_alloc(w->arena, CKPT_CHUNK);
-	w->before_chunk = UINT64_MAX;
-	if (ckpt_image_read_chunk(w->before, number, w->before_buf[0], &ignored) < 0)
-		return false;
-	w->before_chunk = number;
-	return true;
+	w->n_looked_up += n_pages;
+	for (int i = 0; i < CKPT_HELD_CHUNKS; i++) {
+		struct ckpt_held_chunk *h = &w->held[i];
+
+		if (h->last_used && h->number == number) {
+			h->last_used = w->n_looked_up;
+			return h->buf;
+		}
+		if (h->last_used < oldest->last_used)
+			oldest = h;
+	}
+	if (!is_worth_it(w))
+		return NULL;
+	w->n_read++;
+	if (!oldest->buf)
+		oldest->buf = ckpt_alloc(w->arena, CKPT_CHUNK);
+	oldest->last_used = 0;
+	if (ckpt_image_read_chunk(w->before, number, oldest->buf, &ignored) < 0)
+		return NULL;
+	oldest->number = number;
+	oldest->last_used = w->n_looked_up;
+	return oldest->buf;
 }
 
 /* LEN bytes at AT, which were at OFFSET of the image before, all of them in one chunk of it. */
 static int compare(struct compare *c, uint64_t at, size_t len, uint64_t offset,
 		   struct ckpt_err *err)
 {
-	char *const *buf = c->w->before_buf;
+	struct ckpt_memory_work *w = c->w;
+	const char *before = take_chunk(w, offset / CKPT_CHUNK, len / CKPT_PAGE);
 	bool any = false;
 	int r;
 
-	if (!take_chunk(c->w, offset / CKPT_CHUNK)) {
+	if (!before) {
 		ckpt_run_add(&c->list, at, len / CKPT_PAGE, CKPT_UNASSIGNED, UINT64_MAX);
 		return 0;
 	}
-	r = ckpt_pages_read(c->w, c->part, at, len, buf[1], err);
+	if (!w->now)
+		w->now = ckpt_alloc(w->arena, CKPT_CHUNK);
+	r = ckpt_pages_read(w, c->part, at, len, w->now, err);
 	for (size_t i = 0; r >= 0 && i < len; i += CKPT_PAGE) {
-		bool same = !memcmp(buf[1] + i, buf[0] + offset % CKPT_CHUNK + i, CKPT_PAGE);
+		bool same = !memcmp(w->now + i, before + offset % CKPT_CHUNK + i, CKPT_PAGE);
 
 		any |= same;
 		ckpt_run_add(&c->list, at + i, 1, same ? offset + i : CKPT_UNASSIGNED, UINT64_MAX);

@@ -36,6 +36,13 @@ static inline uint64_t ckpt_changed_ns(const struct stat *st)
 	return st->st_ctim.tv_sec * 1000000000ull + st->st_ctim.tv_nsec;
 }
 
+/* Neighbours that were written at different times are in different chunks of a chain. */
+#define CKPT_HELD_CHUNKS 16
+struct ckpt_held_chunk {
+	uint64_t number, last_used;
+	char *buf; /* CKPT_CHUNK; NULL: not needed so far */
+};
+
 struct ckpt_memory_work {
 	struct ckpt_source *src;
 	struct ckpt_arena *arena;
@@ -47,8 +54,9 @@ struct ckpt_memory_work {
 	const struct ckpt_live *live;    /* what has been copied before, may be NULL */
 	const struct ckpt_image *before; /* what the image goes on from, NULL: nothing */
 	const struct ckpt_snapshot *before_snap;
-	uint64_t before_chunk; /* of it, in the first of */
-	char *before_buf[2];   /* CKPT_CHUNK each; NULL: not needed so far */
+	struct ckpt_held_chunk held[CKPT_HELD_CHUNKS]; /* of it */
+	uint64_t n_read, n_looked_up; /* how many of its chunks, for how many pages */
+	char *now;                    /* CKPT_CHUNK; NULL: not needed so far */
 };
 
 /* Runs as they are found: neighbours become one. */
