@@ -64,6 +64,7 @@ static int go_on(void *arg, struct ckpt_err *err)
 {
 	struct dump *d = arg;
 
+	ckpt_room_rest(&d->precopy.room);
 	if (d->deadline && ckpt_now_ns() > d->deadline)
 		return ckpt_refuse(err, CKPT_E_TIMEOUT, -ETIMEDOUT,
 				   "process %d: not captured within %u s", d->opts->pid,

@@ -20,6 +20,7 @@
 #define HUGE (2ull << 20)
 #define LEAST (16ull << 20) /* for less nobody waits long enough */
 #define BIT (1ull << 20)
+#define PIECE (256ull << 10) /* who waits for the helper waits for that */
 #define MORE(size) ((size) + (size) / 4 + (256u << 10)) /* than there is by now */
 
 struct used {
@@ -82,8 +83,9 @@ static void find_pages(struct ckpt_job *job, struct ckpt_arena *arena)
 	struct ckpt_room *room = (struct ckpt_room *)job;
 
 	(void)arena;
-	if (!room->ends)
-		fallocate(room->fd, 0, 0, room->most);
+	for (uint64_t at = 0; at < room->most && !room->ends; at += PIECE)
+		if (fallocate(room->fd, 0, at, PIECE) < 0)
+			return;
 }
 
 /* What is held is written to FD in the end, where pages are found meanwhile. */
@@ -179,6 +181,12 @@ void ckpt_room_begin(struct ckpt_room *room, int fd, pid_t pid)
 	if (room->most < LEAST || !ckpt_is_on_tmpfs(fd))
 		return;
 	room->started = !pthread_create(&room->thread, NULL, make_more, room);
+}
+
+void ckpt_room_rest(struct ckpt_room *room)
+{
+	if (room->helper)
+		room->ends = true;
 }
 
 void ckpt_room_end(struct ckpt_room *room)

@@ -37,5 +37,7 @@ int ckpt_room_make(struct ckpt_room *room, struct ckpt_arena *arena,
 /* The same beside other things, as much as there is time for: until whoever fills FD, a file of a
  * tmpfs, gives it its size, or until the end. Elsewhere it would not pay, and nothing is done. */
 void ckpt_room_begin(struct ckpt_room *room, int fd, pid_t pid);
+/* The tree stands still: the helper has better things to do. */
+void ckpt_room_rest(struct ckpt_room *room);
 /* Before FD is cut, or closed; of one that was not begun, too. */
 void ckpt_room_end(struct ckpt_room *room);

@@ -145,6 +145,26 @@ static void make_behind(void)
 	end(pid);
 }
 
+/* Behind that in our memory, by a helper that has time for it, or has none. */
+static void make_with_helper(uint64_t size, bool hurries)
+{
+	struct ckpt_room room = { .helper = ckpt_helper_open(arena) };
+	int go = 0;
+
+	file.part[0].fd = memfd_create("behind that", MFD_CLOEXEC);
+	if (hurries)
+		ckpt_room_rest(&room);
+	must(make(&room, size, &go) == 0 && room.hold, "room for little is made");
+	ckpt_helper_wait(room.helper, &room.job);
+	if (hurries)
+		ok(!allocated(file.part[0].fd), "in our memory alone");
+	else
+		ok(allocated(file.part[0].fd) >= size, "and in the file that it is written to");
+	ckpt_room_end(&room);
+	ckpt_helper_close(room.helper);
+	close(file.part[0].fd);
+}
+
 int main(void)
 {
 	struct ckpt_err err = CKPT_ERR_INIT;
@@ -175,6 +195,9 @@ int main(void)
 	must(make(&little, size, &ok_to_go) == 0, "room for little is made");
 	ok(little.hold && little.hold_len >= 2 * LITTLE, "in our memory");
 	ok(!allocated(file.part[0].fd), "and not in the file");
+	close(file.part[0].fd);
+	make_with_helper(size, false);
+	make_with_helper(size, true);
 	make_beside(pid, 0);
 	end(pid);
 	pid = start(LARGE);
