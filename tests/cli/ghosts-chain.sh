@@ -82,25 +82,22 @@ for c in verify plan restore; do
 	expect "an older one is missing: $c" 1 '^ckpt: CKPT-E0340: .*goes on from the image in .*/1: |^ckpt: CKPT-E0340: .*/2' $c -D 7
 done
 
-# Neighbours that were written at different times are in many images: to look them up takes no longer than to write all.
+# Neighbours that were written at different times are in many images: to look them up is no more reading than all of it four times.
 head -c $((64 << 20)) /dev/urandom >much
 # shellcheck disable=SC2016  # it is the inner shell that expands
 start bash -c 'exec 10<>much; rm much; while :; do read -r _ <>never; done'
 until_true 5 test ! -e much
 until_true 5 asleep "$PID" bash
-took() { frozen=$(sed -n 's/^dump frozen time: \([0-9]*\) us$/\1/p' "$T/out"); }
-dumped s0 --display-stats
-took
-first=$frozen later=0
+n_read() { sed -n 's/^rchar: //p' "/proc/$$/io"; } # by us, and by whom we have waited for
+dumped s0
 for i in 1 2 3 4 5 6; do
 	# One page of 16.
 	perl -e 'open(F, "+<", $ARGV[0]) or die;
 		for (my $p = $ARGV[1]; $p < 16384; $p += 16) { seek(F, $p << 12, 0); syswrite(F, "x$ARGV[1]", 2); }' "/proc/$PID/fd/10" $i
-	next s$i s$((i - 1)) --display-stats
-	took
-	[ $i -gt 3 ] && later=$((later + frozen))
+	before=$(n_read)
+	next s$i s$((i - 1))
+	check "scattered: round $i reads $((($(n_read) - before) >> 20)) MiB" test $((($(n_read) - before) >> 20)) -lt 256
 done
-check "scattered: three rounds ($later us) take less than 18 times the first ($first us)" test $later -lt $((18 * first))
 check 'scattered: and one page of 16 each' smaller s6 $((6 << 20))
 kill -KILL "$PID"
 
