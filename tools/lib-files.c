@@ -55,7 +55,8 @@ static int read_list(struct ckpt_tool *t, struct ckpt_restore_opts *opts)
 
 	CKPT_FD fd = open(t->opts.on_files, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return ckpt_fail(&t->err, -errno, "%s: cannot open", t->opts.on_files);
+		return ckpt_refuse(&t->err, CKPT_E_NOT_A_FILE, -errno, "%s: cannot open: %s",
+				   t->opts.on_files, strerrordesc_np(errno));
 	r = ckpt_file_list_read(&list, t->arena, fd, t->opts.on_files, &t->err);
 	opts->on_files = list;
 	return r;

@@ -132,7 +132,8 @@ static int open_log(struct ckpt_tool *t)
 	path = ckpt_work_path(t, t->opts.log_file);
 	t->logfd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (t->logfd < 0)
-		return ckpt_fail(&t->err, -errno, "%s: cannot write the log", path);
+		return ckpt_refuse(&t->err, CKPT_E_OUTPUT, -errno, "%s: cannot write the log: %s",
+				   path, strerrordesc_np(errno));
 	ckpt_log_init(&t->log, t->logfd, level);
 	return 0;
 }

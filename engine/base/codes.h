@@ -118,6 +118,10 @@
 	X(CONFIG_FILE,       511, 1, "name another one, or read none with --no-default-config") \
 	X(KERNEL_FEATURE,    501, 3, "run `ckpt check` to see what this kernel lacks") \
 	X(OPTION,            502, 3, "leave the option out") \
+	X(RULE,              512, 1, "see --rule, --rules and --inherit-fd in ckpt-restore(1)") \
+	X(NOT_A_FILE,        513, 1, "name a file that can be read") \
+	X(NO_DESCRIPTORS,    505, 1, "raise the limit of open files (ulimit -n), or end programs that have many") \
+	X(NO_MEMORY,         506, 1, "free memory, or raise what limits it (ulimit -v, vm.max_map_count)") \
 	X(USAGE,             504, 2, "see ckpt help COMMAND, or its manual page") \
 	X(COMMAND,           503, 3, "run `ckpt help` for the commands there are")
 

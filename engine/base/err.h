@@ -30,8 +30,8 @@ int ckpt_refuse(struct ckpt_err *err, enum ckpt_code number, int code, const cha
 int ckpt_in(struct ckpt_err *err, int code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* The whole sentence: "CKPT-E0203: text; remedy" or just the text. At most SIZE bytes with the NUL.
- */
+/* The whole sentence: "CKPT-E0203: text; remedy" or just the text; what ran out (memory, space,
+ * descriptors) always has a number. At most SIZE bytes with the NUL. */
 void ckpt_err_sentence(const struct ckpt_err *err, char *buf, size_t size);
 /* What a tool exits with: 1, or 3 for what is not supported. */
 int ckpt_err_exit_status(const struct ckpt_err *err);

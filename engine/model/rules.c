@@ -12,7 +12,7 @@
 
 static int wrong(struct ckpt_err *err, const char *text, const char *why)
 {
-	return ckpt_refuse(err, CKPT_E_NONE, -EINVAL, "rule \"%.300s\": %s", text, why);
+	return ckpt_refuse(err, CKPT_E_RULE, -EINVAL, "rule \"%.300s\": %s", text, why);
 }
 
 static bool number(const char *s, uint64_t max, uint64_t *np)
@@ -160,7 +160,7 @@ int ckpt_rules_add_inherit(struct ckpt_rules *rules, struct ckpt_arena *arena, c
 	char *action;
 
 	if (sscanf(text, "fd[%d]:%n", &fd, &at) != 1 || !at || !text[at] || fd < 0)
-		return ckpt_refuse(err, CKPT_E_NONE, -EINVAL,
+		return ckpt_refuse(err, CKPT_E_RULE, -EINVAL,
 				   "--inherit-fd: \"%.300s\" is not fd[N]:KEY", text);
 	r = new_rule(rules, arena, text);
 	r->key = ckpt_strdup(arena, text + at);
@@ -178,9 +178,12 @@ int ckpt_rules_add_file(struct ckpt_rules *rules, struct ckpt_arena *arena, cons
 	int r;
 
 	if (fd < 0)
-		return ckpt_fail(err, -errno, "rules %s: cannot open", path);
+		return ckpt_refuse(err, CKPT_E_NOT_A_FILE, -errno, "rules %s: cannot open: %s",
+				   path, strerrordesc_np(errno));
 	r = ckpt_read_all(arena, fd, &text, NULL, err);
-	for (char *line = r < 0 ? NULL : strtok_r(text, "\n", &save); line && r >= 0;
+	if (r < 0)
+		return ckpt_refuse(err, CKPT_E_NOT_A_FILE, r, "rules %s: %s", path, err->text);
+	for (char *line = strtok_r(text, "\n", &save); line && r >= 0;
 	     line = strtok_r(NULL, "\n", &save)) {
 		line += strspn(line, " \t");
 		if (*line && *line != '#')

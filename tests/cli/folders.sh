@@ -26,7 +26,7 @@ expect 'it is a dangling link' 1 '^ckpt: CKPT-E0305: link: ' dump -t "$PID" -D l
 expect 'a log that cannot be written' 1 '^ckpt: .*/no/log: cannot write the log: No such file' \
 	dump -t "$PID" -D img2 -o "$T/no/log"
 check 'the folder that was made is gone' test ! -e img2
-expect 'no such work folder' 1 '^ckpt: no/d.log: cannot write the log' dump -t "$PID" -D img2 -W no -o d.log
+expect 'no such work folder' 1 '^ckpt: CKPT-E0313: no/d.log: cannot write the log: No such file' dump -t "$PID" -D img2 -W no -o d.log
 check 'the folder that was made is gone' test ! -e img2
 expect 'refused before anything' 3 '^ckpt: CKPT-E0502: --tls' dump -t "$PID" -D img2 --tls
 check 'no folder was made' test ! -e img2

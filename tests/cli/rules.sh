@@ -49,10 +49,12 @@ expect 'a rule that matches nothing' 1 'CKPT-E0252: rule "/nowhere=drop": matche
 	check -t "$PID" --rule /nowhere=drop --rule fd:5=reconnect --rule fd:4=drop
 expect 'a rule that fails' 1 'CKPT-E0253: .*fd 6: .*rule "path:.*=fail" refuses it' \
 	check -t "$PID" --rule "path:$T/da*=fail" --rule fd:5=reconnect --rule fd:4=drop
-expect 'nonsense' 1 'rule "fd:5=maybe": it has to end with' check -t "$PID" --rule fd:5=maybe
+expect 'nonsense' 1 'CKPT-E0512: rule "fd:5=maybe": it has to end with' check -t "$PID" --rule fd:5=maybe
 echo x >rules.txt
-expect 'nonsense in a file' 1 'rules.txt: rule "x": it has to end' check -t "$PID" --rules rules.txt
+expect 'nonsense in a file' 1 'CKPT-E0512: rules.txt: rule "x": it has to end' check -t "$PID" --rules rules.txt
 printf '# sockets go on\n\nkind:unix=reconnect\n' >rules.txt
+expect 'no such file' 1 'CKPT-E0513: rules no: cannot open: No such file' check -t "$PID" --rules no
+expect 'a folder of rules' 1 "CKPT-E0513: rules $T: .*Is a directory" check -t "$PID" --rules "$T"
 expect 'a dump' 0 '' dump -t "$PID" -D img --rules rules.txt --external "$T/pipe"
 [ "$status" = 0 ] || finish
 until_true 5 gone "$PID"

@@ -21,6 +21,13 @@ static void plain_failures(void)
 	ckpt_err_sentence(&err, line, sizeof(line));
 	is_text(line, err.text, "without a number the sentence is the text");
 	is(ckpt_err_exit_status(&err), 1, "a plain failure exits with 1");
+	ckpt_fail(&err, -EMFILE, "fd 4");
+	ckpt_err_sentence(&err, line, sizeof(line));
+	ok(!strncmp(line, "CKPT-E0505: fd 4: Too many open files; raise ", 45), "%s", line);
+	ckpt_fail(&err, -ENOMEM, "areas");
+	ckpt_err_sentence(&err, line, sizeof(line));
+	ok(!strncmp(line, "CKPT-E0506: areas: Cannot allocate memory; free ", 48), "%s", line);
+	is(err.number, CKPT_E_NONE, "what ran out is a plain failure to who finds it");
 	ckpt_fail(&err, -EBADMSG, "number 8: nonsense");
 	is_text(err.text, "number 8: nonsense", "-EBADMSG adds nothing");
 	ckpt_fail(&err, -ECANCELED, "interrupted");
