@@ -26,8 +26,16 @@
 #define WAIT_MS 100
 #define SILENCE_S 30
 
+/* For good: what ran out here is no matter of who is at the other end. */
+static bool has_run_out(int code)
+{
+	return code == -EMFILE || code == -ENFILE || code == -ENOMEM || code == -ENOBUFS;
+}
+
 static int refuse(struct ckpt_err *err, const char *name, const char *what, int code)
 {
+	if (has_run_out(code))
+		return ckpt_fail(err, code, "%s: cannot %s", name, what);
 	return ckpt_refuse(err, CKPT_E_NETWORK, code, "%s: cannot %s: %s", name, what,
 			   strerrordesc_np(-code));
 }
@@ -37,12 +45,23 @@ static bool is_path(const char *address)
 	return address && strchr(address, '/');
 }
 
+static bool may_write_to(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	return flags >= 0 && (flags & O_ACCMODE) != O_RDONLY;
+}
+
 int ckpt_net_check(struct ckpt_tool *t, bool listens, bool wanted)
 {
 	const struct ckpt_options *o = &t->opts;
 
 	if (!wanted && !o->address && !o->port && o->ps_socket == CKPT_NOT_GIVEN)
 		return 0;
+	if (o->status_fd != CKPT_NOT_GIVEN && !may_write_to(o->status_fd))
+		return ckpt_refuse(&t->err, CKPT_E_USAGE, -EBADF,
+				   "--status-fd %u: nothing is open there to write to",
+				   o->status_fd);
 	if (!wanted)
 		return ckpt_refuse(
 			&t->err, CKPT_E_USAGE, -EINVAL,
@@ -70,7 +89,9 @@ static int unix_address(const char *path, struct sockaddr_un *sa, struct ckpt_er
 {
 	*sa = (struct sockaddr_un){ .sun_family = AF_UNIX };
 	if (strlen(path) >= sizeof(sa->sun_path))
-		return ckpt_fail(err, -ENAMETOOLONG, "%s: cannot be a socket", path);
+		return ckpt_refuse(err, CKPT_E_NETWORK, -ENAMETOOLONG,
+				   "%s: too long for a Unix socket, which has %zu bytes", path,
+				   sizeof(sa->sun_path) - 1);
 	strcpy(sa->sun_path, path);
 	return 0;
 }
@@ -207,11 +228,14 @@ static int bind_and_listen(int fd, const struct sockaddr *sa, socklen_t len)
 	return bind(fd, sa, len) < 0 || listen(fd, 8) < 0 ? -errno : 0;
 }
 
-/* One that nobody listens to any more is taken away. */
+/* One that nobody listens to any more is taken away. Other files refuse connections as well. */
 static bool is_left_over(const struct sockaddr_un *sa)
 {
-	CKPT_FD fd = connect_one((const struct sockaddr *)sa, sizeof(*sa));
+	struct stat st;
 
+	if (lstat(sa->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
+		return false;
+	CKPT_FD fd = connect_one((const struct sockaddr *)sa, sizeof(*sa));
 	return fd == -ECONNREFUSED;
 }
 
@@ -271,8 +295,11 @@ int ckpt_net_accept(const struct ckpt_listener *l, int (*go_on)(void *arg, struc
 	struct sockaddr_storage sa;
 
 	*namep = l->name;
-	if (l->connected >= 0)
-		return fcntl(l->connected, F_DUPFD_CLOEXEC, 3);
+	if (l->connected >= 0) {
+		int fd = fcntl(l->connected, F_DUPFD_CLOEXEC, 3);
+
+		return fd < 0 ? refuse(err, l->name, "use it", -errno) : fd;
+	}
 	for (;;) {
 		socklen_t len = sizeof(sa);
 		int r = go_on(arg, err), fd;
@@ -282,6 +309,8 @@ int ckpt_net_accept(const struct ckpt_listener *l, int (*go_on)(void *arg, struc
 		if (poll(&there, 1, WAIT_MS) <= 0)
 			continue;
 		fd = accept4(l->fd, (struct sockaddr *)&sa, &len, SOCK_CLOEXEC);
+		if (fd < 0 && has_run_out(-errno)) /* it would again, at once */
+			return refuse(err, l->name, "accept who connects", -errno);
 		if (fd < 0)
 			continue;
 		*namep = name_of(arena, (struct sockaddr *)&sa, len);

@@ -375,6 +375,9 @@ static int judge(const struct ckpt_options *o, struct ckpt_err *err)
 		return usage(err, o->command->name, "--tree PID (-t) is missing");
 	if (o->command->bit == CKPT_CMD_DUMP && o->leave_running && o->leave_stopped)
 		return usage(err, "dump", "choose between --leave-running and --leave-stopped");
+	if (o->command->bit == CKPT_CMD_PAGE_SERVER && !strcmp(o->images_dir, "-"))
+		return ckpt_refuse(err, CKPT_E_USAGE, -EINVAL,
+				   "page-server: -D -: it puts an image into a folder");
 	if (o->command->bit == CKPT_CMD_FLATTEN && !o->output)
 		return usage(err, o->command->name, "--output OUT (-o) is missing");
 	if (o->command->bit == CKPT_CMD_RESTORE && o->sibling && !o->detached)

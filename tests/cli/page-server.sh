@@ -179,6 +179,36 @@ check 'an image is here' grep -q 'CKPT-E0304' "$T/err"
 kill "$SERVER"; wait "$SERVER"; fresh; mkdir there; touch there/pages
 expect 'an image is there' 1 '^ckpt: CKPT-E0304: there/pages: ' page-server -D there
 fresh
+# What is in the way of a Unix socket is left alone, unless it is one that nobody listens to any more.
+echo precious >file; ln -s file link; mkdir folder
+for what in file link folder; do
+	expect "a $what is in the way" 1 '^ckpt: CKPT-E0352: .* cannot listen: Address already in use' \
+		page-server -D there --address "./$what"
+done
+check 'the file is there' test "$(cat file link)" = $'precious\nprecious'
+serve --address ./left; kill -KILL "$SERVER"; wait "$SERVER" 2>/dev/null
+check 'killed: its socket is left' test -S left
+serve --address ./left; kill "$SERVER"; wait "$SERVER"
+check 'and taken by the next' test ! -e left
+fresh
+expect 'too long a path' 1 '^ckpt: CKPT-E0352: .* too long for a Unix socket' page-server -D there --address "$T/$(printf 'x%.0s' {1..120})"
+expect 'a stream' 2 '^ckpt: CKPT-E0504: page-server: -D -: ' page-server -D -
+expect 'nobody to be told' 2 '^ckpt: CKPT-E0504: --status-fd 77: ' page-server -D there --status-fd 77
+expect 'one that cannot be told' 2 '^ckpt: CKPT-E0504: --status-fd 0: ' page-server -D there --status-fd 0
+# No number is left for whoever connects.
+for limit in {7..12}; do
+	fresh; rm -f said
+	(ulimit -n "$limit"; exec "$CKPT" page-server -D there >said 2>"$T/err") & SERVER=$!
+	STARTED+=("$SERVER")
+	until_true 5 eval 'grep -q "listens at" said || gone "$SERVER"'
+	PORT=$(sed -n 's/.* listens at .*:\([0-9]*\)$/\1/p' said)
+	[ -z "$PORT" ] || break
+done
+exec 8<>/dev/tcp/127.0.0.1/"$PORT"
+check 'no descriptors are left: it ends' until_true 5 gone "$SERVER"
+exec 8>&-
+check 'no descriptors are left: said' grep -q '^ckpt: CKPT-E0505: .* cannot accept who connects: Too many open files; ' "$T/err"
+fresh
 expect 'no port' 2 '^ckpt: CKPT-E0504: dump: --port is missing' dump -t "$PID" -D here --page-server
 expect 'an address of nothing' 2 '^ckpt: CKPT-E0504: --address' dump -t "$PID" -D here --port 3
 expect 'no such port' 2 '^ckpt: CKPT-E0504: --port 70000: ' page-server -D there --port 70000
