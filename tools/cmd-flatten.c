@@ -8,9 +8,17 @@
 #include <unistd.h>
 #include "engine/base/cleanup.h"
 #include "engine/store/flatten.h"
+#include "injector/stops.h"
 #include "tools/ckpt.h"
 
-static int flatten(struct ckpt_tool *t, struct ckpt_image *img, int out)
+static int go_on(void *arg, struct ckpt_err *err)
+{
+	int sig = ckpt_stops_pending(arg);
+
+	return sig ? ckpt_fail(err, -ECANCELED, "flatten: stopped by SIG%s", sigabbrev_np(sig)) : 0;
+}
+
+static int flatten(struct ckpt_tool *t, struct ckpt_image *img, int out, struct ckpt_stops *stops)
 {
 	struct ckpt_image_writer *w;
 	unsigned int n = ckpt_image_depth(img) + 1;
@@ -20,7 +28,7 @@ static int flatten(struct ckpt_tool *t, struct ckpt_image *img, int out)
 
 	if (r < 0)
 		return r;
-	r = ckpt_image_flatten(img, w, t->arena, &bytes, &t->err);
+	r = ckpt_image_flatten(img, w, t->arena, go_on, stops, &bytes, &t->err);
 	ckpt_image_writer_close(w);
 	ckpt_bar_end(t);
 	if (r >= 0)
@@ -32,6 +40,7 @@ static int flatten(struct ckpt_tool *t, struct ckpt_image *img, int out)
 static int to_folder(struct ckpt_tool *t, struct ckpt_image *img)
 {
 	const char *dir = t->opts.output;
+	struct ckpt_stops stops;
 	bool made = mkdir(dir, 0700) == 0;
 	CKPT_FD out = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int r;
@@ -39,9 +48,11 @@ static int to_folder(struct ckpt_tool *t, struct ckpt_image *img)
 	if (out < 0)
 		return ckpt_refuse(&t->err, CKPT_E_IMAGE_UNWRITABLE, -errno,
 				   "%s: cannot use as the images folder: %s", dir, strerror(errno));
-	r = flatten(t, img, out);
+	ckpt_stops_block(&stops); /* nothing may be left there */
+	r = flatten(t, img, out, &stops);
 	if (r < 0 && made)
 		rmdir(dir);
+	ckpt_stops_unblock(&stops, true);
 	return r;
 }
 

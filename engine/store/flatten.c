@@ -18,6 +18,8 @@ struct piece {
 
 struct flatten {
 	struct ckpt_arena *arena;
+	int (*go_on)(void *arg, struct ckpt_err *err);
+	void *go_on_arg;
 	struct ckpt_snapshot *snap;
 	struct piece *piece; /* by FROM, not overlapping */
 	size_t n;
@@ -146,8 +148,10 @@ static int copy(const struct flatten *f, struct ckpt_image_writer *w, struct ckp
 	for (size_t i = 0; i < n; i++) {
 		uint64_t at = i * (uint64_t)CKPT_CHUNK;
 		size_t len = f->size - at < CKPT_CHUNK ? f->size - at : CKPT_CHUNK;
-		int r = fill(f, buf, len, &ith, &done, err);
+		int r = f->go_on ? f->go_on(f->go_on_arg, err) : 0;
 
+		if (r >= 0)
+			r = fill(f, buf, len, &ith, &done, err);
 		if (r >= 0)
 			r = ckpt_image_put_pages(w, buf, len, at, err);
 		if (r < 0)
@@ -159,14 +163,34 @@ static int copy(const struct flatten *f, struct ckpt_image_writer *w, struct ckp
 	return 0;
 }
 
-int ckpt_image_flatten(struct ckpt_image *img, struct ckpt_image_writer *w,
-		       struct ckpt_arena *arena, uint64_t *bytesp, struct ckpt_err *err)
+/* Between the pieces of what is checked; by several threads. */
+static int look_up(void *arg, uint64_t offset, const void *data, size_t len)
 {
-	struct flatten f = { .arena = arena };
+	const struct flatten *f = arg;
+	struct ckpt_err unsaid = CKPT_ERR_INIT;
+
+	(void)offset, (void)data, (void)len;
+	return f->go_on ? f->go_on(f->go_on_arg, &unsaid) : 0;
+}
+
+/* Who was asked to stop says that, not which chunk was not read. */
+static int check(struct flatten *f, struct ckpt_image *img, struct ckpt_err *err)
+{
+	int r = ckpt_image_verify_while(img, 2, look_up, f, err);
+	int go = f->go_on ? f->go_on(f->go_on_arg, err) : 0;
+
+	return go < 0 ? go : r;
+}
+
+int ckpt_image_flatten(struct ckpt_image *img, struct ckpt_image_writer *w,
+		       struct ckpt_arena *arena, int (*go_on)(void *arg, struct ckpt_err *err),
+		       void *arg, uint64_t *bytesp, struct ckpt_err *err)
+{
+	struct flatten f = { .arena = arena, .go_on = go_on, .go_on_arg = arg };
 	int r = ckpt_image_load(img, &f.snap, err);
 
 	if (r >= 0)
-		r = ckpt_image_verify_pages(img, 2, err);
+		r = check(&f, img, err);
 	if (r >= 0)
 		r = ckpt_image_unpack(img, NULL, 2, err);
 	if (r < 0)

@@ -194,6 +194,9 @@ int ckpt_image_verify_chunks(const struct ckpt_image *img, const bool *which,
 typedef int ckpt_pages_put(void *arg, uint64_t offset, const void *data, size_t len);
 int ckpt_image_put_chunks(const struct ckpt_image *img, const bool *which, unsigned int n_threads,
 			  ckpt_pages_put *put, void *arg, struct ckpt_err *err);
+/* Compares every chunk, as long as LOOK, which is asked between pieces, returns no failure. */
+int ckpt_image_verify_while(const struct ckpt_image *img, unsigned int n_threads,
+			    ckpt_pages_put *look, void *arg, struct ckpt_err *err);
 size_t ckpt_image_n_chunks(const struct ckpt_image *img);
 /* Reads a chunk into BUF, of CKPT_CHUNK bytes, and checks what was read. */
 int ckpt_image_read_chunk(const struct ckpt_image *img, uint64_t chunk, void *buf,

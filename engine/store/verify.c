@@ -290,12 +290,12 @@ static uint64_t count_chain(const struct ckpt_image *img, const bool *which, boo
 	return n;
 }
 
-int ckpt_image_put_chunks(const struct ckpt_image *img, const bool *which, unsigned int n_threads,
-			  ckpt_pages_put *put, void *arg, struct ckpt_err *err)
+static int verify(const struct ckpt_image *img, const bool *which, unsigned int n_threads,
+		  ckpt_pages_put *put, void *arg, const char *doing, struct ckpt_err *err)
 {
 	int r = 0;
 
-	ckpt_progress_begin(ckpt_arena_progress(img->arena), put ? NULL : "checking",
+	ckpt_progress_begin(ckpt_arena_progress(img->arena), doing,
 			    count_chain(img, which, put) * CKPT_CHUNK);
 	for (; r >= 0 && img; img = img->parent) {
 		struct verifying v = { .img = img,
@@ -312,10 +312,22 @@ int ckpt_image_put_chunks(const struct ckpt_image *img, const bool *which, unsig
 	return r;
 }
 
+int ckpt_image_put_chunks(const struct ckpt_image *img, const bool *which, unsigned int n_threads,
+			  ckpt_pages_put *put, void *arg, struct ckpt_err *err)
+{
+	return verify(img, which, n_threads, put, arg, NULL, err);
+}
+
+int ckpt_image_verify_while(const struct ckpt_image *img, unsigned int n_threads,
+			    ckpt_pages_put *look, void *arg, struct ckpt_err *err)
+{
+	return verify(img, NULL, n_threads, look, arg, "checking", err);
+}
+
 int ckpt_image_verify_chunks(const struct ckpt_image *img, const bool *which,
 			     unsigned int n_threads, struct ckpt_err *err)
 {
-	return ckpt_image_put_chunks(img, which, n_threads, NULL, NULL, err);
+	return verify(img, which, n_threads, NULL, NULL, "checking", err);
 }
 
 int ckpt_image_verify_pages(const struct ckpt_image *img, unsigned int n_threads,

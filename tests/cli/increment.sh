@@ -66,6 +66,19 @@ check 'with every image' test "$(grep -c '^on top of ' "$T/out")" = 8
 expect 'it is restored' 0 '' restore -D 9 -d
 check 'and has its memory' goes_on w
 kill -KILL "$PID"; until_true 5 gone "$PID"
+# Asked to stop, or not able to: nothing is left.
+"$CKPT" flatten -D 9 -o flat 2>"$T/err" & flattening=$!
+until_true 10 eval 'test -e flat/.image* || gone $flattening'
+kill -TERM $flattening; wait $flattening; status=$?
+if [ -e flat/image ]; then pass 'flattened before it was asked to stop'; rm -r flat; else
+	check 'flattening stopped: failed' test $status = 1
+	check 'flattening stopped: said' grep -q '^ckpt: flatten: stopped by SIGTERM' "$T/err"
+	check 'flattening stopped: nothing is left' test ! -e flat
+fi
+(ulimit -f 100; exec "$CKPT" flatten -D 9 -o flat 2>"$T/err"); status=$?
+check 'no room to flatten: failed' test $status = 1
+check 'no room to flatten: said' grep -q '^ckpt: CKPT-E0306: flat/' "$T/err"
+check 'no room to flatten: nothing is left' test ! -e flat
 expect 'flattened' 0 '' flatten -D 9 -o flat
 expect 'nothing is needed any more' 0 '' verify -D flat
 check 'it goes on from none' test ! -e flat/parent

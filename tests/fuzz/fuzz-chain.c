@@ -194,7 +194,7 @@ static uint64_t flat(int top, int tip)
 		abort();
 	if (ckpt_image_open(&img, arena, tip, "tip", &err) >= 0) {
 		if (ckpt_image_create(&w, arena, out, "flat", &err) >= 0 &&
-		    ckpt_image_flatten(img, w, arena, &bytes, &err) >= 0)
+		    ckpt_image_flatten(img, w, arena, NULL, NULL, &bytes, &err) >= 0)
 			id = ckpt_image_writer_content_id(w) | 1;
 		ckpt_image_writer_close(w);
 		ckpt_image_close(img);
