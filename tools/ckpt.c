@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 #include "config.h"
 #include "tools/ckpt.h"
@@ -58,11 +59,13 @@ const struct ckpt_command ckpt_commands[] = {
 	{ NULL },
 };
 
-/* A file of ours at number 0, 1 or 2 would get what is meant for the terminal. */
+/* A file of ours at number 0, 1 or 2 would get what is meant for the terminal. What is closed stays
+ * as useless as it was: an image must not vanish in it. */
 static void occupy_standard_fds(void)
 {
 	for (int fd = 0; fd < 3; fd++)
-		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0)
+		if (fcntl(fd, F_GETFD) < 0 &&
+		    open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0)
 			return;
 }
 
@@ -123,7 +126,10 @@ static int check_output(struct ckpt_tool *t)
 	if ((fflush(stdout) == 0 && !ferror(stdout)) ||
 	    !(o->help || o->version || o->command->bit & prints))
 		return 0;
-	return ckpt_fail(&t->err, errno ? -errno : -EIO, "standard output: cannot write");
+	if (!errno && write(STDOUT_FILENO, "\n", 1) == 1) /* why it was, before, it says again */
+		errno = EIO;
+	return ckpt_refuse(&t->err, CKPT_E_STANDARD_OUTPUT, -errno,
+			   "standard output: cannot write: %s", strerrordesc_np(errno));
 }
 
 int main(int argc, char **argv)

@@ -72,6 +72,7 @@
 	X(OUTPUT,            313, 1, "free space, or choose another file with -o") \
 	X(NO_CONTENT,        314, 1, "see what the descriptors hold with ckpt show") \
 	X(PATTERN,           315, 2, "see ckpt-mem(1) for what can be looked for") \
+	X(STANDARD_OUTPUT,   316, 1, "see where it leads: not all is there") \
 	X(STREAM_READER,     330, 1, "see why it ended, and dump again") \
 	X(STREAM_CUT,        331, 1, "see why its writer ended") \
 	X(STREAM_TERMINAL,   332, 1, "send it through a pipe, or into a file") \

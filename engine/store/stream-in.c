@@ -62,7 +62,8 @@ static int read_all(struct receiving *r, void *buf, size_t len)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno != ECONNRESET)
-			return ckpt_fail(r->err, -errno, "%s: cannot read", r->name);
+			return ckpt_refuse(r->err, CKPT_E_STREAM_CUT, -errno, "%s: cannot read: %s",
+					   r->name, strerrordesc_np(errno));
 		if (n <= 0)
 			return ckpt_refuse(
 				r->err, CKPT_E_STREAM_CUT, -EBADMSG,

@@ -49,10 +49,15 @@ static int write_error(const struct ckpt_stream_out *o, int code, struct ckpt_er
 		return ckpt_refuse(err, CKPT_E_STREAM_READER, code,
 				   "%s: whoever reads the image went away before it had all of it",
 				   o->opts.name);
+	if (code == -ETIMEDOUT || code == -EHOSTUNREACH || code == -ENETUNREACH)
+		return ckpt_refuse(err, CKPT_E_STREAM_READER, code,
+				   "%s: whoever reads the image takes no more of it: %s",
+				   o->opts.name, strerrordesc_np(-code));
 	if (code == -ENOSPC || code == -EDQUOT || code == -EFBIG)
 		return ckpt_refuse(err, CKPT_E_NO_SPACE, code, "%s: cannot write: %s", o->opts.name,
 				   strerrordesc_np(-code));
-	return ckpt_fail(err, code, "%s: cannot write", o->opts.name);
+	return ckpt_refuse(err, CKPT_E_STANDARD_OUTPUT, code, "%s: cannot write: %s", o->opts.name,
+			   strerrordesc_np(-code));
 }
 
 static int go_on(const struct ckpt_stream_out *o, struct ckpt_err *err)

@@ -113,7 +113,8 @@ fi
 full() {
 	timeout 20 "$CKPT" "${@:2}" >/dev/full 2>"$T/err"
 	check "nowhere to write, ${*:2}: status" test $? = "$1"
-	[ "$1" = 0 ] || check "nowhere to write, ${*:2}: why" grep -q '^ckpt: standard output: cannot write: ' "$T/err"
+	[ "$1" = 0 ] || check "nowhere to write, ${*:2}: why" \
+		grep -q '^ckpt: CKPT-E0316: standard output: cannot write: No space left' "$T/err"
 }
 for args in 'show' 'show --raw' 'show --json' 'show --file-list' 'show --stacks' 'verify' 'mem --search perl'; do
 	# shellcheck disable=SC2086
@@ -125,6 +126,9 @@ full 1 --help
 full 1 help options
 full 1 help dump
 full 1 --version
+"$CKPT" show -D img >&- 2>"$T/err"
+check 'a closed standard output' test $? = 1
+check 'a closed standard output: said' grep -q '^ckpt: CKPT-E0316: standard output: cannot write: Bad' "$T/err"
 # What has been done has been done.
 start sleep 1000
 full 0 dump -t "$PID" -D done

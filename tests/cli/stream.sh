@@ -96,6 +96,11 @@ check 'it goes on' unharmed "$PID"
 check 'and nothing was changed in it' same_sums "$T/p"
 kill "$reader"
 
+"$CKPT" dump -t "$PID" -D - >&- 2>"$T/err"
+check 'a standard output that is closed: refused' test $? = 1
+check 'a standard output that is closed: said' grep -q '^ckpt: CKPT-E0316: standard output: cannot write: Bad' "$T/err"
+check 'a standard output that is closed: it goes on' same_sums "$T/p"
+
 if command -v script >/dev/null; then
 	script -qec "$CKPT dump -t $PID -D -" /dev/null >"$T/out" 2>&1 </dev/null
 	check 'not to a terminal' grep -q 'CKPT-E0332: standard output: an image is not for a terminal' "$T/out"

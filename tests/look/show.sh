@@ -81,5 +81,5 @@ check 'all of them: one a line' test "$(grep -c 'sleep 1000$' "$T/out")" = 199
 check 'all of them: in their tree' grep -q '  sleep 1000$' "$T/out"
 "$CKPT" show -D many >/dev/full 2>err
 check 'a full standard output is a failure' test $? = 1
-check 'and says so' grep -q '^ckpt: standard output: cannot write' err
+check 'and says so' grep -q '^ckpt: CKPT-E0316: standard output: cannot write' err
 finish
