@@ -212,14 +212,22 @@ static int fill(struct ckpt_job *job, const struct ckpt_object *obj, struct ckpt
 	return r < 0 ? r : 0;
 }
 
-/* Huge pages are not written to but mapped. */
+/* Huge pages are not written to but mapped; what was a hole takes none. */
 static int fill_huge(struct ckpt_job *job, const struct ckpt_object *obj, uint64_t page,
 		     struct ckpt_err *err)
 {
 	size_t len = (obj->content_size + page - 1) & ~(page - 1);
-	void *p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, job->plan->bank[obj->id], 0);
-	int r;
+	int fd = job->plan->bank[obj->id], r;
+	void *p;
 
+	for (size_t i = 0; i < obj->content.n; i++) {
+		const struct ckpt_run *run = &obj->content.run[i];
+
+		if (fallocate(fd, FALLOC_FL_KEEP_SIZE, run->at, run->n_pages * CKPT_PAGE) < 0)
+			return ckpt_fail(err, -errno, "%s %u: no huge pages for it",
+					 obj->kind->name, obj->id);
+	}
+	p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
 	if (p == MAP_FAILED)
 		return ckpt_fail(err, -errno, "%s %u: cannot map %zu bytes of huge pages",
 				 obj->kind->name, obj->id, len);

@@ -86,6 +86,34 @@ static bool mapped_for_writing(const struct ckpt_snapshot *snap, const struct ck
 	return false;
 }
 
+/* For what it holds, and for who has a copy of his own. */
+static uint64_t huge_bytes(const struct ckpt_snapshot *snap, const struct ckpt_object *obj,
+			   uint64_t page)
+{
+	uint64_t bytes = 0, end = 0;
+
+	for (size_t i = 0; i < obj->content.n; i++) {
+		uint64_t at = obj->content.run[i].at & ~(page - 1);
+
+		at = at < end ? end : at;
+		end = (ckpt_run_end(&obj->content.run[i]) + page - 1) & ~(page - 1);
+		bytes += end > at ? end - at : 0;
+		end = end > at ? end : at;
+	}
+	for (size_t t = 0; t < snap->n_tasks; t++) {
+		const Ckpt__Mm *mm = snap->tasks[t]->mm;
+
+		for (size_t i = 0; mm && i < mm->n_areas; i++) {
+			const Ckpt__Area *a = mm->areas[i];
+
+			if (a->has_file && a->file == obj->id && !a->shared &&
+			    !(a->flags & CKPT__AREA__FLAG__NO_RESERVE))
+				bytes += a->end - a->start;
+		}
+	}
+	return bytes;
+}
+
 static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ckpt_err *err)
 {
 	const Ckpt__Memfd *m = (const void *)obj->msg;
@@ -105,6 +133,9 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 				   "%smemfd %s: it is sealed against future writing "
 				   "and mapped for writing",
 				   ckpt_path_who(p, obj, who, sizeof(who)), m->name);
+	if (m->has_huge_shift)
+		ckpt_takes_huge(p, m->huge_shift,
+				huge_bytes(ckpt_planner_snapshot(p), obj, 1ull << m->huge_shift));
 	if (first != obj)
 		ckpt_comes_with(p, first->id);
 	else if (host && m->has_uid && (m->uid != host->uid || m->gid != host->gid) &&

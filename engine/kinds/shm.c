@@ -38,12 +38,13 @@ static int plan(struct ckpt_planner *p, const struct ckpt_object *obj, struct ck
 {
 	const Ckpt__Shm *s = (const void *)obj->msg;
 
-	(void)p;
 	if (!s->size || s->size > INT64_MAX ||
 	    (s->has_huge_shift && (s->huge_shift < 16 || s->huge_shift > 40)) ||
 	    (obj->has_content && obj->content_size != s->size))
 		return ckpt_fail(err, -EBADMSG, "shm %u: bad size %llu", obj->id,
 				 (unsigned long long)s->size);
+	if (s->has_huge_shift)
+		ckpt_takes_huge(p, s->huge_shift, s->size);
 	return 0;
 }
 

@@ -252,8 +252,7 @@ void ckpt_check_area_settings(struct ckpt_planner *p, const struct ckpt_task *ta
 		ckpt_loss(p, "process %d: names of areas: this kernel keeps none", task->pid);
 }
 
-/* Of private memory; that of files is counted when it is made. What is promised to an area counts,
- * not what it uses. */
+/* Of private memory. What is promised to an area counts, not what it uses. */
 static uint64_t huge_bytes(const struct ckpt_snapshot *snap, unsigned int shift)
 {
 	uint64_t bytes = 0;
@@ -272,10 +271,15 @@ static uint64_t huge_bytes(const struct ckpt_snapshot *snap, unsigned int shift)
 	return bytes;
 }
 
+void ckpt_takes_huge(struct ckpt_planner *p, unsigned int shift, uint64_t bytes)
+{
+	p->huge[shift] += bytes;
+}
+
 void ckpt_plan_huge(struct ckpt_planner *p)
 {
 	for (unsigned int shift = 16; shift <= 40; shift++) {
-		uint64_t need = huge_bytes(p->snap, shift) >> shift, have = 0;
+		uint64_t need = (huge_bytes(p->snap, shift) + p->huge[shift]) >> shift, have = 0;
 
 		for (size_t i = 0; i < p->host->n_huge; i++)
 			have += p->host->huge[i].shift == shift ? p->host->huge[i].free : 0;

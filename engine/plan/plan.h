@@ -146,6 +146,8 @@ void ckpt_made_last(struct ckpt_planner *p); /* create() runs in the owning task
 void ckpt_keeps_other(struct ckpt_planner *p);
 /* My link() or attach() sends that open file: it has to be made before there are processes. */
 void ckpt_sends(struct ckpt_planner *p, uint32_t object);
+/* So many bytes of huge pages of 1 << SHIFT (16 to 40) are taken for it. */
+void ckpt_takes_huge(struct ckpt_planner *p, unsigned int shift, uint64_t bytes);
 void ckpt_wants_ipc_namespace(struct ckpt_planner *p); /* if there is a box */
 /* My content stays in the image: create() opens something that is here. */
 void ckpt_content_unused(struct ckpt_planner *p);

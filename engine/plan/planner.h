@@ -29,6 +29,7 @@ struct ckpt_planner {
 	struct ckpt_program_builder *program; /* of the task that is planned; NULL: calls are only
 						 checked */
 	uint32_t thread;                      /* index of the thread that is planned */
+	uint64_t huge[41];                    /* bytes of files, by shift */
 	size_t losses_room, steps_room;
 };
 

@@ -199,6 +199,18 @@ if is_root && [ "$(cat /proc/sys/vm/nr_hugepages)" = 0 ] && run 'open(my $f, "<"
 		echo 8 >$huge
 		back 'huge pages'
 	fi
+	# 319 memfd_create: MFD_HUGETLB; shared, 32 MiB of which two pages hold something and none is promised; and private, one page
+	if echo 8 >$huge && run 'my $n = "huge"; my $fd = syscall(319, $n, 4); $fd > 2 or die; syscall(77, $fd, 32 << 20) == 0 or die;
+		my $all = syscall(9, 0, 32 << 20, 3, 0x4001, $fd, 0); my $own = syscall(9, 0, 2 << 20, 3, 2, $fd, 0); $own > 0 or die;
+		open(my $m, "+<", "/proc/self/mem"); for ($all, $all + (9 << 20), $own) { sysseek($m, $_, 0); syswrite($m, "x") or die; }
+		close($m);'; then
+		dumped 'a file of huge pages'
+		echo 2 >$huge
+		refused 'a file of huge pages' 0241 \
+			'3 huge pages of 2048 kB are needed, and 2 are free; reserve more: /proc/sys/vm/nr_hugepages'
+		echo 3 >$huge
+		back 'a file of huge pages'
+	fi
 	echo "$allowed" >$huge
 	trap cleanup EXIT
 	kill -KILL "$lock"
