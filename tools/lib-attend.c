@@ -14,6 +14,7 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "engine/store/temp.h"
 #include "tools/ckpt.h"
 
 /* What asks a dump to stop; a terminal sends them to both. */
@@ -30,12 +31,14 @@ static void be_worker(struct ckpt_tool *t, pid_t parent, const sigset_t *mask)
 
 static void __attribute__((noreturn)) end_as(struct ckpt_tool *t, int status)
 {
+	if (WIFSIGNALED(status) && t->dirfd >= 0)
+		ckpt_temp_sweep(t->dirfd); /* or what it wrote would keep the folder */
 	ckpt_tool_close(t, status);
 	if (WIFEXITED(status))
 		_exit(WEXITSTATUS(status));
-	ckpt_print(STDERR_FILENO, "ckpt: its worker was ended by SIG%s\n",
-		   sigabbrev_np(WTERMSIG(status)));
-	_exit(1);
+	ckpt_refuse(&t->err, CKPT_E_WORKER_KILLED, -ECHILD, "its worker was ended by SIG%s",
+		    sigabbrev_np(WTERMSIG(status)));
+	_exit(ckpt_report_failure(t));
 }
 
 static void __attribute__((noreturn))

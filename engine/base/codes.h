@@ -73,6 +73,7 @@
 	X(NO_CONTENT,        314, 1, "see what the descriptors hold with ckpt show") \
 	X(PATTERN,           315, 2, "see ckpt-mem(1) for what can be looked for") \
 	X(STANDARD_OUTPUT,   316, 1, "see where it leads: not all is there") \
+	X(WORKER_KILLED,     317, 1, "see who killed it (dmesg: for want of memory?), and do it again") \
 	X(STREAM_READER,     330, 1, "see why it ended, and dump again") \
 	X(STREAM_CUT,        331, 1, "see why its writer ended") \
 	X(STREAM_TERMINAL,   332, 1, "send it through a pipe, or into a file") \

@@ -138,6 +138,14 @@ fake 'print $c "SSH-2.0-OpenSSH\n"; 1 while sysread $c, my $b, 65536;'
 refused 'another service' 448 --port "$PORT"
 fake 'print $c "ckpt-takes-1\n"; sysread $c, my $b, 65536;'
 refused 'who goes away' '330|448' --port "$PORT"
+fake 'print $c "ckpt-takes-1\n"; sleep 100;'
+"$CKPT" dump -t "$PID" -D here --page-server --port "$PORT" 2>"$T/err" & dumper=$!
+until_true 10 eval '[ "$(state "$PID")" = t ]'
+kill -KILL "$(cut -d' ' -f1 "/proc/$dumper/task/$dumper/children")"; wait $dumper
+check 'its worker is killed: failed' test $? = 1
+check 'its worker is killed: said' grep -q '^ckpt: CKPT-E0317: ' "$T/err"
+check 'its worker is killed: nothing is left' test ! -e here
+check 'its worker is killed: it goes on' same_sums p
 fake 'print $c "ckpt-takes-1\nready\n"; 1 while sysread $c, my $b, 65536;'
 "$CKPT" dump -t "$PID" -D here --page-server --port "$PORT" 2>"$T/err" & dumper=$!
 until_true 10 test -e here/image; kill -TERM $dumper; wait $dumper
