@@ -41,13 +41,16 @@ static int to_folder(struct ckpt_tool *t, struct ckpt_image *img)
 {
 	const char *dir = t->opts.output;
 	struct ckpt_stops stops;
-	bool made = mkdir(dir, 0700) == 0;
-	CKPT_FD out = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int r;
+	int r = mkdir(dir, 0700) < 0 ? -errno : 0;
+	bool made = r == 0;
 
-	if (out < 0)
-		return ckpt_refuse(&t->err, CKPT_E_IMAGE_UNWRITABLE, -errno,
-				   "%s: cannot use as the images folder: %s", dir, strerror(errno));
+	CKPT_FD out = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (out < 0) {
+		r = r == 0 || r == -EEXIST ? -errno : r;
+		return ckpt_refuse(&t->err, CKPT_E_IMAGE_UNWRITABLE, r,
+				   "%s: cannot use as the images folder: %s", dir,
+				   strerrordesc_np(-r));
+	}
 	ckpt_stops_block(&stops); /* nothing may be left there */
 	r = flatten(t, img, out, &stops);
 	if (r < 0 && made)

@@ -92,12 +92,13 @@ static int reach(struct ckpt_tool *t, struct carrier *c)
 /* Its standard input ends; whatever it does not end for ends it. */
 static void part(struct carrier *c)
 {
+	static const int last[] = { SIGTERM, SIGKILL };
 	CKPT_FD pidfd = c->pid ? pidfd_open(c->pid, 0) : -1;
 	struct pollfd end = { .fd = pidfd, .events = POLLIN };
 
 	ckpt_close_fd(&c->to);
-	if (c->pid && pidfd >= 0 && poll(&end, 1, END_MS) == 0)
-		kill(c->pid, SIGTERM);
+	for (size_t i = 0; i < 2 && c->pid && pidfd >= 0 && poll(&end, 1, END_MS) == 0; i++)
+		kill(c->pid, last[i]);
 	if (c->pid)
 		waitpid(c->pid, NULL, 0);
 	ckpt_close_fd(&c->from);

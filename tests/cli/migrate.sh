@@ -50,6 +50,12 @@ refused "there is no ckpt there" "(330|448)" --via "$there" --remote-ckpt /nonex
 refused "a machine that does not exist" "(330|448)" name.invalid
 check 'by ssh' grep -q '^ssh: \|not found\|cannot run' "$T/err"
 
+"$CKPT" migrate "$PID" --via 'trap "" TERM; while :; do sleep 1; done; :' 2>"$T/err" & mover=$!
+until_true 10 test -s "/proc/$mover/task/$mover/children"
+sleep 0.5; kill -TERM $mover
+check 'who does not end is ended' until_true 14 gone $mover
+check 'and it goes on here' same_sums p
+
 # The other side answers, but is not one.
 cat >fake <<'EOF'
 use strict; my ($last) = @ARGV; my $all = "";
