@@ -88,8 +88,6 @@ static int prepare(struct ckpt_tool *t, struct ckpt_search **searchp)
 {
 	const struct ckpt_options *o = &t->opts;
 
-	if (!!o->search + !!o->hex + !!o->regex > 1)
-		return bad(t, "--search, --hex, --regex", "one of them at a time");
 	if (o->hex)
 		return ckpt_search_hex(searchp, t->arena, o->hex, &t->err);
 	if (o->regex)
@@ -169,6 +167,22 @@ static int show_area(struct ckpt_tool *t, struct ckpt_look *look, const struct c
 			  task->mm->areas[found]->end - task->mm->areas[found]->start);
 }
 
+/* What would be left out without a word. */
+static int judge(struct ckpt_tool *t)
+{
+	const struct ckpt_options *o = &t->opts;
+	bool searches = o->search || o->hex || o->regex;
+
+	if (!!o->search + !!o->hex + !!o->regex + o->env + o->args + (o->n_words > 0) +
+		    (o->area && !searches) >
+	    1)
+		return bad(t, "ADDR LEN, --search, --hex, --regex, --area, --env, --args",
+			   "one of them at a time; only what is searched for may be in an --area");
+	if (o->output && (searches || o->env || o->args))
+		return bad(t, "-o FILE", "only for ADDR LEN and --area; what is found is printed");
+	return 0;
+}
+
 static int mem(struct ckpt_tool *t, struct ckpt_look *look)
 {
 	const struct ckpt_options *o = &t->opts;
@@ -202,8 +216,10 @@ static int mem(struct ckpt_tool *t, struct ckpt_look *look)
 
 int ckpt_cmd_mem(struct ckpt_tool *t)
 {
-	int r = ckpt_tool_look(t, mem);
+	int r = judge(t);
 
+	if (r >= 0)
+		r = ckpt_tool_look(t, mem);
 	fflush(stdout);
 	return r;
 }

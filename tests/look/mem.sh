@@ -52,6 +52,12 @@ expect 'too far' 2 '^ckpt: CKPT-E0315: mem: ADDR LEN: they are outside' mem -D i
 expect 'too much' 2 '^ckpt: CKPT-E0315: mem: LEN: too much to print' mem -D img 0x1000 1000G
 expect 'nothing asked for' 2 '^ckpt: CKPT-E0315: mem: what' mem -D img
 expect 'two at a time' 2 'one of them at a time' mem -D img --hex 00 --search x
+for words in '--search x 0x1000 16' '--env 0x1000 16' '--env --search x' '--args --env' '--area [heap] --env' '--area [heap] 0x1000 16'; do
+	# shellcheck disable=SC2086  # words
+	expect "two at a time: $words" 2 '^ckpt: CKPT-E0315: mem: .*one of them at a time' mem -D img $words
+done
+expect 'a file for what is found' 2 '^ckpt: CKPT-E0315: mem: -o FILE: only for' mem -D img --search x -o found
+check 'a file for what is found: none' test ! -e found
 expect 'odd digits' 2 '^ckpt: CKPT-E0315: --hex: "abc" are no pairs' mem -D img --hex abc
 expect 'a bad expression' 2 '^ckpt: CKPT-E0315: --regex: .*, at character ' mem -D img --regex '(x'
 LIMIT=20 ckpt mem -D img --regex '(a+a+a+)+[^a]{40}$' --area '[heap]'
