@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Can a process be asked for a checkpoint, and if it does not answer, why not? All of it as /proc
  * shows it; nothing is sent. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
@@ -211,6 +213,33 @@ static int look_at_thread(void *arg, pid_t tid, struct ckpt_err *err)
 			   wchan);
 }
 
+static void close_dir(DIR **dirp)
+{
+	if (*dirp)
+		closedir(*dirp);
+}
+
+/* Its library cannot connect then. */
+static int look_at_numbers(pid_t pid, struct ckpt_err *err)
+{
+	struct rlimit limit;
+	char path[32];
+	rlim_t used = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", ckpt_target_acts(pid));
+	__attribute__((cleanup(close_dir))) DIR *dir = opendir(path);
+	if (!dir || prlimit(pid, RLIMIT_NOFILE, NULL, &limit) < 0)
+		return 0;
+	for (struct dirent *e; (e = readdir(dir));)
+		used += e->d_name[0] != '.' && strtoull(e->d_name, NULL, 10) < limit.rlim_cur;
+	return used < limit.rlim_cur ?
+		       0 :
+		       ckpt_refuse(err, CKPT_E_NO_ANSWER, -EMFILE,
+				   "process %d: it has no descriptor left for its answer "
+				   "(RLIMIT_NOFILE)",
+				   pid);
+}
+
 int ckpt_inside_why(const struct ckpt_inside *in, struct ckpt_member *m, struct ckpt_err *err)
 {
 	struct look look = { in, m, 0, 0 };
@@ -234,6 +263,8 @@ int ckpt_inside_why(const struct ckpt_inside *in, struct ckpt_member *m, struct 
 		int signal = in->opts.signal;
 
 		r = ckpt_inside_check(m->pid, &signal, err);
+		if (r >= 0)
+			r = look_at_numbers(m->pid, err);
 	}
 	if (r >= 0)
 		r = ckpt_each_thread(m->pid, look_at_thread, &look, err);

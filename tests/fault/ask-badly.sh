@@ -234,6 +234,23 @@ unharmed_still "a hook that hangs"
 ask "$PID"
 granted "a hook that hung once"
 end_it
+# All of its descriptors are in use: those of the files are the last.
+if command -v perl >/dev/null; then
+	cat >full.pl <<'P'
+open(my $b, "+>", "beats") or die; { open(my $r, ">", "ready"); print $r 1; }
+my @all; while (open(my $f, "<", "/dev/null")) { push @all, $f; }
+for (my $n = 1;; $n++) { sysseek($b, 0, 0); syswrite($b, "$n\n"); select(undef, undef, undef, 0.01); }
+P
+	was=$stubborn most=$(ulimit -Sn) stubborn=perl
+	ulimit -Sn 64
+	run_stubborn full.pl
+	ulimit -Sn "$most"
+	stubborn=$was
+	ask "$PID" --wait 2
+	refused "without a free descriptor" 1 "^ckpt-signal: CKPT-E0110: process $PID: it has no descriptor left .*dump it from outside"
+	unharmed_still "without a free descriptor"
+	end_it
+fi
 # What has left the tree meanwhile is not saved, and not held up.
 run_stubborn loses-grandchild
 (sleep 0.4; touch enough) &
