@@ -11,14 +11,17 @@
 #include <sys/pidfd.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "engine/base/clocks.h"
 #include "engine/base/words.h"
 #include "injector/handover.h"
+#include "injector/ptrace.h"
 
 #define READY "ready"
 #define GO "go"
 #define RUNNING "running"
 #define DONE "done"
 #define DEATH_MS 10000
+#define MIB_PER_S 64 /* of memory that the other side puts in its place, at the least */
 
 static struct ckpt_talk talk_to(const struct ckpt_handover *h,
 				int (*go_on)(void *arg, struct ckpt_err *err), void *arg)
@@ -27,6 +30,37 @@ static struct ckpt_talk talk_to(const struct ckpt_handover *h,
 }
 
 /* ---- the side that it leaves ---- */
+
+/* While it is waited for, all stands still. */
+struct patience {
+	const struct ckpt_handover *h;
+	uint64_t seconds, until; /* CLOCK_MONOTONIC */
+	int (*go_on)(void *arg, struct ckpt_err *err);
+	void *arg;
+};
+
+static int be_patient(void *arg, struct ckpt_err *err)
+{
+	const struct patience *p = arg;
+
+	if (p->h->patience_s && ckpt_now_ns() > p->until)
+		return ckpt_refuse(err, CKPT_E_OTHER_SIDE, -ETIMEDOUT,
+				   "%s: it has all, and says nothing for %llu s", p->h->where,
+				   (unsigned long long)p->seconds);
+	return p->go_on(p->arg, err);
+}
+
+static uint64_t patience_for(const struct ckpt_handover *h, const struct ckpt_snapshot *snap)
+{
+	uint64_t kib = 0;
+	char status[4096];
+
+	for (size_t i = 0; i < snap->n_tasks; i++)
+		if (ckpt_proc_read(snap->tasks[i]->pid, "status", status, sizeof(status)) > 0)
+			kib += ckpt_status_number(status, "VmRSS", 10) +
+			       ckpt_status_number(status, "VmSwap", 10);
+	return h->patience_s + kib / 1024 / MIB_PER_S;
+}
 
 /* 0: it said WORD. */
 static int expect(const struct ckpt_handover *h, const struct ckpt_talk *talk, const char *word,
@@ -138,14 +172,17 @@ int ckpt_handover_leave(const struct ckpt_handover *h, struct ckpt_source *src,
 			struct ckpt_err *err)
 {
 	CKPT_FREE int *held = malloc(snap->n_tasks * sizeof(*held));
-	const struct ckpt_talk talk = talk_to(h, go_on, arg);
+	struct patience patience = { h, patience_for(h, snap), 0, go_on, arg };
+	const struct ckpt_talk talk = talk_to(h, go_on, arg),
+			       first = talk_to(h, be_patient, &patience);
 	bool failed;
 	int r = held ? 0 : ckpt_fail(err, -ENOMEM, "cannot hold processes");
 
 	if (r < 0)
 		return r;
 	memset(held, 0xff, snap->n_tasks * sizeof(*held));
-	r = expect(h, &talk, READY, &failed, err);
+	patience.until = ckpt_now_ns() + patience.seconds * 1000000000;
+	r = expect(h, &first, READY, &failed, err);
 	if (r >= 0)
 		r = hold(snap, held, err);
 	if (r >= 0)

@@ -13,7 +13,10 @@
 struct ckpt_handover {
 	int to, from;      /* borrowed */
 	const char *where; /* the other side, for messages */
-	bool answered;     /* it was: nobody waits for a word any more */
+	/* For the first word, when all has been sent, and besides for what it does with the memory;
+	 * 0: as long as it takes. */
+	unsigned int patience_s;
+	bool answered; /* it was: nobody waits for a word any more */
 	/* Of a tree whose memory follows later: what is said between these words is for OTHER, "go"
 	 * is said by GO, and what is left here ends with the word "done". NULL: it has gone before.
 	 */

@@ -19,6 +19,7 @@
 #include "tools/ckpt.h"
 
 #define END_MS 5000 /* for the other side, which has said its last word */
+#define PATIENCE 6  /* with it, compared with --timeout: there is a network in between */
 
 extern char **environ;
 
@@ -125,7 +126,7 @@ static int read_words(struct ckpt_tool *t, struct carrier *c)
 
 static int migrate(struct ckpt_tool *t, const struct carrier *c)
 {
-	const struct ckpt_handover handover = { .to = c->to, .from = c->from, .where = c->where };
+	struct ckpt_handover handover = { .to = c->to, .from = c->from, .where = c->where };
 	struct ckpt_dump_opts opts;
 
 	signal(SIGPIPE, SIG_IGN); /* who went away is an error of write(2) */
@@ -135,6 +136,7 @@ static int migrate(struct ckpt_tool *t, const struct carrier *c)
 		return ckpt_fail(&t->err, -errno, "%s: cannot use the pipe to it", c->where);
 	opts = ckpt_tool_dump_opts(t);
 	opts.live = true;
+	handover.patience_s = PATIENCE * opts.timeout_s;
 	opts.handover = &handover;
 	return ckpt_tool_dump(t, &opts, "migrating", c->where);
 }

@@ -44,6 +44,8 @@ refused "nobody there" "(330|448)" --via 'false'
 refused 'who goes away' 330 --via 'head -c 100000 >/dev/null; :'
 refused 'who says something else' 448 --via 'echo hello; cat >/dev/null; :'
 refused 'who says very much' 448 --via 'perl -e '"'"'$| = 1; print "x" x 100; 1 while sysread STDIN, $b, 65536'"'"'; :'
+refused 'who takes all and says nothing' 448 --timeout 1 --via 'cat >/dev/null; :'
+check 'the time is said' grep -q 'it has all, and says nothing for [6-9] s' "$T/err"
 refused 'its number is taken there' 448 --via 'sh -c'
 check 'the reason is said' grep -q 'CKPT-E0401: ' "$T/err"
 refused "there is no ckpt there" "(330|448)" --via "$there" --remote-ckpt /nonexistent/ckpt
