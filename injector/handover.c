@@ -33,7 +33,7 @@ static struct ckpt_talk talk_to(const struct ckpt_handover *h,
 
 /* While it is waited for, all stands still. */
 struct patience {
-	const struct ckpt_handover *h;
+	const char *where;
 	uint64_t seconds, until; /* CLOCK_MONOTONIC */
 	int (*go_on)(void *arg, struct ckpt_err *err);
 	void *arg;
@@ -43,9 +43,9 @@ static int be_patient(void *arg, struct ckpt_err *err)
 {
 	const struct patience *p = arg;
 
-	if (p->h->patience_s && ckpt_now_ns() > p->until)
+	if (ckpt_now_ns() > p->until)
 		return ckpt_refuse(err, CKPT_E_OTHER_SIDE, -ETIMEDOUT,
-				   "%s: it has all, and says nothing for %llu s", p->h->where,
+				   "%s: it has all, and says nothing for %llu s", p->where,
 				   (unsigned long long)p->seconds);
 	return p->go_on(p->arg, err);
 }
@@ -172,16 +172,20 @@ int ckpt_handover_leave(const struct ckpt_handover *h, struct ckpt_source *src,
 			struct ckpt_err *err)
 {
 	CKPT_FREE int *held = malloc(snap->n_tasks * sizeof(*held));
-	struct patience patience = { h, patience_for(h, snap), 0, go_on, arg };
-	const struct ckpt_talk talk = talk_to(h, go_on, arg),
-			       first = talk_to(h, be_patient, &patience);
+	struct patience patience = { .where = h->where, .go_on = go_on, .arg = arg };
+	const struct ckpt_talk talk = talk_to(h, go_on, arg);
+	struct ckpt_talk first = talk;
 	bool failed;
 	int r = held ? 0 : ckpt_fail(err, -ENOMEM, "cannot hold processes");
 
 	if (r < 0)
 		return r;
 	memset(held, 0xff, snap->n_tasks * sizeof(*held));
-	patience.until = ckpt_now_ns() + patience.seconds * 1000000000;
+	if (h->patience_s) {
+		patience.seconds = patience_for(h, snap);
+		patience.until = ckpt_now_ns() + patience.seconds * 1000000000;
+		first = talk_to(h, be_patient, &patience);
+	}
 	r = expect(h, &first, READY, &failed, err);
 	if (r >= 0)
 		r = hold(snap, held, err);
