@@ -109,7 +109,7 @@ void end_process(pid_t pid)
 static void *rest(void *arg)
 {
 	frozen.page->pid[0] = syscall(SYS_gettid);
-	frozen.page->count++;
+	__atomic_add_fetch(&frozen.page->count, 1, __ATOMIC_SEQ_CST); /* others do, too */
 	pause();
 	return arg;
 }
@@ -125,7 +125,7 @@ void with_thread(void)
 
 void idle(void)
 {
-	frozen.page->count++;
+	__atomic_add_fetch(&frozen.page->count, 1, __ATOMIC_SEQ_CST);
 	for (;;)
 		pause();
 }
