@@ -11,7 +11,6 @@
 #define LONGEST 32        /* bytes of a gadget; chunks overlap by that */
 #define POPS_MAX 256
 #define ENOUGH (16u << 20)
-#define RET 0xc3
 #define SYSCALL_1 0x0f
 #define SYSCALL_2 0x05
 
