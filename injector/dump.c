@@ -55,8 +55,9 @@ struct dump {
 static int check_signals(void *arg, struct ckpt_err *err)
 {
 	const struct dump *d = arg;
+	int r = ckpt_handover_listen(d->opts->handover, err);
 
-	return ckpt_stops_check(&d->stops, d->opts->pid, "dump", err);
+	return r < 0 ? r : ckpt_stops_check(&d->stops, d->opts->pid, "dump", err);
 }
 
 /* Between the steps of a capture. */
@@ -269,10 +270,8 @@ static int commit(struct dump *d, struct ckpt_dump_stats *stats, struct ckpt_err
 		r = ckpt_image_commit(d->writer, d->snap, &stats->bytes, err);
 	if (r >= 0 && d->opts->handover)
 		r = ckpt_handover_leave(d->opts->handover, d->src, d->snap, check_signals, d, err);
-	if (r < 0)
-		return r;
-	d->committed = true;
-	if (d->opts->lend)
+	d->committed = r >= 0;
+	if (r >= 0 && d->opts->lend)
 		r = ckpt_lend(d->opts->lend, d->writer, d->src, d->snap, check_signals, d, d->arena,
 			      d->opts->log, err);
 	if (r < 0)
@@ -366,6 +365,7 @@ static int create_image(struct dump *d, struct ckpt_err *err)
 		.server = d->opts->server,
 		.go_on = check_signals,
 		.go_on_arg = d,
+		.patience_s = d->opts->handover ? d->opts->handover->patience_s : 0,
 	};
 
 	return ckpt_image_create_as(&d->writer, d->arena, d->opts->dirfd, d->opts->dir, &how, err);

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/pidfd.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
@@ -30,6 +31,16 @@ static struct ckpt_talk talk_to(const struct ckpt_handover *h,
 }
 
 /* ---- the side that it leaves ---- */
+
+int ckpt_handover_listen(const struct ckpt_handover *h, struct ckpt_err *err)
+{
+	const struct ckpt_talk talk = { .where = h ? h->where : NULL };
+	int said;
+
+	if (!h || ioctl(h->from, FIONREAD, &said) < 0 || said <= CKPT_WORD_MAX + 1)
+		return 0;
+	return ckpt_word_strange(&talk, err);
+}
 
 /* While it is waited for, all stands still. */
 struct patience {

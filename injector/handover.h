@@ -13,8 +13,8 @@
 struct ckpt_handover {
 	int to, from;      /* borrowed */
 	const char *where; /* the other side, for messages */
-	/* For the first word, when all has been sent, and besides for what it does with the memory;
-	 * 0: as long as it takes. */
+	/* Until it takes more of what is sent; and for the first word, when it has all, and
+	 * besides for what it does with the memory. 0: as long as it takes. */
 	unsigned int patience_s;
 	bool answered; /* it was: nobody waits for a word any more */
 	/* Of a tree whose memory follows later: what is said between these words is for OTHER, "go"
@@ -29,6 +29,9 @@ struct ckpt_handover_later {
 	bool stopped; /* set: it has been let go of */
 };
 
+/* While the image is sent: who says more than a word is no ckpt, and may well take nothing before
+ * it has been heard. H NULL is fine. */
+int ckpt_handover_listen(const struct ckpt_handover *h, struct ckpt_err *err);
 /* The side that it leaves, which has frozen it. While it waits it asks GO_ON, whose failure ends
  * it. 0: it runs there, and is dead here. A failure: it is to be thawed, and goes on as it was; but
  * if the other side goes silent at the last moment it stays stopped, as by SIGSTOP: it may run

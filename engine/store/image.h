@@ -61,6 +61,7 @@ struct ckpt_image_how {
 	 * thread. May be NULL. */
 	int (*go_on)(void *arg, struct ckpt_err *err);
 	void *go_on_arg;
+	unsigned int patience_s; /* with a reader that takes nothing; 0: no limit */
 };
 /* The same, packed, or as a stream. */
 int ckpt_image_create_as(struct ckpt_image_writer **wp, struct ckpt_arena *arena, int dirfd,

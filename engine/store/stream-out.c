@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "engine/base/cleanup.h"
+#include "engine/base/clocks.h"
 #include "engine/base/progress.h"
 #include "engine/store/image.h"
 #include "engine/store/record.h"
@@ -33,7 +34,8 @@ struct ckpt_stream_out {
 	size_t piece; /* of one write(2) at most */
 	pthread_mutex_t lock;
 	uint64_t n_frames, written;
-	uint32_t sum; /* over their checks */
+	uint64_t waits_since; /* CLOCK_MONOTONIC; under LOCK, or by who ends it */
+	uint32_t sum;         /* over their checks */
 };
 
 uint32_t ckpt_frame_check(const struct ckpt_frame *f, const void *data)
@@ -62,6 +64,12 @@ static int write_error(const struct ckpt_stream_out *o, int code, struct ckpt_er
 
 static int go_on(const struct ckpt_stream_out *o, struct ckpt_err *err)
 {
+	uint64_t limit = o->opts.patience_s * 1000000000ull;
+
+	if (limit && ckpt_now_ns() - o->waits_since > limit)
+		return ckpt_refuse(err, CKPT_E_STREAM_READER, -ETIMEDOUT,
+				   "%s: it takes no more of the image for %u s", o->opts.name,
+				   o->opts.patience_s);
 	ckpt_progress_add(o->opts.progress, 0);
 	return o->opts.go_on ? o->opts.go_on(o->opts.go_on_arg, err) : 0;
 }
@@ -80,6 +88,7 @@ static int write_all(struct ckpt_stream_out *o, const void *data, size_t len, st
 {
 	struct pollfd ready = { .fd = o->fd, .events = POLLOUT };
 
+	o->waits_since = ckpt_now_ns();
 	for (size_t done = 0; done < len;) {
 		int r = go_on(o, err);
 		ssize_t n;
@@ -95,6 +104,7 @@ static int write_all(struct ckpt_stream_out *o, const void *data, size_t len, st
 			return write_error(o, n ? (int)n : -EIO, err);
 		done += n;
 		o->written += n;
+		o->waits_since = ckpt_now_ns();
 	}
 	return 0;
 }
@@ -213,13 +223,16 @@ int ckpt_stream_put_image(struct ckpt_stream_out *o, int fd, struct ckpt_err *er
 }
 
 /* POLLERR: nobody reads it any more. */
-static int drain(const struct ckpt_stream_out *o, struct ckpt_err *err)
+static int drain(struct ckpt_stream_out *o, struct ckpt_err *err)
 {
-	int left = 1, r = 0;
+	int left, before = -1, r = 0;
 
 	while (r >= 0 && ioctl(o->fd, FIONREAD, &left) == 0 && left) {
 		struct pollfd gone = { .fd = o->fd };
 
+		if (left != before)
+			o->waits_since = ckpt_now_ns();
+		before = left;
 		if (poll(&gone, 1, DRAIN_MS) > 0 && gone.revents & POLLERR)
 			return write_error(o, -EPIPE, err);
 		r = go_on(o, err);

@@ -43,6 +43,7 @@ struct ckpt_stream_opts {
 	int (*go_on)(void *arg, struct ckpt_err *err);
 	void *go_on_arg;
 	struct ckpt_progress *progress; /* that waits likewise */
+	unsigned int patience_s;        /* with a reader that takes nothing; 0: no limit */
 };
 
 int ckpt_stream_open(struct ckpt_stream_out **op, const struct ckpt_stream_opts *opts,

@@ -84,8 +84,12 @@ static int open_pack(struct ckpt_image_writer *w, struct ckpt_err *err)
 
 static int open_stream(struct ckpt_image_writer *w, int fd, const char *name, struct ckpt_err *err)
 {
-	const struct ckpt_stream_opts opts = { fd, name, w->how.go_on, w->how.go_on_arg,
-					       ckpt_arena_progress(w->arena) };
+	const struct ckpt_stream_opts opts = { fd,
+					       name,
+					       w->how.go_on,
+					       w->how.go_on_arg,
+					       ckpt_arena_progress(w->arena),
+					       w->how.patience_s };
 	int r = ckpt_stream_open(&w->stream, &opts, err);
 
 	return r < 0 ? r : open_pack(w, err);

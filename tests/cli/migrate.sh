@@ -44,6 +44,9 @@ refused "nobody there" "(330|448)" --via 'false'
 refused 'who goes away' 330 --via 'head -c 100000 >/dev/null; :'
 refused 'who says something else' 448 --via 'echo hello; cat >/dev/null; :'
 refused 'who says very much' 448 --via 'perl -e '"'"'$| = 1; print "x" x 100; 1 while sysread STDIN, $b, 65536'"'"'; :'
+refused 'who says all of it back' 448 --via 'cat; :'
+refused 'who takes nothing' 330 --timeout 1 --via 'exec sleep 100 #'
+check 'that time is said' grep -q 'it takes no more of the image for 6 s' "$T/err"
 refused 'who takes all and says nothing' 448 --timeout 1 --via 'cat >/dev/null; :'
 check 'the time is said' grep -q 'it has all, and says nothing for [6-9] s' "$T/err"
 refused 'its number is taken there' 448 --via 'sh -c'
