@@ -60,7 +60,9 @@ fail() {
 finish() { echo "1..$n"; [ "$failed" = 0 ]; exit; }
 # The same, and by root once more as an ordinary user.
 finish_as_both() {
-	if is_root && as_nobody "$CKPT" --version >/dev/null 2>&1; then
+	if is_root && ! as_nobody test -x "$CKPT" -a -r "$here/tests/cli/${0##*/}"; then
+		echo 'ok - as an ordinary user # SKIP that one cannot reach this folder'
+	elif is_root; then
 		chmod 1777 "$T"
 		as_nobody env -u CKPT_REAPER TMPDIR="$T" CKPT="$CKPT" bash "$here/tests/cli/${0##*/}" | sed 's/^/# as a user: /'
 		check 'all of that as an ordinary user' test "${PIPESTATUS[0]}" = 0
