@@ -114,9 +114,11 @@ static void tell(struct ckpt_lazy_job *l)
 			l->job->plan->snap->tasks[0]->pid, why);
 }
 
-/* The tree ends, the error is logged; who has escaped finds no memory where it was absent. */
+/* The tree ends, the error is logged; who has escaped finds no memory where it was absent. The
+ * coordinator, if there still is one, has the reason before it can see what comes of it. */
 static void fail(struct ckpt_lazy_job *l)
 {
+	send(l->control, &l->err, sizeof(l->err), MSG_NOSIGNAL | MSG_DONTWAIT);
 	for (size_t i = 0; i < l->n_mm; i++)
 		if (l->mm[i].uffd >= 0)
 			ckpt_lazy_poison(&l->mm[i]);

@@ -200,7 +200,7 @@ int ckpt_lazy_start(struct ckpt_job *job, struct ckpt_err *err)
 	r = share(l, err);
 	if (r < 0)
 		return r;
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
 		return ckpt_fail(err, -errno, "cannot make a socket");
 	l->control = ends[0];
 	pid = ckpt_numbers_fork(job->plan->snap);
@@ -236,10 +236,17 @@ int ckpt_lazy_await_ms(struct ckpt_job *job, unsigned int ms, struct ckpt_err *e
 				  "the process that brings in memory later does not start");
 }
 
-void ckpt_lazy_over(struct ckpt_lazy_job *l)
+void ckpt_lazy_over(struct ckpt_lazy_job *l, struct ckpt_err *err)
 {
+	struct ckpt_err theirs;
+	ssize_t n;
+
 	if (!l)
 		return;
+	while (err->code && l->control >= 0 &&
+	       (n = recv(l->control, &theirs, sizeof(theirs), MSG_DONTWAIT)) > 0)
+		if (n == sizeof(theirs))
+			*err = theirs;
 	if (l->control >= 0)
 		close(l->control);
 	free(l->poll);

@@ -29,9 +29,9 @@ int ckpt_lazy_start(struct ckpt_job *job, struct ckpt_err *err);
 /* When all tasks are there, or on their way: waits at most MS. 1: page faults are answered from
  * here on. */
 int ckpt_lazy_await_ms(struct ckpt_job *job, unsigned int ms, struct ckpt_err *err);
-/* The restore is over, well or not: without it nothing is filled but what is asked for. NULL is
- * fine. */
-void ckpt_lazy_over(struct ckpt_lazy_job *lazy);
+/* The restore is over, well or, as ERR says, not: without it nothing is filled but what is asked
+ * for. If that has failed, all that ERR was about came of it, and ERR is why. NULL is fine. */
+void ckpt_lazy_over(struct ckpt_lazy_job *lazy, struct ckpt_err *err);
 
 /* ---- inside ---- */
 

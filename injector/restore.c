@@ -265,7 +265,8 @@ int ckpt_pidfile_make(const char *path, struct ckpt_err *err)
 		return ckpt_refuse(err, CKPT_E_PIDFILE_EXISTS, -EEXIST, "pidfile %s: exists", path);
 	if (fd >= 0 && posix_fallocate(fd, 0, 16) == 0 && ftruncate(fd, 0) == 0)
 		return fd;
-	ckpt_fail(err, -errno, "pidfile %s: cannot write", path);
+	ckpt_refuse(err, CKPT_E_OUTPUT, -errno, "pidfile %s: cannot write: %s", path,
+		    strerrordesc_np(errno));
 	if (fd >= 0) {
 		close(fd);
 		unlink(path);
@@ -400,7 +401,7 @@ int ckpt_restore_here(const struct ckpt_plan *plan, const struct ckpt_image *img
 		kill_tree(&job);
 	if (r >= 0 && !job.lazy)
 		ckpt_image_give_back(img, NULL);
-	ckpt_lazy_over(job.lazy);
+	ckpt_lazy_over(job.lazy, err);
 	if (r < 0)
 		ckpt_undo_all(&job);
 	else
