@@ -15,8 +15,8 @@ for sort in many tree; do
 		"$T/victim" well "$T" >"$T/out" || bad "$sort: not well after restore $round: $(cat "$T/out")"
 		rm -rf "$T/img$n_images"
 	done
-	kill -KILL "$pid"
-	until_true gone "$pid"
+	kill_all
+	until_true gone "$pid" || bad "something is left of it"
 	wait "$parent" 2>/dev/null
 	rm -f heart
 done

@@ -27,6 +27,12 @@ number() { local is=0; read -r is 2>/dev/null <"$1"; echo "${is:-0}"; }
 greater() { [ "$(number "$1")" -gt "$2" ]; }
 # gone PID: with all of its session, reaped.
 gone() { [ -z "$(ps -o pid= -s "$1")" ]; }
+# kill_all: the session of pid; what is in its group at once.
+kill_all() {
+	local p
+	kill -KILL -- -"$pid" 2>/dev/null
+	for p in $(ps -o pid= -s "$pid"); do kill -KILL "$p" 2>/dev/null; done
+}
 # restore ARGS...: the last image; sets pid.
 restore() {
 	"$T/ckpt" restore -d -D "$T/img$n_images" "$@" >"$T/ckpt.out" 2>&1 || return 1

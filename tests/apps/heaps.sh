@@ -17,7 +17,7 @@ through() {
 		live "$name" --max-freeze-action copy
 		until_true greater n $(($(number n) + 3)) || bad "$name does not go on after the dumps"
 		kill -KILL "$pid"
-		until_true gone "$pid"
+		until_true gone "$pid" || bad "something is left of it"
 		restore || bad "the last image of $name cannot be restored"
 	fi
 	rm -f n
@@ -25,7 +25,7 @@ through() {
 	touch stop
 	until_true test -s ended || bad "$name does not come to its end"
 	[ ! -e failed ] || bad "$name: $(head -n 3 failed)"
-	until_true gone "$pid"
+	until_true gone "$pid" || bad "something is left of it"
 	rm -rf img*
 	told="$told${told:+, }$name"
 }

@@ -10,7 +10,7 @@ if numpy_script; then
 	start $python "$T/np.py"
 	through numpy 3
 	comes_to_end numpy
-	until_true gone "$pid"
+	until_true gone "$pid" || bad "something is left of it"
 	rm -rf n stop ended img*
 	told=numpy
 fi

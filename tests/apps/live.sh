@@ -10,7 +10,6 @@ python=/usr/bin/python3
 [ -x $python ] || skip "there is no $python"
 ask() { timeout 10 redis-cli -s "$T/redis.sock" "$@" 2>/dev/null; }
 # All at once: a client that outlives its server would write what it thinks of that to a file of the image.
-kill_all() { kill -KILL -- -"$pid"; }
 # The load is in the tree; each counter is one higher than the one before.
 cat >"$T/job.sh" <<'SH'
 redis-server --port 0 --unixsocket redis.sock --save '' --dir . --daemonize no --enable-debug-command yes &
@@ -33,7 +32,7 @@ if [ -z "${CKPT_CASE_DRY-}" ]; then
 	live redis --max-freeze-action copy
 	until_true greater n $(($(number n) + 300)) || bad "redis does not go on after dumps that leave it"
 	kill_all
-	until_true gone "$pid"
+	until_true gone "$pid" || bad "something is left of it"
 	restore || bad "the last image of redis cannot be restored"
 	rm -f n
 	until_true test -s n || bad "redis does not go on after the restore"
@@ -42,7 +41,7 @@ until_true greater n $(($(number n) + 300)) || bad "redis does not go on"
 [ "$(ask dbsize)" -ge 100001 ] || bad "redis has $(ask dbsize) keys"
 [ ! -e failed ] || bad "$(cat failed)"
 kill_all
-until_true gone "$pid"
+until_true gone "$pid" || bad "something is left of it"
 rm -f n
 
 cat >"$T/big.py" <<'PY'
@@ -72,13 +71,13 @@ for action in fail copy; do
 	if [ -z "${CKPT_CASE_DRY-}" ]; then
 		live python --max-freeze-action $action
 		kill -KILL "$pid"
-		until_true gone "$pid"
+		until_true gone "$pid" || bad "something is left of it"
 		restore || bad "the last image of python ($action) cannot be restored"
 	fi
 	until_true greater n $(($(number n) + 3)) || bad "python does not go on after the restore ($action)"
 	touch stop
 	until_true test -s ended || bad "python does not come to its end"
 	[ ! -e failed ] || bad "the array is not what it was ($action): $(cat failed)"
-	until_true gone "$pid"
+	until_true gone "$pid" || bad "something is left of it"
 done
 good "programs that write all the time are dumped live and restored from the last image"

@@ -17,8 +17,8 @@ for how in -static -static-pie; do
 		restore || bad "$how: the restore fails"
 		"$T/victim" well "$T" >"$T/out" || bad "$how: not well after a restore: $(cat "$T/out")"
 	done
-	kill -KILL "$pid"
-	until_true gone "$pid"
+	kill_all
+	until_true gone "$pid" || bad "something is left of it"
 	wait "$parent" 2>/dev/null
 	rm -f heart
 done
