@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -94,6 +95,10 @@ static int prepare(struct ckpt_tool *t)
 
 	if (command == CKPT_CMD_CONFIG)
 		return 0;
+	/* A file that gets too large is an error of write(2). Dumps see to that themselves, and
+	 * what a restore starts would inherit it. */
+	if (command & (CKPT_CMD_LOOK | CKPT_CMD_FLATTEN | CKPT_CMD_DEDUP | CKPT_CMD_PAGE_SERVER))
+		signal(SIGXFSZ, SIG_IGN);
 	r = ckpt_tool_open(t, command & (CKPT_CMD_DUMP | CKPT_CMD_PRE_DUMP | CKPT_CMD_PAGE_SERVER));
 	return r < 0 ? r : ckpt_tool_rules(t);
 }

@@ -50,7 +50,7 @@ const struct ckpt_option ckpt_option_table[] = {
 	VALUE("work-dir", 'W', CKPT_OPT_TEXT, work_dir, DUMP | PRE_DUMP | RESTORE | SERVER | LAZY, "DIR",
 	      "folder of the log and the pidfile (default: that of the image)"),
 	VALUE("log-file", 'o', CKPT_OPT_TEXT, log_file, DUMP | PRE_DUMP | RESTORE | CHECK | PLAN | SERVER | LAZY, "FILE",
-	      "write the log to FILE in the work folder"),
+	      "write the log to FILE in the work folder; -: to standard output"),
 	{ .name = "verbosity", .letter = 'v', .type = CKPT_OPT_LEVEL, .optional = true, .in = DUMP | PRE_DUMP | RESTORE | CHECK | PLAN | SERVER | LAZY,
 	  AT(verbosity), .value = "N",
 	  .text = "log 0 nothing, 1 warnings, 2 notes, 3 steps, 4 detail; also -vvv; plan: print the programs too" },

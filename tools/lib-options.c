@@ -378,6 +378,8 @@ static int judge(const struct ckpt_options *o, struct ckpt_err *err)
 	if (o->command->bit == CKPT_CMD_PAGE_SERVER && !strcmp(o->images_dir, "-"))
 		return ckpt_refuse(err, CKPT_E_USAGE, -EINVAL,
 				   "page-server: -D -: it puts an image into a folder");
+	if (o->command->bit == CKPT_CMD_SHOW && o->file_list && o->json)
+		return usage(err, "show", "choose between --file-list and --json");
 	if (o->command->bit == CKPT_CMD_FLATTEN && !o->output)
 		return usage(err, o->command->name, "--output OUT (-o) is missing");
 	if (o->command->bit == CKPT_CMD_RESTORE && o->sibling && !o->detached)

@@ -130,7 +130,10 @@ static int open_log(struct ckpt_tool *t)
 	if (!t->opts.log_file)
 		return 0;
 	path = ckpt_work_path(t, t->opts.log_file);
-	t->logfd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (!strcmp(t->opts.log_file, "-"))
+		t->logfd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+	else
+		t->logfd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (t->logfd < 0)
 		return ckpt_refuse(&t->err, CKPT_E_OUTPUT, -errno, "%s: cannot write the log: %s",
 				   path, strerrordesc_np(errno));

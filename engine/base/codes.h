@@ -61,8 +61,8 @@
 	X(IMAGE_DAMAGED,     302, 1, "take the image from a backup or dump again") \
 	X(IMAGE_NEWER,       303, 1, "restore with the ckpt that wrote it, or a newer one") \
 	X(IMAGE_EXISTS,      304, 1, "choose another folder with -D, or remove that image") \
-	X(IMAGE_UNWRITABLE,  305, 1, "choose a folder that you may write to with -D") \
-	X(NO_SPACE,          306, 1, "free space, or choose another folder with -D") \
+	X(IMAGE_UNWRITABLE,  305, 1, "choose a folder that you may write to") \
+	X(NO_SPACE,          306, 1, "free space, or choose another folder") \
 	X(KIND_UNKNOWN,      307, 3, "restore with the ckpt that wrote it, or a newer one") \
 	X(IMAGE_FOREIGN,     308, 1, "only images written by ckpt can be used") \
 	X(FOLDER_BUSY,       309, 1, "wait until it is done, or choose another folder with -D") \
@@ -110,7 +110,7 @@
 	X(LAZY_ENDED,        441, 1, "restore again from a good image") \
 	X(PAGES_AWAY,        350, 1, "put the files of its folder here, or restore from that one") \
 	X(KEPT_UNSURE,       351, 1, "look there: what is kept is of a tree that went on here") \
-	X(NETWORK,           352, 1, "see what runs at that --address and --port") \
+	X(NETWORK,           352, 1, "see that the address is right, and what runs there") \
 	X(LENDER,            450, 1, "see whether ckpt lazy-pages runs in that work folder (-W), and what it says") \
 	X(OTHER_SIDE,        448, 1, "see what it says, and try again") \
 	X(BETWEEN,           449, 1, "look there: if it does not run, let it go on here with kill -CONT; if it does, end it here") \

@@ -237,7 +237,7 @@ static int grow(struct ckpt_live *live, size_t n, struct ckpt_err *err)
 	live->crc = crc;
 	live->n_chunks = n;
 	r = ckpt_pages_grow(live->opts.files, n * (uint64_t)CKPT_CHUNK);
-	return r < 0 ? ckpt_fail(err, r, "image: cannot make room for the memory") : 0;
+	return r < 0 ? ckpt_pages_failed(r, err) : 0;
 }
 
 static uint64_t left_of(const struct ckpt_live *live, const struct ckpt_live_cursor *at)

@@ -183,6 +183,14 @@ static bool claim(struct copy *c, size_t first, struct job *job)
 	return job->len;
 }
 
+int ckpt_pages_failed(int code, struct ckpt_err *err)
+{
+	if (code == -ENOSPC || code == -EDQUOT || code == -EFBIG)
+		return ckpt_refuse(err, CKPT_E_NO_SPACE, code, "image: no space for the memory: %s",
+				   strerrordesc_np(-code));
+	return ckpt_fail(err, code, "image: cannot write the memory");
+}
+
 int ckpt_pages_write(const struct ckpt_pages_files *files, const char *buf, size_t len,
 		     uint64_t offset, bool uncached, struct ckpt_err *err)
 {
@@ -194,11 +202,8 @@ int ckpt_pages_write(const struct ckpt_pages_files *files, const char *buf, size
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0 && (errno == ENOSPC || errno == EDQUOT || errno == EFBIG))
-			return ckpt_refuse(err, CKPT_E_NO_SPACE, -errno,
-					   "image: no space for the memory");
 		if (n <= 0)
-			return ckpt_fail(err, n ? -errno : -EIO, "image: cannot write pages");
+			return ckpt_pages_failed(n ? -errno : -EIO, err);
 		done += n;
 	}
 	return 0;
@@ -355,8 +360,7 @@ int ckpt_memory_copy(struct ckpt_memory_work *w, const struct ckpt_memory_copy *
 	 * them. What it has more is cut by who commits it, which takes its time. */
 	r = opts->pack ? 0 : ckpt_pages_grow(opts->files, size);
 	if (r < 0 && r != -EINVAL)
-		return ckpt_fail(err, r, "image: cannot make room for %llu bytes of memory",
-				 (unsigned long long)size);
+		return ckpt_pages_failed(r, err);
 	make_cursors(&c, first, n_chunks);
 	if (!opts->pack && opts->which != CKPT_MEMORY_COPIED)
 		ckpt_pages_clone(w, opts->files);

@@ -73,6 +73,8 @@ void ckpt_run_add(struct ckpt_run_list *list, uint64_t at, uint64_t n_pages, uin
 bool ckpt_span_has(const struct ckpt_span *span, size_t n, uint64_t address);
 
 /* ---- pages-copy.c ---- */
+/* CODE, of a write to a pages file, as an error. */
+int ckpt_pages_failed(int code, struct ckpt_err *err);
 /* All of it, at OFFSET of the pages files; in one of them. */
 int ckpt_pages_write(const struct ckpt_pages_files *files, const char *buf, size_t len,
 		     uint64_t offset, bool uncached, struct ckpt_err *err);

@@ -59,7 +59,7 @@ if is_root && command -v setpriv >/dev/null && as_nobody "$CKPT" --version >/dev
 		as_nobody "$CKPT" dump -t "$theirs" -D $d >"$T/out" 2>"$T/err"
 		check "not writable, $d: status" test $? = 1
 		check "not writable, $d: sentence" \
-			grep -Eq "^ckpt: CKPT-E0305: $d.*: Permission denied; choose a folder that you may write to with -D\$" "$T/err"
+			grep -Eq "^ckpt: CKPT-E0305: $d.*: Permission denied; choose a folder that you may write to\$" "$T/err"
 		check "not writable, $d: one line" test "$(wc -l <"$T/err")" = 1
 	done
 	check 'nothing is in there' test -z "$(ls -A closed)"

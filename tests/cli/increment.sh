@@ -40,6 +40,10 @@ note_is() { grep -Eq "^note: .*$1" "$T/err"; }
 
 # ---- rounds ----
 writer w
+(ulimit -f 100; exec "$CKPT" dump -R -t "$PID" -D no 2>"$T/err"); status=$?
+check 'no room to dump: failed' test $status = 1
+check 'no room to dump: said' grep -q '^ckpt: CKPT-E0306: .*: File too large; free space' "$T/err"
+check 'no room to dump: nothing is left' test ! -e no
 expect 'a pre-dump' 0 '' pre-dump -t "$PID" -D 1
 check 'the target goes on' unharmed "$PID"
 check 'the tracking is held' held "$PID"

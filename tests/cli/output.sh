@@ -133,4 +133,13 @@ check 'a closed standard output: said' grep -q '^ckpt: CKPT-E0316: standard outp
 start sleep 1000
 full 0 dump -t "$PID" -D done
 full 0 flatten -D done -o flat
+for what in 'core -D done -o big.core' 'report -D done -o page.html'; do
+	# shellcheck disable=SC2086  # several words
+	(ulimit -f 1; exec "$CKPT" $what 2>"$T/err")
+	check "a file may not get as large, $what: status" test $? = 1
+	check "a file may not get as large, $what: why" grep -q '^ckpt: CKPT-E0313: .*: cannot write' "$T/err"
+done
+expect 'a list of names, and JSON' 2 'choose between --file-list and --json' show -D done --file-list --json
+ckpt plan -D done -o -
+check 'a log for standard output makes no file' test "$status" = 0 -a ! -e done/-
 finish
