@@ -196,6 +196,14 @@ static bool is_same(struct keeper *k)
 	return n == 0;
 }
 
+static void let_settle(struct keeper *k)
+{
+	pid_t v[MAX_TREE];
+	size_t n = tree(k, v);
+
+	test_let_settle(v, n);
+}
+
 static int compare(struct keeper *k)
 {
 	char prefix[300];
@@ -212,6 +220,7 @@ static int compare(struct keeper *k)
 		EVENTUALLY(!has_helpers(k));
 	if (story_chain(k->r->story)) /* the tracking ends right after the last dump of it */
 		EVENTUALLY(!is_there("ckpt-track"));
+	let_settle(k); /* what a thread that has not run yet waits for shows when it waits */
 	after = look(k, true);
 	snprintf(prefix, sizeof(prefix), "# %s: %.200s: ", k->r->variant, k->r->story->name);
 	n = oracle_compare(k->before, after, k->boxed, k->r->story->differs, prefix);
@@ -319,13 +328,10 @@ static int be_refused(struct keeper *k)
 static int take_through(struct keeper *k)
 {
 	int result = ROUND_OK, restores = k->r->mode == ROUND_TWICE ? k->r->restores : 1;
-	pid_t v[MAX_TREE];
-	size_t n;
 
 	if (k->r->inside)
 		EVENTUALLY(!has_helpers(k));
-	n = tree(k, v);
-	test_let_settle(v, n);
+	let_settle(k);
 	k->before = look(k, true);
 	k->outside = k->r->inside ? look(k, false) : NULL;
 	if (k->r->mode == ROUND_DRY)
