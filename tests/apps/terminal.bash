@@ -7,7 +7,8 @@ import errno, os, pty, select, signal, sys, time
 
 pid, master = pty.fork()
 if pid == 0:
-    for sig in signal.SIGINT, signal.SIGQUIT:      # ignored by what a shell starts in the background
+    # Ignored by what a shell starts in the background, and by python.
+    for sig in signal.SIGINT, signal.SIGQUIT, signal.SIGPIPE, signal.SIGXFSZ:
         signal.signal(sig, signal.SIG_DFL)
     os.execvp(sys.argv[1], sys.argv[1:])
 open("pid", "w").write("%d\n" % pid)

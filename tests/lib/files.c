@@ -14,6 +14,8 @@
 #include <unistd.h>
 #include "tests/lib/proc.h"
 
+#define DEPTH_MAX 100 /* of folders in each other that are removed */
+
 char *test_text(const char *fmt, ...)
 {
 	char *text = NULL;
@@ -116,7 +118,7 @@ void test_remove_tree(const char *path)
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
 	if (fd >= 0)
-		remove_below(fd, 8);
+		remove_below(fd, DEPTH_MAX);
 	rmdir(path);
 }
 
