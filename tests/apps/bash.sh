@@ -46,7 +46,7 @@ type_in 'stty -a >settings\r'
 until_true grep -qs -- ' -echo ' settings || bad "the terminal's settings are lost"
 type_in 'echo through >&9; echo "to $?" >tty\r'
 until_true test -s tty || bad "the shell does not go on"
-[ "$(cat tty)" = "to 0" ] && shows through || bad "/dev/tty is lost"
+[ "$(cat tty)" = "to 0" ] && until_true shows through || bad "/dev/tty is lost"
 type_in 'exit\r'
 touch stop
 good "a shell on a terminal keeps its jobs, variables and settings"
