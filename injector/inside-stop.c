@@ -23,7 +23,7 @@
 
 #define MS 1000000ull
 #define TRY_MS 1000   /* how long a call is waited for */
-#define NEW_MS 150    /* threads that come into being meanwhile are called, too */
+#define NEW_MS 350    /* threads that come into being meanwhile are called, too */
 #define REST_MS 200   /* until the next try */
 #define LOOK_MS 1     /* between two looks at what is there */
 #define LOOKS_MS 20   /* at the start; then they are rarer */
@@ -41,7 +41,8 @@ struct call {
 	siginfo_t info;
 	size_t next; /* in m->called: threads are listed in the same order each time */
 	const struct ckpt_asleep *asleep; /* so are these: from here on */
-	bool led; /* somebody is in the handler, and calls who has to be called again */
+	bool led;  /* somebody is in the handler, and calls who has to be called again, */
+	bool late; /* unless who led has given up, and another one leads */
 	unsigned int n_refused;
 };
 
@@ -61,16 +62,20 @@ static bool was_called(struct call *call, pid_t tid)
 }
 
 /* It was called, and is neither in the handler nor about to be: it was in the vDSO, where nobody
- * can be held. */
+ * can be held, or all were let go since one did not come. */
 static bool has_slipped(struct call *call, pid_t tid)
 {
 	uint64_t bit = 1ull << (call->in->opts.signal - 1);
 	char status[8192];
+	bool is_in;
 
-	if (call->led || ckpt_proc_read(tid, "status", status, sizeof(status)) <= 0)
+	if ((call->led && !call->late) ||
+	    ckpt_proc_read(tid, "status", status, sizeof(status)) <= 0)
 		return false;
-	call->led = ckpt_status_number(status, "SigBlk", 16) & bit;
-	return !call->led && !(ckpt_status_number(status, "SigPnd", 16) & bit);
+	is_in = ckpt_status_number(status, "SigBlk", 16) & bit;
+	call->led |= is_in;
+	return !(call->late ? is_in : call->led) &&
+	       !(ckpt_status_number(status, "SigPnd", 16) & bit);
 }
 
 static const struct ckpt_asleep *asleep(struct call *call, pid_t tid)
@@ -145,9 +150,9 @@ static int call_deaf(void *arg, pid_t tid, struct ckpt_err *err)
 }
 
 /* Those of timers are known from before; looking at all is for later. */
-static int call_all_deaf(struct call *call, bool late, struct ckpt_err *err)
+static int call_all_deaf(struct call *call, struct ckpt_err *err)
 {
-	if (late)
+	if (call->late)
 		return ckpt_each_thread(call->m->pid, call_deaf, call, err);
 	for (const struct ckpt_asleep *a = call->m->asleep; a; a = a->next) {
 		if (a->nr == SYS_rt_sigtimedwait)
@@ -162,6 +167,7 @@ static int call_threads(struct ckpt_inside *in, struct ckpt_member *m, struct ck
 	struct call call = { .in = in, .m = m, .led = m->state == CKPT_MEMBER_HOOKS };
 	int r;
 
+	call.late = tried > LOOKS_MS * MS;
 	call.info.si_signo = in->opts.signal;
 	call.info.si_code = SI_QUEUE;
 	call.info.si_pid = getpid();
@@ -169,7 +175,7 @@ static int call_threads(struct ckpt_inside *in, struct ckpt_member *m, struct ck
 	call.info.si_value.sival_ptr = (void *)in->token;
 	r = ckpt_each_thread(m->pid, call_thread, &call, err);
 	if (r >= 0)
-		r = call_all_deaf(&call, tried > LOOKS_MS * MS, err);
+		r = call_all_deaf(&call, err);
 	if (r >= 0 && call.n_refused)
 		return ckpt_refuse(
 			err, CKPT_E_NO_ANSWER, -EAGAIN,

@@ -23,10 +23,17 @@
 
 #define KILL_MS 10000
 #define XSTATE_MIN 576 /* with its header */
+#define AT_ONCE (CKPT_WIRE_DATA / sizeof(siginfo_t))
 
 struct source {
 	struct ckpt_source base;
 	struct ckpt_inside tree;
+	struct {
+		pid_t tid;
+		bool of_process;
+		unsigned int from, n;
+		siginfo_t info[AT_ONCE];
+	} pending; /* signals that were asked for last */
 };
 
 static struct source *of(struct ckpt_source *src)
@@ -349,26 +356,44 @@ static int rseq_op(struct ckpt_source *src, pid_t tid, uint64_t *addr, uint32_t 
 	return 0;
 }
 
-/* Asking for what is sent along moves the queues: not without need. */
-static int peek_signal_op(struct ckpt_source *src, pid_t tid, bool of_process, unsigned int n,
-			  siginfo_t *info, struct ckpt_err *err)
+/* Asks for the pending signals of TID from the Nth on. */
+static int64_t ask_pending(struct ckpt_source *src, pid_t tid, bool of_process, unsigned int n,
+			   struct ckpt_err *err)
 {
 	struct ckpt_wire_request req = { .verb = CKPT_WIRE_SIGNALS,
 					 .arg = { of_process, n },
 					 .buf_arg = -1 };
+	struct source *s = of(src);
+	int64_t r = ask(src, tid, &req, NULL, s->pending.info, sizeof(s->pending.info), NULL, err);
+
+	s->pending.tid = tid;
+	s->pending.of_process = of_process;
+	s->pending.from = n;
+	s->pending.n = r < 0 ? 0 : r;
+	return r;
+}
+
+/* Asking for what is sent along moves the queues: not without need, and for as many as there are.
+ */
+static int peek_signal_op(struct ckpt_source *src, pid_t tid, bool of_process, unsigned int n,
+			  siginfo_t *info, struct ckpt_err *err)
+{
+	struct source *s = of(src);
 	struct ckpt_source *by = held(src, tid);
 	char status[8192];
-	int64_t r;
+	int64_t r = 0;
 
 	if (by)
 		return by->ops->peek_signal(by, tid, of_process, n, info, err);
-	if (ckpt_inside_acts(&of(src)->tree, tid) != tid && !of_process)
+	if (ckpt_inside_acts(&s->tree, tid) != tid && !of_process)
 		return 0; /* it has ended, and they with it */
 	if (ckpt_proc_read(tid, "status", status, sizeof(status)) > 0 &&
 	    !(ckpt_status_number(status, of_process ? "ShdPnd" : "SigPnd", 16) &
-	      ~(1ull << (of(src)->tree.opts.signal - 1))))
+	      ~(1ull << (s->tree.opts.signal - 1))))
 		return 0;
-	r = ask(src, tid, &req, NULL, info, sizeof(*info), NULL, err);
+	if (!n || tid != s->pending.tid || of_process != s->pending.of_process ||
+	    n >= s->pending.from + AT_ONCE)
+		r = ask_pending(src, tid, of_process, n, err);
 	if (r == -ECONNRESET)
 		return r;
 	if (r == -EPERM)
@@ -377,7 +402,12 @@ static int peek_signal_op(struct ckpt_source *src, pid_t tid, bool of_process, u
 			"process %d: signals wait, and its main thread, which alone could "
 			"put them back, has ended",
 			tid);
-	return r < 0 ? ckpt_fail(err, r, "thread %d: cannot read its pending signals", tid) : r > 0;
+	if (r < 0)
+		return ckpt_fail(err, r, "thread %d: cannot read its pending signals", tid);
+	if (n - s->pending.from >= s->pending.n)
+		return 0;
+	*info = s->pending.info[n - s->pending.from];
+	return 1;
 }
 
 /* Only who is held may have filters: the library cannot work under one. */

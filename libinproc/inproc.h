@@ -52,7 +52,7 @@ static inline void ckpt_strip(sigset_t *set)
 }
 
 /* What a parked thread is to do next; the word that it waits on. */
-enum ckpt_order { CKPT_WAIT, CKPT_CALL };
+enum ckpt_order { CKPT_WAIT, CKPT_RUN };
 
 struct ckpt_again; /* below */
 
@@ -79,10 +79,10 @@ struct ckpt_parked {
 	uint64_t others;        /* signals pending for the process that other threads will take */
 	struct user_regs_struct regs; /* here, in the handler */
 	struct ckpt_wire_answer answer[CKPT_WIRE_N_QUESTIONS];
-	uint32_t order; /* enum ckpt_order; futex of who waits for a call to be made */
+	uint32_t order; /* enum ckpt_order; futex of who waits for the function's return */
 	uint32_t round; /* of the session, when it came */
-	struct ckpt_wire_request *call;
-	void *data;
+	int64_t (*function)(void *arg);
+	void *arg;
 	int64_t ret;
 };
 
@@ -153,8 +153,8 @@ enum ckpt_role { CKPT_PASSER, CKPT_LEADER, CKPT_PARKED };
 enum ckpt_role ckpt_enter(struct ckpt_session *s, struct ckpt_parked *me, bool may_lead);
 /* Waits for orders until one is to leave. */
 void ckpt_park(struct ckpt_session *s, struct ckpt_parked *me);
-/* Has one of them make the call, be it the leader, who we are. */
-int64_t ckpt_parked_call(struct ckpt_parked *p, struct ckpt_wire_request *req, void *data);
+/* Has one of them run the function, be it the leader, who we are. */
+int64_t ckpt_parked_run(struct ckpt_parked *p, int64_t (*function)(void *arg), void *arg);
 /* All but the leader go on. */
 void ckpt_release(struct ckpt_session *s);
 
@@ -192,9 +192,6 @@ bool ckpt_serve_hello(int fd, enum ckpt_wire_excuse excuse, int32_t value);
 void ckpt_serve(int fd, struct ckpt_end *end);
 /* An answer without data: VALUE, and a descriptor (-1: none). False: nobody listens any more. */
 bool ckpt_answer(int sock, int64_t value, int fd);
-/* CKPT_WIRE_CALL or CKPT_WIRE_CALLS, by this thread; DATA is what is behind the request. */
-int64_t ckpt_make_call(struct ckpt_wire_request *req, void *data);
-
 /* ---- serve-signals.c ---- */
 /* Fills session->out; the number of those found, of which *LENP bytes come from the FROMth on. */
 int64_t ckpt_serve_signals(struct ckpt_parked *p, bool of_process, uint64_t from, uint32_t *lenp);

@@ -76,26 +76,26 @@ static uint32_t bit_of(const struct ckpt_parked *p)
 	return 1u << (p->tid % 32);
 }
 
-int64_t ckpt_parked_call(struct ckpt_parked *p, struct ckpt_wire_request *req, void *data)
+int64_t ckpt_parked_run(struct ckpt_parked *p, int64_t (*function)(void *arg), void *arg)
 {
 	struct ckpt_session *s = ckpt_session;
 
 	if (p == s->leader)
-		return ckpt_make_call(req, data);
-	p->call = req;
-	p->data = data;
-	__atomic_store_n(&p->order, CKPT_CALL, __ATOMIC_SEQ_CST);
+		return function(arg);
+	p->function = function;
+	p->arg = arg;
+	__atomic_store_n(&p->order, CKPT_RUN, __ATOMIC_SEQ_CST);
 	__atomic_add_fetch(&s->turn, 1, __ATOMIC_SEQ_CST);
 	ckpt_sys(SYS_futex, &s->turn, FUTEX_WAKE_BITSET | FUTEX_PRIVATE_FLAG, INT32_MAX, NULL, NULL,
 		 bit_of(p));
-	while (__atomic_load_n(&p->order, __ATOMIC_SEQ_CST) == CKPT_CALL)
-		ckpt_futex_wait(&p->order, CKPT_CALL, -1);
+	while (__atomic_load_n(&p->order, __ATOMIC_SEQ_CST) == CKPT_RUN)
+		ckpt_futex_wait(&p->order, CKPT_RUN, -1);
 	return p->ret;
 }
 
-static void make_call(struct ckpt_parked *me)
+static void run(struct ckpt_parked *me)
 {
-	me->ret = ckpt_make_call(me->call, me->data);
+	me->ret = me->function(me->arg);
 	__atomic_store_n(&me->order, CKPT_WAIT, __ATOMIC_SEQ_CST);
 	ckpt_futex_wake(&me->order);
 }
@@ -108,8 +108,8 @@ void ckpt_park(struct ckpt_session *s, struct ckpt_parked *me)
 
 		if (__atomic_load_n(&s->round, __ATOMIC_SEQ_CST) != me->round)
 			return;
-		if (__atomic_load_n(&me->order, __ATOMIC_SEQ_CST) == CKPT_CALL)
-			make_call(me);
+		if (__atomic_load_n(&me->order, __ATOMIC_SEQ_CST) == CKPT_RUN)
+			run(me);
 		else
 			ckpt_sys(SYS_futex, &s->turn, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, turn,
 				 NULL, NULL, bit_of(me));

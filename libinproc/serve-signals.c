@@ -3,18 +3,25 @@
  * Pending signals with what was sent along. They can only be taken out of their queue, so each goes
  * back to its end at once; when a mark that was put there before comes out, all have gone round and
  * the order is the old one. Never more than one is on its way.
+ *
+ * A timer whose signal is taken goes on, and may expire before the next checkpoint: of those that
+ * wait, one says for all how often it did, as the kernel has it.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <string.h>
 #include "libinproc/inproc.h"
 #include "libinproc/sys.h"
 
 #define AT_ONCE (CKPT_WIRE_DATA / sizeof(siginfo_t))
-#define ROUND_MAX 1000000
-#define FIRST_QUEUED 32 /* below that there is one of each at most */
-#define MARK 0x636b7074 /* in si_value of the mark */
+#define FIRST_QUEUED 32 /* below that there is one of each at most, and those of timers */
+#define FEW_TRIES 10
+#define TIMERS_MAX 8          /* of more, each signal is on its own */
+#define PUT_TRIES 1000        /* a millisecond each */
+#define MARK 0x636b7074       /* in si_value of the mark, */
+#define TIMER_MARK (MARK + 1) /* and of those in a timer's place */
 
 int ckpt_open_task(pid_t tid, const char *name)
 {
@@ -49,22 +56,223 @@ uint64_t ckpt_status_set(pid_t tid, const char *key)
 	return set;
 }
 
-static int64_t call_by(struct ckpt_parked *p, struct ckpt_wire_request req)
-{
-	req.buf_arg = -1;
-	return ckpt_parked_call(p, &req, NULL);
-}
+/* A timer's signals, taken together: the first of them, and how often it expired in all. */
+struct timer {
+	siginfo_t info;
+	uint64_t expired;
+};
 
-/* Takes the next one that thread P can take: its own come before those of the process. */
-static bool take(struct ckpt_parked *p, int sig, siginfo_t *info)
+/* One signal's queue, that of a thread or of its process. The thread itself moves it: the kernel
+ * lets nobody else queue what looks as if the kernel had sent it, and what comes between taking and
+ * putting back is as short as can be. */
+struct queue {
+	int sig;
+	bool of_process; /* then the thread is the main one: to the kernel it is the process */
+	siginfo_t *out;
+	uint64_t skip, n; /* of those found, how many are not wanted, and how many are in OUT */
+	struct timer timers[TIMERS_MAX];
+	unsigned int n_timers;
+};
+
+/* The next one: a thread's own come before those of the process. */
+static bool take(int sig, siginfo_t *info)
 {
 	static const struct timespec now;
 	uint64_t set = 1ull << (sig - 1);
 
-	return call_by(p, (struct ckpt_wire_request){
-				  .nr = SYS_rt_sigtimedwait,
-				  .arg = { (uintptr_t)&set, (uintptr_t)info, (uintptr_t)&now, 8 },
-			  }) == sig;
+	return ckpt_sys(SYS_rt_sigtimedwait, &set, info, &now, 8) == sig;
+}
+
+/* All of a user's processes share what may be pending (RLIMIT_SIGPENDING): another one may have had
+ * the place meanwhile. */
+static int64_t put(bool of_process, int sig, const siginfo_t *info)
+{
+	static const struct timespec soon = { 0, 1000000 };
+	pid_t pid = ckpt_session->pid;
+	int64_t r = -EAGAIN;
+
+	for (int i = 0; i < PUT_TRIES && r == -EAGAIN; i++) {
+		if (i)
+			ckpt_sys(SYS_nanosleep, &soon, NULL);
+		r = of_process ?
+			    ckpt_sys(SYS_rt_sigqueueinfo, pid, sig, info) :
+			    ckpt_sys(SYS_rt_tgsigqueueinfo, pid, ckpt_sys(SYS_gettid), sig, info);
+	}
+	return r;
+}
+
+/* A thread takes those of its process as well, when it has none of its own. */
+static bool has(bool of_process, int sig)
+{
+	return ckpt_status_set(ckpt_sys(SYS_gettid), of_process ? "\nShdPnd:\t" : "\nSigPnd:\t") &
+	       1ull << (sig - 1);
+}
+
+static void make_mark(int sig, int value, siginfo_t *info)
+{
+	*info = (siginfo_t){ .si_signo = sig, .si_code = SI_QUEUE };
+	info->si_pid = ckpt_session->pid;
+	info->si_value.sival_int = value;
+}
+
+static bool is_mark(const siginfo_t *info, int value)
+{
+	return info->si_code == SI_QUEUE && info->si_pid == ckpt_session->pid &&
+	       info->si_value.sival_int == value;
+}
+
+/* A timer's signal is kept here. True: it is the first, in whose place the mark has to be put that
+ * INFO becomes. False: nothing of it goes back. */
+static bool keep(struct queue *q, siginfo_t *info)
+{
+	uint64_t expired = 1ull + info->si_overrun;
+	unsigned int i = 0;
+
+	while (i < q->n_timers && q->timers[i].info.si_timerid != info->si_timerid)
+		i++;
+	if (i < q->n_timers) {
+		q->timers[i].expired += expired;
+		return false;
+	}
+	if (i == TIMERS_MAX)
+		return true;
+	q->timers[q->n_timers++] = (struct timer){ *info, expired };
+	make_mark(q->sig, TIMER_MARK + i, info);
+	return true;
+}
+
+/* The first time all of them: what a timer sends from then on is not among those kept. */
+static int64_t first_time(struct queue *q, siginfo_t *info)
+{
+	if (info->si_code == SI_TIMER && !keep(q, info))
+		return 0;
+	return put(q->of_process, q->sig, info);
+}
+
+static void add(struct queue *q, const siginfo_t *info)
+{
+	if (q->skip)
+		q->skip--;
+	else if (q->n < AT_ONCE)
+		q->out[q->n++] = *info;
+}
+
+static int overrun(const struct timer *t)
+{
+	return t->expired > INT_MAX ? INT_MAX : (int)(t->expired - 1);
+}
+
+static int64_t second_time(struct queue *q, siginfo_t *info)
+{
+	for (unsigned int i = 0; i < q->n_timers; i++) {
+		const struct timer *t = &q->timers[i];
+
+		if (!is_mark(info, TIMER_MARK + i))
+			continue;
+		*info = t->info;
+		info->si_overrun = overrun(t);
+		break;
+	}
+	add(q, info);
+	return put(q->of_process, q->sig, info);
+}
+
+static int64_t pass(struct queue *q, int64_t (*what)(struct queue *q, siginfo_t *info))
+{
+	siginfo_t info;
+	int64_t r;
+
+	make_mark(q->sig, MARK, &info);
+	r = put(q->of_process, q->sig, &info);
+	if (r < 0)
+		return r;
+	while (take(q->sig, &info) && !is_mark(&info, MARK)) {
+		int64_t back = what(q, &info);
+
+		r = r < 0 ? r : back;
+	}
+	return r;
+}
+
+/* Until it expires again, ns; 0: it is no signal of a timer that does. */
+static int64_t left(const siginfo_t *info)
+{
+	struct itimerspec t = { 0 };
+
+	if (info->si_code != SI_TIMER || ckpt_sys(SYS_timer_gettime, info->si_timerid, &t) < 0 ||
+	    (!t.it_interval.tv_sec && !t.it_interval.tv_nsec))
+		return 0;
+	return t.it_value.tv_sec * 1000000000ll + t.it_value.tv_nsec;
+}
+
+/* Below FIRST_QUEUED what waits already refuses others, but not those of timers: all are taken
+ * before the first goes back, which is the only one, if it is of another sort. A timer that expires
+ * between would refuse it: that is looked for. */
+static int64_t pass_few(struct queue *q)
+{
+	bool both = !q->of_process && has(true, q->sig), again = false;
+	struct timer all = { .expired = 0 };
+	int64_t r, before;
+
+	for (int i = 0; i < FEW_TRIES && (!i || again); i++) {
+		siginfo_t info;
+
+		for (before = left(&all.info); (!both || has(false, q->sig)) && take(q->sig, &info);
+		     before = left(&all.info)) {
+			bool is_timer = info.si_code == SI_TIMER;
+			bool is_same = is_timer && all.info.si_code == SI_TIMER &&
+				       info.si_timerid == all.info.si_timerid;
+
+			if (!all.expired)
+				all = (struct timer){ info, is_timer ? 1ull + info.si_overrun : 1 };
+			else if (is_same && !(i && info.si_overrun == all.info.si_overrun))
+				all.expired += 1ull + info.si_overrun;
+		}
+		if (!all.expired)
+			return 0;
+		if (all.info.si_code == SI_TIMER)
+			all.info.si_overrun = overrun(&all);
+		r = put(q->of_process, q->sig, &all.info);
+		again = r >= 0 && left(&all.info) > before;
+	}
+	add(q, &all.info);
+	return r;
+}
+
+static int64_t go_round(struct queue *q)
+{
+	int64_t r;
+
+	q->n_timers = 0;
+	if (q->sig < FIRST_QUEUED)
+		return pass_few(q);
+	r = pass(q, first_time);
+	return r < 0 ? r : pass(q, second_time);
+}
+
+/* Those of the process come after the thread's own: these are set aside for that time. */
+static int64_t go_round_process(struct queue *q)
+{
+	siginfo_t *own = (void *)ckpt_session->in;
+	uint32_t n = 0;
+	int64_t r = 0, back = 0;
+
+	while (n < AT_ONCE && has(false, q->sig) && take(q->sig, &own[n]))
+		n++;
+	if (n == AT_ONCE)
+		r = -EBUSY;
+	else
+		r = go_round(q);
+	for (uint32_t i = 0; i < n && back >= 0; i++)
+		back = put(false, q->sig, &own[i]);
+	return r < 0 ? r : back;
+}
+
+static int64_t move(void *arg)
+{
+	struct queue *q = arg;
+
+	return q->of_process ? go_round_process(q) : go_round(q);
 }
 
 static struct ckpt_parked *main_thread(void)
@@ -79,102 +287,27 @@ static struct ckpt_parked *main_thread(void)
 	return p;
 }
 
-/* The kernel lets nobody but the thread itself queue what looks as if the kernel had sent it; the
- * process is its main thread there. */
-static int64_t put(struct ckpt_parked *p, bool of_process, int sig, const siginfo_t *info)
-{
-	struct ckpt_wire_request req = { .nr = SYS_rt_tgsigqueueinfo,
-					 .arg = { ckpt_session->pid, p->tid, sig,
-						  (uintptr_t)info } };
-
-	if (!of_process)
-		return call_by(p, req);
-	p = main_thread();
-	req = (struct ckpt_wire_request){ .nr = SYS_rt_sigqueueinfo,
-					  .arg = { ckpt_session->pid, sig, (uintptr_t)info } };
-	return p ? call_by(p, req) : -ESRCH;
-}
-
-static bool is_mark(const siginfo_t *info)
-{
-	return info->si_code == SI_QUEUE && info->si_pid == ckpt_session->pid &&
-	       info->si_value.sival_int == MARK;
-}
-
-struct list {
-	siginfo_t *info;
-	uint64_t skip, n;
-};
-
-static void add(struct list *l, const siginfo_t *info)
-{
-	if (l->skip)
-		l->skip--;
-	else if (l->n < AT_ONCE)
-		l->info[l->n++] = *info;
-}
-
-static int64_t go_round(struct list *l, struct ckpt_parked *p, bool of_process, int sig)
-{
-	siginfo_t info = { 0 };
-	int64_t r;
-
-	info.si_signo = sig;
-	info.si_code = SI_QUEUE;
-	info.si_pid = ckpt_session->pid;
-	info.si_value.sival_int = MARK;
-	if (sig >= FIRST_QUEUED) {
-		r = put(p, of_process, sig, &info);
-		if (r < 0)
-			return r;
-	}
-	for (int i = 0; i < ROUND_MAX && take(p, sig, &info); i++) {
-		if (sig >= FIRST_QUEUED && is_mark(&info))
-			return 0;
-		add(l, &info);
-		r = put(p, of_process, sig, &info);
-		if (r < 0 || sig < FIRST_QUEUED)
-			return r;
-	}
-	return 0;
-}
-
-/* Those of the process come after the thread's own: these are set aside for that time. */
-static int64_t go_round_process(struct list *l, int sig)
-{
-	struct ckpt_parked *by = ckpt_session->leader;
-	siginfo_t *own = (void *)ckpt_session->in;
-	uint64_t bit = 1ull << (sig - 1);
-	uint32_t n = 0;
-	int64_t r = 0, back = 0;
-
-	while (ckpt_status_set(by->tid, "\nSigPnd:\t") & bit && n < AT_ONCE &&
-	       take(by, sig, &own[n]))
-		n++;
-	if (n == AT_ONCE)
-		r = -EBUSY;
-	else
-		r = go_round(l, by, true, sig);
-	for (uint32_t i = 0; i < n && back >= 0; i++)
-		back = put(by, false, sig, &own[i]);
-	return r < 0 ? r : back;
-}
-
 int64_t ckpt_serve_signals(struct ckpt_parked *p, bool of_process, uint64_t from, uint32_t *lenp)
 {
-	struct list l = { .info = (void *)ckpt_session->out, .skip = from };
+	struct queue q = { .of_process = of_process,
+			   .out = (void *)ckpt_session->out,
+			   .skip = from };
 	uint64_t set = ckpt_status_set(p->tid, of_process ? "\nShdPnd:\t" : "\nSigPnd:\t");
 
+	set &= ~ckpt_reserved_bit();
+	if (of_process)
+		p = main_thread();
 	/* What is taken has to be put back. */
-	if (of_process && set & ~ckpt_reserved_bit() && !main_thread())
+	if (set && !p)
 		return -EPERM;
-	for (set &= ~ckpt_reserved_bit(); set; set &= set - 1) {
-		int sig = __builtin_ctzll(set) + 1;
-		int64_t r = of_process ? go_round_process(&l, sig) : go_round(&l, p, false, sig);
+	for (; set; set &= set - 1) {
+		int64_t r;
 
+		q.sig = __builtin_ctzll(set) + 1;
+		r = ckpt_parked_run(p, move, &q);
 		if (r < 0)
 			return r;
 	}
-	*lenp = l.n * sizeof(siginfo_t);
-	return l.n;
+	*lenp = q.n * sizeof(siginfo_t);
+	return q.n;
 }

@@ -143,8 +143,12 @@ static void make_calls(struct ckpt_wire_asked *c, size_t n)
 	}
 }
 
-int64_t ckpt_make_call(struct ckpt_wire_request *req, void *data)
+/* What is behind the request is in session->in. */
+static int64_t make_call(void *arg)
 {
+	struct ckpt_wire_request *req = arg;
+	void *data = ckpt_session->in;
+
 	if (req->verb == CKPT_WIRE_CALLS) {
 		make_calls(data, req->len / sizeof(struct ckpt_wire_asked));
 		return 0;
@@ -164,7 +168,7 @@ static void call(struct ckpt_wire_request *req, struct answer *a)
 		a->value = -ESRCH;
 		return;
 	}
-	a->value = ckpt_parked_call(p, req, s->in);
+	a->value = ckpt_parked_run(p, make_call, req);
 	if (req->buf_arg >= 0 || req->verb == CKPT_WIRE_CALLS) {
 		memcpy(s->out, s->in, req->len);
 		a->len = req->len;
