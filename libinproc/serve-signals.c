@@ -59,7 +59,7 @@ uint64_t ckpt_status_set(pid_t tid, const char *key)
 /* A timer's signals, taken together: the first of them, and how often it expired in all. */
 struct timer {
 	siginfo_t info;
-	uint64_t expired;
+	int64_t expired;
 };
 
 /* One signal's queue, that of a thread or of its process. The thread itself moves it: the kernel
@@ -125,7 +125,7 @@ static bool is_mark(const siginfo_t *info, int value)
  * INFO becomes. False: nothing of it goes back. */
 static bool keep(struct queue *q, siginfo_t *info)
 {
-	uint64_t expired = 1ull + info->si_overrun;
+	int64_t expired = 1ll + info->si_overrun;
 	unsigned int i = 0;
 
 	while (i < q->n_timers && q->timers[i].info.si_timerid != info->si_timerid)
@@ -210,9 +210,9 @@ static int64_t left(const siginfo_t *info)
  * between would refuse it: that is looked for. */
 static int64_t pass_few(struct queue *q)
 {
-	bool both = !q->of_process && has(true, q->sig), again = false;
+	bool both = !q->of_process && has(true, q->sig), any = false, again = false;
 	struct timer all = { .expired = 0 };
-	int64_t r, before;
+	int64_t r = 0, before;
 
 	for (int i = 0; i < FEW_TRIES && (!i || again); i++) {
 		siginfo_t info;
@@ -223,12 +223,13 @@ static int64_t pass_few(struct queue *q)
 			bool is_same = is_timer && all.info.si_code == SI_TIMER &&
 				       info.si_timerid == all.info.si_timerid;
 
-			if (!all.expired)
-				all = (struct timer){ info, is_timer ? 1ull + info.si_overrun : 1 };
+			if (!any)
+				all = (struct timer){ info, is_timer ? 1ll + info.si_overrun : 1 };
 			else if (is_same && !(i && info.si_overrun == all.info.si_overrun))
-				all.expired += 1ull + info.si_overrun;
+				all.expired += 1ll + info.si_overrun;
+			any = true;
 		}
-		if (!all.expired)
+		if (!any)
 			return 0;
 		if (all.info.si_code == SI_TIMER)
 			all.info.si_overrun = overrun(&all);
@@ -241,13 +242,14 @@ static int64_t pass_few(struct queue *q)
 
 static int64_t go_round(struct queue *q)
 {
-	int64_t r;
+	int64_t r, back;
 
 	q->n_timers = 0;
 	if (q->sig < FIRST_QUEUED)
 		return pass_few(q);
 	r = pass(q, first_time);
-	return r < 0 ? r : pass(q, second_time);
+	back = pass(q, second_time); /* in any case: what was kept goes back */
+	return r < 0 ? r : back;
 }
 
 /* Those of the process come after the thread's own: these are set aside for that time. */
