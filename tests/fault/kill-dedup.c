@@ -146,7 +146,7 @@ static void torment(struct fault *f, bool dump, char *option, long rounds)
 
 int main(int argc, char **argv)
 {
-	long rounds = fault_setting("KILL_ROUNDS", 40);
+	long rounds = fault_setting("KILL_ROUNDS", 25);
 	struct fault f;
 	char summary[200];
 

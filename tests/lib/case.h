@@ -32,7 +32,7 @@ enum case_flag {
 			     time, or would notice */
 	CASE_LAZY = 1024, /* restore --lazy, of a user --lazy=map. $CASE_LAZY: all, as it says */
 	CASE_MAP = 2048,  /* restore --lazy=map */
-	CASE_MANY = 128, /* many checkpoints one after the other where it goes on, $CKPT_MANY, 30 */
+	CASE_MANY = 128, /* many checkpoints one after the other where it goes on, $CKPT_MANY, 20 */
 };
 
 struct story {

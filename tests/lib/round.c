@@ -233,7 +233,7 @@ static int compare(struct keeper *k)
 static int dump_running(struct keeper *k)
 {
 	const char *many = getenv("CKPT_MANY");
-	int n = !(k->r->story->flags & CASE_MANY) ? 1 : many ? atoi(many) : 30;
+	int n = !(k->r->story->flags & CASE_MANY) ? 1 : many ? atoi(many) : 20;
 
 	for (int i = 0; i < n && !ready_has_verdict(k->r->dir); i++) {
 		int status = keeper_dump(k, "-R");

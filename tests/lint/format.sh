@@ -34,8 +34,11 @@ awk '
 ' $texts || failed=1
 
 if [ -n "$formatter" ]; then
-	for f in $sources; do
-		clang-format "$f" | cmp -s - "$f" || { echo "not ok - $f: not as clang-format has it"; failed=1; }
+	# shellcheck disable=SC2086
+	unlike=$(clang-format --dry-run -Werror $sources 2>&1 | sed -n 's/^\([^:]*\):[0-9].*error: .*/\1/p' | uniq)
+	for f in $unlike; do
+		echo "not ok - $f: not as clang-format has it"
+		failed=1
 	done
 else
 	echo "# clang-format 14 is missing: only lengths and blanks are checked"
